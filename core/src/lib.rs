@@ -1,0 +1,3 @@
+//! VFIO without a heap and without an operating system.
+#![no_std]
+#![deny(unsafe_code)]

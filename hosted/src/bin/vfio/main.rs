@@ -1,0 +1,2 @@
+//! The program `vfio`.
+fn main() {}

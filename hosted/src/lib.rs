@@ -1,0 +1,2 @@
+//! VFIO on Linux.
+#![cfg_attr(not(feature = "std"), no_std)]

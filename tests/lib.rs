@@ -1,0 +1,1 @@
+//! Conformance of `vfio-core` and `vfio-hosted`: the tests stand in `conformance/`.
