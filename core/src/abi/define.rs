@@ -157,3 +157,15 @@ macro_rules! ids {
         }
     };
 }
+
+/// `u32::from` for a constant.
+pub(super) const fn widen(half: u16) -> u32 {
+    let [a, b] = half.to_le_bytes();
+    u32::from_le_bytes([a, b, 0, 0])
+}
+
+/// The low 16 bits of a constant.
+pub(super) const fn low_half(word: u32) -> u16 {
+    let [a, b, _, _] = word.to_le_bytes();
+    u16::from_le_bytes([a, b])
+}

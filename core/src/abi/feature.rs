@@ -1,5 +1,7 @@
 //! Device features, but for those of migration.
 
+use super::define;
+
 ids! {
     /// `VFIO_DEVICE_FEATURE_*` (linux/vfio.h): the index of a feature.
     pub struct FeatureId: u16 {
@@ -54,12 +56,12 @@ impl FeatureFlags {
 
     /// The same flags for the feature `id`, in place of any feature they were for.
     pub const fn with_feature(self, id: FeatureId) -> Self {
-        Self(self.0 & !Self::MASK.0 | id.0 as u32)
+        Self(self.0 & !Self::MASK.0 | define::widen(id.0))
     }
 
     /// The feature that the flags are for.
     pub const fn feature(self) -> FeatureId {
-        FeatureId((self.0 & Self::MASK.0) as u16)
+        FeatureId(define::low_half(self.0))
     }
 }
 

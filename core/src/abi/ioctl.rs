@@ -6,6 +6,9 @@
 /// `VFIO_API_VERSION` (linux/vfio.h): what [`container::GET_API_VERSION`] must answer.
 pub const API_VERSION: u32 = 0;
 
+/// `VFIO_TYPE`, and iommufd's: the character ';'.
+const TYPE: u16 = 0x3b;
+
 /// `_IO(';', nr)`: no size, no direction. The direction "none" is 0 on most architectures and 1, in
 /// bit 29, on a few old ones.
 const fn io(nr: u32) -> u32 {
@@ -23,12 +26,12 @@ const fn io(nr: u32) -> u32 {
     } else {
         0
     };
-    NO_DIRECTION | (b';' as u32) << 8 | nr
+    NO_DIRECTION | super::define::widen(TYPE) << 8 | nr
 }
 
 /// `_IO(VFIO_TYPE, VFIO_BASE + nr)`.
 const fn vfio(nr: u32) -> u32 {
-    io(100 + nr)
+    io(nr.saturating_add(100))
 }
 
 /// Requests on a container, `/dev/vfio/vfio` (linux/vfio.h).

@@ -1,5 +1,7 @@
 //! Types of device specific regions, and the layouts of those that have one.
 
+use super::define;
+
 ids! {
     /// Type of a device specific region: `VFIO_REGION_TYPE_*` (linux/vfio.h). A type with
     /// [`PCI_VENDOR_TYPE`](Self::PCI_VENDOR_TYPE) set belongs to the PCI vendor in its low 16 bits.
@@ -27,13 +29,13 @@ impl RegionType {
 
     /// The type that belongs to the vendor with this PCI id.
     pub const fn pci_vendor(vendor: u16) -> Self {
-        Self(Self::PCI_VENDOR_TYPE | vendor as u32)
+        Self(Self::PCI_VENDOR_TYPE | define::widen(vendor))
     }
 
     /// The PCI id of the vendor that the type belongs to; `None` if it belongs to none, or if there
     /// are other bits set in it.
     pub const fn vendor(self) -> Option<u16> {
-        let vendor = (self.0 & Self::PCI_VENDOR_MASK) as u16;
+        let vendor = define::low_half(self.0);
         if self.0 == Self::pci_vendor(vendor).0 {
             Some(vendor)
         } else {

@@ -1,0 +1,95 @@
+//! The capabilities of a region (`VFIO_DEVICE_GET_REGION_INFO`).
+
+use super::list::read;
+use super::{Array, CapError, RegionKind, SparseMmap, Typed, Unknown};
+use crate::abi::{
+    RegionCapId, RegionInfoCapNvlink2Lnkspd, RegionInfoCapNvlink2Ssatgt, RegionInfoCapSparseMmap,
+    RegionInfoCapType, RegionSubtype, RegionType,
+};
+use crate::chain::{Capability, Full, Writer};
+
+/// A capability of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RegionCap<'a> {
+    /// Only these areas may be mapped (`VFIO_REGION_INFO_CAP_SPARSE_MMAP`).
+    SparseMmap(SparseMmap<'a>),
+    /// What a device-specific region is (`VFIO_REGION_INFO_CAP_TYPE`).
+    Type(RegionKind),
+    /// The MSI-X table may be mapped with the rest (`VFIO_REGION_INFO_CAP_MSIX_MAPPABLE`).
+    MsixMappable,
+    /// The compressed address of NVLink2 memory (`VFIO_REGION_INFO_CAP_NVLINK2_SSATGT`).
+    Nvlink2Ssatgt {
+        /// The address, as the link's target sees it.
+        tgt: u64,
+    },
+    /// The speed of an NVLink2 (`VFIO_REGION_INFO_CAP_NVLINK2_LNKSPD`).
+    Nvlink2Lnkspd {
+        /// In the encoding of the device tree property `ibm,nvlink-speed`.
+        link_speed: u32,
+    },
+    /// Any other.
+    Unknown(Unknown<'a>),
+}
+
+impl<'a> Typed<'a> for RegionCap<'a> {
+    #[inline]
+    fn parse(raw: &Capability<'a>) -> Result<Self, CapError> {
+        Ok(match (RegionCapId(raw.id), raw.version) {
+            (RegionCapId::SPARSE_MMAP, 1) => {
+                let (fixed, rest) = read::<RegionInfoCapSparseMmap>(raw)?;
+                let areas = Array::from_prefix(rest, fixed.nr_areas)
+                    .ok_or_else(|| CapError::count(raw, fixed.nr_areas))?;
+                Self::SparseMmap(SparseMmap { areas })
+            }
+            (RegionCapId::TYPE, 1) => {
+                let (cap, _) = read::<RegionInfoCapType>(raw)?;
+                Self::Type(RegionKind::new(
+                    RegionType(cap.type_),
+                    RegionSubtype(cap.subtype),
+                ))
+            }
+            (RegionCapId::MSIX_MAPPABLE, 1) => Self::MsixMappable,
+            (RegionCapId::NVLINK2_SSATGT, 1) => {
+                let (cap, _) = read::<RegionInfoCapNvlink2Ssatgt>(raw)?;
+                Self::Nvlink2Ssatgt { tgt: cap.tgt }
+            }
+            (RegionCapId::NVLINK2_LNKSPD, 1) => {
+                let (cap, _) = read::<RegionInfoCapNvlink2Lnkspd>(raw)?;
+                Self::Nvlink2Lnkspd {
+                    link_speed: cap.link_speed,
+                }
+            }
+            _ => Self::Unknown(Unknown::new(raw)),
+        })
+    }
+
+    #[inline]
+    fn is_known(&self) -> bool {
+        !matches!(self, Self::Unknown(_))
+    }
+
+    fn emit(&self, chain: &mut Writer<'_>) -> Result<(), Full> {
+        match self {
+            Self::SparseMmap(sparse) => {
+                let count = u32::try_from(sparse.areas.len()).map_err(|_| Full)?;
+                let parts: [&[u8]; 3] = [&count.to_ne_bytes(), &[0; 4], sparse.areas.as_bytes()];
+                chain.push(RegionCapId::SPARSE_MMAP.0, 1, &parts)
+            }
+            Self::Type(kind) => {
+                let (type_, subtype) = (kind.type_().0, kind.subtype().0);
+                let parts: [&[u8]; 2] = [&type_.to_ne_bytes(), &subtype.to_ne_bytes()];
+                chain.push(RegionCapId::TYPE.0, 1, &parts)
+            }
+            Self::MsixMappable => chain.push(RegionCapId::MSIX_MAPPABLE.0, 1, &[]),
+            Self::Nvlink2Ssatgt { tgt } => {
+                chain.push(RegionCapId::NVLINK2_SSATGT.0, 1, &[&tgt.to_ne_bytes()])
+            }
+            Self::Nvlink2Lnkspd { link_speed } => {
+                let parts: [&[u8]; 2] = [&link_speed.to_ne_bytes(), &[0; 4]];
+                chain.push(RegionCapId::NVLINK2_LNKSPD.0, 1, &parts)
+            }
+            Self::Unknown(unknown) => unknown.emit(chain),
+        }
+    }
+}

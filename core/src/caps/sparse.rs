@@ -1,0 +1,197 @@
+//! Sparse mmap: the areas of a region that may be mapped.
+
+use core::fmt;
+
+use super::Array;
+use crate::abi::RegionSparseMmapArea;
+
+/// The areas of a region that may be mapped; the rest of the region must not be.
+///
+/// An area of size 0 is legal and empty: vfio-pci 4.6 to 4.15 emits one where the MSI-X table
+/// fills its BAR (`struct vfio_region_info_cap_sparse_mmap`, linux/vfio.h).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct SparseMmap<'a> {
+    /// Offsets count from the start of the region; offsets and sizes are in bytes.
+    pub areas: Array<'a, RegionSparseMmapArea>,
+}
+
+/// An area that does not fit its region. Areas are counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum AreaError {
+    /// The area's end does not fit into 64 bits.
+    Overflow {
+        /// Which area.
+        index: usize,
+    },
+    /// The area ends past the region's end.
+    PastEnd {
+        /// Which area.
+        index: usize,
+        /// The region's size in bytes.
+        region: u64,
+    },
+    /// Two areas share bytes.
+    Overlap {
+        /// The earlier of the two in the list.
+        first: usize,
+        /// The later of the two.
+        second: usize,
+    },
+}
+
+impl<'a> SparseMmap<'a> {
+    /// The areas of a slice.
+    #[must_use]
+    pub fn new(areas: &'a [RegionSparseMmapArea]) -> Self {
+        Self {
+            areas: Array::new(areas),
+        }
+    }
+
+    /// Checks every area against a region of `size` bytes and against the others.
+    ///
+    /// Areas in ascending order, as every kernel lists them, are checked in one pass; others
+    /// cost a comparison of each with each.
+    ///
+    /// # Errors
+    /// The first [`AreaError`].
+    #[inline]
+    pub fn check(&self, size: u64) -> Result<(), AreaError> {
+        if self.is_ascending_within(size) {
+            Ok(())
+        } else {
+            self.check_each(size)
+        }
+    }
+
+    /// Whether the areas ascend without overlap and end within `size`: then all is well.
+    #[inline]
+    fn is_ascending_within(&self, size: u64) -> bool {
+        // No branch in the loop; the ends ascend, so that the last one is the greatest.
+        let mut end = 0_u64;
+        let mut bad = false;
+        for area in self.areas {
+            let (next, overflow) = area.offset.overflowing_add(area.size);
+            bad |= overflow | (area.offset < end);
+            end = next;
+        }
+        !bad & (end <= size)
+    }
+
+    /// The check for areas in any order.
+    #[cold]
+    #[inline(never)]
+    fn check_each(&self, size: u64) -> Result<(), AreaError> {
+        for (index, area) in self.areas.iter().enumerate() {
+            match area.offset.checked_add(area.size) {
+                None => return Err(AreaError::Overflow { index }),
+                Some(end) if end > size => {
+                    return Err(AreaError::PastEnd {
+                        index,
+                        region: size,
+                    });
+                }
+                Some(_) => (),
+            }
+        }
+        for (second, b) in self
+            .areas
+            .iter()
+            .enumerate()
+            .filter(|(_, area)| area.size != 0)
+        {
+            let overlaps = |a: &RegionSparseMmapArea| {
+                a.size != 0
+                    && a.offset < b.offset.wrapping_add(b.size)
+                    && b.offset < a.offset.wrapping_add(a.size)
+            };
+            let first = self
+                .areas
+                .iter()
+                .take(second)
+                .position(|area| overlaps(&area));
+            if let Some(first) = first {
+                return Err(AreaError::Overlap { first, second });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for AreaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Overflow { index } => write!(f, "the end of area {index} overflows 64 bits"),
+            Self::PastEnd { index, region } => {
+                write!(f, "area {index} ends past the region of {region:#x} bytes")
+            }
+            Self::Overlap { first, second } => {
+                write!(f, "the areas {first} and {second} overlap")
+            }
+        }
+    }
+}
+
+impl core::error::Error for AreaError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(areas: &[(u64, u64)], size: u64) -> Result<(), AreaError> {
+        let mut list = [RegionSparseMmapArea::default(); 4];
+        for (slot, &(offset, size)) in list.iter_mut().zip(areas) {
+            *slot = RegionSparseMmapArea { offset, size };
+        }
+        SparseMmap::new(&list[..areas.len()]).check(size)
+    }
+
+    #[test]
+    fn areas_within_the_region_pass_in_any_order() {
+        assert_eq!(check(&[], 0), Ok(()));
+        assert_eq!(check(&[(0, 4), (4, 4), (12, 4)], 16), Ok(()));
+        assert_eq!(check(&[(12, 4), (0, 4), (4, 4)], 16), Ok(()));
+        assert_eq!(check(&[(0, u64::MAX)], u64::MAX), Ok(()));
+    }
+
+    #[test]
+    fn empty_areas_are_legal_anywhere_in_the_region() {
+        assert_eq!(check(&[(0, 0)], 0), Ok(()));
+        assert_eq!(check(&[(0, 8), (4, 0), (8, 8)], 16), Ok(()));
+        assert_eq!(
+            check(&[(17, 0)], 16),
+            Err(AreaError::PastEnd {
+                index: 0,
+                region: 16
+            })
+        );
+    }
+
+    #[test]
+    fn areas_outside_the_region_are_errors() {
+        let past = AreaError::PastEnd {
+            index: 1,
+            region: 16,
+        };
+        assert_eq!(check(&[(0, 4), (8, 9)], 16), Err(past));
+        assert_eq!(
+            check(&[(0, 4), (8, u64::MAX)], 16),
+            Err(AreaError::Overflow { index: 1 })
+        );
+        assert_eq!(
+            check(&[(u64::MAX, 1), (0, 4)], 16),
+            Err(AreaError::Overflow { index: 0 })
+        );
+    }
+
+    #[test]
+    fn overlapping_areas_are_errors() {
+        let overlap = |first, second| Err(AreaError::Overlap { first, second });
+        assert_eq!(check(&[(0, 5), (4, 4)], 16), overlap(0, 1));
+        assert_eq!(check(&[(8, 8), (0, 4), (4, 5)], 16), overlap(0, 2));
+        assert_eq!(check(&[(0, 4), (0, 4)], 16), overlap(0, 1));
+        assert_eq!(check(&[(0, 16), (0, 0), (4, 1)], 16), overlap(0, 2));
+    }
+}

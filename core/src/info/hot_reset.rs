@@ -1,0 +1,55 @@
+//! The reply of `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`.
+
+use zerocopy::FromBytes;
+
+use super::{Extent, InfoError, Malformed, extent};
+use crate::abi::{self, HotResetFlags, PciDependentDevice};
+use crate::caps::Array;
+
+/// The devices that a hot reset takes along (`struct vfio_pci_hot_reset_info`, linux/vfio.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct HotResetInfo<'a> {
+    /// Whether the devices are named by group or by device id, and whether all are owned.
+    pub flags: HotResetFlags,
+    /// The devices.
+    pub devices: Array<'a, PciDependentDevice>,
+}
+
+const MIN: u32 = 12;
+
+impl<'a> HotResetInfo<'a> {
+    /// Interprets a reply: the buffer after the call, of exactly the length that was passed.
+    ///
+    /// The kernel leaves argsz as it was and tells by the count how long the list is; a call
+    /// that failed with `ENOSPC` has filled in the count, too.
+    ///
+    /// # Errors
+    /// As [`super::RegionInfo::decode`].
+    #[inline]
+    pub fn decode(reply: &'a [u8]) -> Result<Self, InfoError<abi::PciHotResetInfo>> {
+        let Ok((head, _)) = abi::PciHotResetInfo::read_from_prefix(reply) else {
+            let len = u32::try_from(reply.len()).unwrap_or(u32::MAX);
+            return Err(Malformed::Truncated { len, min: MIN }.into());
+        };
+        // A count of 32 bits, 8 bytes each: it can't overflow.
+        let listed = u64::from(head.count)
+            .saturating_mul(8)
+            .saturating_add(u64::from(MIN));
+        let too_small = |argsz: u32| InfoError::TooSmall {
+            head,
+            needed: listed.max(argsz.into()),
+        };
+        match extent(reply, head.argsz, MIN)? {
+            Extent::TooSmall(argsz) => Err(too_small(argsz)),
+            Extent::Whole(whole) => whole
+                .get(12..)
+                .and_then(|list| Array::from_prefix(list, head.count))
+                .map(|devices| Self {
+                    flags: head.flags,
+                    devices,
+                })
+                .ok_or_else(|| too_small(0)),
+        }
+    }
+}

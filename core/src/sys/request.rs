@@ -1,0 +1,106 @@
+//! The ioctl requests that the shim carries, sorted by the shape of their argument.
+//!
+//! The shape decides what the kernel may read and write, so a shim can carry each of these
+//! without trusting its caller.
+
+use crate::abi::ioctl;
+
+/// A request that fills a structure whose first `u32`, argsz, bounds what the kernel writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum InfoRequest {
+    /// `VFIO_GROUP_GET_STATUS`, on a group.
+    GroupStatus,
+    /// `VFIO_IOMMU_GET_INFO`, on a container.
+    Iommu,
+    /// `VFIO_DEVICE_GET_INFO`, on a device.
+    Device,
+    /// `VFIO_DEVICE_GET_REGION_INFO`, on a device.
+    Region,
+    /// `VFIO_DEVICE_GET_IRQ_INFO`, on a device.
+    Irq,
+    /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`, on a device.
+    PciHotReset,
+}
+
+impl InfoRequest {
+    /// The request's number (linux/vfio.h).
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::GroupStatus => ioctl::group::GET_STATUS,
+            Self::Iommu => ioctl::container::IOMMU_GET_INFO,
+            Self::Device => ioctl::device::GET_INFO,
+            Self::Region => ioctl::device::GET_REGION_INFO,
+            Self::Irq => ioctl::device::GET_IRQ_INFO,
+            Self::PciHotReset => ioctl::device::GET_PCI_HOT_RESET_INFO,
+        }
+    }
+}
+
+/// A request whose argument is a plain number, or nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ValueRequest {
+    /// `VFIO_GET_API_VERSION`, on a container; the argument is ignored.
+    GetApiVersion,
+    /// `VFIO_CHECK_EXTENSION`, on a container.
+    CheckExtension,
+    /// `VFIO_SET_IOMMU`, on a container.
+    SetIommu,
+    /// `VFIO_GROUP_UNSET_CONTAINER`, on a group; the argument is ignored.
+    UnsetContainer,
+}
+
+impl ValueRequest {
+    /// The request's number (linux/vfio.h).
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::GetApiVersion => ioctl::container::GET_API_VERSION,
+            Self::CheckExtension => ioctl::container::CHECK_EXTENSION,
+            Self::SetIommu => ioctl::container::SET_IOMMU,
+            Self::UnsetContainer => ioctl::group::UNSET_CONTAINER,
+        }
+    }
+}
+
+/// A request whose argument points at a file descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum FdRequest {
+    /// `VFIO_GROUP_SET_CONTAINER`, on a group.
+    SetContainer,
+}
+
+impl FdRequest {
+    /// The request's number (linux/vfio.h).
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::SetContainer => ioctl::group::SET_CONTAINER,
+        }
+    }
+}
+
+/// A request whose argument is a C string and that returns a new file descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum NameRequest {
+    /// `VFIO_GROUP_GET_DEVICE_FD`, on a group.
+    GetDeviceFd,
+}
+
+impl NameRequest {
+    /// The request's number (linux/vfio.h).
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::GetDeviceFd => ioctl::group::GET_DEVICE_FD,
+        }
+    }
+}
