@@ -99,11 +99,23 @@ impl Results {
         let failed = self.count(Outcome::Failed);
         ensure!(
             failed == 0 && self.faults.is_empty(),
-            "{failed} cases failed, {} faults in the report",
+            "failed cases: {failed}, faults in the report: {}",
             self.faults.len()
         );
         ensure!(self.count(Outcome::Passed) > 0, "no case was run");
         Ok(())
+    }
+
+    /// Each reason why cases were not run, with how many it holds for, in order of appearance.
+    fn reasons(&self) -> Vec<(&str, usize)> {
+        let mut reasons: Vec<(&str, usize)> = Vec::new();
+        for (_, _, detail) in self.cases.iter().filter(|case| case.1 == Outcome::NotRun) {
+            match reasons.iter_mut().find(|(reason, _)| reason == detail) {
+                Some((_, count)) => *count += 1,
+                None => reasons.push((detail, 1)),
+            }
+        }
+        reasons
     }
 
     fn count(&self, outcome: Outcome) -> usize {
@@ -112,7 +124,8 @@ impl Results {
 }
 
 impl fmt::Display for Results {
-    /// A table with a row for each check, then each case that did not pass and why, then the counts.
+    /// A table with a row for each check, then each failed case and why, then why others were not run, then the
+    /// counts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const OUTCOMES: [Outcome; 3] = [Outcome::Passed, Outcome::Failed, Outcome::NotRun];
         let mut table = Table::new();
@@ -148,9 +161,12 @@ impl fmt::Display for Results {
         }
         writeln!(f, "{table}")?;
         for (case, outcome, detail) in &self.cases {
-            if *outcome != Outcome::Passed {
+            if *outcome == Outcome::Failed {
                 writeln!(f, "{outcome:7}  {case}: {detail}")?;
             }
+        }
+        for (reason, count) in self.reasons() {
+            writeln!(f, "{:7}  cases: {count}, because {reason}", Outcome::NotRun)?;
         }
         for fault in &self.faults {
             writeln!(f, "fault    {fault}")?;
