@@ -97,6 +97,8 @@ fn whole(image: &Path) -> Result<Kernel> {
         "there is no kernel at {}; give the path of a bzImage by {VARIABLE} or --kernel",
         image.display()
     );
+    // QEMU runs in a directory of its own.
+    let image = std::path::absolute(image)?;
     let name = image
         .file_name()
         .unwrap_or_default()
@@ -104,7 +106,7 @@ fn whole(image: &Path) -> Result<Kernel> {
         .into_owned();
     Ok(Kernel {
         name,
-        image: image.into(),
+        image,
         modules: None,
     })
 }
