@@ -1,2 +1,42 @@
-//! To come.
-fn main() {}
+//! The init of a test guest: prepares the devices of its plan, runs the checks on them, reports, and powers off.
+//!
+//! On the host, `vfio-guest list` reads a plan from stdin and prints the cases that a guest would run for it.
+
+mod bind;
+mod boot;
+mod checks;
+mod mdev;
+mod modules;
+mod program;
+mod report;
+mod world;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+
+fn main() -> ExitCode {
+    if std::process::id() == 1 {
+        boot::run()
+    }
+    match list() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("vfio-guest: {error:#}.");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the cases for the plan on stdin as JSON, one to a line.
+fn list() -> Result<()> {
+    if std::env::args().nth(1).as_deref() != Some("list") {
+        anyhow::bail!("this is the init of a test guest; start it with `cargo xtask guest`");
+    }
+    let plan = serde_json::from_reader(std::io::stdin().lock())
+        .context("cannot read the plan on stdin")?;
+    for case in checks::cases(&plan) {
+        println!("{}", serde_json::to_string(&case)?);
+    }
+    Ok(())
+}

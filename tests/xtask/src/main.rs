@@ -1,2 +1,41 @@
-//! To come.
-fn main() {}
+//! The project's own tasks. Here they are only told apart; each has a file of its own.
+
+mod guest;
+mod paths;
+mod steps;
+mod test;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own tasks.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Format, lints, tests, documentation, and the tests in guests: everything that a change must pass.
+    Test,
+    /// Boot guests under QEMU and test against their kernels' VFIO.
+    Guest(guest::Options),
+}
+
+fn main() -> ExitCode {
+    let result = match Arguments::parse().task {
+        Task::Test => test::run_all(),
+        Task::Guest(options) => guest::run(&options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}.");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The guest as the checks see it.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, anyhow};
+use vfio_guest::Device;
+
+use crate::report::NotRun;
+
+/// The guest as the checks see it.
+pub(crate) struct World {
+    /// Each device with how its preparation ended.
+    devices: Vec<(Device, Result<()>)>,
+}
+
+impl World {
+    pub(crate) fn new(devices: Vec<(Device, Result<()>)>) -> Self {
+        Self { devices }
+    }
+
+    /// The devices of the plan, in its order.
+    pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> {
+        self.devices.iter().map(|(device, _)| device)
+    }
+
+    /// Whether `device` could be prepared.
+    ///
+    /// # Errors
+    ///
+    /// Why it could not: [`NotRun`] where the kernel lacks what the device needs.
+    pub(crate) fn ready(&self, device: &Device) -> Result<()> {
+        match self.devices.iter().find(|(known, _)| known == device) {
+            Some((_, Ok(()))) => Ok(()),
+            Some((_, Err(error))) => match error.downcast_ref::<NotRun>() {
+                Some(NotRun(reason)) => Err(NotRun(reason.clone()).into()),
+                None => Err(anyhow!("{error:#}")),
+            },
+            None => Err(anyhow!("{} is not in the plan", device.name)),
+        }
+    }
+}
+
+/// The number of the device's IOMMU group.
+///
+/// # Errors
+///
+/// The device has no IOMMU group.
+pub(crate) fn group(device: &Device) -> Result<u32> {
+    let group = link_name(&format!("{}/iommu_group", device.sysfs()))?;
+    group
+        .parse()
+        .with_context(|| format!("{group} is no number of an IOMMU group"))
+}
+
+/// The name of the driver that the device is bound to.
+///
+/// # Errors
+///
+/// The device is bound to none.
+pub(crate) fn driver(device: &Device) -> Result<String> {
+    link_name(&format!("{}/driver", device.sysfs()))
+}
+
+/// The path of the device's own character device, where the kernel has one (`CONFIG_VFIO_DEVICE_CDEV`).
+///
+/// # Errors
+///
+/// [`NotRun`] where the kernel has none.
+pub(crate) fn cdev(device: &Device) -> Result<String> {
+    let none = || NotRun("this kernel has no VFIO device cdev".into());
+    let directory = format!("{}/vfio-dev", device.sysfs());
+    let entry = fs::read_dir(&directory).map_err(|_| none())?.next();
+    let entry = entry.with_context(|| format!("{directory} is empty"))??;
+    // Before Linux 6.6 the entry is there and has no character device.
+    if !entry.path().join("dev").exists() {
+        return Err(none().into());
+    }
+    Ok(format!(
+        "/dev/vfio/devices/{}",
+        entry.file_name().to_string_lossy()
+    ))
+}
+
+/// The last component of what the symbolic link at `path` points to.
+fn link_name(path: &str) -> Result<String> {
+    let target = fs::read_link(path).with_context(|| format!("cannot read the link {path}"))?;
+    let name = target
+        .file_name()
+        .with_context(|| format!("{path} points nowhere"))?;
+    Ok(name.to_string_lossy().into_owned())
+}

@@ -1,0 +1,153 @@
+//! The guest's root: its programs, its kernel modules and its plan.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use cpio::NewcBuilder;
+use cpio::newc::{ModeFileType, trailer};
+use vfio_guest::{Case, PLAN, Plan};
+
+use super::modules::Module;
+use crate::paths;
+use crate::tools::{cargo, run};
+
+/// Named, so that flags for the guest's programs leave build scripts and macros alone, which cannot be static.
+const TRIPLE: &str = "x86_64-unknown-linux-gnu";
+
+/// The guest's programs, each static.
+pub(crate) struct Programs {
+    init: PathBuf,
+    vfio: PathBuf,
+}
+
+impl Programs {
+    /// The cases that a guest will run for `plan`, as its own program says.
+    ///
+    /// # Errors
+    ///
+    /// The program fails on this host.
+    pub(crate) fn cases(&self, plan: &Plan) -> Result<Vec<Case>> {
+        let mut list = Command::new(&self.init);
+        let mut child = list
+            .arg("list")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let input = child.stdin.take().context("vfio-guest has no stdin")?;
+        serde_json::to_writer(input, plan)?;
+        let output = child.wait_with_output()?;
+        ensure!(
+            output.status.success(),
+            "vfio-guest cannot list its cases ({})",
+            output.status
+        );
+        serde_json::Deserializer::from_slice(&output.stdout)
+            .into_iter()
+            .collect::<Result<_, _>>()
+            .context("cannot parse the list of cases")
+    }
+}
+
+/// Builds the guest's programs.
+///
+/// # Errors
+///
+/// The build fails.
+pub(crate) fn build() -> Result<Programs> {
+    let target = paths::guest().join("build");
+    run(cargo()
+        .args([
+            "build",
+            "--target",
+            TRIPLE,
+            "--package",
+            "vfio-guest",
+            "--package",
+            "vfio-hosted",
+        ])
+        .args(["--bin", "vfio-guest", "--bin", "vfio"])
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // Symbols stay for backtraces; the rest would be most of the initramfs.
+        .env("CARGO_PROFILE_DEV_STRIP", "debuginfo"))?;
+    let directory = target.join(TRIPLE).join("debug");
+    Ok(Programs {
+        init: directory.join("vfio-guest"),
+        vfio: directory.join("vfio"),
+    })
+}
+
+/// Writes the initramfs to `path`.
+///
+/// # Errors
+///
+/// A program cannot be read, or `path` cannot be written.
+pub(crate) fn write(
+    path: &Path,
+    programs: &Programs,
+    modules: &[Module],
+    plan: &Plan,
+) -> Result<()> {
+    let mut archive = Archive {
+        bytes: Vec::new(),
+        entries: 0,
+    };
+    for directory in ["bin", "dev", "etc", "lib", "lib/modules"] {
+        archive.add(
+            NewcBuilder::new(directory)
+                .mode(0o755)
+                .set_mode_file_type(ModeFileType::Directory),
+            &[],
+        )?;
+    }
+    // The kernel opens it as the init's output before the init can mount anything.
+    let console = NewcBuilder::new("dev/console")
+        .mode(0o600)
+        .set_mode_file_type(ModeFileType::Char);
+    archive.add(console.rdev_major(5).rdev_minor(1), &[])?;
+    for (name, program) in [("init", &programs.init), ("bin/vfio", &programs.vfio)] {
+        let bytes =
+            fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
+        archive.file(name, 0o755, &bytes)?;
+    }
+    for module in modules {
+        archive.file(&module.path_in_guest(), 0o644, &module.object)?;
+    }
+    archive.file(PLAN, 0o644, &serde_json::to_vec_pretty(plan)?)?;
+    let bytes = trailer(archive.bytes)?;
+    fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A cpio archive as it is written.
+struct Archive {
+    bytes: Vec<u8>,
+    entries: u32,
+}
+
+impl Archive {
+    /// Adds a regular file with the absolute path `name`.
+    fn file(&mut self, name: &str, permissions: u32, bytes: &[u8]) -> Result<()> {
+        let name = name.trim_start_matches('/');
+        self.add(
+            NewcBuilder::new(name)
+                .mode(permissions)
+                .set_mode_file_type(ModeFileType::Regular),
+            bytes,
+        )
+    }
+
+    fn add(&mut self, entry: NewcBuilder, bytes: &[u8]) -> Result<()> {
+        // The kernel takes entries of one inode number for hard links.
+        self.entries += 1;
+        let mut writer = entry
+            .ino(self.entries)
+            .nlink(1)
+            .write(&mut self.bytes, u32::try_from(bytes.len())?);
+        writer.write_all(bytes)?;
+        writer.finish()?;
+        Ok(())
+    }
+}

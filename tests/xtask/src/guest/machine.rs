@@ -1,0 +1,228 @@
+//! The emulated machine: which devices it has, and where.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use vfio_guest::{Device, Kind, Plan};
+
+use super::kernel::{Choice, Kernel};
+
+/// A PCI device of the machine.
+struct Emulated {
+    name: &'static str,
+    bdf: &'static str,
+    ids: (u16, u16),
+    /// The value of QEMU's option `-device`.
+    qemu: &'static str,
+}
+
+/// A mediated device, of a sample driver in the kernel.
+struct Sample {
+    name: &'static str,
+    uuid: &'static str,
+    parent: &'static str,
+    mdev_type: &'static str,
+}
+
+/// Root ports, of the buses 1 and 2. vfio-pci can reset a slot behind a port, but not one on the root bus.
+const PORTS: [&str; 2] = [
+    "pcie-root-port,id=port1,chassis=1,addr=10.0",
+    "pcie-root-port,id=port2,chassis=2,addr=11.0",
+];
+
+/// The disks of the NVMe controllers, as their `drive` property names them.
+const DISKS: [&str; 2] = ["disk0", "disk1"];
+
+/// The size of each disk in bytes.
+const DISK_SIZE: u64 = 16 << 20;
+
+const PCI: [Emulated; 9] = [
+    Emulated {
+        name: "edu",
+        bdf: "0000:00:05.0",
+        ids: (0x1234, 0x11e8),
+        qemu: "edu,addr=05.0",
+    },
+    Emulated {
+        name: "nvme",
+        bdf: "0000:00:06.0",
+        ids: (0x1b36, 0x0010),
+        qemu: "nvme,serial=disk0,drive=disk0,addr=06.0",
+    },
+    // Two functions of one slot share an IOMMU group.
+    Emulated {
+        name: "pci-testdev",
+        bdf: "0000:00:07.0",
+        ids: (0x1b36, 0x0005),
+        qemu: "pci-testdev,addr=07.0,multifunction=on,membar=1M",
+    },
+    Emulated {
+        name: "pci-testdev-1",
+        bdf: "0000:00:07.1",
+        ids: (0x1b36, 0x0005),
+        qemu: "pci-testdev,addr=07.1",
+    },
+    Emulated {
+        name: "virtio-net-pci",
+        bdf: "0000:00:08.0",
+        ids: (0x1af4, 0x1000),
+        qemu: "virtio-net-pci,addr=08.0",
+    },
+    Emulated {
+        name: "vga",
+        bdf: "0000:00:09.0",
+        ids: (0x1234, 0x1111),
+        qemu: "VGA,addr=09.0",
+    },
+    Emulated {
+        name: "nvme-port",
+        bdf: "0000:01:00.0",
+        ids: (0x1b36, 0x0010),
+        qemu: "nvme,serial=disk1,drive=disk1,bus=port1,addr=00.0",
+    },
+    // A reset of this slot takes both functions.
+    Emulated {
+        name: "e1000e",
+        bdf: "0000:02:00.0",
+        ids: (0x8086, 0x10d3),
+        qemu: "e1000e,bus=port2,addr=00.0,multifunction=on",
+    },
+    Emulated {
+        name: "e1000e-1",
+        bdf: "0000:02:00.1",
+        ids: (0x8086, 0x10d3),
+        qemu: "e1000e,bus=port2,addr=00.1",
+    },
+];
+
+const MDEV: [Sample; 4] = [
+    Sample {
+        name: "mtty-1",
+        uuid: "5f6b0d1e-0b3c-4c7a-9a51-000000000001",
+        parent: "mtty",
+        mdev_type: "mtty-1",
+    },
+    Sample {
+        name: "mtty-2",
+        uuid: "5f6b0d1e-0b3c-4c7a-9a51-000000000002",
+        parent: "mtty",
+        mdev_type: "mtty-2",
+    },
+    Sample {
+        name: "mbochs-small",
+        uuid: "5f6b0d1e-0b3c-4c7a-9a51-000000000003",
+        parent: "mbochs",
+        mdev_type: "mbochs-small",
+    },
+    Sample {
+        name: "mdpy-vga",
+        uuid: "5f6b0d1e-0b3c-4c7a-9a51-000000000004",
+        parent: "mdpy",
+        mdev_type: "mdpy-vga",
+    },
+];
+
+impl Emulated {
+    fn device(&self) -> Device {
+        let (vendor, device) = self.ids;
+        Device {
+            name: self.name.into(),
+            kind: Kind::Pci {
+                bdf: self.bdf.into(),
+                vendor,
+                device,
+            },
+        }
+    }
+}
+
+impl Sample {
+    fn device(&self) -> Device {
+        let kind = Kind::Mdev {
+            uuid: self.uuid.into(),
+            parent: self.parent.into(),
+            mdev_type: self.mdev_type.into(),
+        };
+        Device {
+            name: self.name.into(),
+            kind,
+        }
+    }
+}
+
+/// The names of all devices.
+pub(crate) fn names() -> impl Iterator<Item = &'static str> {
+    PCI.iter()
+        .map(|device| device.name)
+        .chain(MDEV.iter().map(|sample| sample.name))
+}
+
+/// The plan of a guest with this kernel: the devices called `chosen`, all when none is. Modules are still to be added.
+pub(crate) fn plan(kernel: &Choice, chosen: &[String]) -> Plan {
+    let pci = PCI.iter().map(Emulated::device);
+    // No distribution's kernel has the samples.
+    let mdev = MDEV
+        .iter()
+        .filter(|_| kernel.is_built_for_tests())
+        .map(Sample::device);
+    let wanted = |device: &Device| chosen.is_empty() || chosen.contains(&device.name);
+    Plan {
+        modules: Vec::new(),
+        devices: pci.chain(mdev).filter(wanted).collect(),
+    }
+}
+
+/// The command that starts the machine; `directory` takes its disks, its console and the results of the guest.
+///
+/// # Errors
+///
+/// A disk cannot be created.
+pub(crate) fn command(kernel: &Kernel, initrd: &Path, directory: &Path) -> Result<Command> {
+    let mut qemu = Command::new("qemu-system-x86_64");
+    // Everything is named by a path relative to `directory`, which may hold commas, special to QEMU's options.
+    qemu.current_dir(directory);
+    qemu.args([
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-display",
+        "none",
+        "-nic",
+        "none",
+    ]);
+    qemu.args([
+        "-machine",
+        "q35,accel=tcg,kernel-irqchip=split",
+        "-cpu",
+        "max",
+        "-m",
+        "1G",
+    ]);
+    qemu.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
+    qemu.args(["-serial", "file:console", "-serial", "file:results"]);
+    qemu.arg("-kernel")
+        .arg(&kernel.image)
+        .arg("-initrd")
+        .arg(initrd);
+    qemu.args([
+        "-append",
+        "console=ttyS0 quiet panic=-1 intel_iommu=on iommu=nopt",
+    ]);
+    for disk in DISKS {
+        let path = directory.join(disk);
+        File::create(&path)
+            .and_then(|file| file.set_len(DISK_SIZE))
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        qemu.arg("-drive")
+            .arg(format!("if=none,id={disk},format=raw,file={disk}"));
+    }
+    for device in PORTS
+        .into_iter()
+        .chain(PCI.iter().map(|device| device.qemu))
+    {
+        qemu.args(["-device", device]);
+    }
+    Ok(qemu)
+}

@@ -1,0 +1,94 @@
+//! Steps that are announced, go on when one fails, and end in a count.
+
+use std::fmt;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+/// How the steps so far ended.
+#[derive(Default)]
+pub(crate) struct Steps {
+    ended: Vec<Step>,
+}
+
+struct Step {
+    name: String,
+    outcome: Outcome,
+    time: Duration,
+}
+
+enum Outcome {
+    Passed,
+    Failed(String),
+    NotRun(String),
+}
+
+impl Steps {
+    /// Announces a step and runs it.
+    pub(crate) fn run(&mut self, name: &str, step: impl FnOnce() -> Result<()>) {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = match step() {
+            Ok(()) => Outcome::Passed,
+            Err(error) => {
+                eprintln!("error: {error:#}.");
+                Outcome::Failed(format!("{error:#}"))
+            }
+        };
+        self.ended.push(Step {
+            name: name.into(),
+            outcome,
+            time: start.elapsed(),
+        });
+    }
+
+    /// Notes a step that was not run.
+    pub(crate) fn not_run(&mut self, name: &str, reason: &str) {
+        let outcome = Outcome::NotRun(reason.into());
+        self.ended.push(Step {
+            name: name.into(),
+            outcome,
+            time: Duration::ZERO,
+        });
+    }
+
+    /// Prints how each step ended and then, alone on the last line, how many passed and failed.
+    pub(crate) fn finish(self) -> ExitCode {
+        println!("\n== summary");
+        for step in &self.ended {
+            println!("{step}");
+        }
+        let passed = self
+            .ended
+            .iter()
+            .filter(|step| matches!(step.outcome, Outcome::Passed))
+            .count();
+        let failed = self
+            .ended
+            .iter()
+            .filter(|step| matches!(step.outcome, Outcome::Failed(_)))
+            .count();
+        println!("{passed} passed, {failed} failed");
+        if failed == 0 {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            outcome,
+            time,
+        } = self;
+        match outcome {
+            Outcome::Passed => write!(f, "passed   {name} ({:.1} s)", time.as_secs_f64()),
+            Outcome::Failed(reason) => write!(f, "failed   {name}: {reason}"),
+            Outcome::NotRun(reason) => write!(f, "not run  {name}: {reason}"),
+        }
+    }
+}

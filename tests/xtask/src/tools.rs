@@ -1,0 +1,116 @@
+//! Other programs: finding, installing and running them.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::paths;
+
+/// Finds `program` in `PATH`.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    env::split_paths(&env::var_os("PATH")?)
+        .map(|directory| directory.join(program))
+        .find(|path| path.is_file())
+}
+
+/// Makes sure that `program` is there: where it is missing, installs the Debian package `package`, and says so.
+///
+/// # Errors
+///
+/// It is missing and may not be installed (which takes root and apt-get), or installing it failed.
+pub(crate) fn require(program: &str, package: &str) -> Result<()> {
+    if find(program).is_some() {
+        return Ok(());
+    }
+    let by_hand = format!("install it with `sudo apt-get install {package}`");
+    if find("apt-get").is_none() {
+        bail!(
+            "{program} is missing; install it with the system's package manager (Debian's package is {package})"
+        );
+    }
+    if !rustix::process::geteuid().is_root() {
+        bail!("{program} is missing; {by_hand}");
+    }
+    println!("{program} is missing: installing Debian's package {package} with apt-get");
+    let mut install = apt_get();
+    install.args(["install", "--yes", "--no-install-recommends", package]);
+    // Lists that are missing or old name packages that the archive no longer has.
+    if quiet(apt_get().arg("update"))
+        .and_then(|()| quiet(&mut install))
+        .is_err()
+        || find(program).is_none()
+    {
+        bail!("{program} is missing and could not be installed; {by_hand}");
+    }
+    Ok(())
+}
+
+fn apt_get() -> Command {
+    let mut command = Command::new("apt-get");
+    command
+        .args(["--quiet=2", "-o", "Dpkg::Use-Pty=0"])
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// The `cargo` that started this task, at the root of the workspace.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(paths::root());
+    command
+}
+
+/// Runs `command` to its end; it writes to this program's own output.
+///
+/// # Errors
+///
+/// It cannot be started, or ends with a failure.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
+    ensure!(status.success(), "{} failed ({status})", shown(command));
+    Ok(())
+}
+
+/// As [`run`], but only a failure shows what it wrote.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn quiet(command: &mut Command) -> Result<()> {
+    read(command).map(drop)
+}
+
+/// Runs `command` to its end and returns what it wrote to stdout.
+///
+/// # Errors
+///
+/// As [`run`], and where it writes no text. What it wrote to stderr is then shown.
+pub(crate) fn read(command: &mut Command) -> Result<String> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot start {}", shown(command)))?;
+    if !output.status.success() {
+        eprint!("{}", String::from_utf8_lossy(&output.stderr));
+        bail!("{} failed ({})", shown(command), output.status);
+    }
+    String::from_utf8(output.stdout).with_context(|| format!("{} writes no text", shown(command)))
+}
+
+/// The command as one would type it.
+pub(crate) fn shown(command: &Command) -> String {
+    let program = PathBuf::from(command.get_program());
+    let name = program
+        .file_name()
+        .unwrap_or(command.get_program())
+        .to_string_lossy()
+        .into_owned();
+    let arguments = command
+        .get_args()
+        .map(|argument| argument.to_string_lossy().into_owned());
+    let words: Vec<String> = std::iter::once(name).chain(arguments).collect();
+    format!("`{}`", words.join(" "))
+}
