@@ -38,5 +38,5 @@ pub use caller::Caller;
 pub use device::{Device, Names};
 pub use error::DiscoveryError;
 pub use group::{Group, Member};
-pub use obstacle::{NoIommuMode, Obstacle, Remedy};
+pub use obstacle::{NoIommuMode, Obstacle, Remedy, bind_commands};
 pub use system::System;

@@ -93,6 +93,18 @@ impl Obstacle {
         }
     }
 
+    /// The devices that have to be bound to vfio-pci to mend it.
+    #[must_use]
+    pub fn devices_to_bind(&self) -> Vec<Address> {
+        match self {
+            Self::WrongDriver { address, .. } => vec![*address],
+            Self::GroupNotViable { members, .. } => {
+                members.iter().filter_map(Member::address).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
     /// How to mend it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
@@ -101,11 +113,12 @@ impl Obstacle {
             Self::NoIommu { mode } => Remedy {
                 advice: Some(match mode {
                     NoIommuMode::Unsupported => {
-                        "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU), and for Intel's boot with intel_iommu=on."
+                        "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU), for Intel's also with the kernel \
+                         parameter intel_iommu=on."
                     }
                     NoIommuMode::Off | NoIommuMode::NotLoaded => {
-                        "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU), and for Intel's boot with \
-                         intel_iommu=on; where there is none, VFIO can do without, unprotected from the device's DMA:"
+                        "Turn the IOMMU on in the firmware (VT-d, AMD-Vi, SMMU), for Intel's also with the kernel \
+                         parameter intel_iommu=on; or have VFIO do without its protection."
                     }
                 }),
                 commands: match mode {
@@ -123,19 +136,19 @@ impl Obstacle {
                 advice: driver
                     .is_some()
                     .then_some("Make sure first that nothing on this system uses the device."),
-                commands: bind(*address, driver.is_some()),
+                commands: bind_commands(address, driver.is_some()),
             },
             Self::GroupNotViable { members, .. } => Remedy {
                 advice: Some("Make sure first that nothing on this system uses them."),
                 commands: members
                     .iter()
                     .filter_map(Member::address)
-                    .flat_map(|address| bind(address, true))
+                    .flat_map(|address| bind_commands(address, true))
                     .collect(),
             },
             Self::NodeMissing { .. } => Remedy {
                 advice: Some(
-                    "In a container, give it the node (--device); elsewhere devtmpfs makes it:",
+                    "In a container, give it the node (--device); elsewhere devtmpfs makes it.",
                 ),
                 commands: vec!["sudo mount -t devtmpfs devtmpfs /dev".into()],
             },
@@ -147,7 +160,7 @@ impl Obstacle {
                 commands([format!("sudo chown \"$USER\" {}", paths.join(" "))])
             }
             Self::NoRawIo => Remedy {
-                advice: Some("Run the program as root, or give it the capability:"),
+                advice: Some("Run the program as root, or give it the capability."),
                 commands: vec!["sudo setcap cap_sys_rawio+ep PROGRAM".into()],
             },
             Self::MemlockLimit { max: None, .. } => commands(["ulimit -l unlimited".into()]),
@@ -159,16 +172,17 @@ impl Obstacle {
     }
 }
 
-/// The commands that bind a device to vfio-pci, whatever its ids, and leave other devices with the same ids alone.
-fn bind(address: Address, unbind: bool) -> Vec<String> {
-    let device = format!("/sys/bus/pci/devices/{address}");
+/// The commands that bind a device to vfio-pci, whatever its ids, and leave others with the same ids alone.
+///
+/// `bdf` is its address, or what the shell expands to it. `unbind` is for a device that has a driver.
+#[must_use]
+pub fn bind_commands(bdf: impl fmt::Display, unbind: bool) -> Vec<String> {
+    let device = format!("/sys/bus/pci/devices/{bdf}");
     let mut commands = vec![format!("echo vfio-pci | sudo tee {device}/driver_override")];
     if unbind {
-        commands.push(format!("echo {address} | sudo tee {device}/driver/unbind"));
+        commands.push(format!("echo {bdf} | sudo tee {device}/driver/unbind"));
     }
-    commands.push(format!(
-        "echo {address} | sudo tee /sys/bus/pci/drivers_probe"
-    ));
+    commands.push(format!("echo {bdf} | sudo tee /sys/bus/pci/drivers_probe"));
     commands
 }
 
@@ -189,19 +203,22 @@ fn commands<const N: usize>(commands: [String; N]) -> Remedy {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bridge => f.write_str("It is a bridge, which vfio-pci does not take."),
+            Self::Bridge => f.write_str("The device is a bridge, which vfio-pci does not take."),
             Self::NoIommu { .. } => {
-                f.write_str("The device is in no IOMMU group: no IOMMU is active for it.")
+                f.write_str("No IOMMU is active for the device: it is in no IOMMU group.")
             }
             Self::ModuleMissing => f.write_str("The driver vfio-pci is not loaded."),
             Self::WrongDriver {
                 driver: Some(driver),
                 ..
             } => {
-                write!(f, "The driver {driver} is bound to it, not vfio-pci.")
+                write!(
+                    f,
+                    "The driver {driver} is bound to the device, not vfio-pci."
+                )
             }
             Self::WrongDriver { driver: None, .. } => {
-                f.write_str("No driver is bound to it, where vfio-pci should be.")
+                f.write_str("No driver is bound to the device, where vfio-pci should be.")
             }
             Self::GroupNotViable { group, members } => {
                 write!(
@@ -229,7 +246,7 @@ impl fmt::Display for Obstacle {
                 f.write_str(".")
             }
             Self::NoRawIo => {
-                f.write_str("Without an IOMMU, opening it takes the capability CAP_SYS_RAWIO.")
+                f.write_str("Opening a device without an IOMMU takes the capability CAP_SYS_RAWIO.")
             }
             Self::MemlockLimit { limit, .. } => {
                 write!(

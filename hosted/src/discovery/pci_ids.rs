@@ -23,7 +23,7 @@ enum Key {
 /// Gives the devices the names that the database at `path` has for them. Without a readable one they keep none.
 pub(super) fn name(devices: &mut [Device], path: &Path) {
     let Ok(file) = File::open(path) else { return };
-    let wanted = devices.iter().flat_map(|device| keys(device)).collect();
+    let wanted = devices.iter().flat_map(keys).collect();
     let names = find(BufReader::new(file.take(FILE_BYTES)), &wanted);
     for device in devices {
         let [vendor, id, base, sub] = keys(device).map(|key| names.get(&key).cloned());
