@@ -128,8 +128,18 @@ fn cdev(path: &Path) -> Result<Option<String>, DiscoveryError> {
     let entries = sysfs::entries(&path.join("vfio-dev"))?;
     Ok(entries
         .into_iter()
-        .find(|(name, path)| name.contains("vfio") && path.join("dev").exists())
+        .find(|(name, path)| is_cdev_name(name) && path.join("dev").exists())
         .map(|(name, _)| name))
+}
+
+/// `vfioN`, or `noiommu-vfioN`.
+fn is_cdev_name(name: &str) -> bool {
+    name.strip_prefix("noiommu-")
+        .unwrap_or(name)
+        .strip_prefix("vfio")
+        .is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        })
 }
 
 fn is_bridge(path: &Path, class: u32) -> bool {
@@ -140,5 +150,27 @@ fn is_bridge(path: &Path, class: u32) -> bool {
             None => BRIDGE_CLASSES.contains(&(class >> 8)),
         },
         Err(_) => BRIDGE_CLASSES.contains(&(class >> 8)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_vfio_gives_are_those_of_a_character_device() {
+        for name in ["vfio0", "vfio12", "noiommu-vfio3"] {
+            assert!(is_cdev_name(name), "{name}");
+        }
+        for name in [
+            "",
+            "vfio",
+            "vfio0;reboot",
+            "noiommu-",
+            "mdev0",
+            "noiommu-noiommu-vfio0",
+        ] {
+            assert!(!is_cdev_name(name), "{name}");
+        }
     }
 }

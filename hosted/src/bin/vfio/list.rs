@@ -210,7 +210,12 @@ fn write_finding(
     let Finding {
         sentence, devices, ..
     } = finding;
-    let subject = if devices.len() == entries.len() && devices.len() > 1 {
+    // A bridge has no other obstacle.
+    let openable = entries.iter().filter(|entry| !entry.device.bridge).count();
+    let subject = if devices.len() == openable
+        && devices.len() > 1
+        && finding.obstacle != &Obstacle::Bridge
+    {
         "all devices".into()
     } else {
         devices
