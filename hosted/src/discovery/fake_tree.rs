@@ -28,6 +28,17 @@ impl FakeTree {
         tree
     }
 
+    /// A system with one device in group 7, bound to vfio-pci, with its nodes.
+    pub(crate) fn with_ready_device(address: &str) -> Self {
+        let tree = Self::new();
+        tree.device(address, 0x1234, 0x11e8, 0x00ff00);
+        tree.group(address, 7);
+        tree.bind(address, "vfio-pci");
+        tree.node("vfio/vfio", 0o666);
+        tree.node("vfio/7", 0o666);
+        tree
+    }
+
     /// What stands for `/`.
     pub(crate) fn root(&self) -> &Path {
         self.root.path()
@@ -84,7 +95,9 @@ impl FakeTree {
     /// A device node, as a file, with this mode.
     pub(crate) fn node(&self, path: &str, mode: u32) {
         let path = format!("dev/{path}");
-        self.write(&path, "");
+        if !self.root().join(&path).exists() {
+            self.write(&path, "");
+        }
         fs::set_permissions(self.root().join(path), Permissions::from_mode(mode)).unwrap();
     }
 }

@@ -26,6 +26,7 @@ mod error;
 mod group;
 mod nodes;
 mod obstacle;
+mod openable;
 mod pci_ids;
 mod sysfs;
 mod system;
