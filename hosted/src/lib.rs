@@ -1,2 +1,5 @@
 //! VFIO on Linux.
 #![cfg_attr(not(feature = "std"), no_std)]
+
+#[cfg(feature = "std")]
+pub mod discovery;

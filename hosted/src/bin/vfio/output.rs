@@ -1,0 +1,61 @@
+//! How results and failures are written: tables, JSON, and colours where somebody sees them.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// What is said before a failure.
+pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
+/// Commands that can be run as they are.
+pub(crate) const COMMAND: Style = AnsiColor::Cyan.on_default();
+/// What a paragraph is about.
+pub(crate) const SUBJECT: Style = Style::new().bold();
+
+/// Standard output. Styles get through to a terminal only, and not if `NO_COLOR` is set.
+pub(crate) fn stdout() -> impl Write {
+    anstream::stdout().lock()
+}
+
+/// Writes a value as JSON, for programs to read.
+pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut out = stdout();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// A table with these titles; it keeps to the width of a terminal.
+pub(crate) fn table<const N: usize>(titles: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Dynamic)
+        // Whether they are seen is for the stream to say.
+        .enforce_styling()
+        .set_header(titles.map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
+    table.style_text_only();
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Writes a failure to standard error, unless nobody listens.
+pub(crate) fn failure(failure: &Failure) {
+    if failure.status() == ExitCode::SUCCESS {
+        return;
+    }
+    let mut err = anstream::stderr().lock();
+    // There is nowhere left to report a failure to.
+    let _ = writeln!(
+        err,
+        "{ERROR}error:{ERROR:#} {failure}. {}",
+        failure.way_out()
+    );
+}

@@ -1,0 +1,234 @@
+//! The program `vfio` on made-up systems: what its user sees.
+
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+#[expect(dead_code, reason = "the discovery's own tests use the rest")]
+#[path = "../src/discovery/fake_tree.rs"]
+mod fake_tree;
+
+use fake_tree::FakeTree;
+
+const EDU: &str = "0000:00:05.0";
+const NIC: &str = "0000:00:06.0";
+
+/// A device on its own that vfio-pci holds, and a network card and a sound card in one group.
+fn system() -> FakeTree {
+    let tree = FakeTree::new();
+    for (address, vendor, device, class, driver, group) in [
+        (EDU, 0x1234, 0x11e8, 0x00ff00, "vfio-pci", 7),
+        (NIC, 0x8086, 0x10d3, 0x020000, "e1000e", 8),
+        ("0000:00:06.1", 0x8086, 0x2668, 0x040300, "snd_hda_intel", 8),
+    ] {
+        tree.device(address, vendor, device, class);
+        tree.bind(address, driver);
+        tree.group(address, group);
+    }
+    tree.node("vfio/vfio", 0o666);
+    tree.node("vfio/7", 0o666);
+    tree.write(
+        "usr/share/misc/pci.ids",
+        "1234  Technical Corp.\n\t11e8  QEMU educational device\nC 02  Network controller\n\t00  Ethernet controller\n",
+    );
+    tree
+}
+
+fn vfio(tree: &FakeTree, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vfio"))
+        .arg("--root")
+        .arg(tree.root())
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// What it printed, having worked and complained of nothing.
+fn printed(output: Output) -> String {
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && complaint.is_empty(),
+        "{}: {complaint}",
+        output.status
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn listed(tree: &FakeTree, arguments: &[&str]) -> Value {
+    serde_json::from_str(&printed(vfio(
+        tree,
+        &[&["list", "--json"], arguments].concat(),
+    )))
+    .unwrap()
+}
+
+#[test]
+fn the_table_tells_names_group_and_status() {
+    let printed = printed(vfio(&system(), &["list"]));
+    let row = |address| {
+        let row = printed
+            .lines()
+            .find(|line| line.starts_with(address))
+            .unwrap();
+        row.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(row(EDU).starts_with(
+        "0000:00:05.0 1234:11e8 Technical Corp. QEMU educational device 00ff00 vfio-pci 7"
+    ));
+    assert_eq!(
+        row(NIC),
+        "0000:00:06.0 8086:10d3 - Ethernet controller e1000e 8 wrong driver"
+    );
+    assert!(
+        printed.contains("0000:00:06.0: The driver e1000e is bound to the device, not vfio-pci.\n")
+    );
+    assert!(printed.contains("IOMMU group 8 is not viable"));
+    assert!(printed.contains("BDF=0000:00:06.0\n"));
+}
+
+#[test]
+fn what_is_piped_has_neither_colours_nor_trailing_blanks() {
+    let printed = printed(vfio(&system(), &["list"]));
+    assert!(!printed.contains('\u{1b}'));
+    assert_eq!(printed.lines().find(|line| line.ends_with(' ')), None);
+}
+
+#[test]
+fn one_device_is_mended_with_its_own_commands() {
+    let tree = FakeTree::new();
+    tree.device(NIC, 0x8086, 0x10d3, 0x020000);
+    tree.bind(NIC, "e1000e");
+    tree.group(NIC, 8);
+    tree.driver("vfio-pci");
+    let printed = printed(vfio(&tree, &["list", "00:06.0"]));
+    assert!(printed.contains(
+        "    echo 0000:00:06.0 | sudo tee /sys/bus/pci/devices/0000:00:06.0/driver/unbind\n"
+    ));
+}
+
+#[test]
+fn the_names_of_the_json_stay() {
+    let found = listed(&system(), &[NIC]);
+    let mut expected = json!([{
+        "address": "0000:00:06.0",
+        "vendor_id": "0x8086",
+        "device_id": "0x10d3",
+        "class": "0x020000",
+        "revision": null,
+        "vendor_name": null,
+        "device_name": null,
+        "class_name": "Ethernet controller",
+        "driver": "e1000e",
+        "group": {
+            "number": 8,
+            "noiommu": false,
+            "members": [
+                {"name": "0000:00:06.0", "driver": "e1000e"},
+                {"name": "0000:00:06.1", "driver": "snd_hda_intel"},
+            ],
+        },
+        "cdev": null,
+        "ready": false,
+        "obstacles": [
+            {
+                "kind": "wrong_driver",
+                "message": "The driver e1000e is bound to the device, not vfio-pci.",
+                "advice": "Make sure first that nothing on this system uses the device.",
+                "commands": [
+                    "echo vfio-pci | sudo tee /sys/bus/pci/devices/0000:00:06.0/driver_override",
+                    "echo 0000:00:06.0 | sudo tee /sys/bus/pci/devices/0000:00:06.0/driver/unbind",
+                    "echo 0000:00:06.0 | sudo tee /sys/bus/pci/drivers_probe",
+                ],
+            },
+            {
+                "kind": "group_not_viable",
+                "message": "IOMMU group 8 is not viable, because other drivers hold members of it: \
+                    0000:00:06.1 (snd_hda_intel).",
+                "advice": "Make sure first that nothing on this system uses them.",
+                "commands": [
+                    "echo vfio-pci | sudo tee /sys/bus/pci/devices/0000:00:06.1/driver_override",
+                    "echo 0000:00:06.1 | sudo tee /sys/bus/pci/devices/0000:00:06.1/driver/unbind",
+                    "echo 0000:00:06.1 | sudo tee /sys/bus/pci/drivers_probe",
+                ],
+            },
+        ],
+    }]);
+    // Whether whoever runs the test may lock memory is the one thing that is not of the tree.
+    let memlock: Vec<Value> = found[0]["obstacles"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .skip(2)
+        .cloned()
+        .collect();
+    assert!(
+        memlock
+            .iter()
+            .all(|obstacle| obstacle["kind"] == "memlock_limit")
+    );
+    expected[0]["obstacles"]
+        .as_array_mut()
+        .unwrap()
+        .extend(memlock);
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn no_devices_are_a_sentence_and_an_empty_list() {
+    let tree = FakeTree::new();
+    assert!(printed(vfio(&tree, &["list"])).starts_with("This system has no PCI devices"));
+    assert_eq!(listed(&tree, &[]), json!([]));
+}
+
+#[test]
+fn failures_are_one_line_with_a_way_out() {
+    let tree = system();
+    let output = vfio(&tree, &["list", "00:1f.0"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(output.stdout.is_empty());
+    assert_eq!(
+        String::from_utf8(output.stderr).unwrap(),
+        "error: there is no PCI device 0000:00:1f.0. `vfio list` shows the devices that there are.\n"
+    );
+
+    tree.write(&format!("sys/bus/pci/devices/{EDU}/vendor"), "\u{1b}[31m\n");
+    let output = vfio(&tree, &["list"]);
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("0000:00:05.0/vendor is ") && complaint.lines().count() == 1,
+        "{complaint}"
+    );
+    assert!(!complaint.contains('\u{1b}'));
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    let tree = FakeTree::new();
+    for arguments in [
+        &["list", "nonsense"][..],
+        &["list", "--nonsense"],
+        &["nonsense"],
+        &["completions", "cmd"],
+        &[],
+    ] {
+        let output = vfio(&tree, arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(
+            output.stdout.is_empty() && !output.stderr.is_empty(),
+            "{arguments:?}"
+        );
+    }
+}
+
+#[test]
+fn each_shell_gets_a_script_that_knows_the_commands() {
+    let tree = FakeTree::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = printed(vfio(&tree, &["completions", shell]));
+        assert!(
+            script.contains("vfio") && script.contains("completions"),
+            "{shell}"
+        );
+    }
+}
