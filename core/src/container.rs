@@ -1,0 +1,250 @@
+//! Containers and groups: the way to a device through `/dev/vfio`.
+//!
+//! A [`Container`] holds an IOMMU context, a [`Group`] the devices that the IOMMU can't tell
+//! apart. What is open is closed on drop, in any order: the kernel keeps what a device needs.
+
+#![forbid(unsafe_code)]
+
+use core::ffi::CStr;
+use core::fmt;
+
+use heapless::CString;
+
+use crate::abi::{self, Extension, GroupFlags, GroupStatus};
+use crate::device::Device;
+use crate::info::IommuInfo;
+use crate::query::{self, QueryError, ReplyBuffer};
+use crate::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest};
+
+use zerocopy::IntoBytes;
+
+/// An open container.
+#[derive(Debug)]
+pub struct Container<S: Sys> {
+    sys: S,
+    fd: S::Fd,
+}
+
+/// An open group that is attached to a container.
+#[derive(Debug)]
+pub struct Group<S: Sys> {
+    sys: S,
+    fd: S::Fd,
+}
+
+/// The step at which opening failed, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum OpenError {
+    /// `/dev/vfio/vfio` can't be opened.
+    Container(Errno),
+    /// The container can't be asked something.
+    Ask(Errno),
+    /// The kernel speaks another version of the API than 0.
+    ApiVersion(u32),
+    /// The container has no such IOMMU driver.
+    NoIommu(Extension),
+    /// `/dev/vfio/GROUP` can't be opened; `EBUSY` where another program has it.
+    Group {
+        /// The group.
+        group: u32,
+        /// Why.
+        errno: Errno,
+    },
+    /// A device of the group is bound to a driver that does not leave it alone.
+    NotViable {
+        /// The group.
+        group: u32,
+    },
+    /// The group can't be attached to the container.
+    Attach {
+        /// The group.
+        group: u32,
+        /// Why.
+        errno: Errno,
+    },
+    /// The IOMMU driver refuses the container.
+    SetIommu {
+        /// The driver that was asked for.
+        iommu: Extension,
+        /// Why.
+        errno: Errno,
+    },
+    /// The device can't be opened; `ENODEV` where the group has none of that name.
+    Device(Errno),
+}
+
+impl<S: Sys + Clone> Container<S> {
+    /// Opens `/dev/vfio/vfio` and checks the version of its API.
+    ///
+    /// # Errors
+    /// [`OpenError::Container`], [`OpenError::Ask`], [`OpenError::ApiVersion`]
+    pub fn open(sys: S) -> Result<Self, OpenError> {
+        let fd = sys.open(c"/dev/vfio/vfio").map_err(OpenError::Container)?;
+        let version = sys
+            .ioctl_value(&fd, ValueRequest::GetApiVersion, 0)
+            .map_err(OpenError::Ask)?;
+        if version == abi::ioctl::API_VERSION {
+            Ok(Self { sys, fd })
+        } else {
+            Err(OpenError::ApiVersion(version))
+        }
+    }
+
+    /// Whether the container has `extension`: an IOMMU driver or a property.
+    ///
+    /// # Errors
+    /// [`OpenError::Ask`]
+    pub fn has(&self, extension: Extension) -> Result<bool, OpenError> {
+        self.sys
+            .ioctl_value(&self.fd, ValueRequest::CheckExtension, extension.0)
+            .map(|answer| answer > 0)
+            .map_err(OpenError::Ask)
+    }
+
+    /// Opens `/dev/vfio/GROUP` and attaches it.
+    ///
+    /// # Errors
+    /// [`OpenError::Group`], [`OpenError::NotViable`], [`OpenError::Attach`]
+    pub fn attach(&self, group: u32) -> Result<Group<S>, OpenError> {
+        let error = |errno| OpenError::Group { group, errno };
+        let path = group_path(group).ok_or(error(Errno::EINVAL))?;
+        let fd = self.sys.open(&path).map_err(error)?;
+        let mut status = GroupStatus::default();
+        self.sys
+            .ioctl_info(&fd, InfoRequest::GroupStatus, status.as_mut_bytes())
+            .map_err(error)?;
+        if !status.flags.contains(GroupFlags::VIABLE) {
+            return Err(OpenError::NotViable { group });
+        }
+        self.sys
+            .ioctl_fd(&fd, FdRequest::SetContainer, &self.fd)
+            .map_err(|errno| OpenError::Attach { group, errno })?;
+        Ok(Group {
+            sys: self.sys.clone(),
+            fd,
+        })
+    }
+
+    /// Gives the container the IOMMU driver `iommu`, once its first group is attached.
+    ///
+    /// # Errors
+    /// [`OpenError::NoIommu`], [`OpenError::SetIommu`], [`OpenError::Ask`]
+    pub fn set_iommu(&self, iommu: Extension) -> Result<(), OpenError> {
+        if !self.has(iommu)? {
+            return Err(OpenError::NoIommu(iommu));
+        }
+        self.sys
+            .ioctl_value(&self.fd, ValueRequest::SetIommu, iommu.0)
+            .map(drop)
+            .map_err(|errno| OpenError::SetIommu { iommu, errno })
+    }
+
+    /// Asks about the IOMMU; [`query::iommu`].
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub fn iommu_info<'b, B: ReplyBuffer + ?Sized>(
+        &self,
+        buffer: &'b mut B,
+    ) -> Result<IommuInfo<'b>, QueryError<abi::IommuType1Info>> {
+        query::iommu(&self.sys, &self.fd, buffer)
+    }
+}
+
+impl<S: Sys + Clone> Group<S> {
+    /// Opens a device of the group by its name: the address of a PCI device
+    /// (`0000:00:05.0`), the UUID of a mediated one.
+    ///
+    /// # Errors
+    /// [`OpenError::Device`]
+    pub fn device(&self, name: &CStr) -> Result<Device<S>, OpenError> {
+        self.sys
+            .ioctl_name(&self.fd, NameRequest::GetDeviceFd, name)
+            .map(|fd| Device::new(self.sys.clone(), fd))
+            .map_err(OpenError::Device)
+    }
+}
+
+/// `/dev/vfio/GROUP`, made without formatting: an image without `core::fmt` stays small.
+fn group_path(group: u32) -> Option<CString<24>> {
+    // A group number has at most ten digits.
+    let mut digits = heapless::Vec::<u8, 10>::new();
+    let mut rest = group;
+    loop {
+        let digit = u8::try_from(rest % 10).ok()?;
+        digits.push(digit.checked_add(b'0')?).ok()?;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    digits.reverse();
+    let mut path = CString::new();
+    path.extend_from_bytes(b"/dev/vfio/").ok()?;
+    path.extend_from_bytes(&digits).ok()?;
+    Some(path)
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Container(errno) => write!(f, "/dev/vfio/vfio can't be opened: {errno}"),
+            Self::Ask(errno) => write!(f, "the container does not answer: {errno}"),
+            Self::ApiVersion(version) => {
+                write!(
+                    f,
+                    "the kernel speaks version {version} of the VFIO API, not 0"
+                )
+            }
+            Self::NoIommu(iommu) => write!(f, "the container has no IOMMU driver {iommu}"),
+            Self::Group { group, errno } => {
+                write!(f, "/dev/vfio/{group} can't be opened: {errno}")
+            }
+            Self::NotViable { group } => write!(
+                f,
+                "the IOMMU group {group} is not viable: one of its devices has another driver"
+            ),
+            Self::Attach { group, errno } => {
+                write!(
+                    f,
+                    "the IOMMU group {group} can't be attached to a container: {errno}"
+                )
+            }
+            Self::SetIommu { iommu, errno } => {
+                write!(f, "the IOMMU driver {iommu} refuses the container: {errno}")
+            }
+            Self::Device(errno) => write!(f, "the device can't be opened: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Container(errno)
+            | Self::Ask(errno)
+            | Self::Group { errno, .. }
+            | Self::Attach { errno, .. }
+            | Self::SetIommu { errno, .. }
+            | Self::Device(errno) => Some(errno),
+            Self::ApiVersion(_) | Self::NoIommu(_) | Self::NotViable { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_is_found_by_its_number() {
+        for (group, path) in [(0, c"/dev/vfio/0"), (10, c"/dev/vfio/10")] {
+            assert_eq!(group_path(group).unwrap().as_c_str(), path);
+        }
+        assert_eq!(
+            group_path(u32::MAX).unwrap().as_c_str(),
+            c"/dev/vfio/4294967295"
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! An open device.
+
+#![forbid(unsafe_code)]
+
+mod inventory;
+
+pub use inventory::{Interrupt, Inventory, InventoryError, Region};
+
+use crate::abi;
+use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
+use crate::query::{self, QueryError, ReplyBuffer};
+use crate::sys::{Errno, Sys};
+
+/// An open device; closed on drop.
+#[derive(Debug)]
+pub struct Device<S: Sys> {
+    sys: S,
+    fd: S::Fd,
+}
+
+impl<S: Sys> Device<S> {
+    /// A device from its open file.
+    pub const fn new(sys: S, fd: S::Fd) -> Self {
+        Self { sys, fd }
+    }
+
+    /// Asks about the device; [`query::device`].
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    #[inline]
+    pub fn info<'b, B: ReplyBuffer + ?Sized>(
+        &self,
+        buffer: &'b mut B,
+    ) -> Result<DeviceInfo<'b>, QueryError<abi::DeviceInfo>> {
+        query::device(&self.sys, &self.fd, buffer)
+    }
+
+    /// Asks about a region; [`query::region`].
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    #[inline]
+    pub fn region<'b, B: ReplyBuffer + ?Sized>(
+        &self,
+        index: u32,
+        buffer: &'b mut B,
+    ) -> Result<RegionInfo<'b>, QueryError<abi::RegionInfo>> {
+        query::region(&self.sys, &self.fd, index, buffer)
+    }
+
+    /// Asks about an interrupt; [`query::irq`].
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    #[inline]
+    pub fn irq(&self, index: u32) -> Result<IrqInfo, QueryError<abi::IrqInfo>> {
+        query::irq(&self.sys, &self.fd, index)
+    }
+
+    /// Asks what a hot reset takes along; [`query::hot_reset`].
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub fn hot_reset_info<'b, B: ReplyBuffer + ?Sized>(
+        &self,
+        buffer: &'b mut B,
+    ) -> Result<HotResetInfo<'b>, QueryError<abi::PciHotResetInfo>> {
+        query::hot_reset(&self.sys, &self.fd, buffer)
+    }
+
+    /// Asks about everything that the device has, and keeps what a driver needs of it.
+    ///
+    /// One ioctl for the device and one for each index. `buffer` holds one reply at a time.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    #[inline]
+    pub fn inventory<const R: usize, const I: usize, const A: usize, B>(
+        &self,
+        buffer: &mut B,
+    ) -> Result<Inventory<R, I, A>, InventoryError>
+    where
+        B: ReplyBuffer + ?Sized,
+    {
+        Inventory::ask(self, buffer)
+    }
+
+    /// Reads `buf.len()` bytes at `at` of a region that lies at `offset` of the device's file,
+    /// and returns how many were read.
+    ///
+    /// # Errors
+    /// What `pread(2)` returns; `EOVERFLOW` where the sum does not fit into 64 bits.
+    pub fn read(&self, offset: u64, at: u64, buf: &mut [u8]) -> Result<usize, Errno> {
+        let position = offset.checked_add(at).ok_or(Errno::EOVERFLOW)?;
+        self.sys.pread(&self.fd, buf, position)
+    }
+}
