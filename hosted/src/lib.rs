@@ -3,3 +3,6 @@
 
 #[cfg(feature = "std")]
 pub mod discovery;
+
+#[cfg(feature = "report")]
+pub mod report;

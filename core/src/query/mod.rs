@@ -11,6 +11,8 @@
 mod buffer;
 mod error;
 
+#[cfg(feature = "std")]
+pub use buffer::VEC_LIMIT;
 pub use buffer::{ReplyBuffer, Staged};
 pub use error::QueryError;
 
