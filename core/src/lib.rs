@@ -87,6 +87,7 @@ pub mod container;
 pub mod coverage;
 pub mod device;
 pub mod info;
+pub mod mmio;
 pub mod query;
 pub mod server;
 pub mod sys;
