@@ -3,3 +3,4 @@
 
 #[cfg(feature = "std")]
 pub mod discovery;
+pub mod linux;
