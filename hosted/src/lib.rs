@@ -4,3 +4,5 @@
 #[cfg(feature = "std")]
 pub mod discovery;
 pub mod linux;
+#[cfg(feature = "std")]
+pub mod sim;
