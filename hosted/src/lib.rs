@@ -4,5 +4,7 @@
 #[cfg(feature = "std")]
 pub mod discovery;
 pub mod linux;
+#[cfg(feature = "report")]
+pub mod report;
 #[cfg(feature = "std")]
 pub mod sim;

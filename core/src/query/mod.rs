@@ -11,6 +11,8 @@
 mod buffer;
 mod error;
 
+#[cfg(feature = "std")]
+pub use buffer::VEC_LIMIT;
 pub use buffer::{ReplyBuffer, Staged};
 pub use error::QueryError;
 
@@ -161,7 +163,9 @@ fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
             break;
         }
         match needs_more(buffer.bytes()) {
-            Some(needed) if buffer.grow(needed) => (),
+            Some(needed) if buffer.grow(needed) => {
+                debug!("the reply needs {} bytes: asking again", needed);
+            }
             _ => break,
         }
     }
