@@ -3,6 +3,6 @@
 
 #[cfg(feature = "std")]
 pub mod discovery;
-
+pub mod linux;
 #[cfg(feature = "report")]
 pub mod report;
