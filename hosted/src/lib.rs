@@ -6,3 +6,5 @@ pub mod discovery;
 pub mod linux;
 #[cfg(feature = "report")]
 pub mod report;
+#[cfg(feature = "std")]
+pub mod sim;
