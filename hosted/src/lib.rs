@@ -8,3 +8,7 @@ pub mod linux;
 pub mod report;
 #[cfg(feature = "std")]
 pub mod sim;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
