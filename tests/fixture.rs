@@ -104,25 +104,23 @@ impl Fixture {
         match self.prefill.as_str() {
             "5a" => buffer.fill(0x5a),
             "a5" => {
-                // The fields that the kernel fills in were zero.
-                let zero = match self.kind() {
-                    Kind::Device | Kind::Iommu => vec![0..16],
-                    Kind::Region => vec![0..12, 16..32],
-                    Kind::Irq => vec![0..16],
-                    Kind::HotReset => vec![0..12],
+                // The fields that the kernel fills in were zero, cap_offset was not.
+                let (fields, cap_offset) = match self.kind() {
+                    Kind::Device | Kind::Iommu => (16, 0..0),
+                    Kind::Region => (32, 12..16),
+                    Kind::Irq => (16, 0..0),
+                    Kind::HotReset => (12, 0..0),
                 };
                 for (at, byte) in buffer.iter_mut().enumerate() {
-                    *byte = if zero.iter().any(|range| range.contains(&at)) {
-                        0
-                    } else {
-                        0xa5
-                    };
+                    if at >= fields || cap_offset.contains(&at) {
+                        *byte = 0xa5;
+                    }
                 }
             }
             other => panic!("{}: prefilled with {other}", self.file),
         }
-        let fields = [Some((0, self.argsz_in)), self.index.map(|index| (8, index))];
-        for (offset, value) in fields.into_iter().flatten() {
+        let passed = [Some((0, self.argsz_in)), self.index.map(|index| (8, index))];
+        for (offset, value) in passed.into_iter().flatten() {
             buffer
                 .iter_mut()
                 .skip(offset)

@@ -3,4 +3,7 @@
 
 pub mod capability;
 pub mod fixture;
+pub mod hostile;
 pub mod outcome;
+pub mod reply;
+pub mod scripted;
