@@ -2,6 +2,7 @@
 //! several of them need stands here.
 
 pub mod capability;
+pub mod described;
 pub mod fixture;
 pub mod hostile;
 pub mod outcome;

@@ -5,33 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use vfio_core::abi::{DeviceFlags, PciDependentDevice, RegionFlags};
-use vfio_core::info::{DeviceInfo, HotResetInfo, IommuInfo, IrqInfo, RegionInfo};
-use vfio_core::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
+use vfio_core::server::{Device, Dialect, Iommu, IommuDriver};
 use vfio_core::sys::Errno;
-use vfio_tests::capability::{Capability, collect};
+use vfio_tests::described::Described;
 use vfio_tests::fixture::{self, Fixture};
 use vfio_tests::outcome::Kind;
-
-/// A device as its ample replies describe it.
-#[derive(Default)]
-struct Described {
-    flags: DeviceFlags,
-    caps: Vec<Capability>,
-    regions: Vec<Option<DescribedRegion>>,
-    irqs: Vec<Option<Irq>>,
-    hot_reset: Option<(vfio_core::abi::HotResetFlags, Vec<PciDependentDevice>)>,
-    iova_pgsizes: u64,
-    iommu_caps: Vec<Capability>,
-}
-
-#[derive(Clone)]
-struct DescribedRegion {
-    flags: RegionFlags,
-    size: u64,
-    offset: u64,
-    caps: Vec<Capability>,
-}
 
 /// Which kernel, which device, reached how.
 type Subject = (String, String, String);
@@ -65,130 +43,25 @@ fn dialect(fixture: &Fixture) -> Dialect {
     }
 }
 
-impl Described {
-    fn new(fixtures: &[Fixture]) -> Self {
-        let mut described = Self::default();
-        let ample = fixtures.iter().filter(|fixture| {
-            fixture.argsz_in == 4096 && fixture.prefill == "a5" && fixture.result().is_ok()
-        });
-        for fixture in ample {
-            described.add(fixture, &fixture.bytes());
-        }
-        described
-    }
-
-    fn add(&mut self, fixture: &Fixture, reply: &[u8]) {
-        let index = usize::try_from(fixture.index.unwrap_or(0)).unwrap();
-        match fixture.kind() {
-            Kind::Device => {
-                let info = DeviceInfo::decode(reply).unwrap();
-                self.flags = info.flags - DeviceFlags::CAPS;
-                self.caps = collect(&info.caps);
-                place(
-                    &mut self.regions,
-                    usize::try_from(info.num_regions).unwrap(),
-                );
-                place(&mut self.irqs, usize::try_from(info.num_irqs).unwrap());
-            }
-            Kind::Region => {
-                let info = RegionInfo::decode(reply).unwrap();
-                place(&mut self.regions, index + 1);
-                self.regions[index] = Some(DescribedRegion {
-                    flags: info.flags - RegionFlags::CAPS,
-                    size: info.size,
-                    offset: info.offset,
-                    caps: collect(&info.caps),
-                });
-            }
-            Kind::Irq => {
-                let info = IrqInfo::decode(reply).unwrap();
-                place(&mut self.irqs, index + 1);
-                self.irqs[index] = Some(Irq {
-                    flags: info.flags,
-                    count: info.count,
-                });
-            }
-            Kind::HotReset => {
-                let info = HotResetInfo::decode(reply).unwrap();
-                self.hot_reset = Some((info.flags, info.devices.iter().collect()));
-            }
-            Kind::Iommu => {
-                let info = IommuInfo::decode(reply).unwrap();
-                self.iova_pgsizes = info.iova_pgsizes;
-                self.iommu_caps = collect(&info.caps);
-            }
-        }
-    }
-
-    /// Answers as the kernel of `fixture` does.
-    fn answer(&self, fixture: &Fixture, reply: &mut [u8]) -> Result<(), Errno> {
-        let dialect = dialect(fixture);
-        let asked = fixture.kind().request();
-        if fixture.kind() == Kind::Iommu {
-            let caps: Vec<_> = self
-                .iommu_caps
-                .iter()
-                .map(|cap| cap.content.to_iommu())
-                .collect();
-            let driver = match fixture.via.as_str() {
-                "group-iommufd-compat" => IommuDriver::Iommufd,
-                "group-type1v2" => IommuDriver::Type1,
-                other => panic!("{}: a container by {other}", fixture.file),
-            };
-            let iommu = Iommu {
-                driver,
-                iova_pgsizes: self.iova_pgsizes,
-                caps: &caps,
-                dialect,
-            };
-            return iommu.answer(asked, reply);
-        }
-        let caps: Vec<_> = self
-            .caps
-            .iter()
-            .map(|cap| cap.content.to_device())
-            .collect();
-        let region_caps: Vec<Vec<_>> = self
-            .regions
-            .iter()
-            .map(|region| {
-                let caps = region.iter().flat_map(|region| &region.caps);
-                caps.map(|cap| cap.content.to_region()).collect()
-            })
-            .collect();
-        let regions: Vec<_> = self
-            .regions
-            .iter()
-            .zip(&region_caps)
-            .map(|(region, caps)| {
-                region.as_ref().map(|region| Region {
-                    flags: region.flags,
-                    size: region.size,
-                    offset: region.offset,
-                    caps,
-                })
-            })
-            .collect();
-        let device = Device {
-            flags: self.flags,
-            caps: &caps,
-            regions: &regions,
-            irqs: &self.irqs,
-            hot_reset: self.hot_reset.as_ref().map(|(flags, devices)| HotReset {
-                flags: *flags,
-                devices,
-            }),
-            dialect,
-        };
-        device.answer(asked, reply)
+/// What is behind the container that a device was reached through.
+fn driver(fixture: &Fixture) -> IommuDriver {
+    match fixture.via.as_str() {
+        "group-iommufd-compat" => IommuDriver::Iommufd,
+        _ => IommuDriver::Type1,
     }
 }
 
-/// Makes a list of indexes at least `len` long.
-fn place<T: Clone>(list: &mut Vec<Option<T>>, len: usize) {
-    if list.len() < len {
-        list.resize(len, None);
+/// The device that the ample replies describe.
+fn described(fixtures: &[Fixture]) -> Described {
+    let first = fixtures.first().expect("a device has replies");
+    let mut described = Described::new(dialect(first), driver(first));
+    let ample = fixtures.iter().filter(|fixture| {
+        fixture.argsz_in == 4096 && fixture.prefill == "a5" && fixture.result().is_ok()
+    });
+    for fixture in ample {
+        described.add(fixture.kind(), fixture.index.unwrap_or(0), &fixture.bytes());
     }
+    described
 }
 
 /// Compares the answers to each captured call of one source; there must be `count` of them.
@@ -199,10 +72,10 @@ fn check(source: &str, count: usize) {
         if !subject.0.starts_with(source) {
             continue;
         }
-        let described = Described::new(&fixtures);
+        let described = described(&fixtures);
         for fixture in &fixtures {
             let mut reply = fixture.buffer_before();
-            let answer = described.answer(fixture, &mut reply);
+            let answer = described.answer(fixture.kind(), &mut reply);
             let captured = fixture.bytes();
             // Of a call that failed, no more than the structure was kept.
             let same = reply.get(..captured.len()) == Some(&captured)

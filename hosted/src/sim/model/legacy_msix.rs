@@ -16,6 +16,7 @@ const LINUX_4_6: Dialect = Dialect {
     device_written: 16,
     device_fixed: 20,
     iommu_written: 16,
+    ..Dialect::LINUX_6_1
 };
 
 const PAGE: u64 = 4096;
