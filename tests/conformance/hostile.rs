@@ -85,6 +85,8 @@ rows! {
     count_is_huge: 12,
     header_without_a_body_at_the_end: 6,
     header_without_a_body_before_the_next: 3,
+    body_of_exactly_its_length: 16,
+    body_a_byte_short: 15,
     the_same_capability_twice: 6,
     capabilities_without_alignment: 18,
     unknown_id: 9,

@@ -1,9 +1,11 @@
 //! Bodies of capabilities.
 
-use vfio_core::caps::CapError;
+use vfio_core::abi::{AtomicCompFlags, RegionSubtype, RegionType};
+use vfio_core::caps::{CapError, RegionKind, ZpciBase, ZpciGroup};
 
 use super::{Case, UNKNOWN_ID, cap, counted, known, push};
-use crate::outcome::Kind;
+use crate::capability::{Capability, Content};
+use crate::outcome::{Kind, Outcome};
 use crate::reply::Reply;
 
 /// Capabilities that hold less than they promise.
@@ -135,5 +137,107 @@ pub(super) fn bodies(kind: Kind, cases: &mut Vec<Case>) {
             bytes,
             expected,
         );
+    }
+}
+
+/// What the capabilities hold whose bodies are zeros: id, version, length in bytes with the
+/// header, and content.
+fn zeroed(kind: Kind) -> Vec<(u16, u16, u32, Content)> {
+    let base = |fh, ccdf_err_length| {
+        Content::ZpciBase(ZpciBase {
+            fh,
+            ccdf_err_length,
+            ..Default::default()
+        })
+    };
+    let group = |imaxstbl| {
+        Content::ZpciGroup(ZpciGroup {
+            imaxstbl,
+            ..Default::default()
+        })
+    };
+    match kind {
+        Kind::Region => vec![
+            (1, 1, 16, Content::SparseMmap(Vec::new())),
+            (
+                2,
+                1,
+                16,
+                Content::Type(RegionKind::new(RegionType(0), RegionSubtype(0))),
+            ),
+            (3, 1, 8, Content::MsixMappable),
+            (4, 1, 16, Content::Nvlink2Ssatgt(0)),
+            (5, 1, 16, Content::Nvlink2Lnkspd(0)),
+        ],
+        // zPCI structures count as far as their last field; what pads them may be missing.
+        Kind::Device => vec![
+            (1, 1, 32, base(None, None)),
+            (1, 2, 36, base(Some(0), None)),
+            (1, 3, 40, base(Some(0), Some(0))),
+            (2, 1, 39, group(None)),
+            (2, 2, 42, group(Some(0))),
+            (3, 1, 12, Content::ZpciUtil(Vec::new())),
+            (4, 1, 12, Content::ZpciPfip(Vec::new())),
+            (5, 1, 16, Content::PciAtomicComp(AtomicCompFlags::empty())),
+        ],
+        Kind::Iommu => vec![
+            (1, 1, 16, Content::IovaRange(Vec::new())),
+            (
+                2,
+                1,
+                32,
+                Content::Migration {
+                    flags: 0,
+                    pgsize_bitmap: 0,
+                    max_dirty_bitmap_size: 0,
+                },
+            ),
+            (3, 1, 12, Content::DmaAvail(0)),
+        ],
+        other => panic!("{other:?} has no capabilities"),
+    }
+}
+
+/// Every known capability in exactly its length, and a byte shorter.
+pub(super) fn lengths(kind: Kind, cases: &mut Vec<Case>) {
+    let start = kind.size();
+    for (id, version, len, content) in zeroed(kind) {
+        let reply = |len| {
+            Reply::new(kind, start + len)
+                .chain(start)
+                .capability(start, id, version, 0, &[0; 40])
+                .bytes()
+        };
+        let variant = format!("id {id}, version {version}");
+        let whole = Outcome::Whole(vec![Capability {
+            id,
+            version,
+            offset: start,
+            next: 0,
+            content,
+        }]);
+        push(
+            cases,
+            "body_of_exactly_its_length",
+            &*variant,
+            kind,
+            reply(len),
+            whole,
+        );
+        if len > 8 {
+            let expected = cap(CapError::Truncated {
+                offset: start,
+                id,
+                len: len - 1,
+            });
+            push(
+                cases,
+                "body_a_byte_short",
+                variant,
+                kind,
+                reply(len - 1),
+                expected,
+            );
+        }
     }
 }

@@ -43,6 +43,7 @@ pub fn cases() -> Vec<Case> {
         chain::links(kind, &mut cases);
         chain::starts(kind, &mut cases);
         body::bodies(kind, &mut cases);
+        body::lengths(kind, &mut cases);
         legal::legal(kind, &mut cases);
     }
     for kind in Kind::ALL {
