@@ -9,7 +9,7 @@ pub use inventory::{Interrupt, Inventory, InventoryError, Region};
 use crate::abi;
 use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, Sys, ValueRequest};
 
 /// An open device; closed on drop.
 #[derive(Debug)]
@@ -84,6 +84,17 @@ impl<S: Sys> Device<S> {
         B: ReplyBuffer + ?Sized,
     {
         Inventory::ask(self, buffer)
+    }
+
+    /// Resets the device, if its flags say that it can be (`VFIO_DEVICE_RESET`).
+    ///
+    /// # Errors
+    /// What `ioctl(2)` returns: `EINVAL` where it can't, `EAGAIN` where it can be tried
+    /// again.
+    pub fn reset(&self) -> Result<(), Errno> {
+        self.sys
+            .ioctl_value(&self.fd, ValueRequest::Reset, 0)
+            .map(drop)
     }
 
     /// Reads `buf.len()` bytes at `at` of a region that lies at `offset` of the device's file,

@@ -8,7 +8,6 @@ use super::{Access, Field, OffsetError, ReadWrite, Readable, Writable};
 
 /// The registers of the `repr(C)` structure `R`, whose fields are [`field`](super::field)s, at a
 /// place that was checked.
-#[derive(Debug)]
 pub struct Block<A, R, P = ReadWrite> {
     access: A,
     base: usize,
@@ -80,6 +79,15 @@ impl<A: Access, R, P> Block<A, R, P> {
             self.access
                 .store(self.base.wrapping_add(field.offset()), value)
         }
+    }
+}
+
+impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Block")
+            .field("access", &self.access)
+            .field("base", &self.base)
+            .finish()
     }
 }
 

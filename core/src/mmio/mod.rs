@@ -1,7 +1,7 @@
 //! Register access: the same driver source over a mapped BAR, a trapped one, and a simulated one.
 //!
 //! A driver is generic over [`Access`], which says how a stretch of device memory is reached:
-//! [`Mapped`] is one instruction, [`Trapped`](crate::mmio::Trapped) a system call, and a
+//! [`Mapped`] is one instruction, [`Trapped`] a system call, and a
 //! simulated kernel brings its own. Above it stand a [`Window`], a checked stretch that is read
 //! and written at offsets known at run time, and a [`Block`], a `repr(C)` structure of registers
 //! inside a window: bounds and alignment of all of its registers are checked when it is made,
@@ -23,7 +23,7 @@
 //!   and the write that makes the device look at it, [`barrier::after_status`] between the read
 //!   that tells that the device has written memory and the first read of that memory.
 //! - A posted write is on its way, not there: read a register of the same device to wait for it.
-//! - Prefetchable BARs may be mapped write-combining by a kernel driver; vfio-pci maps all BARs
+//! - A prefetchable BAR may be mapped write-combining by a kernel driver; vfio-pci maps all BARs
 //!   uncached. Where a window is write-combining all the same, [`barrier::flush_combined`] sends
 //!   what was gathered.
 
@@ -51,3 +51,7 @@ pub use trapped::Trapped;
 pub use volatile::access::{ReadOnly, ReadWrite, Readable, Writable, WriteOnly};
 pub use width::Width;
 pub use window::Window;
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "memory stands in for a BAR")]
+mod tests;

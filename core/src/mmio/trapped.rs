@@ -19,7 +19,8 @@ pub struct Trapped<'d, S: Sys> {
 
 impl<'d, S: Sys> Trapped<'d, S> {
     /// The `len` bytes at `position` of the device's file.
-    pub(crate) const fn new(device: &'d Device<S>, position: u64, len: usize) -> Self {
+    #[must_use]
+    pub const fn new(device: &'d Device<S>, position: u64, len: usize) -> Self {
         Self {
             device,
             position,
