@@ -29,6 +29,8 @@
 
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod access;
+#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
+mod bar;
 pub mod barrier;
 #[expect(unsafe_code, reason = "offsets of a block are checked when it is made")]
 mod block;
@@ -43,6 +45,7 @@ mod width;
 mod window;
 
 pub use access::Access;
+pub use bar::Bar;
 pub use block::Block;
 pub use error::{OffsetError, RegisterError, TrapError};
 pub use field::Field;

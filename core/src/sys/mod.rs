@@ -45,6 +45,12 @@ pub trait Sys {
     /// What `open(2)` returns.
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno>;
 
+    /// The number by which other requests name the file.
+    fn number(&self, fd: &Self::Fd) -> i32 {
+        let _ = fd;
+        -1
+    }
+
     /// Asks for a structure that begins with argsz.
     ///
     /// # Implementation
@@ -197,6 +203,10 @@ impl<S: Sys + ?Sized> Sys for &S {
 
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno> {
         S::open(self, path)
+    }
+
+    fn number(&self, fd: &Self::Fd) -> i32 {
+        S::number(self, fd)
     }
 
     fn ioctl_info(

@@ -43,6 +43,10 @@ impl Sys for Linux {
         retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map_err(errno)
     }
 
+    fn number(&self, fd: &OwnedFd) -> i32 {
+        fd.as_raw_fd()
+    }
+
     fn ioctl_info(
         &self,
         fd: &OwnedFd,
