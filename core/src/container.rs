@@ -154,7 +154,9 @@ impl<S: Sys + Clone> Container<S> {
             .map(drop)
             .map_err(|errno| OpenError::SetIommu { iommu, errno })
     }
+}
 
+impl<S: Sys> Container<S> {
     /// Asks about the IOMMU; [`query::iommu`].
     ///
     /// # Errors
@@ -165,9 +167,7 @@ impl<S: Sys + Clone> Container<S> {
     ) -> Result<IommuInfo<'b>, QueryError<abi::IommuType1Info>> {
         query::iommu(&self.sys, &self.fd, buffer)
     }
-}
 
-impl<S: Sys> Container<S> {
     /// Maps the bytes `range` of `memory` at `iova`.
     ///
     /// # Errors

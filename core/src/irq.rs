@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use zerocopy::IntoBytes;
 
-use crate::abi::{IrqSet, IrqSetFlags};
+use crate::abi::{IrqSet, IrqSetFlags, pci_irq};
 use crate::device::Device;
 use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
 
@@ -207,7 +207,20 @@ impl<S: Sys, const N: usize> Vectors<'_, S, N> {
         self.events.get(vector)
     }
 
-    /// Lets an interrupt through again that was masked when it occurred, as INTx is.
+    /// Lets the next interrupt through, once the device was told that the last one was seen:
+    /// INTx is masked whenever it occurs, and the others never are.
+    ///
+    /// # Errors
+    /// [`IrqError`]
+    pub fn rearm(&self) -> Result<(), IrqError> {
+        if self.index == pci_irq::INTX {
+            self.unmask()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Lets interrupts through again that were masked.
     ///
     /// # Errors
     /// [`IrqError`]

@@ -88,6 +88,7 @@ pub mod chain;
 pub mod container;
 pub mod coverage;
 pub mod device;
+pub mod dma;
 pub mod info;
 pub mod iommufd;
 pub mod iova;
