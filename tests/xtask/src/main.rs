@@ -2,6 +2,7 @@
 
 mod guest;
 mod paths;
+mod proofs;
 mod steps;
 mod test;
 mod tools;
@@ -22,6 +23,8 @@ struct Arguments {
 enum Task {
     /// Format, lints, tests, documentation, and the tests in guests: everything that a change must pass.
     Test,
+    /// Prove by linking that the core can't panic and allocates nothing.
+    Proofs,
     /// Boot guests under QEMU and test against their kernels' VFIO.
     Guest(guest::Options),
 }
@@ -29,6 +32,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run_all(),
+        Task::Proofs => proofs::run_alone(),
         Task::Guest(options) => guest::run(&options),
     };
     match result {
