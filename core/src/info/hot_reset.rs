@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Extent, InfoError, Malformed, extent};
+use super::{InfoError, Malformed, is_whole};
 use crate::abi::{self, HotResetFlags, PciDependentDevice};
 use crate::caps::Array;
 
@@ -40,16 +40,17 @@ impl<'a> HotResetInfo<'a> {
             head,
             needed: listed.max(argsz.into()),
         };
-        match extent(reply, head.argsz, MIN)? {
-            Extent::TooSmall(argsz) => Err(too_small(argsz)),
-            Extent::Whole(whole) => whole
-                .get(12..)
-                .and_then(|list| Array::from_prefix(list, head.count))
-                .map(|devices| Self {
-                    flags: head.flags,
-                    devices,
-                })
-                .ok_or_else(|| too_small(0)),
+        if !is_whole(reply, head.argsz, MIN)? {
+            return Err(too_small(head.argsz));
         }
+        usize::try_from(head.argsz)
+            .ok()
+            .and_then(|len| reply.get(12..len))
+            .and_then(|list| Array::from_prefix(list, head.count))
+            .map(|devices| Self {
+                flags: head.flags,
+                devices,
+            })
+            .ok_or_else(|| too_small(0))
     }
 }

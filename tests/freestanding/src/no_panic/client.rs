@@ -41,16 +41,20 @@ fn device(device: &Device<Opaque>, bytes: &mut [u8]) {
     query::asked(Device::irq(device, any()), used);
     query::asked(Device::hot_reset_info(device, bytes), info::hot_reset);
     used(Device::read(device, any(), any(), bytes));
-    let inventory: Result<Inventory<10, 5, 16>, _> = Device::inventory(device, bytes);
-    match inventory {
-        Ok(inventory) => {
-            used(Inventory::flags(&inventory));
-            used(Inventory::irqs(&inventory));
-            for region in Inventory::regions(&inventory).iter().flatten() {
-                used(Inventory::areas(&inventory, region));
-                used(region);
-            }
-        }
+    match Device::inventory(device, bytes) {
+        Ok(inventory) => kept(&inventory),
         Err(error) => used(error),
+    }
+    let mut inventory = Inventory::new();
+    used(Device::inventory_into(device, bytes, &mut inventory));
+    kept(&inventory);
+}
+
+fn kept(inventory: &Inventory<10, 5, 16>) {
+    used(Inventory::flags(inventory));
+    used(Inventory::irqs(inventory));
+    for region in Inventory::regions(inventory).iter().flatten() {
+        used(Inventory::areas(inventory, region));
+        used(region);
     }
 }
