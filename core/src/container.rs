@@ -121,6 +121,7 @@ impl<S: Sys + Clone> Container<S> {
         self.sys
             .ioctl_fd(&fd, FdRequest::SetContainer, &self.fd)
             .map_err(|errno| OpenError::Attach { group, errno })?;
+        debug!("group {} is attached", group);
         Ok(Group {
             sys: self.sys.clone(),
             fd,
@@ -164,6 +165,20 @@ impl<S: Sys + Clone> Group<S> {
             .ioctl_name(&self.fd, NameRequest::GetDeviceFd, name)
             .map(|fd| Device::new(self.sys.clone(), fd))
             .map_err(OpenError::Device)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for Container<S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Container");
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for Group<S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Group");
     }
 }
 

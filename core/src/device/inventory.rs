@@ -257,16 +257,18 @@ impl Region {
     #[inline(always)]
     fn keep(&mut self, cap: RegionCap<'_>, free: &mut Free<'_>) -> Option<()> {
         match cap {
-            RegionCap::SparseMmap(sparse) => {
+            RegionCap::SparseMmap(sparse) if self.areas.is_none() => {
                 self.areas = Some(free.keep(sparse)?);
             }
             RegionCap::Type(kind) => self.kind = Some(kind),
             RegionCap::MsixMappable => self.msix_mappable = true,
             // Sparse areas that can't be read: nothing may be mapped.
             RegionCap::Unknown(cap) if cap.id == abi::RegionCapId::SPARSE_MMAP.0 => {
-                self.areas.get_or_insert((0, 0));
+                self.areas = Some((0, 0));
             }
-            RegionCap::Nvlink2Ssatgt { .. }
+            // Known areas stand beside those that can't be read.
+            RegionCap::SparseMmap(_)
+            | RegionCap::Nvlink2Ssatgt { .. }
             | RegionCap::Nvlink2Lnkspd { .. }
             | RegionCap::Unknown(_) => (),
         }

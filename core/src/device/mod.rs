@@ -119,3 +119,10 @@ impl<S: Sys> Device<S> {
         self.sys.pread(&self.fd, buf, position)
     }
 }
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for Device<S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Device");
+    }
+}

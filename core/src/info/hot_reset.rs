@@ -36,21 +36,28 @@ impl<'a> HotResetInfo<'a> {
         let listed = u64::from(head.count)
             .saturating_mul(8)
             .saturating_add(u64::from(MIN));
-        let too_small = |argsz: u32| InfoError::TooSmall {
-            head,
-            needed: listed.max(argsz.into()),
-        };
+        let needed = listed.max(head.argsz.into());
         if !is_whole(reply, head.argsz, MIN)? {
-            return Err(too_small(head.argsz));
+            return Err(InfoError::TooSmall { head, needed });
         }
-        usize::try_from(head.argsz)
+        let devices = usize::try_from(head.argsz)
             .ok()
             .and_then(|len| reply.get(12..len))
-            .and_then(|list| Array::from_prefix(list, head.count))
-            .map(|devices| Self {
+            .and_then(|list| Array::from_prefix(list, head.count));
+        match devices {
+            Some(devices) => Ok(Self {
                 flags: head.flags,
                 devices,
-            })
-            .ok_or_else(|| too_small(0))
+            }),
+            // A larger buffer helps only where the list ends past this one.
+            None if usize::try_from(needed).is_ok_and(|needed| needed <= reply.len()) => {
+                Err(Malformed::DevicesOutOfBounds {
+                    count: head.count,
+                    argsz: head.argsz,
+                }
+                .into())
+            }
+            None => Err(InfoError::TooSmall { head, needed }),
+        }
     }
 }

@@ -9,7 +9,7 @@ pub trait ReplyBuffer {
     fn bytes(&mut self) -> &mut [u8];
 
     /// Makes room for `needed` bytes, and tells whether there now is more room than before and
-    /// enough.
+    /// enough. If not, the memory stays as it is, with the reply that did not fit.
     fn grow(&mut self, needed: u64) -> bool;
 }
 
@@ -83,3 +83,28 @@ impl ReplyBuffer for Staged<'_> {
         }
     }
 }
+
+/// A buffer on the heap that grows as replies need it, up to [`VEC_LIMIT`] bytes.
+#[cfg(feature = "std")]
+impl ReplyBuffer for std::vec::Vec<u8> {
+    const GROWS: bool = true;
+
+    fn bytes(&mut self) -> &mut [u8] {
+        self
+    }
+
+    fn grow(&mut self, needed: u64) -> bool {
+        match usize::try_from(needed) {
+            Ok(len) if len > self.len() && len <= VEC_LIMIT => {
+                self.resize(len, 0);
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How far a `Vec<u8>` grows: a hostile reply can ask for 4 GiB, and no real chain comes near
+/// 1 MiB.
+#[cfg(feature = "std")]
+pub const VEC_LIMIT: usize = 1 << 20;

@@ -11,6 +11,8 @@
 mod buffer;
 mod error;
 
+#[cfg(feature = "std")]
+pub use buffer::VEC_LIMIT;
 pub use buffer::{ReplyBuffer, Staged};
 pub use error::QueryError;
 
@@ -159,7 +161,7 @@ fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
     needs_more: impl Fn(&[u8]) -> Option<u64>,
 ) -> Result<(), QueryError<H>> {
     let mut answer = Ok(());
-    for _ in 0..MAX_CALLS {
+    for call in 1..=MAX_CALLS {
         let reply = buffer.bytes();
         let len = u32::try_from(reply.len()).unwrap_or(u32::MAX);
         if head.write_to_prefix(reply).is_err() {
@@ -168,11 +170,14 @@ fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
         }
         answer = sys.ioctl_info(fd, request, reply);
         let is_final = !matches!(answer, Ok(()) | Err(Errno::ENOSPC));
-        if !B::GROWS || is_final {
+        // A buffer that grows behind the last call would hold an answer to a shorter one.
+        if !B::GROWS || is_final || call == MAX_CALLS {
             break;
         }
         match needs_more(buffer.bytes()) {
-            Some(needed) if buffer.grow(needed) => (),
+            Some(needed) if buffer.grow(needed) => {
+                debug!("the reply needs {} bytes: asking again", needed);
+            }
             _ => break,
         }
     }

@@ -11,6 +11,7 @@ mod chain;
 mod client;
 mod coverage;
 mod info;
+mod iova;
 mod query;
 mod server;
 
@@ -32,6 +33,7 @@ fn run() -> i32 {
     query::all(a, b);
     server::all(a);
     coverage::all(a);
+    iova::all();
     client::all(a);
     #[cfg(feature = "deliberate-panic")]
     vfio_freestanding::opaque::used(a[any::<usize>()]);

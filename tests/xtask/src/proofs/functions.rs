@@ -12,7 +12,7 @@ use syn::{Type, Visibility};
 use crate::paths;
 
 /// The modules of the core whose functions are proved.
-const PROVED: [&str; 10] = [
+const PROVED: [&str; 11] = [
     "abi",
     "caps",
     "chain",
@@ -20,6 +20,7 @@ const PROVED: [&str; 10] = [
     "coverage",
     "device",
     "info",
+    "iova",
     "query",
     "server",
     "sys",

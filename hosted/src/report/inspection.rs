@@ -1,0 +1,276 @@
+//! All that VFIO says of an open device.
+
+use serde::Serialize;
+use vfio_core::abi::{DeviceFlags, pci_irq, pci_region};
+use vfio_core::container::Container;
+use vfio_core::coverage::{Access, Coverage};
+use vfio_core::device::Device;
+use vfio_core::query::QueryError;
+use vfio_core::sys::{Errno, Sys};
+
+use super::{Cap, Dependent, caps, names};
+
+/// A device: its regions, interrupts, IOMMU and reset set.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Inspection {
+    /// The names of the device's flags.
+    pub flags: Vec<&'static str>,
+    /// The device's flags as a number.
+    pub flags_raw: u32,
+    /// How many region indexes there are.
+    pub num_regions: u32,
+    /// How many interrupt indexes there are.
+    pub num_irqs: u32,
+    /// The device's capabilities.
+    pub caps: Vec<Cap>,
+    /// The regions that are there.
+    pub regions: Vec<Region>,
+    /// The interrupts that are there.
+    pub irqs: Vec<Irq>,
+    /// The IOMMU of the device's container.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iommu: Option<Iommu>,
+    /// What a hot reset takes along; none where the device can't be reset so.
+    pub hot_reset: Option<HotReset>,
+    /// What could not be asked, or was answered with nonsense.
+    pub troubles: Vec<Trouble>,
+}
+
+/// A region.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Region {
+    /// Its index.
+    pub index: u32,
+    /// What the index means, or what the type capability says.
+    pub name: String,
+    /// The names of its flags.
+    pub flags: Vec<&'static str>,
+    /// Its flags as a number.
+    pub flags_raw: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Where it lies in the device's file, in bytes.
+    pub offset: u64,
+    /// Its capabilities.
+    pub caps: Vec<Cap>,
+    /// Its bytes from the first to the last, by how they are reached.
+    pub spans: Vec<Span>,
+}
+
+/// A stretch of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Span {
+    /// Its start, in bytes from the start of the region.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Whether it can be mapped; else it is read and written by system calls.
+    pub mapped: bool,
+}
+
+/// An interrupt index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Irq {
+    /// The index.
+    pub index: u32,
+    /// What the index means.
+    pub name: String,
+    /// The names of its flags.
+    pub flags: Vec<&'static str>,
+    /// Its flags as a number.
+    pub flags_raw: u32,
+    /// How many interrupts it has.
+    pub count: u32,
+}
+
+/// The IOMMU of a container.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Iommu {
+    /// The names of its flags.
+    pub flags: Vec<&'static str>,
+    /// Its flags as a number.
+    pub flags_raw: u32,
+    /// A bit for each size, in bytes, of which mappings are made.
+    pub iova_pgsizes: u64,
+    /// Its capabilities.
+    pub caps: Vec<Cap>,
+}
+
+/// What a hot reset takes along.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HotReset {
+    /// The names of the flags.
+    pub flags: Vec<&'static str>,
+    /// The flags as a number.
+    pub flags_raw: u32,
+    /// The devices.
+    pub devices: Vec<Dependent>,
+}
+
+/// A question without a usable answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Trouble {
+    /// What was asked about.
+    pub subject: String,
+    /// What went wrong.
+    pub message: String,
+    /// Whether the answer was malformed.
+    pub malformed: bool,
+}
+
+/// How many indexes are asked about at most: no real device comes near, and a hostile reply
+/// can claim 4 billion.
+const MAX_INDEXES: u32 = 1024;
+
+/// Asks a device, and its container if there is one, about everything. `page` is the size of
+/// the host's pages in bytes.
+pub fn inspect<S: Sys + Clone>(
+    device: &Device<S>,
+    container: Option<&Container<S>>,
+    page: u64,
+) -> Inspection {
+    let mut troubles = Vec::new();
+    let mut buffer = vec![0; 256];
+    let mut this = Inspection {
+        flags: Vec::new(),
+        flags_raw: 0,
+        num_regions: 0,
+        num_irqs: 0,
+        caps: Vec::new(),
+        regions: Vec::new(),
+        irqs: Vec::new(),
+        iommu: None,
+        hot_reset: None,
+        troubles: Vec::new(),
+    };
+    let mut is_pci = false;
+    match device.info(&mut buffer) {
+        Ok(info) => {
+            is_pci = info.flags.contains(DeviceFlags::PCI);
+            this.flags = names(&info.flags);
+            this.flags_raw = info.flags.bits();
+            this.num_regions = info.num_regions;
+            this.num_irqs = info.num_irqs;
+            this.caps = caps::list(&info.caps);
+        }
+        Err(error) => troubles.push(trouble("device", &error)),
+    }
+    for count in [this.num_regions, this.num_irqs]
+        .into_iter()
+        .filter(|n| *n > MAX_INDEXES)
+    {
+        troubles.push(Trouble {
+            subject: "device".into(),
+            message: format!("{count} indexes are claimed; only {MAX_INDEXES} are asked about"),
+            malformed: true,
+        });
+    }
+    for index in 0..this.num_regions.min(MAX_INDEXES) {
+        match region(device, index, is_pci, page, &mut buffer) {
+            Ok(region) => this.regions.push(region),
+            Err(QueryError::Errno(Errno::EINVAL)) => (),
+            Err(error) => troubles.push(trouble(&format!("region {index}"), &error)),
+        }
+    }
+    for index in 0..this.num_irqs.min(MAX_INDEXES) {
+        match device.irq(index) {
+            Ok(irq) => this.irqs.push(Irq {
+                index,
+                name: irq_name(index, is_pci),
+                flags: names(&irq.flags),
+                flags_raw: irq.flags.bits(),
+                count: irq.count,
+            }),
+            Err(QueryError::Errno(Errno::EINVAL)) => (),
+            Err(error) => troubles.push(trouble(&format!("interrupt {index}"), &error)),
+        }
+    }
+    if let Some(container) = container {
+        match container.iommu_info(&mut buffer) {
+            Ok(info) => {
+                this.iommu = Some(Iommu {
+                    flags: names(&info.flags),
+                    flags_raw: info.flags.bits(),
+                    iova_pgsizes: info.iova_pgsizes,
+                    caps: caps::list(&info.caps),
+                });
+            }
+            Err(error) => troubles.push(trouble("IOMMU", &error)),
+        }
+    }
+    match device.hot_reset_info(&mut buffer) {
+        Ok(info) => {
+            this.hot_reset = Some(HotReset {
+                flags: names(&info.flags),
+                flags_raw: info.flags.bits(),
+                devices: Dependent::list(&info),
+            });
+        }
+        // On the root bus, and for what is not PCI.
+        Err(QueryError::Errno(Errno::ENODEV | Errno::ENOTTY)) => (),
+        Err(error) => troubles.push(trouble("hot reset", &error)),
+    }
+    this.troubles = troubles;
+    this
+}
+
+fn region<S: Sys>(
+    device: &Device<S>,
+    index: u32,
+    is_pci: bool,
+    page: u64,
+    buffer: &mut Vec<u8>,
+) -> Result<Region, QueryError<vfio_core::abi::RegionInfo>> {
+    let info = device.region(index, buffer)?;
+    let name = match info.kind() {
+        Some(kind) => kind.to_string(),
+        None => region_name(index, is_pci),
+    };
+    let spans = Coverage::new(&info, page).map(|span| Span {
+        offset: span.offset,
+        size: span.size,
+        mapped: span.access == Access::Mapped,
+    });
+    Ok(Region {
+        index,
+        name,
+        flags: names(&info.flags),
+        flags_raw: info.flags.bits(),
+        size: info.size,
+        offset: info.offset,
+        caps: caps::list(&info.caps),
+        spans: spans.collect(),
+    })
+}
+
+fn region_name(index: u32, is_pci: bool) -> String {
+    match index {
+        _ if !is_pci => "-".into(),
+        pci_region::BAR0..=pci_region::BAR5 => format!("BAR{index}"),
+        pci_region::ROM => "ROM".into(),
+        pci_region::CONFIG => "CONFIG".into(),
+        pci_region::VGA => "VGA".into(),
+        _ => "device specific".into(),
+    }
+}
+
+fn irq_name(index: u32, is_pci: bool) -> String {
+    match index {
+        _ if !is_pci => "-",
+        pci_irq::INTX => "INTX",
+        pci_irq::MSI => "MSI",
+        pci_irq::MSIX => "MSIX",
+        pci_irq::ERR => "ERR",
+        pci_irq::REQ => "REQ",
+        _ => "device specific",
+    }
+    .into()
+}
+
+fn trouble<H>(subject: &str, error: &QueryError<H>) -> Trouble {
+    Trouble {
+        subject: subject.into(),
+        message: error.to_string(),
+        malformed: matches!(error, QueryError::Malformed(_)),
+    }
+}
