@@ -3,7 +3,7 @@
 //! They have the types and the duties that C gives them. The direction flag is clear on entry, as the ABI has it.
 
 use core::arch::naked_asm;
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_char, c_int, c_void};
 
 /// Copies `n` bytes between ranges that don't overlap.
 ///
@@ -94,4 +94,24 @@ unsafe extern "C" fn memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_i
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bcmp(a: *const c_void, b: *const c_void, n: usize) -> c_int {
     naked_asm!("jmp {memcmp}", memcmp = sym memcmp)
+}
+
+/// How many bytes are before the NUL.
+///
+/// # Safety
+///
+/// As for the C function.
+#[unsafe(naked)]
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strlen(text: *const c_char) -> usize {
+    naked_asm!(
+        "xor eax, eax",
+        "2:",
+        "cmp byte ptr [rdi + rax], 0",
+        "je 3f",
+        "inc rax",
+        "jmp 2b",
+        "3:",
+        "ret",
+    )
 }

@@ -9,6 +9,7 @@ use vfio_core::query;
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 
 vfio_freestanding::entry!(run);
+vfio_freestanding::link_without_panic!();
 
 fn run() -> i32 {
     let (sys, fd) = (&Opaque, &OpaqueFd);

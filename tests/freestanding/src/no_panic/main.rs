@@ -20,6 +20,7 @@ use core::hint::black_box;
 use vfio_freestanding::opaque::any;
 
 vfio_freestanding::entry!(run);
+vfio_freestanding::link_without_panic!();
 
 fn run() -> i32 {
     let mut memory = [0_u8; 4096];

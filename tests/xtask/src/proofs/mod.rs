@@ -35,7 +35,7 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.run("proofs: lints", || {
         run(cargo()
             .args(["clippy", "--package", PACKAGE, "--bins"])
-            .args(["--profile", "freestanding", "--features", "freestanding"])
+            .args(["--profile", "freestanding", "--features", "init"])
             .args(["--", "-D", "warnings"])
             .env("CARGO_TARGET_DIR", target()))
     });
@@ -64,7 +64,17 @@ pub(crate) fn parsing_half() -> Result<u64> {
     build("parsing-half")?.code_size()
 }
 
-/// Builds one of the programs.
+/// Builds the init that needs neither libc nor std, and returns its path.
+///
+/// # Errors
+///
+/// The build fails.
+pub(crate) fn init() -> Result<PathBuf> {
+    run(&mut command("init", "init"))?;
+    Ok(target().join("freestanding/init"))
+}
+
+/// Builds one of the proofs.
 fn build(program: &str) -> Result<Image> {
     run(&mut command(program, "freestanding"))?;
     Image::read(&target().join("freestanding").join(program))
