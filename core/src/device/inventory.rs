@@ -117,14 +117,12 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
         let info = device.info(buffer).map_err(InventoryError::Device)?;
         let (num_regions, num_irqs) = (info.num_regions, info.num_irqs);
         self.flags = info.flags;
-        let regions = usize::try_from(num_regions)
-            .ok()
-            .and_then(|count| self.regions.get_mut(..count))
-            .ok_or(InventoryError::TooManyRegions { count: num_regions })?;
-        let irqs = usize::try_from(num_irqs)
-            .ok()
-            .and_then(|count| self.irqs.get_mut(..count))
-            .ok_or(InventoryError::TooManyIrqs { count: num_irqs })?;
+        let Some(regions) = first(&mut self.regions, num_regions) else {
+            return Err(InventoryError::TooManyRegions { count: num_regions });
+        };
+        let Some(irqs) = first(&mut self.irqs, num_irqs) else {
+            return Err(InventoryError::TooManyIrqs { count: num_irqs });
+        };
 
         let mut free = Free {
             areas: &mut self.areas,
@@ -205,6 +203,12 @@ impl Free<'_> {
         self.used = end;
         Some((first, end))
     }
+}
+
+/// The first `count` of a list, where it has so many.
+#[inline(always)]
+fn first<T>(list: &mut [T], count: u32) -> Option<&mut [T]> {
+    list.get_mut(..usize::try_from(count).ok()?)
 }
 
 /// Asks about a region.
