@@ -18,6 +18,7 @@
 //! - [`container`], [`device`]: what is open, closed on drop.
 //! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
 //! - [`coverage`]: which bytes of a region can be mapped.
+//! - [`mmio`]: register access, mapped, trapped or simulated.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
 //! # Example
@@ -89,6 +90,7 @@ pub mod coverage;
 pub mod device;
 pub mod info;
 pub mod iova;
+pub mod mmio;
 pub mod query;
 pub mod server;
 pub mod sys;

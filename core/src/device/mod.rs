@@ -9,7 +9,7 @@ pub use inventory::{Interrupt, Inventory, InventoryError, Region};
 use crate::abi;
 use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, Sys, ValueRequest};
 
 /// An open device; closed on drop.
 #[derive(Debug)]
@@ -109,6 +109,17 @@ impl<S: Sys> Device<S> {
         inventory.ask(self, buffer)
     }
 
+    /// Resets the device, if its flags say that it can be (`VFIO_DEVICE_RESET`).
+    ///
+    /// # Errors
+    /// What `ioctl(2)` returns: `EINVAL` where it can't, `EAGAIN` where it can be tried
+    /// again.
+    pub fn reset(&self) -> Result<(), Errno> {
+        self.sys
+            .ioctl_value(&self.fd, ValueRequest::Reset, 0)
+            .map(drop)
+    }
+
     /// Reads `buf.len()` bytes at `at` of a region that lies at `offset` of the device's file,
     /// and returns how many were read.
     ///
@@ -117,6 +128,16 @@ impl<S: Sys> Device<S> {
     pub fn read(&self, offset: u64, at: u64, buf: &mut [u8]) -> Result<usize, Errno> {
         let position = offset.checked_add(at).ok_or(Errno::EOVERFLOW)?;
         self.sys.pread(&self.fd, buf, position)
+    }
+
+    /// Writes `bytes` at `at` of a region that lies at `offset` of the device's file, and
+    /// returns how many were written.
+    ///
+    /// # Errors
+    /// What `pwrite(2)` returns; `EOVERFLOW` where the sum does not fit into 64 bits.
+    pub fn write(&self, offset: u64, at: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let position = offset.checked_add(at).ok_or(Errno::EOVERFLOW)?;
+        self.sys.pwrite(&self.fd, bytes, position)
     }
 }
 

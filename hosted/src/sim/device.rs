@@ -59,6 +59,15 @@ impl Device {
         }
     }
 
+    /// Resets the device, where its flags say that it can be.
+    pub(super) fn reset(&mut self) -> Result<(), Errno> {
+        if !self.model.description.flags.contains(DeviceFlags::RESET) {
+            return Err(Errno::EINVAL);
+        }
+        self.model.registers.reset();
+        Ok(())
+    }
+
     /// Answers an INFO ioctl of the device.
     pub(super) fn info(&mut self, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         match &mut self.model.script {

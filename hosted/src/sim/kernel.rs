@@ -231,8 +231,11 @@ impl Sys for Kernel {
             (File::Container(container), ValueRequest::SetIommu) => {
                 self.0.session().set_iommu(container, value).map(|()| 0)
             }
-            (File::Container(container), ValueRequest::UnsetContainer) => {
+            (File::Container(container), ValueRequest::UnsetContainer | ValueRequest::Reset) => {
                 Err(self.unknown_to_container(container))
+            }
+            (file @ File::Device(_), ValueRequest::Reset) => {
+                self.with_device_of(file, Device::reset).map(|()| 0)
             }
             (File::Group(number), ValueRequest::UnsetContainer) => {
                 self.0.session().unset_container(number).map(|()| 0)

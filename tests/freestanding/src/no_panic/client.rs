@@ -41,6 +41,8 @@ fn device(device: &Device<Opaque>, bytes: &mut [u8]) {
     query::asked(Device::irq(device, any()), used);
     query::asked(Device::hot_reset_info(device, bytes), info::hot_reset);
     used(Device::read(device, any(), any(), bytes));
+    used(Device::write(device, any(), any(), bytes));
+    used(Device::reset(device));
     match Device::inventory(device, bytes) {
         Ok(inventory) => kept(&inventory),
         Err(error) => used(error),
