@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::guest;
+use crate::proofs;
 use crate::steps::Steps;
 use crate::tools::{cargo, run};
 
@@ -30,6 +31,7 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             .args(["doc", "--workspace", "--no-deps"])
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
+    proofs::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);
     Ok(steps.finish())
 }
