@@ -17,6 +17,7 @@
 //! - [`query`]: the INFO protocol over the shim, in a buffer of any size.
 //! - [`container`], [`device`]: what is open, closed on drop.
 //! - [`coverage`]: which bytes of a region can be mapped.
+//! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
 //! # Example
@@ -59,6 +60,7 @@
 //! - `std`: conversions to `std::io::Error`, and `Vec<u8>` as a buffer that grows.
 //! - `log`: events through the `log` facade.
 //! - `defmt`: events through defmt, and `defmt::Format` for every public type.
+//! - `pci_types`: [`pci`]'s config spaces as a `ConfigRegionAccess` of the crate `pci_types`.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -80,13 +82,17 @@ extern crate std;
 #[macro_use]
 mod fmt;
 
+#[macro_use]
 pub mod abi;
 pub mod caps;
 pub mod chain;
+#[cfg(feature = "pci_types")]
+mod config_region;
 pub mod container;
 pub mod coverage;
 pub mod device;
 pub mod info;
+pub mod pci;
 pub mod query;
 pub mod server;
 pub mod sys;

@@ -95,6 +95,16 @@ impl<S: Sys> Device<S> {
         let position = offset.checked_add(at).ok_or(Errno::EOVERFLOW)?;
         self.sys.pread(&self.fd, buf, position)
     }
+
+    /// Writes `bytes` at `at` of a region that lies at `offset` of the device's file, and returns
+    /// how many were written.
+    ///
+    /// # Errors
+    /// What `pwrite(2)` returns; `EOVERFLOW` where the sum does not fit into 64 bits.
+    pub fn write(&self, offset: u64, at: u64, bytes: &[u8]) -> Result<usize, Errno> {
+        let position = offset.checked_add(at).ok_or(Errno::EOVERFLOW)?;
+        self.sys.pwrite(&self.fd, bytes, position)
+    }
 }
 
 #[cfg(feature = "defmt")]
