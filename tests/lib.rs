@@ -1,1 +1,10 @@
-//! Conformance of `vfio-core` and `vfio-hosted`: the tests stand in `conformance/`.
+//! Conformance of `vfio-core` and `vfio-hosted`: the tests stand in `conformance/`, and what
+//! several of them need stands here.
+
+pub mod capability;
+pub mod described;
+pub mod fixture;
+pub mod hostile;
+pub mod outcome;
+pub mod reply;
+pub mod scripted;

@@ -16,7 +16,9 @@
 //! - [`sys`]: the shim, all that this crate asks of the world below it.
 //! - [`query`]: the INFO protocol over the shim, in a buffer of any size.
 //! - [`container`], [`device`]: what is open, closed on drop.
+//! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
 //! - [`coverage`]: which bytes of a region can be mapped.
+//! - [`mmio`]: register access, mapped, trapped or simulated.
 //! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
@@ -92,6 +94,8 @@ pub mod container;
 pub mod coverage;
 pub mod device;
 pub mod info;
+pub mod iova;
+pub mod mmio;
 pub mod pci;
 pub mod query;
 pub mod server;

@@ -3,6 +3,12 @@
 
 #[cfg(feature = "std")]
 pub mod discovery;
-
+pub mod linux;
 #[cfg(feature = "report")]
 pub mod report;
+#[cfg(feature = "std")]
+pub mod sim;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

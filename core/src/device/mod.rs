@@ -9,7 +9,7 @@ pub use inventory::{Interrupt, Inventory, InventoryError, Region};
 use crate::abi;
 use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, Sys, ValueRequest};
 
 /// An open device; closed on drop.
 #[derive(Debug)]
@@ -86,6 +86,17 @@ impl<S: Sys> Device<S> {
         Inventory::ask(self, buffer)
     }
 
+    /// Resets the device, if its flags say that it can be (`VFIO_DEVICE_RESET`).
+    ///
+    /// # Errors
+    /// What `ioctl(2)` returns: `EINVAL` where it can't, `EAGAIN` where it can be tried
+    /// again.
+    pub fn reset(&self) -> Result<(), Errno> {
+        self.sys
+            .ioctl_value(&self.fd, ValueRequest::Reset, 0)
+            .map(drop)
+    }
+
     /// Reads `buf.len()` bytes at `at` of a region that lies at `offset` of the device's file,
     /// and returns how many were read.
     ///
@@ -96,8 +107,8 @@ impl<S: Sys> Device<S> {
         self.sys.pread(&self.fd, buf, position)
     }
 
-    /// Writes `bytes` at `at` of a region that lies at `offset` of the device's file, and returns
-    /// how many were written.
+    /// Writes `bytes` at `at` of a region that lies at `offset` of the device's file, and
+    /// returns how many were written.
     ///
     /// # Errors
     /// What `pwrite(2)` returns; `EOVERFLOW` where the sum does not fit into 64 bits.

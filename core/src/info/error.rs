@@ -47,6 +47,13 @@ pub enum Malformed {
         /// The index in the reply.
         got: u32,
     },
+    /// A list of devices is longer than argsz, though the buffer is not.
+    DevicesOutOfBounds {
+        /// How many devices the reply says that it has.
+        count: u32,
+        /// argsz.
+        argsz: u32,
+    },
     /// The chain or a capability is broken.
     Cap(CapError),
     /// A sparse area does not fit the region.
@@ -66,6 +73,7 @@ impl Malformed {
             Self::Truncated { .. } => "truncated",
             Self::ArgszBelowStruct { .. } => "argsz_below_struct",
             Self::WrongIndex { .. } => "wrong_index",
+            Self::DevicesOutOfBounds { .. } => "devices_out_of_bounds",
             Self::Cap(CapError::Chain(chain)) => match chain {
                 ChainError::Missing => "chain_missing",
                 ChainError::InsideStruct { .. } => "inside_struct",
@@ -97,7 +105,7 @@ impl Malformed {
         match *self {
             Self::Truncated { len, .. } => len,
             Self::ArgszBelowStruct { .. } => 0,
-            Self::WrongIndex { .. } => 8,
+            Self::WrongIndex { .. } | Self::DevicesOutOfBounds { .. } => 8,
             Self::Cap(error) => error.offset(),
             Self::Area { offset, .. } => offset,
         }
@@ -131,6 +139,10 @@ impl fmt::Display for Malformed {
             Self::WrongIndex { asked, got } => {
                 write!(f, "the reply is for index {got}, and {asked} was asked for")
             }
+            Self::DevicesOutOfBounds { count, argsz } => write!(
+                f,
+                "the reply of {argsz} bytes has no room for the {count} devices that it announces"
+            ),
             Self::Cap(error) => error.fmt(f),
             Self::Area { offset, error } => {
                 write!(f, "in the sparse areas at offset {offset}, {error}")

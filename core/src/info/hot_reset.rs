@@ -36,20 +36,28 @@ impl<'a> HotResetInfo<'a> {
         let listed = u64::from(head.count)
             .saturating_mul(8)
             .saturating_add(u64::from(MIN));
-        let too_small = |argsz: u32| InfoError::TooSmall {
-            head,
-            needed: listed.max(argsz.into()),
+        let needed = listed.max(head.argsz.into());
+        let whole = match extent(reply, head.argsz, MIN)? {
+            Extent::Whole(whole) => whole,
+            Extent::TooSmall(_) => return Err(InfoError::TooSmall { head, needed }),
         };
-        match extent(reply, head.argsz, MIN)? {
-            Extent::TooSmall(argsz) => Err(too_small(argsz)),
-            Extent::Whole(whole) => whole
-                .get(12..)
-                .and_then(|list| Array::from_prefix(list, head.count))
-                .map(|devices| Self {
-                    flags: head.flags,
-                    devices,
-                })
-                .ok_or_else(|| too_small(0)),
+        let devices = whole
+            .get(12..)
+            .and_then(|list| Array::from_prefix(list, head.count));
+        match devices {
+            Some(devices) => Ok(Self {
+                flags: head.flags,
+                devices,
+            }),
+            // A larger buffer helps only where the list ends past this one.
+            None if usize::try_from(needed).is_ok_and(|needed| needed <= reply.len()) => {
+                Err(Malformed::DevicesOutOfBounds {
+                    count: head.count,
+                    argsz: head.argsz,
+                }
+                .into())
+            }
+            None => Err(InfoError::TooSmall { head, needed }),
         }
     }
 }

@@ -92,16 +92,17 @@ impl<'a> RegionInfo<'a> {
         if !self.flags.contains(RegionFlags::MMAP) {
             return Mappable::Nothing;
         }
-        self.caps
-            .iter()
-            .find_map(|cap| match cap {
-                RegionCap::SparseMmap(areas) => Some(Mappable::Areas(areas)),
+        let mut mappable = Mappable::Everything;
+        for cap in self.caps {
+            match cap {
+                RegionCap::SparseMmap(areas) => mappable = Mappable::Areas(areas),
                 RegionCap::Unknown(cap) if cap.id == abi::RegionCapId::SPARSE_MMAP.0 => {
-                    Some(Mappable::Nothing)
+                    return Mappable::Nothing;
                 }
-                _ => None,
-            })
-            .unwrap_or(Mappable::Everything)
+                _ => (),
+            }
+        }
+        mappable
     }
 }
 

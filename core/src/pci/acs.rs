@@ -29,7 +29,7 @@ flags! {
 pub struct AccessControl {
     /// Where it starts, in bytes.
     pub offset: u16,
-    /// What the function can. The high half is the length of the egress control vector in bits.
+    /// What the function can. The high byte is the length of the egress control vector in bits.
     pub capabilities: AcsFlags,
     /// What is in use.
     pub control: AcsFlags,

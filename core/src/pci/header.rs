@@ -290,8 +290,8 @@ impl<A: ConfigAccess> Config<A> {
 }
 
 impl<A: ConfigWrite> Config<A> {
-    /// Says what the function may do. VFIO lets a driver switch memory and I/O space and INTx;
-    /// [`Command::MASTER`] too, once its device is open.
+    /// Says what the function may do: DMA and message-signalled interrupts need
+    /// [`Command::MASTER`].
     ///
     /// # Errors
     /// [`ConfigError`]

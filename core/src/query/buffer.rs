@@ -9,7 +9,7 @@ pub trait ReplyBuffer {
     fn bytes(&mut self) -> &mut [u8];
 
     /// Makes room for `needed` bytes, and tells whether there now is more room than before and
-    /// enough.
+    /// enough. If not, the memory stays as it is, with the reply that did not fit.
     fn grow(&mut self, needed: u64) -> bool;
 }
 

@@ -150,7 +150,7 @@ fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
     needs_more: impl Fn(&[u8]) -> Option<u64>,
 ) -> Result<(), QueryError<H>> {
     let mut answer = Ok(());
-    for _ in 0..MAX_CALLS {
+    for call in 1..=MAX_CALLS {
         let reply = buffer.bytes();
         let len = u32::try_from(reply.len()).unwrap_or(u32::MAX);
         if head.write_to_prefix(reply).is_err() {
@@ -159,7 +159,8 @@ fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
         }
         answer = sys.ioctl_info(fd, request, reply);
         let is_final = !matches!(answer, Ok(()) | Err(Errno::ENOSPC));
-        if !B::GROWS || is_final {
+        // A buffer that grows behind the last call would hold an answer to a shorter one.
+        if !B::GROWS || is_final || call == MAX_CALLS {
             break;
         }
         match needs_more(buffer.bytes()) {

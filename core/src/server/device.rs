@@ -125,12 +125,17 @@ impl Device<'_> {
     fn irq(&self, reply: &mut [u8]) -> Result<(), Errno> {
         let mut info = request::<IrqInfo>(reply, 16)?;
         let irq = at(self.irqs, info.index).ok_or(Errno::EINVAL)?;
-        info.flags = irq.flags;
+        if self.dialect.irq_flags_written {
+            info.flags = irq.flags;
+        }
         info.count = irq.count;
         put(reply, &info, 16)
     }
 
     fn hot_reset(&self, reply: &mut [u8]) -> Result<(), Errno> {
+        if !self.dialect.knows_hot_reset {
+            return Err(Errno::ENOTTY);
+        }
         let mut info = request::<PciHotResetInfo>(reply, 12)?;
         let set = self.hot_reset.ok_or(Errno::ENODEV)?;
         info.flags = set.flags;

@@ -116,6 +116,9 @@ impl Iommu<'_> {
                 other => {
                     let mut chain = Writer::new(reply, start, Align::Eight);
                     other.emit(&mut chain).map_err(|_| Errno::ENOMEM)?;
+                    if next != 0 {
+                        write_whole(reply, start.saturating_add(4), &[&next.to_ne_bytes()]);
+                    }
                 }
             }
             start = end;

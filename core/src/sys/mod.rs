@@ -18,7 +18,7 @@ pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
 /// The system calls that VFIO needs.
 pub trait Sys {
     /// An open file. Dropping it closes it.
-    type Fd;
+    type Fd: core::fmt::Debug;
 
     /// Opens `path` for reading and writing, closed on exec.
     ///

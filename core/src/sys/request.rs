@@ -51,6 +51,8 @@ pub enum ValueRequest {
     SetIommu,
     /// `VFIO_GROUP_UNSET_CONTAINER`, on a group; the argument is ignored.
     UnsetContainer,
+    /// `VFIO_DEVICE_RESET`, on a device; the argument is ignored.
+    Reset,
 }
 
 impl ValueRequest {
@@ -63,6 +65,7 @@ impl ValueRequest {
             Self::CheckExtension => ioctl::container::CHECK_EXTENSION,
             Self::SetIommu => ioctl::container::SET_IOMMU,
             Self::UnsetContainer => ioctl::group::UNSET_CONTAINER,
+            Self::Reset => ioctl::device::RESET,
         }
     }
 }

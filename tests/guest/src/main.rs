@@ -9,6 +9,7 @@ mod mdev;
 mod modules;
 mod program;
 mod report;
+mod session;
 mod world;
 
 use std::process::ExitCode;

@@ -1,10 +1,19 @@
 //! Why a command failed, with a way out.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use vfio_hosted::discovery::DiscoveryError;
+use vfio_core::container::OpenError;
+use vfio_core::info::Malformed;
+use vfio_hosted::discovery::{Address, DiscoveryError, Obstacle};
+
+/// What the program exits with where a reply is malformed.
+pub(crate) const MALFORMED: u8 = 3;
+/// What the program exits with where a file can't be read, as for a wrong usage.
+const UNREADABLE: u8 = 2;
 
 /// Why a command failed. Its `Display` is one sentence, without the full stop.
 pub(crate) enum Failure {
@@ -12,12 +21,40 @@ pub(crate) enum Failure {
     Discovery(DiscoveryError),
     /// The output could not be written.
     Output(io::Error),
+    /// A file could not be read.
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file does not hold pairs of hexadecimal digits.
+    NotHex {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A captured reply is malformed.
+    Malformed(Malformed),
+    /// Something stands in the way of opening a device.
+    Obstacle {
+        /// The device.
+        address: Address,
+        /// What it is.
+        obstacle: Obstacle,
+    },
+    /// A device could not be opened.
+    Open {
+        /// Its name.
+        name: String,
+        /// At which step, and why.
+        error: OpenError,
+    },
 }
 
 impl Failure {
     /// What the user can do about it, as a sentence.
-    pub(crate) fn way_out(&self) -> &'static str {
-        match self {
+    pub(crate) fn way_out(&self) -> Cow<'static, str> {
+        let text = match self {
             Self::Discovery(DiscoveryError::NoSuchDevice(_)) => {
                 "`vfio list` shows the devices that there are."
             }
@@ -28,7 +65,26 @@ impl Failure {
                 "This is not what Linux puts there: see that /sys is sysfs (`findmnt /sys`)."
             }
             Self::Output(_) => "See that what the output goes to has room (`df .`).",
-        }
+            Self::Input { .. } => "Name a readable file, or - for standard input.",
+            Self::NotHex { .. } => {
+                "Leave --hex out for a file of bytes, or make digits with `xxd -p`."
+            }
+            Self::Malformed(_) => {
+                "Nothing of it can be trusted: see that --kind is right and that the capture is \
+                 as long as the buffer was."
+            }
+            Self::Obstacle { obstacle, .. } => {
+                let remedy = obstacle.remedy();
+                let advice = remedy.advice.into_iter().map(str::to_owned);
+                let commands = remedy
+                    .commands
+                    .into_iter()
+                    .map(|command| format!("`{command}`"));
+                return advice.chain(commands).collect::<Vec<_>>().join(" ").into();
+            }
+            Self::Open { .. } => "`vfio list` tells what stands in the way of each device.",
+        };
+        text.into()
     }
 
     /// What the program exits with.
@@ -36,7 +92,11 @@ impl Failure {
         match self {
             // Whoever reads the output has had enough of it, as `head` does.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
-            Self::Discovery(_) | Self::Output(_) => ExitCode::FAILURE,
+            Self::Malformed(_) => ExitCode::from(MALFORMED),
+            Self::Input { .. } | Self::NotHex { .. } => ExitCode::from(UNREADABLE),
+            Self::Discovery(_) | Self::Output(_) | Self::Obstacle { .. } | Self::Open { .. } => {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -46,6 +106,19 @@ impl fmt::Display for Failure {
         match self {
             Self::Discovery(error) => error.fmt(f),
             Self::Output(error) => write!(f, "cannot write the output: {error}"),
+            Self::Input { path, source } => {
+                write!(f, "cannot read {}: {source}", path.display())
+            }
+            Self::NotHex { path } => {
+                write!(
+                    f,
+                    "{} does not hold pairs of hexadecimal digits",
+                    path.display()
+                )
+            }
+            Self::Malformed(error) => write!(f, "malformed reply: {error}"),
+            Self::Obstacle { address, obstacle } => write!(f, "{address}: {obstacle}"),
+            Self::Open { name, error } => write!(f, "{name}: {error}"),
         }
     }
 }

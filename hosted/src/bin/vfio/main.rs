@@ -1,9 +1,13 @@
 //! The program `vfio`: shows the PCI devices of this system and what VFIO says about them.
 //!
-//! Exit status: 0 if it worked, 2 for a wrong usage, 1 for any other failure.
+//! Exit status: 0 if it worked, 2 for a wrong usage or an unreadable file, 3 for a malformed reply, 4 for a reply that
+//! did not fit into its buffer, 1 for any other failure.
 
 mod completions;
+mod decode;
+mod describe;
 mod failure;
+mod inspect;
 mod list;
 mod output;
 
@@ -34,6 +38,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     List(list::Args),
+    Inspect(inspect::Args),
+    Decode(decode::Args),
     Completions(completions::Args),
 }
 
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
     let system = System::below(&cli.root);
     let result = match cli.command {
         Command::List(args) => list::run(&args, &system),
+        Command::Inspect(args) => inspect::run(args, &system),
+        Command::Decode(args) => decode::run(&args),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

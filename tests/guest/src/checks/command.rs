@@ -1,18 +1,126 @@
 //! The program `vfio`, as a user runs it.
 
-use anyhow::{Result, ensure};
+use std::fs;
 
-use crate::program;
-use crate::world::World;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use vfio_core::sys::InfoRequest;
+use vfio_guest::Device;
+
+use crate::program::{self, Ended};
+use crate::session::{Session, Through};
+use crate::world::{World, group};
 
 /// The program starts, says what it is, and ends well.
-pub(crate) fn vfio(_: &World) -> Result<String> {
-    let ended = program::run("/bin/vfio", &["--version"])?;
+pub(crate) fn version(_: &World) -> Result<String> {
+    let text = good(&["--version"])?;
+    ensure!(text.starts_with("vfio "), "{text:?}");
+    Ok(text.trim().into())
+}
+
+/// Every device that is bound is listed as ready.
+pub(crate) fn list(_: &World, device: &Device) -> Result<String> {
+    let listed: Value = serde_json::from_str(&good(&["list", "--json", device.address()])?)?;
+    let entry = listed.get(0).context("the device is not listed")?;
+    ensure!(entry["ready"] == true, "obstacles {}", entry["obstacles"]);
+    ensure!(entry["driver"] == "vfio-pci", "driver {}", entry["driver"]);
+    Ok("ready".into())
+}
+
+/// Without a name, a device that is bound to vfio-pci is inspected, and the program says which.
+pub(crate) fn inspect_any(_: &World) -> Result<String> {
+    let text = good(&["inspect"])?;
+    let first = text.lines().next().unwrap_or_default();
+    ensure!(first.contains("is bound to vfio-pci"), "{first:?}");
     ensure!(
-        ended.status == Some(0),
-        "exit status {:?}, and on stderr: {}",
+        text.contains("BAR0") && text.contains("Interrupts"),
+        "{text}"
+    );
+    Ok(first.into())
+}
+
+/// A device is inspected, for people and for programs.
+pub(crate) fn inspect(_: &World, device: &Device) -> Result<String> {
+    let text = good(&["inspect", device.address()])?;
+    ensure!(text.starts_with(device.address()), "{text}");
+    let record: Value = serde_json::from_str(&good(&["inspect", "--json", device.address()])?)?;
+    ensure!(record["simulated"] == false, "{record}");
+    ensure!(
+        record["group"] == group(device)?,
+        "group {}",
+        record["group"]
+    );
+    ensure!(
+        record["troubles"].as_array().is_some_and(Vec::is_empty),
+        "{}",
+        record["troubles"]
+    );
+    let regions = record["regions"].as_array().context("no regions")?;
+    for region in regions {
+        let spans = region["spans"].as_array().context("no spans")?;
+        let covered: u64 = spans.iter().filter_map(|span| span["size"].as_u64()).sum();
+        ensure!(
+            region["size"] == covered,
+            "region {} has spans {spans:?}",
+            region["index"]
+        );
+    }
+    let names: Vec<_> = record["iommu"]["caps"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|cap| cap["name"].as_str())
+        .collect();
+    ensure!(
+        names.contains(&"IOVA_RANGE"),
+        "IOMMU capabilities {names:?}"
+    );
+    Ok(format!(
+        "{} regions, IOMMU {}",
+        regions.len(),
+        names.join(", ")
+    ))
+}
+
+/// A reply captured here is decoded by the program; a short one is told from a whole one.
+pub(crate) fn decode(_: &World, device: &Device) -> Result<String> {
+    let session = Session::open(device, Through::Type1)?;
+    for (len, status, word) in [(4096, 0, "complete"), (16, 4, "buffer_too_small")] {
+        let mut reply = vec![0; len];
+        session
+            .ask(InfoRequest::Iommu, &mut reply)
+            .context("IOMMU_GET_INFO")?;
+        let file = "/run/reply";
+        fs::write(file, &reply)?;
+        let ended = program::run("/bin/vfio", &["decode", "--kind", "iommu", "--json", file])?;
+        ensure!(
+            ended.status == Some(status),
+            "argsz {len}: {}",
+            told(&ended)
+        );
+        let decoded: Value = serde_json::from_str(&ended.stdout)?;
+        ensure!(decoded["status"] == word, "argsz {len}: {decoded}");
+        ensure!(
+            decoded["iova_pgsizes"]
+                .as_u64()
+                .is_some_and(|sizes| sizes & 4096 != 0),
+            "{decoded}"
+        );
+    }
+    Ok("whole and short".into())
+}
+
+/// What the program writes to stdout, if it ends well.
+fn good(arguments: &[&str]) -> Result<String> {
+    let ended = program::run("/bin/vfio", arguments)?;
+    ensure!(ended.status == Some(0), "{arguments:?}: {}", told(&ended));
+    Ok(ended.stdout)
+}
+
+fn told(ended: &Ended) -> String {
+    format!(
+        "exit status {:?}, stderr {:?}",
         ended.status,
         ended.stderr.trim()
-    );
-    Ok(ended.stdout.trim().into())
+    )
 }

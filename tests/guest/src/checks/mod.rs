@@ -4,7 +4,9 @@
 //! check is about, any other error where something does not hold. It is added by one row in [`CHECKS`].
 
 mod command;
+mod hardware;
 mod presence;
+mod replies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -15,7 +17,7 @@ use crate::report::Report;
 use crate::world::World;
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 3] = [
+const CHECKS: [Check; 12] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -25,8 +27,44 @@ const CHECKS: [Check; 3] = [
         on: On::EachPci(presence::pci_ids),
     },
     Check {
-        name: "program vfio",
-        on: On::Guest(command::vfio),
+        name: "device",
+        on: On::EachPci(hardware::device),
+    },
+    Check {
+        name: "regions",
+        on: On::EachPci(hardware::regions),
+    },
+    Check {
+        name: "interrupts",
+        on: On::EachPci(hardware::interrupts),
+    },
+    Check {
+        name: "replies",
+        on: On::Each(replies::replies),
+    },
+    Check {
+        name: "replies of iommufd",
+        on: On::Each(replies::compatible),
+    },
+    Check {
+        name: "vfio --version",
+        on: On::Guest(command::version),
+    },
+    Check {
+        name: "vfio list",
+        on: On::EachPci(command::list),
+    },
+    Check {
+        name: "vfio inspect, any",
+        on: On::Guest(command::inspect_any),
+    },
+    Check {
+        name: "vfio inspect",
+        on: On::EachPci(command::inspect),
+    },
+    Check {
+        name: "vfio decode",
+        on: On::EachPci(command::decode),
     },
 ];
 

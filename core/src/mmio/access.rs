@@ -1,0 +1,62 @@
+//! How device memory is reached.
+
+use super::Width;
+
+/// A way to reach a stretch of device memory, from its first byte on.
+///
+/// # Safety
+///
+/// Implementations that touch memory must stay within [`Access::len`] bytes for as long as they
+/// live, and must make each access as one of its full width.
+pub unsafe trait Access {
+    /// How an access can fail; [`core::convert::Infallible`] where it can't.
+    type Error: core::error::Error + 'static;
+
+    /// The length of the stretch in bytes.
+    fn len(&self) -> usize;
+
+    /// Whether the stretch is empty.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Reads the register at `offset` (bytes), in the host's byte order.
+    ///
+    /// # Errors
+    /// Where the access fails; never a value that was not read.
+    ///
+    /// # Safety
+    /// `offset` is a multiple of the size of `T`, and `offset + size_of::<T>() <= self.len()`.
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Self::Error>;
+
+    /// Writes the register at `offset` (bytes), from the host's byte order.
+    ///
+    /// # Errors
+    /// Where the access fails.
+    ///
+    /// # Safety
+    /// As for [`Access::load`].
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error>;
+}
+
+// SAFETY: every access is one of the access behind the reference, which lives at least as long.
+unsafe impl<A: Access + ?Sized> Access for &A {
+    type Error = A::Error;
+
+    #[inline]
+    fn len(&self) -> usize {
+        A::len(self)
+    }
+
+    #[inline]
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { A::load(self, offset) }
+    }
+
+    #[inline]
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { A::store(self, offset, value) }
+    }
+}

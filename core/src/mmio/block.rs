@@ -1,0 +1,99 @@
+//! A structure of registers.
+
+use core::marker::PhantomData;
+use core::mem::{align_of, size_of};
+
+use super::field::{Pure, Read, Write};
+use super::{Access, Field, OffsetError, ReadWrite, Readable, Writable};
+
+/// The registers of the `repr(C)` structure `R`, whose fields are [`field`](super::field)s, at a
+/// place that was checked.
+pub struct Block<A, R, P = ReadWrite> {
+    access: A,
+    base: usize,
+    registers: PhantomData<fn() -> R>,
+    permission: PhantomData<P>,
+}
+
+impl<A: Access, R, P> Block<A, R, P> {
+    pub(super) fn new(access: A, base: usize) -> Result<Self, OffsetError> {
+        let (size, align, len) = (size_of::<R>(), align_of::<R>(), access.len());
+        if !base.is_multiple_of(align) {
+            return Err(OffsetError::Misaligned {
+                offset: base,
+                align,
+            });
+        }
+        if base.checked_add(size).is_none_or(|end| end > len) {
+            return Err(OffsetError::OutOfBounds {
+                offset: base,
+                size,
+                len,
+            });
+        }
+        Ok(Self {
+            access,
+            base,
+            registers: PhantomData,
+            permission: PhantomData,
+        })
+    }
+
+    /// Reads a register whose read changes nothing.
+    ///
+    /// # Errors
+    /// Where the access fails; never a value that was not read.
+    #[inline]
+    pub fn get<C: Pure>(&self, field: Field<R, C>) -> Result<C::Value, A::Error>
+    where
+        P: Readable,
+    {
+        // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
+        unsafe { self.access.load(self.base.wrapping_add(field.offset())) }
+    }
+
+    /// Reads a register; the read may change the device.
+    ///
+    /// # Errors
+    /// As [`Block::get`].
+    #[inline]
+    pub fn read<C: Read>(&mut self, field: Field<R, C>) -> Result<C::Value, A::Error>
+    where
+        P: Readable,
+    {
+        // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
+        unsafe { self.access.load(self.base.wrapping_add(field.offset())) }
+    }
+
+    /// Writes a register.
+    ///
+    /// # Errors
+    /// Where the access fails.
+    #[inline]
+    pub fn write<C: Write>(&mut self, field: Field<R, C>, value: C::Value) -> Result<(), A::Error>
+    where
+        P: Writable,
+    {
+        // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
+        unsafe {
+            self.access
+                .store(self.base.wrapping_add(field.offset()), value)
+        }
+    }
+}
+
+impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Block")
+            .field("access", &self.access)
+            .field("base", &self.base)
+            .finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<A, R, P> defmt::Format for Block<A, R, P> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Block(at {})", self.base);
+    }
+}

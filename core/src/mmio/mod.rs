@@ -1,0 +1,57 @@
+//! Register access: the same driver source over a mapped BAR, a trapped one, and a simulated one.
+//!
+//! A driver is generic over [`Access`], which says how a stretch of device memory is reached:
+//! [`Mapped`] is one instruction, [`Trapped`] a system call, and a
+//! simulated kernel brings its own. Above it stand a [`Window`], a checked stretch that is read
+//! and written at offsets known at run time, and a [`Block`], a `repr(C)` structure of registers
+//! inside a window: bounds and alignment of all of its registers are checked when it is made,
+//! and not again.
+//!
+//! Registers are little-endian, as PCI is, on any host; values are the host's.
+//!
+//! # Side effects
+//!
+//! A register whose read changes the device can't be read through a shared reference: the type
+//! of the field says which it is (see [`field`]). Writes need `&mut` for the same reason.
+//!
+//! # Order
+//!
+//! Volatile accesses to one device are made in program order by the compiler, and uncached device
+//! memory keeps that order on the bus. What needs more:
+//!
+//! - DMA memory and a doorbell: [`barrier::before_doorbell`] between the last write to memory
+//!   and the write that makes the device look at it, [`barrier::after_status`] between the read
+//!   that tells that the device has written memory and the first read of that memory.
+//! - A posted write is on its way, not there: read a register of the same device to wait for it.
+//! - A prefetchable BAR may be mapped write-combining by a kernel driver; vfio-pci maps all BARs
+//!   uncached. Where a window is write-combining all the same, [`barrier::flush_combined`] sends
+//!   what was gathered.
+
+#[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
+mod access;
+pub mod barrier;
+#[expect(unsafe_code, reason = "offsets of a block are checked when it is made")]
+mod block;
+mod error;
+pub mod field;
+#[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
+mod mapped;
+#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
+mod trapped;
+mod width;
+#[expect(unsafe_code, reason = "offsets are checked before each access")]
+mod window;
+
+pub use access::Access;
+pub use block::Block;
+pub use error::{OffsetError, RegisterError, TrapError};
+pub use field::Field;
+pub use mapped::Mapped;
+pub use trapped::Trapped;
+pub use volatile::access::{ReadOnly, ReadWrite, Readable, Writable, WriteOnly};
+pub use width::Width;
+pub use window::Window;
+
+#[cfg(test)]
+#[expect(unsafe_code, reason = "memory stands in for a BAR")]
+mod tests;

@@ -1,0 +1,227 @@
+//! Register access over plain memory, and over a shim that fails.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::vec::Vec;
+
+use core::ptr::NonNull;
+
+use super::field::{ReadOnly, ReadPure, ReadPureWrite, WriteOnly};
+use super::{Access, Mapped, OffsetError, RegisterError, TrapError, Trapped, Window};
+use crate::device::Device;
+use crate::field;
+use crate::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest};
+
+/// Memory in place of a BAR, aligned as a page is.
+#[repr(align(4096))]
+struct Bar([u8; 64]);
+
+impl Bar {
+    fn mapped(&mut self) -> Mapped<'_> {
+        let base = NonNull::from(&mut self.0).cast();
+        // SAFETY: the memory is borrowed for as long as the mapping lives, and aligned to a page.
+        unsafe { Mapped::new(base, self.0.len()) }
+    }
+}
+
+#[repr(C)]
+struct Registers {
+    id: ReadPure<u32>,
+    data: ReadPureWrite<u16>,
+    status: ReadOnly<u8>,
+    command: WriteOnly<u8>,
+    address: ReadPureWrite<u64>,
+}
+
+#[test]
+fn registers_are_little_endian_and_at_their_offsets() {
+    let mut bar = Bar([0; 64]);
+    bar.0[16..20].copy_from_slice(&[0xed, 0, 0, 1]);
+    bar.0[22] = 7;
+    {
+        let mut window: Window<_> = Window::new(bar.mapped());
+        let mut block = window.block::<Registers>(16).unwrap();
+        assert_eq!(block.get(field!(Registers, id)), Ok(0x0100_00ed));
+        assert_eq!(block.read(field!(Registers, status)), Ok(7));
+        block.write(field!(Registers, data), 0x1234).unwrap();
+        block.write(field!(Registers, command), 9).unwrap();
+        block
+            .write(field!(Registers, address), 0x0102_0304_0506_0708)
+            .unwrap();
+        assert_eq!(
+            block.get(field!(Registers, address)),
+            Ok(0x0102_0304_0506_0708)
+        );
+    }
+    assert_eq!(bar.0[20..24], [0x34, 0x12, 7, 9]);
+    assert_eq!(bar.0[24..32], [8, 7, 6, 5, 4, 3, 2, 1]);
+}
+
+#[test]
+fn offsets_that_overflow_straddle_or_misalign_are_errors() {
+    let mut bar = Bar([0; 64]);
+    let mut window: Window<_> = Window::new(bar.mapped());
+    let bounds = |offset, size| {
+        Err(RegisterError::Offset(OffsetError::OutOfBounds {
+            offset,
+            size,
+            len: 64,
+        }))
+    };
+    let aligned = |offset, align| {
+        Err(RegisterError::Offset(OffsetError::Misaligned {
+            offset,
+            align,
+        }))
+    };
+    assert_eq!(window.read::<u64>(56), Ok(0));
+    assert_eq!(window.read::<u64>(64), bounds(64, 8).map(|()| 0));
+    assert_eq!(window.read::<u32>(62), aligned(62, 4).map(|()| 0));
+    assert_eq!(window.write::<u16>(63, 0), aligned(63, 2));
+    assert_eq!(window.read::<u8>(64), bounds(64, 1).map(|()| 0));
+    assert_eq!(
+        window.write::<u64>(usize::MAX - 7, 0),
+        bounds(usize::MAX - 7, 8)
+    );
+    assert_eq!(window.write::<u64>(usize::MAX, 0), aligned(usize::MAX, 8));
+}
+
+#[test]
+fn a_block_must_lie_in_its_window() {
+    let mut bar = Bar([0; 64]);
+    let mut window: Window<_> = Window::new(bar.mapped());
+    assert!(window.block::<Registers>(48).is_ok());
+    let size = 16;
+    for offset in [56, usize::MAX - 7] {
+        let error = window.block::<Registers>(offset).unwrap_err();
+        assert_eq!(
+            error,
+            OffsetError::OutOfBounds {
+                offset,
+                size,
+                len: 64
+            }
+        );
+    }
+    let error = window.block::<Registers>(4).unwrap_err();
+    assert_eq!(
+        error,
+        OffsetError::Misaligned {
+            offset: 4,
+            align: 8
+        }
+    );
+}
+
+#[test]
+fn a_window_shorter_than_a_register_has_none() {
+    let mut bar = Bar([0; 64]);
+    let base = NonNull::from(&mut bar.0).cast();
+    // SAFETY: the memory outlives the mapping.
+    let mut window: Window<_> = Window::new(unsafe { Mapped::new(base, 7) });
+    assert!(window.read::<u64>(0).is_err());
+    assert_eq!(window.read::<u32>(0), Ok(0));
+    assert!(window.read::<u32>(4).is_err());
+    assert_eq!(window.read::<u16>(4), Ok(0));
+}
+
+/// A shim with one file, whose reads and writes end as a test says.
+struct Shim {
+    answers: Cell<Result<usize, Errno>>,
+    written: Cell<Option<(u64, u64)>>,
+}
+
+impl Sys for &Shim {
+    type Fd = ();
+
+    fn open(&self, _: &CStr) -> Result<(), Errno> {
+        Err(Errno::ENOENT)
+    }
+
+    fn ioctl_info(&self, (): &(), _: InfoRequest, _: &mut [u8]) -> Result<(), Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    fn ioctl_value(&self, (): &(), _: ValueRequest, _: u32) -> Result<u32, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    fn ioctl_fd(&self, (): &(), _: FdRequest, (): &()) -> Result<(), Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    fn ioctl_name(&self, (): &(), _: NameRequest, _: &CStr) -> Result<(), Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    fn pread(&self, (): &(), buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        buf.fill(offset.to_le_bytes()[0]);
+        self.answers.get().map(|most| most.min(buf.len()))
+    }
+
+    fn pwrite(&self, (): &(), buf: &[u8], offset: u64) -> Result<usize, Errno> {
+        let value = buf
+            .iter()
+            .rev()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte));
+        self.written.set(Some((offset, value)));
+        self.answers.get().map(|most| most.min(buf.len()))
+    }
+}
+
+#[test]
+fn a_trapped_access_that_fails_is_an_error() {
+    let shim = Shim {
+        answers: Cell::new(Ok(8)),
+        written: Cell::new(None),
+    };
+    let device = Device::new(&shim, ());
+    let mut window: Window<_> = Window::new(Trapped::new(&device, 0x1000, 64));
+    assert_eq!(window.read::<u32>(4), Ok(0x0404_0404));
+    window.write::<u16>(8, 0x1234).unwrap();
+    assert_eq!(shim.written.get(), Some((0x1008, 0x1234)));
+
+    shim.answers.set(Ok(2));
+    let short = TrapError::Short { offset: 4, done: 2 };
+    assert_eq!(window.read::<u32>(4), Err(RegisterError::Access(short)));
+    shim.answers.set(Err(Errno::EIO));
+    let failed = TrapError::Errno {
+        offset: 8,
+        errno: Errno::EIO,
+    };
+    assert_eq!(
+        window.write::<u64>(8, 0),
+        Err(RegisterError::Access(failed))
+    );
+}
+
+#[test]
+fn windows_go_to_other_threads() {
+    fn sent<T: Send + Sync>() {}
+    sent::<Window<Mapped<'static>>>();
+    let mut bar = Bar([0; 64]);
+    let window: Window<_> = Window::new(bar.mapped());
+    let mut window = std::thread::scope(|scope| {
+        let other = scope.spawn(move || {
+            let mut window = window;
+            window.write::<u32>(0, 5).unwrap();
+            window
+        });
+        other.join().unwrap()
+    });
+    assert_eq!(window.read::<u32>(0), Ok(5));
+}
+
+#[test]
+fn the_len_of_a_trapped_window_is_that_of_its_stretch() {
+    let shim = Shim {
+        answers: Cell::new(Ok(8)),
+        written: Cell::new(None),
+    };
+    let device = Device::new(&shim, ());
+    let lens: Vec<_> = [0, 1, 64]
+        .into_iter()
+        .map(|len| Trapped::new(&device, 0, len).len())
+        .collect();
+    assert_eq!(lens, [0, 1, 64]);
+}

@@ -1,0 +1,71 @@
+//! Device memory behind system calls.
+
+use core::mem::size_of;
+
+use super::{Access, TrapError, Width};
+use crate::device::Device;
+use crate::sys::Sys;
+
+/// A stretch of device memory that is read and written by system calls.
+///
+/// The kernel splits what it is given into accesses of at most 8 bytes, at their natural
+/// alignment; each access here is one of them.
+#[derive(Debug)]
+pub struct Trapped<'d, S: Sys> {
+    device: &'d Device<S>,
+    position: u64,
+    len: usize,
+}
+
+impl<'d, S: Sys> Trapped<'d, S> {
+    /// The `len` bytes at `position` of the device's file.
+    #[must_use]
+    pub const fn new(device: &'d Device<S>, position: u64, len: usize) -> Self {
+        Self {
+            device,
+            position,
+            len,
+        }
+    }
+}
+
+/// A register's result from that of a system call.
+fn whole<T>(offset: usize, done: Result<usize, crate::sys::Errno>) -> Result<(), TrapError> {
+    match done {
+        Ok(done) if done == size_of::<T>() => Ok(()),
+        Ok(done) => Err(TrapError::Short { offset, done }),
+        Err(errno) => Err(TrapError::Errno { offset, errno }),
+    }
+}
+
+// SAFETY: no memory is touched; the kernel makes each access as one of its width.
+unsafe impl<S: Sys> Access for Trapped<'_, S> {
+    type Error = TrapError;
+
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, TrapError> {
+        let mut raw = T::new_zeroed();
+        let at = u64::try_from(offset).unwrap_or(u64::MAX);
+        whole::<T>(
+            offset,
+            self.device.read(self.position, at, raw.as_mut_bytes()),
+        )?;
+        Ok(T::from_device(raw))
+    }
+
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), TrapError> {
+        let raw = value.to_device();
+        let at = u64::try_from(offset).unwrap_or(u64::MAX);
+        whole::<T>(offset, self.device.write(self.position, at, raw.as_bytes()))
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for Trapped<'_, S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Trapped({} bytes)", self.len);
+    }
+}

@@ -1,0 +1,72 @@
+//! The widths of registers.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A width that a register can have: 8, 16, 32 or 64 bits.
+pub trait Width: sealed::Sealed + Copy + FromBytes + IntoBytes + Immutable + 'static {
+    /// The base-2 logarithm of the size in bytes.
+    const SHIFT: u32;
+
+    /// The value of little-endian memory that was loaded as it is.
+    #[must_use]
+    fn from_device(raw: Self) -> Self;
+
+    /// The little-endian memory of a value.
+    #[must_use]
+    fn to_device(self) -> Self;
+
+    /// The low bits of a number.
+    #[must_use]
+    fn truncate(value: u64) -> Self;
+
+    /// The number.
+    #[must_use]
+    fn widen(self) -> u64;
+}
+
+macro_rules! width {
+    ($($type:ty: $shift:literal;)*) => {
+        $(
+            impl sealed::Sealed for $type {}
+
+            impl Width for $type {
+                const SHIFT: u32 = $shift;
+
+                #[inline]
+                fn from_device(raw: Self) -> Self {
+                    Self::from_le(raw)
+                }
+
+                #[inline]
+                fn to_device(self) -> Self {
+                    self.to_le()
+                }
+
+                #[inline]
+                #[cfg_attr(
+                    not(test),
+                    expect(clippy::as_conversions, reason = "the high bits are to be dropped")
+                )]
+                fn truncate(value: u64) -> Self {
+                    value as Self
+                }
+
+                #[inline]
+                fn widen(self) -> u64 {
+                    self.into()
+                }
+            }
+        )*
+    };
+}
+
+width! {
+    u8: 0;
+    u16: 1;
+    u32: 2;
+    u64: 3;
+}

@@ -1,0 +1,122 @@
+//! A stretch of device memory with checked offsets.
+
+use core::marker::PhantomData;
+
+use super::{Access, Block, OffsetError, ReadWrite, Readable, RegisterError, Width, Writable};
+
+/// A stretch of device memory that is read and written at offsets known at run time.
+///
+/// `P` is what the region permits: [`ReadOnly`](super::ReadOnly), [`ReadWrite`] or
+/// [`WriteOnly`](super::WriteOnly).
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Window<A, P = ReadWrite> {
+    access: A,
+    permission: PhantomData<P>,
+}
+
+impl<A: Access, P> Window<A, P> {
+    /// A window with the permission `P`, which must be the region's.
+    pub(crate) const fn with_permission(access: A) -> Self {
+        Self {
+            access,
+            permission: PhantomData,
+        }
+    }
+
+    /// The length in bytes.
+    #[inline]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.access.len()
+    }
+
+    /// Whether the window is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.access.is_empty()
+    }
+
+    /// Reads the register at `offset` (bytes). A read may have side effects.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; never a value that was not read.
+    #[inline]
+    pub fn read<T: Width>(&mut self, offset: usize) -> Result<T, RegisterError<A::Error>>
+    where
+        P: Readable,
+    {
+        check::<T>(offset, self.access.len()).map_err(RegisterError::Offset)?;
+        // SAFETY: the offset was checked.
+        unsafe { self.access.load(offset) }.map_err(RegisterError::Access)
+    }
+
+    /// Writes the register at `offset` (bytes).
+    ///
+    /// # Errors
+    /// [`RegisterError`]
+    #[inline]
+    pub fn write<T: Width>(
+        &mut self,
+        offset: usize,
+        value: T,
+    ) -> Result<(), RegisterError<A::Error>>
+    where
+        P: Writable,
+    {
+        check::<T>(offset, self.access.len()).map_err(RegisterError::Offset)?;
+        // SAFETY: the offset was checked.
+        unsafe { self.access.store(offset, value) }.map_err(RegisterError::Access)
+    }
+
+    /// The block of registers `R` at `offset` (bytes): all of it is checked here, once.
+    ///
+    /// # Errors
+    /// [`OffsetError`] where the block does not lie in the window, or not at its alignment.
+    #[inline]
+    pub fn block<R>(&mut self, offset: usize) -> Result<Block<&A, R, P>, OffsetError> {
+        Block::new(&self.access, offset)
+    }
+
+    /// The block of registers `R` at `offset` (bytes), in place of the window.
+    ///
+    /// # Errors
+    /// As [`Window::block`].
+    #[inline]
+    pub fn into_block<R>(self, offset: usize) -> Result<Block<A, R, P>, OffsetError> {
+        Block::new(self.access, offset)
+    }
+}
+
+impl<A: Access> Window<A> {
+    /// A window over any access: what may be read and written is for the access to say.
+    #[must_use]
+    pub const fn new(access: A) -> Self {
+        Self::with_permission(access)
+    }
+}
+
+/// Whether `offset` names a register of type `T` in a window of `len` bytes.
+#[inline]
+fn check<T: Width>(offset: usize, len: usize) -> Result<(), OffsetError> {
+    // Low bits that are set become high bits: one comparison finds both faults.
+    if offset.rotate_right(T::SHIFT) < len >> T::SHIFT {
+        Ok(())
+    } else {
+        Err(fault::<T>(offset, len))
+    }
+}
+
+/// What is wrong with an offset.
+#[cold]
+fn fault<T>(offset: usize, len: usize) -> OffsetError {
+    let size = size_of::<T>();
+    if offset.is_multiple_of(size) {
+        OffsetError::OutOfBounds { offset, size, len }
+    } else {
+        OffsetError::Misaligned {
+            offset,
+            align: size,
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! What is behind the regions of a device.
+
+use std::boxed::Box;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The registers of a device: what reading and writing its regions does.
+///
+/// The configuration space (region 7) is not among them. As with vfio-pci an access is 1, 2, 4 or
+/// 8 bytes long and aligned to its length; the shim's reads and writes are taken apart.
+pub trait Registers: Send {
+    /// Reads at `offset`, in bytes from the start of the region.
+    fn read(&mut self, region: u32, offset: u64, data: &mut [u8]);
+
+    /// Writes at `offset`, in bytes from the start of the region.
+    fn write(&mut self, region: u32, offset: u64, data: &[u8]);
+
+    /// Resets the device.
+    fn reset(&mut self);
+}
+
+/// Memory behind every region: it reads as zeros until it is written, and takes up room only
+/// where it was.
+#[derive(Clone, Default)]
+pub struct Memory {
+    pages: BTreeMap<(u32, u64), Box<[u8; PAGE]>>,
+    /// What a reset does not take away.
+    initial: BTreeMap<(u32, u64), Box<[u8; PAGE]>>,
+}
+
+const PAGE: usize = 4096;
+
+impl Memory {
+    /// Memory of zeros.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            pages: BTreeMap::new(),
+            initial: BTreeMap::new(),
+        }
+    }
+
+    /// Puts `bytes` at `offset` of a region, now and after each reset.
+    #[must_use]
+    pub fn with(mut self, region: u32, offset: u64, bytes: &[u8]) -> Self {
+        self.store(region, offset, bytes);
+        self.initial.clone_from(&self.pages);
+        self
+    }
+
+    fn store(&mut self, region: u32, offset: u64, bytes: &[u8]) {
+        for (at, byte) in (offset..).zip(bytes) {
+            let (page, start) = split(at);
+            let page = self
+                .pages
+                .entry((region, page))
+                .or_insert_with(|| Box::new([0; PAGE]));
+            if let Some(slot) = page.get_mut(start) {
+                *slot = *byte;
+            }
+        }
+    }
+}
+
+/// The number of a page, and where in it.
+const fn split(offset: u64) -> (u64, usize) {
+    let page = PAGE as u64;
+    // The remainder is below 4096.
+    (offset / page, (offset % page) as usize)
+}
+
+impl Registers for Memory {
+    fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
+        for (at, byte) in (offset..).zip(data) {
+            let (page, start) = split(at);
+            let page = self.pages.get(&(region, page));
+            *byte = page
+                .and_then(|page| page.get(start))
+                .copied()
+                .unwrap_or_default();
+        }
+    }
+
+    fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
+        self.store(region, offset, data);
+    }
+
+    fn reset(&mut self) {
+        self.pages.clone_from(&self.initial);
+    }
+}
+
+impl fmt::Debug for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memory")
+            .field("pages", &self.pages.len())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_across_pages() {
+        let mut memory = Memory::new();
+        let last = u64::MAX - 7;
+        for offset in [0, 4094, 1 << 33, last] {
+            memory.write(2, offset, b"vfio");
+            let mut data = [0xa5; 4];
+            memory.read(2, offset, &mut data);
+            assert_eq!(&data, b"vfio");
+            memory.read(0, offset, &mut data);
+            assert_eq!(data, [0; 4]);
+        }
+    }
+
+    #[test]
+    fn a_reset_keeps_what_was_there_first() {
+        let mut memory = Memory::new().with(0, 8, b"first");
+        memory.write(0, 8, b"later and more");
+        memory.reset();
+        let mut data = [0xa5; 8];
+        memory.read(0, 8, &mut data);
+        assert_eq!(&data, b"first\0\0\0");
+    }
+}
