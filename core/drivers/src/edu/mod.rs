@@ -207,7 +207,7 @@ impl<A: Access> Edu<A> {
         self.registers
             .write(field!(Registers, dma_destination), destination)?;
         self.registers.write(field!(Registers, dma_count), len)?;
-        vfio_core::mmio::barrier::before_doorbell();
+        vfio_core::mmio::before_doorbell();
         Ok(self
             .registers
             .write(field!(Registers, dma_command), command)?)
@@ -216,7 +216,7 @@ impl<A: Access> Edu<A> {
     fn until_copied(&self) -> Result<(), EduError<A::Error>> {
         for _ in 0..PATIENCE {
             if self.registers.get(field!(Registers, dma_command))? & DMA_START == 0 {
-                vfio_core::mmio::barrier::after_status();
+                vfio_core::mmio::after_status();
                 return Ok(());
             }
             core::hint::spin_loop();
