@@ -7,14 +7,20 @@
 
 use core::ffi::CStr;
 use core::fmt;
+use core::ops::Range;
 
 use heapless::Vec;
 
-use crate::abi::{self, Extension, GroupFlags, GroupStatus};
+use crate::abi::{
+    self, DmaMapFlags, DmaUnmapFlags, Extension, GroupFlags, GroupStatus, IommuType1DmaMap,
+    IommuType1DmaUnmap,
+};
 use crate::device::Device;
 use crate::info::IommuInfo;
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest};
+use crate::sys::{
+    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest,
+};
 
 use zerocopy::IntoBytes;
 
@@ -80,7 +86,15 @@ impl<S: Sys + Clone> Container<S> {
     /// # Errors
     /// [`OpenError::Container`], [`OpenError::Ask`], [`OpenError::ApiVersion`]
     pub fn open(sys: S) -> Result<Self, OpenError> {
-        let fd = sys.open(c"/dev/vfio/vfio").map_err(OpenError::Container)?;
+        Self::open_at(sys, c"/dev/vfio/vfio")
+    }
+
+    /// Opens the container at `path`: iommufd offers one at `/dev/iommu`.
+    ///
+    /// # Errors
+    /// As [`Container::open`].
+    pub fn open_at(sys: S, path: &CStr) -> Result<Self, OpenError> {
+        let fd = sys.open(path).map_err(OpenError::Container)?;
         let version = sys
             .ioctl_value(&fd, ValueRequest::GetApiVersion, 0)
             .map_err(OpenError::Ask)?;
@@ -141,7 +155,9 @@ impl<S: Sys + Clone> Container<S> {
             .map(drop)
             .map_err(|errno| OpenError::SetIommu { iommu, errno })
     }
+}
 
+impl<S: Sys> Container<S> {
     /// Asks about the IOMMU; [`query::iommu`].
     ///
     /// # Errors
@@ -151,6 +167,62 @@ impl<S: Sys + Clone> Container<S> {
         buffer: &'b mut B,
     ) -> Result<IommuInfo<'b>, QueryError<abi::IommuType1Info>> {
         query::iommu(&self.sys, &self.fd, buffer)
+    }
+
+    /// Maps the bytes `range` of `memory` at `iova`.
+    ///
+    /// # Errors
+    /// What the kernel returns: `EEXIST` for an overlap, `EINVAL` for a misalignment or an IOVA
+    /// out of range, `EOVERFLOW` (before Linux 7.0 `EINVAL`) past 2^64, `ENOSPC` where no mapping
+    /// is left, `ENOMEM` past the limit of locked memory.
+    pub fn map(
+        &self,
+        memory: &S::Memory,
+        range: Range<usize>,
+        iova: u64,
+        flags: DmaMapFlags,
+    ) -> Result<(), Errno> {
+        let mut map = IommuType1DmaMap {
+            flags,
+            iova,
+            ..Default::default()
+        };
+        let exchange = Exchange::map(ExchangeRequest::MapDma, map.as_mut_bytes(), range)?;
+        self.sys
+            .exchange_memory(&self.fd, memory, exchange)
+            .map(drop)
+    }
+
+    /// Unmaps whole mappings within `size` bytes from `iova` on, and returns how many bytes were
+    /// unmapped.
+    ///
+    /// # Errors
+    /// What the kernel returns.
+    pub fn unmap(&self, iova: u64, size: u64) -> Result<u64, Errno> {
+        self.send_unmap(IommuType1DmaUnmap {
+            iova,
+            size,
+            ..Default::default()
+        })
+    }
+
+    /// Unmaps everything ([`Extension::UNMAP_ALL`], Linux 5.12 and later), and returns how many
+    /// bytes that were.
+    ///
+    /// # Errors
+    /// What the kernel returns.
+    pub fn unmap_all(&self) -> Result<u64, Errno> {
+        let flags = DmaUnmapFlags::ALL;
+        self.send_unmap(IommuType1DmaUnmap {
+            flags,
+            ..Default::default()
+        })
+    }
+
+    fn send_unmap(&self, mut unmap: IommuType1DmaUnmap) -> Result<u64, Errno> {
+        let exchange = Exchange::new(ExchangeRequest::UnmapDma, unmap.as_mut_bytes())?;
+        self.sys.exchange(&self.fd, exchange)?;
+        Ok(unmap.size)
     }
 }
 

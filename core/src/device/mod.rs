@@ -24,6 +24,16 @@ impl<S: Sys> Device<S> {
         Self { sys, fd }
     }
 
+    /// The shim below.
+    pub(crate) const fn sys(&self) -> &S {
+        &self.sys
+    }
+
+    /// The open file.
+    pub(crate) const fn fd(&self) -> &S::Fd {
+        &self.fd
+    }
+
     /// Asks about the device; [`query::device`].
     ///
     /// # Errors

@@ -5,7 +5,9 @@ use core::hint::black_box;
 
 use vfio_core::device::{Device, Inventory, InventoryError};
 use vfio_core::query;
-use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz};
+use vfio_core::sys::{
+    Absent, Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz,
+};
 
 use crate::replies::{BUFFER, IRQS, REGIONS};
 
@@ -25,6 +27,13 @@ pub(crate) struct Replaced;
 
 impl Sys for Replaced {
     type Fd = c_int;
+    type Mapping = Absent;
+    type Memory = Absent;
+    type Event = Absent;
+
+    fn page_size(&self) -> usize {
+        4096
+    }
 
     fn open(&self, _: &CStr) -> Result<c_int, Errno> {
         Err(Errno::ENOSYS)

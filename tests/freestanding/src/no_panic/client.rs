@@ -6,7 +6,7 @@ use vfio_core::abi::Extension;
 use vfio_core::container::{Container, Group};
 use vfio_core::device::{Device, Inventory};
 use vfio_core::sys::{FdRequest, NameRequest, ValueRequest};
-use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
+use vfio_freestanding::opaque::{Opaque, OpaqueFd, OpaqueMemory, any, used};
 
 use crate::{info, query};
 
@@ -16,6 +16,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
         Ok(container) => opened(&container, bytes),
         Err(error) => used(error),
     }
+    used(Container::open_at(Opaque, black_box(c"/dev/iommu")).is_ok());
     used(ValueRequest::number(black_box(ValueRequest::SetIommu)));
     used(FdRequest::number(black_box(FdRequest::SetContainer)));
     used(NameRequest::number(black_box(NameRequest::GetDeviceFd)));
@@ -26,6 +27,15 @@ fn opened(container: &Container<Opaque>, bytes: &mut [u8]) {
     used(Container::has(container, iommu));
     used(Container::set_iommu(container, iommu));
     query::asked(Container::iommu_info(container, bytes), info::iommu);
+    used(Container::map(
+        container,
+        &OpaqueMemory,
+        any()..any(),
+        any(),
+        any(),
+    ));
+    used(Container::unmap(container, any(), any()));
+    used(Container::unmap_all(container));
     match Container::attach(container, any()) {
         Ok(group) => match Group::device(&group, black_box(c"0000:00:05.0")) {
             Ok(opened) => device(&opened, bytes),

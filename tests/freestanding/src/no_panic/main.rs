@@ -10,6 +10,7 @@ mod caps;
 mod chain;
 mod client;
 mod coverage;
+mod drive;
 mod info;
 mod iova;
 mod query;
@@ -36,6 +37,7 @@ fn run() -> i32 {
     coverage::all(a);
     iova::all();
     client::all(a);
+    drive::all(a);
     #[cfg(feature = "deliberate-panic")]
     vfio_freestanding::opaque::used(a[any::<usize>()]);
     0
