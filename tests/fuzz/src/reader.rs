@@ -203,6 +203,12 @@ fn check_error<H: Debug>(reply: &[u8], error: &InfoError<H>, min: u32, fixed: u3
                     assert_eq!(said, word(reply, 0));
                     assert!(said < at_least && at_least >= min);
                 }
+                Malformed::DevicesOutOfBounds { count, argsz: said } => {
+                    assert_eq!((count, said), (word(reply, 8), word(reply, 0)));
+                    let listed = 12 + 8 * u64::from(count);
+                    let len = u64::try_from(reply.len()).unwrap();
+                    assert!(u64::from(said) < listed && listed <= len);
+                }
                 Malformed::WrongIndex { .. } => panic!("nothing was asked for"),
                 Malformed::Cap(error) => {
                     check_text(&error);

@@ -269,12 +269,16 @@ impl Target {
 
     /// What a run ended with, and how to see it again.
     fn failure(self, log: &str, artifacts: &Path) -> String {
-        // What a panic says stands before libFuzzer's own words, of which the last line says
-        // enough; lines of progress start with a `#`.
+        // What a panic says stands before libFuzzer's own report, of which the last line says
+        // enough, and among its lines of progress.
         let said: Vec<&str> = log
             .lines()
             .take_while(|line| !line.starts_with("=="))
-            .filter(|line| !line.starts_with('#'))
+            .filter(|line| {
+                !["#", "\t", "INFO: "]
+                    .iter()
+                    .any(|start| line.starts_with(start))
+            })
             .collect();
         let start = said.len().saturating_sub(LAST_LINES);
         let mut lines = said.get(start..).unwrap_or_default().to_vec();
