@@ -14,7 +14,7 @@ use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueReque
 /// - 7: a bit that makes replies carry the index that was asked for, where there is one;
 /// - 8 to 15: how each of eight calls ends: 0 well, any other number as that errno.
 ///
-/// After the last, they start over.
+/// After the last, they start over, until [`LAST_CALL`].
 #[derive(Clone, Copy, Debug)]
 pub struct Script<'a> {
     /// What to ask.
@@ -28,6 +28,10 @@ pub struct Script<'a> {
     ends: [u8; 8],
     replies: &'a [u8],
 }
+
+/// From this INFO ioctl on, counted from 0, all fail with `EINVAL`: a device that claims thousands of
+/// indexes would only be slow.
+pub const LAST_CALL: usize = 64;
 
 /// The longest buffer to ask with, in bytes.
 const LONGEST: usize = 4200;
@@ -154,8 +158,11 @@ impl Sys for Kernel<'_> {
 
     fn ioctl_info(&self, _: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
-        let asked = reply.to_vec();
         let call = self.count();
+        if call >= LAST_CALL {
+            return Err(Errno::EINVAL);
+        }
+        let asked = reply.to_vec();
         let end = self.script.end(call);
         reply
             .iter_mut()

@@ -377,15 +377,33 @@ fn collect(directory: &Path, replies: &mut Vec<Vec<u8>>) -> Result<()> {
 /// buffer; what the 16 bytes before it mean, the target's `Script` says.
 fn scripts(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     const QUESTIONS: u8 = 8;
-    (0..QUESTIONS).map(move |question| {
-        let [small, large] = [64_u16, 4096].map(u16::to_le_bytes);
-        let mut script = vec![question, 1];
-        script.extend([small, large].concat());
-        // One reply, with the index that was asked for, and every call ends well.
-        script.extend([0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
-        script.extend(reply);
-        script
-    })
+    const INVENTORY: u8 = 5;
+    let of_question = |question| {
+        if question == INVENTORY {
+            // A device with one region and no interrupt, and then the region.
+            let fields = [24_u32, 0, 1, 0, 0, 0];
+            let mut device: Vec<u8> = fields.into_iter().flat_map(u32::to_ne_bytes).collect();
+            device.resize(reply.len().max(device.len()), 0);
+            let mut region = reply.to_vec();
+            region.resize(device.len(), 0);
+            script(question, &[device, region])
+        } else {
+            script(question, &[reply.to_vec()])
+        }
+    };
+    (0..QUESTIONS).map(of_question)
+}
+
+/// A script of replies of equal length.
+fn script(question: u8, replies: &[Vec<u8>]) -> Vec<u8> {
+    let [small, large] = [64_u16, 4096].map(u16::to_le_bytes);
+    let more = u8::try_from(replies.len().saturating_sub(1)).unwrap_or(u8::MAX);
+    let mut script = vec![question, 1];
+    script.extend([small, large].concat());
+    // With the index that was asked for, and every call ends well.
+    script.extend([more, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+    script.extend(replies.concat());
+    script
 }
 
 fn create(directory: &Path) -> Result<()> {

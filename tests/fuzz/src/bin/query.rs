@@ -4,11 +4,11 @@
 use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
-use vfio_core::abi::{self, Extension, GroupFlags, RegionSparseMmapArea};
+use vfio_core::abi::{self, Extension, GroupFlags};
 use vfio_core::container::{Container, OpenError};
 use vfio_core::device::{Device, Inventory};
 use vfio_core::info::{
-    DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, Mappable, RegionInfo,
+    DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
 use vfio_core::query::{self, MAX_CALLS, QueryError, ReplyBuffer, Staged};
 use vfio_core::sys::{Errno, InfoRequest};
@@ -132,9 +132,9 @@ impl Question for OfIrq {
     type Info<'a> = IrqInfo;
     const REQUEST: InfoRequest = InfoRequest::Irq;
 
-    fn ask<'b, B: ReplyBuffer + ?Sized>(
+    fn ask<B: ReplyBuffer + ?Sized>(
         kernel: &Kernel<'_>,
-        _: &'b mut B,
+        _: &mut B,
     ) -> Result<IrqInfo, QueryError<abi::IrqInfo>> {
         query::irq(kernel, &kernel.file(), INDEX)
     }
@@ -339,18 +339,7 @@ fn inventory(kernel: &Kernel<'_>, script: &Script<'_>) {
         );
         assert_eq!(region.kind, info.kind());
         assert_eq!(region.msix_mappable, info.is_msix_mappable());
-        let kept = inventory.areas(region);
-        if let Some(areas) = kept {
-            assert!(areas::fit(areas, region.size));
-        }
-        let expected: Option<Vec<RegionSparseMmapArea>> = match info.mappable() {
-            // The flag says so already.
-            _ if !info.flags.contains(abi::RegionFlags::MMAP) => continue,
-            Mappable::Nothing => Some(Vec::new()),
-            Mappable::Everything => None,
-            Mappable::Areas(sparse) => Some(sparse.areas.iter().collect()),
-        };
-        assert_eq!(kept, expected.as_deref());
+        areas::check_kept(&info, inventory.areas(region));
     }
 }
 

@@ -14,6 +14,7 @@ use vfio_core::caps::{
     Array, Caps, DeviceCap, IommuCap, RegionCap, RegionKind, SparseMmap, Typed, Unknown, ZpciBase,
     ZpciGroup,
 };
+use vfio_core::device::Inventory;
 use vfio_core::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
@@ -126,6 +127,11 @@ fn region(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         let info = query::region(&server, &(), INDEX, &mut buffer).unwrap();
         check(&info, false);
         assert!(server.calls() <= 2);
+        let opened = vfio_core::device::Device::new(&server, ());
+        let inventory: Inventory<2, 0, 8> = opened.inventory(&mut buffer).unwrap();
+        let kept = inventory.regions()[1].unwrap();
+        let info = query::region(&server, &(), INDEX, &mut buffer).unwrap();
+        areas::check_kept(&info, inventory.areas(&kept));
     }
     Ok(())
 }
@@ -334,8 +340,13 @@ fn kinds(input: &mut Unstructured<'_>, kinds: u8) -> arbitrary::Result<Vec<u8>> 
 
 fn unknown<'a>(input: &mut Unstructured<'a>) -> arbitrary::Result<Unknown<'a>> {
     let len = input.int_in_range(0..=40)?;
+    let is_known_id = input.ratio(3_u8, 4_u8)?;
     Ok(Unknown {
-        id: input.arbitrary()?,
+        id: if is_known_id {
+            input.int_in_range(0..=5)?
+        } else {
+            input.arbitrary()?
+        },
         // No capability has come so far.
         version: input.int_in_range(4..=u16::MAX)?,
         offset: 0,
