@@ -31,7 +31,7 @@ pub struct Script<'a> {
 
 /// From this INFO ioctl on, counted from 0, all fail with `EINVAL`: a device that claims thousands of
 /// indexes would only be slow.
-pub const LAST_CALL: usize = 64;
+pub const LAST_CALL: usize = 20;
 
 /// The longest buffer to ask with, in bytes.
 const LONGEST: usize = 4200;
