@@ -261,7 +261,10 @@ impl Target {
     fn seeds(self, replies: &[Vec<u8>]) -> Vec<Vec<u8>> {
         match self {
             Self::Reader | Self::Decode => replies.to_vec(),
-            Self::Query => replies.iter().flat_map(|reply| scripts(reply)).collect(),
+            Self::Query => {
+                let each = replies.iter().flat_map(|reply| scripts(reply));
+                each.chain(growing()).collect()
+            }
             // Its input is no reply, but what a device is made from.
             Self::Roundtrip => Vec::new(),
         }
@@ -373,10 +376,12 @@ fn collect(directory: &Path, replies: &mut Vec<Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
+/// How many questions the target `query` tells apart.
+const QUESTIONS: u8 = 8;
+
 /// A reply as the answer to each of the questions that the target `query` asks, from a growing
 /// buffer; what the 16 bytes before it mean, the target's `Script` says.
 fn scripts(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    const QUESTIONS: u8 = 8;
     const INVENTORY: u8 = 5;
     let of_question = |question| {
         if question == INVENTORY {
@@ -392,6 +397,19 @@ fn scripts(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
         }
     };
     (0..QUESTIONS).map(of_question)
+}
+
+/// Replies that need more at every call.
+fn growing() -> impl Iterator<Item = Vec<u8>> {
+    const CALLS: u32 = 4;
+    (0..QUESTIONS).map(|question| {
+        let replies = (0..CALLS).map(|call| {
+            let mut reply = (128_u32 << call).to_ne_bytes().to_vec();
+            reply.resize(32, 0);
+            reply
+        });
+        script(question, &replies.collect::<Vec<_>>())
+    })
 }
 
 /// A script of replies of equal length.
