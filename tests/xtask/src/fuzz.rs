@@ -132,7 +132,7 @@ fn build() -> Result<PathBuf> {
     run_command(
         in_workspace()
             // A platform that is named keeps the flags from build scripts and macros.
-            .args(["build", "--release", "--locked", "--target", host.trim()])
+            .args(["build", "--release", "--target", host.trim()])
             .env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\u{1f}")),
     )?;
     Ok(paths::fuzz().join(host.trim()).join("release"))
