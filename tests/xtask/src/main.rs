@@ -1,6 +1,7 @@
 //! The project's own tasks. Here they are only told apart; each has a file of its own.
 
 mod bench;
+mod fuzz;
 mod guest;
 mod paths;
 mod proofs;
@@ -28,6 +29,8 @@ enum Task {
     Proofs,
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
     Bench,
+    /// Fuzz the reader, the query, the report and the answering side, guided by coverage.
+    Fuzz(fuzz::Options),
     /// Boot guests under QEMU and test against their kernels' VFIO.
     Guest(guest::Options),
 }
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Task::Test => test::run_all(),
         Task::Proofs => proofs::run_alone(),
         Task::Bench => bench::run_all(),
+        Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),
     };
     match result {

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::fuzz;
 use crate::guest;
 use crate::proofs;
 use crate::steps::Steps;
@@ -37,6 +38,7 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
     proofs::steps(&mut steps);
+    fuzz::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);
     Ok(steps.finish())
 }
