@@ -4,7 +4,9 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::rc::Rc;
 
-use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz};
+use vfio_core::sys::{
+    Absent, Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz,
+};
 
 /// What successive system calls are answered with, taken from the fuzzer's input.
 ///
@@ -148,6 +150,13 @@ impl<'a> Kernel<'a> {
 
 impl Sys for Kernel<'_> {
     type Fd = Fd;
+    type Mapping = Absent;
+    type Memory = Absent;
+    type Event = Absent;
+
+    fn page_size(&self) -> usize {
+        4096
+    }
 
     fn open(&self, path: &CStr) -> Result<Fd, Errno> {
         let path = path.to_str().expect("a path of VFIO is ASCII");
@@ -221,6 +230,13 @@ impl<F: Fn(InfoRequest, &mut [u8]) -> Result<(), Errno>> Server<F> {
 
 impl<F: Fn(InfoRequest, &mut [u8]) -> Result<(), Errno>> Sys for Server<F> {
     type Fd = ();
+    type Mapping = Absent;
+    type Memory = Absent;
+    type Event = Absent;
+
+    fn page_size(&self) -> usize {
+        4096
+    }
 
     fn open(&self, _: &CStr) -> Result<(), Errno> {
         Err(Errno::ENOSYS)
