@@ -15,9 +15,11 @@
 //! - [`info`]: finished replies, interpreted.
 //! - [`sys`]: the shim, all that this crate asks of the world below it.
 //! - [`query`]: the INFO protocol over the shim, in a buffer of any size.
-//! - [`container`], [`device`]: what is open, closed on drop.
+//! - [`container`], [`iommufd`], [`device`]: what is open, closed on drop.
 //! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
-//! - [`coverage`]: which bytes of a region can be mapped.
+//! - [`dma`]: memory that a device reads and writes.
+//! - [`irq`]: interrupts as events.
+//! - [`coverage`], [`region`]: which bytes of a region can be mapped, and bringing them into reach.
 //! - [`mmio`]: register access, mapped, trapped or simulated.
 //! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
 //! - [`server`]: the answering side, for where there is no kernel to ask.

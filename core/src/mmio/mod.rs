@@ -27,6 +27,8 @@
 //!   uncached. Where a window is write-combining all the same, [`flush_combined`] sends
 //!   what was gathered.
 
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+mod absent;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod access;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]

@@ -1,9 +1,5 @@
 //! What is mapped, and how.
 
-use core::convert::Infallible;
-
-use crate::mmio::{Access, Width};
-
 /// A stretch of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -29,21 +25,3 @@ pub struct Protection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Absent {}
-
-#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
-// SAFETY: no access is ever made: there is no value to make it with.
-unsafe impl Access for Absent {
-    type Error = Infallible;
-
-    fn len(&self) -> usize {
-        match *self {}
-    }
-
-    unsafe fn load<T: Width>(&self, _: usize) -> Result<T, Infallible> {
-        match *self {}
-    }
-
-    unsafe fn store<T: Width>(&self, _: usize, _: T) -> Result<(), Infallible> {
-        match *self {}
-    }
-}

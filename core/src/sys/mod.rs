@@ -5,6 +5,8 @@
 //! of a request tells what the kernel may touch, and a file descriptor is an owned value that
 //! closes itself.
 
+#![forbid(unsafe_code)]
+
 mod errno;
 mod exchange;
 mod memory;
