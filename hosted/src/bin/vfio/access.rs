@@ -179,8 +179,8 @@ mod tests {
         opened
     }
 
-    fn args(enable_memory: bool) -> ReadArgs {
-        ReadArgs {
+    fn args(enable_memory: bool) -> WriteArgs {
+        WriteArgs {
             register: Register {
                 device: Target::Simulated("edu"),
                 region: Selector::Index(0),
@@ -188,18 +188,18 @@ mod tests {
                 width: Width::Bits32,
                 enable_memory,
             },
-            json: false,
+            value: 0,
         }
     }
 
     #[test]
     fn a_device_that_decodes_no_memory_can_be_made_to() {
-        let failure = Read(&args(false)).run(&decoding_off()).unwrap_err();
+        let failure = Write(&args(false)).run(&decoding_off()).unwrap_err();
         assert_eq!(
             failure.to_string(),
             "BAR0: the register at 0x0 can't be reached: input/output error (EIO)"
         );
         assert!(failure.way_out().contains("--enable-memory"));
-        assert!(Read(&args(true)).run(&decoding_off()).is_ok());
+        assert!(Write(&args(true)).run(&decoding_off()).is_ok());
     }
 }

@@ -248,6 +248,7 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
 fn write(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
+        .truncate(true)
         .open(path)?
         .write_all(value.as_bytes())
 }
