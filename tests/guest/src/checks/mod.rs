@@ -6,6 +6,7 @@
 mod command;
 mod hardware;
 mod presence;
+mod registers;
 mod replies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,7 +18,7 @@ use crate::report::Report;
 use crate::world::World;
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 16] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -65,6 +66,22 @@ const CHECKS: [Check; 12] = [
     Check {
         name: "vfio decode",
         on: On::EachPci(command::decode),
+    },
+    Check {
+        name: "vfio read, write, dump, watch",
+        on: On::EachPci(registers::access),
+    },
+    Check {
+        name: "vfio map",
+        on: On::EachPci(registers::map),
+    },
+    Check {
+        name: "vfio reset",
+        on: On::EachPci(registers::reset),
+    },
+    Check {
+        name: "vfio unbind, bind",
+        on: On::EachPci(registers::bind),
     },
 ];
 
