@@ -4,7 +4,9 @@ use core::ffi::CStr;
 use std::cell::{Cell, RefCell};
 
 use vfio_core::query::ReplyBuffer;
-use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz};
+use vfio_core::sys::{
+    Absent, Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz,
+};
 
 /// A shim whose INFO ioctls are answered by a function; nothing else works.
 pub struct Scripted<F> {
@@ -66,6 +68,13 @@ impl ReplyBuffer for Growing {
 
 impl<F: FnMut(u32, &mut [u8]) -> Result<(), Errno>> Sys for Scripted<F> {
     type Fd = ();
+    type Mapping = Absent;
+    type Memory = Absent;
+    type Event = Absent;
+
+    fn page_size(&self) -> usize {
+        4096
+    }
 
     fn ioctl_info(&self, (): &(), _: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;

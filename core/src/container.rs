@@ -7,14 +7,20 @@
 
 use core::ffi::CStr;
 use core::fmt;
+use core::ops::Range;
 
-use heapless::CString;
+use heapless::Vec;
 
-use crate::abi::{self, Extension, GroupFlags, GroupStatus};
+use crate::abi::{
+    self, DmaMapFlags, DmaUnmapFlags, Extension, GroupFlags, GroupStatus, IommuType1DmaMap,
+    IommuType1DmaUnmap,
+};
 use crate::device::Device;
 use crate::info::IommuInfo;
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest};
+use crate::sys::{
+    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest,
+};
 
 use zerocopy::IntoBytes;
 
@@ -80,7 +86,15 @@ impl<S: Sys + Clone> Container<S> {
     /// # Errors
     /// [`OpenError::Container`], [`OpenError::Ask`], [`OpenError::ApiVersion`]
     pub fn open(sys: S) -> Result<Self, OpenError> {
-        let fd = sys.open(c"/dev/vfio/vfio").map_err(OpenError::Container)?;
+        Self::open_at(sys, c"/dev/vfio/vfio")
+    }
+
+    /// Opens the container at `path`: iommufd offers one at `/dev/iommu`.
+    ///
+    /// # Errors
+    /// As [`Container::open`].
+    pub fn open_at(sys: S, path: &CStr) -> Result<Self, OpenError> {
+        let fd = sys.open(path).map_err(OpenError::Container)?;
         let version = sys
             .ioctl_value(&fd, ValueRequest::GetApiVersion, 0)
             .map_err(OpenError::Ask)?;
@@ -109,7 +123,8 @@ impl<S: Sys + Clone> Container<S> {
     pub fn attach(&self, group: u32) -> Result<Group<S>, OpenError> {
         let error = |errno| OpenError::Group { group, errno };
         let path = group_path(group).ok_or(error(Errno::EINVAL))?;
-        let fd = self.sys.open(&path).map_err(error)?;
+        let path = CStr::from_bytes_with_nul(&path).map_err(|_| error(Errno::EINVAL))?;
+        let fd = self.sys.open(path).map_err(error)?;
         let mut status = GroupStatus::default();
         self.sys
             .ioctl_info(&fd, InfoRequest::GroupStatus, status.as_mut_bytes())
@@ -140,7 +155,9 @@ impl<S: Sys + Clone> Container<S> {
             .map(drop)
             .map_err(|errno| OpenError::SetIommu { iommu, errno })
     }
+}
 
+impl<S: Sys> Container<S> {
     /// Asks about the IOMMU; [`query::iommu`].
     ///
     /// # Errors
@@ -150,6 +167,62 @@ impl<S: Sys + Clone> Container<S> {
         buffer: &'b mut B,
     ) -> Result<IommuInfo<'b>, QueryError<abi::IommuType1Info>> {
         query::iommu(&self.sys, &self.fd, buffer)
+    }
+
+    /// Maps the bytes `range` of `memory` at `iova`.
+    ///
+    /// # Errors
+    /// What the kernel returns: `EEXIST` for an overlap, `EINVAL` for a misalignment or an IOVA
+    /// out of range, `EOVERFLOW` (before Linux 7.0 `EINVAL`) past 2^64, `ENOSPC` where no mapping
+    /// is left, `ENOMEM` past the limit of locked memory.
+    pub fn map(
+        &self,
+        memory: &S::Memory,
+        range: Range<usize>,
+        iova: u64,
+        flags: DmaMapFlags,
+    ) -> Result<(), Errno> {
+        let mut map = IommuType1DmaMap {
+            flags,
+            iova,
+            ..Default::default()
+        };
+        let exchange = Exchange::map(ExchangeRequest::MapDma, map.as_mut_bytes(), range)?;
+        self.sys
+            .exchange_memory(&self.fd, memory, exchange)
+            .map(drop)
+    }
+
+    /// Unmaps whole mappings within `size` bytes from `iova` on, and returns how many bytes were
+    /// unmapped.
+    ///
+    /// # Errors
+    /// What the kernel returns.
+    pub fn unmap(&self, iova: u64, size: u64) -> Result<u64, Errno> {
+        self.send_unmap(IommuType1DmaUnmap {
+            iova,
+            size,
+            ..Default::default()
+        })
+    }
+
+    /// Unmaps everything ([`Extension::UNMAP_ALL`], Linux 5.12 and later), and returns how many
+    /// bytes that were.
+    ///
+    /// # Errors
+    /// What the kernel returns.
+    pub fn unmap_all(&self) -> Result<u64, Errno> {
+        let flags = DmaUnmapFlags::ALL;
+        self.send_unmap(IommuType1DmaUnmap {
+            flags,
+            ..Default::default()
+        })
+    }
+
+    fn send_unmap(&self, mut unmap: IommuType1DmaUnmap) -> Result<u64, Errno> {
+        let exchange = Exchange::new(ExchangeRequest::UnmapDma, unmap.as_mut_bytes())?;
+        self.sys.exchange(&self.fd, exchange)?;
+        Ok(unmap.size)
     }
 }
 
@@ -181,10 +254,11 @@ impl<S: Sys> defmt::Format for Group<S> {
     }
 }
 
-/// `/dev/vfio/GROUP`, made without formatting: an image without `core::fmt` stays small.
-fn group_path(group: u32) -> Option<CString<24>> {
+/// `/dev/vfio/GROUP` and its NUL, made without formatting: an image without `core::fmt` stays
+/// small. heapless' own C string has a panic that the compiler can't rule out.
+fn group_path(group: u32) -> Option<Vec<u8, 24>> {
     // A group number has at most ten digits.
-    let mut digits = heapless::Vec::<u8, 10>::new();
+    let mut digits = Vec::<u8, 10>::new();
     let mut rest = group;
     loop {
         let digit = u8::try_from(rest % 10).ok()?;
@@ -195,9 +269,10 @@ fn group_path(group: u32) -> Option<CString<24>> {
         }
     }
     digits.reverse();
-    let mut path = CString::new();
-    path.extend_from_bytes(b"/dev/vfio/").ok()?;
-    path.extend_from_bytes(&digits).ok()?;
+    let mut path = Vec::new();
+    path.extend_from_slice(b"/dev/vfio/").ok()?;
+    path.extend_from_slice(&digits).ok()?;
+    path.push(0).ok()?;
     Some(path)
 }
 
@@ -254,12 +329,12 @@ mod tests {
 
     #[test]
     fn a_group_is_found_by_its_number() {
-        for (group, path) in [(0, c"/dev/vfio/0"), (10, c"/dev/vfio/10")] {
-            assert_eq!(group_path(group).unwrap().as_c_str(), path);
+        for (group, path) in [
+            (0, "/dev/vfio/0\0"),
+            (10, "/dev/vfio/10\0"),
+            (u32::MAX, "/dev/vfio/4294967295\0"),
+        ] {
+            assert_eq!(group_path(group).unwrap(), path.as_bytes());
         }
-        assert_eq!(
-            group_path(u32::MAX).unwrap().as_c_str(),
-            c"/dev/vfio/4294967295"
-        );
     }
 }

@@ -10,7 +10,7 @@ use super::field::{ReadOnly, ReadPure, ReadPureWrite, WriteOnly};
 use super::{Access, Mapped, OffsetError, RegisterError, TrapError, Trapped, Window};
 use crate::device::Device;
 use crate::field;
-use crate::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest};
+use crate::sys::{Absent, Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest};
 
 /// Memory in place of a BAR, aligned as a page is.
 #[repr(align(4096))]
@@ -133,6 +133,13 @@ struct Shim {
 
 impl Sys for &Shim {
     type Fd = ();
+    type Mapping = Absent;
+    type Memory = Absent;
+    type Event = Absent;
+
+    fn page_size(&self) -> usize {
+        4096
+    }
 
     fn open(&self, _: &CStr) -> Result<(), Errno> {
         Err(Errno::ENOENT)

@@ -138,7 +138,7 @@ mod tests {
 
     use super::*;
     use crate::pci::{Command, Config, ConfigError};
-    use crate::sys::{FdRequest, InfoRequest, NameRequest, ValueRequest};
+    use crate::sys::{Absent, FdRequest, InfoRequest, NameRequest, ValueRequest};
 
     /// Where the config region lies in the device's file.
     const REGION: u64 = 0x700_0000_0000;
@@ -163,6 +163,13 @@ mod tests {
 
     impl Sys for File {
         type Fd = ();
+        type Mapping = Absent;
+        type Memory = Absent;
+        type Event = Absent;
+
+        fn page_size(&self) -> usize {
+            4096
+        }
 
         fn open(&self, _: &CStr) -> Result<(), Errno> {
             Err(Errno::ENOSYS)

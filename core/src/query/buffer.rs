@@ -105,6 +105,6 @@ impl ReplyBuffer for std::vec::Vec<u8> {
 }
 
 /// How far a `Vec<u8>` grows: a hostile reply can ask for 4 GiB, and no real chain comes near
-/// 1 MiB.
+/// 64 KiB. It also bounds the time that sparse areas in no order take, which is quadratic.
 #[cfg(feature = "std")]
-pub const VEC_LIMIT: usize = 1 << 20;
+pub const VEC_LIMIT: usize = 1 << 16;

@@ -54,7 +54,8 @@ impl Iommu<'_> {
             ..Default::default()
         };
         match self.driver {
-            IommuDriver::Type1 if self.caps.is_empty() => (),
+            // No chain, and no flag that announces one.
+            _ if self.caps.is_empty() => (),
             IommuDriver::Type1 => {
                 info.flags |= IommuInfoFlags::CAPS;
                 match place(self.caps, reply, FIXED, self.dialect.align)? {
@@ -147,5 +148,28 @@ fn write_whole(reply: &mut [u8], offset: u32, parts: &[&[u8]]) {
         room.iter_mut()
             .zip(parts.iter().copied().flatten())
             .for_each(|(to, from)| *to = *from);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::info::IommuInfo;
+    use crate::sys::put_argsz;
+
+    #[test]
+    fn no_capabilities_are_no_chain_from_either_driver() {
+        for driver in [IommuDriver::Type1, IommuDriver::Iommufd] {
+            let iommu = Iommu {
+                driver,
+                ..Iommu::default()
+            };
+            let mut reply = [0; 64];
+            put_argsz(&mut reply).unwrap();
+            iommu.answer(InfoRequest::Iommu, &mut reply).unwrap();
+            let info = IommuInfo::decode(&reply).unwrap();
+            assert_eq!(info.flags, IommuInfoFlags::PGSIZES);
+            assert!(info.caps.is_empty());
+        }
     }
 }

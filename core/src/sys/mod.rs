@@ -5,26 +5,51 @@
 //! of a request tells what the kernel may touch, and a file descriptor is an owned value that
 //! closes itself.
 
-#![forbid(unsafe_code)]
-
 mod errno;
+mod exchange;
+mod memory;
 mod request;
 
+use core::convert::Infallible;
 use core::ffi::CStr;
+use core::time::Duration;
 
 pub use errno::Errno;
+pub use exchange::{Exchange, ExchangeRequest, Parts};
+pub use memory::{Absent, Protection, Span};
 pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
 
+use crate::mmio::Access;
+
 /// The system calls that VFIO needs.
+///
+/// A world that only answers questions leaves out what maps memory and waits for interrupts: it
+/// is then `ENOSYS`, and its types are [`Absent`].
 pub trait Sys {
     /// An open file. Dropping it closes it.
     type Fd: core::fmt::Debug;
+
+    /// A stretch of a file in reach of register accesses. Dropping it unmaps it.
+    type Mapping: Access + core::fmt::Debug;
+
+    /// Memory that a device can be given, aligned to a page. Dropping it frees it; memory that
+    /// is still mapped for a device stays valid for the device until it is unmapped.
+    type Memory: Access<Error = Infallible> + core::fmt::Debug;
+
+    /// Something that interrupts are counted in. Dropping it closes it.
+    type Event: core::fmt::Debug;
 
     /// Opens `path` for reading and writing, closed on exec.
     ///
     /// # Errors
     /// What `open(2)` returns.
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno>;
+
+    /// The number by which other requests name the file.
+    fn number(&self, fd: &Self::Fd) -> i32 {
+        let _ = fd;
+        -1
+    }
 
     /// Asks for a structure that begins with argsz.
     ///
@@ -79,14 +104,109 @@ pub trait Sys {
     /// # Errors
     /// What `pwrite(2)` returns.
     fn pwrite(&self, fd: &Self::Fd, buf: &[u8], offset: u64) -> Result<usize, Errno>;
+
+    /// Makes a request with a structure and returns the kernel's answer, never negative.
+    ///
+    /// # Errors
+    /// What `ioctl(2)` returns. The structure may have been written all the same.
+    fn exchange(&self, fd: &Self::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        let _ = (fd, exchange);
+        Err(Errno::ENOSYS)
+    }
+
+    /// Makes a request that maps `memory` for a device.
+    ///
+    /// # Implementation
+    /// The range of the exchange must lie in `memory`. What is mapped must stay valid for the
+    /// device until it is unmapped or the file is closed, even when `memory` is dropped before:
+    /// Linux pins it.
+    ///
+    /// # Errors
+    /// What `ioctl(2)` returns; `EINVAL` for a range outside `memory`.
+    fn exchange_memory(
+        &self,
+        fd: &Self::Fd,
+        memory: &Self::Memory,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        let _ = (fd, memory, exchange);
+        Err(Errno::ENOSYS)
+    }
+
+    /// Maps `span` of `fd`.
+    ///
+    /// # Errors
+    /// What `mmap(2)` returns.
+    fn map(
+        &self,
+        fd: &Self::Fd,
+        span: Span,
+        protection: Protection,
+    ) -> Result<Self::Mapping, Errno> {
+        let _ = (fd, span, protection);
+        Err(Errno::ENOSYS)
+    }
+
+    /// The size of the host's pages, in bytes.
+    fn page_size(&self) -> usize;
+
+    /// Zeroed memory of `len` bytes, rounded up to whole pages, for DMA. Of huge pages where
+    /// `len` is a multiple of their size and there are any.
+    ///
+    /// # Errors
+    /// What `mmap(2)` returns; `EINVAL` for a length of 0.
+    fn memory(&self, len: usize) -> Result<Self::Memory, Errno> {
+        let _ = len;
+        Err(Errno::ENOSYS)
+    }
+
+    /// A new event with nothing in it.
+    ///
+    /// # Errors
+    /// What `eventfd(2)` returns.
+    fn event(&self) -> Result<Self::Event, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
+    /// The number by which `VFIO_DEVICE_SET_IRQS` names the event.
+    fn event_number(&self, event: &Self::Event) -> i32 {
+        let _ = event;
+        -1
+    }
+
+    /// How often the event was signalled since it was last asked; 0 where it was not.
+    ///
+    /// # Errors
+    /// What `read(2)` returns, `EAGAIN` aside.
+    fn event_take(&self, event: &Self::Event) -> Result<u64, Errno> {
+        let _ = event;
+        Err(Errno::ENOSYS)
+    }
+
+    /// Waits until the event is signalled, and for no longer than `timeout`; tells whether it
+    /// is. What is in it stays there.
+    ///
+    /// # Errors
+    /// What `poll(2)` returns, `EINTR` aside.
+    fn event_wait(&self, event: &Self::Event, timeout: Duration) -> Result<bool, Errno> {
+        let _ = (event, timeout);
+        Err(Errno::ENOSYS)
+    }
 }
 
 /// A shim behind a reference is a shim.
 impl<S: Sys + ?Sized> Sys for &S {
     type Fd = S::Fd;
+    type Mapping = S::Mapping;
+    type Memory = S::Memory;
+    type Event = S::Event;
 
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno> {
         S::open(self, path)
+    }
+
+    fn number(&self, fd: &Self::Fd) -> i32 {
+        S::number(self, fd)
     }
 
     fn ioctl_info(
@@ -126,6 +246,52 @@ impl<S: Sys + ?Sized> Sys for &S {
 
     fn pwrite(&self, fd: &Self::Fd, buf: &[u8], offset: u64) -> Result<usize, Errno> {
         S::pwrite(self, fd, buf, offset)
+    }
+
+    fn exchange(&self, fd: &Self::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        S::exchange(self, fd, exchange)
+    }
+
+    fn exchange_memory(
+        &self,
+        fd: &Self::Fd,
+        memory: &Self::Memory,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        S::exchange_memory(self, fd, memory, exchange)
+    }
+
+    fn map(
+        &self,
+        fd: &Self::Fd,
+        span: Span,
+        protection: Protection,
+    ) -> Result<Self::Mapping, Errno> {
+        S::map(self, fd, span, protection)
+    }
+
+    fn page_size(&self) -> usize {
+        S::page_size(self)
+    }
+
+    fn memory(&self, len: usize) -> Result<Self::Memory, Errno> {
+        S::memory(self, len)
+    }
+
+    fn event(&self) -> Result<Self::Event, Errno> {
+        S::event(self)
+    }
+
+    fn event_number(&self, event: &Self::Event) -> i32 {
+        S::event_number(self, event)
+    }
+
+    fn event_take(&self, event: &Self::Event) -> Result<u64, Errno> {
+        S::event_take(self, event)
+    }
+
+    fn event_wait(&self, event: &Self::Event, timeout: Duration) -> Result<bool, Errno> {
+        S::event_wait(self, event, timeout)
     }
 }
 

@@ -6,17 +6,27 @@
 //! wait (for the VGA arbiter, say), and nothing was transferred when they return `EINTR`. No ioctl
 //! of the shim waits for anything that a signal interrupts; what it returns is handed on as it is.
 
+mod mapping;
 mod request;
 
 use core::ffi::CStr;
+use core::ops::Range;
+use core::time::Duration;
 
-use rustix::fd::{FromRawFd, OwnedFd};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::fd::{AsRawFd, FromRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 use rustix::ioctl::ioctl;
-use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz};
+use vfio_core::mmio::Access as _;
+use vfio_core::sys::{
+    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span, Sys,
+    ValueRequest, put_argsz,
+};
 
-use request::{Info, Name, PassFd, Value};
+pub use mapping::Mapping;
+
+use request::{Info, Name, PassFd, Structure, Value};
 
 /// The kernel that the program runs on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,10 +34,17 @@ pub struct Linux;
 
 impl Sys for Linux {
     type Fd = OwnedFd;
+    type Mapping = Mapping;
+    type Memory = Mapping;
+    type Event = OwnedFd;
 
     fn open(&self, path: &CStr) -> Result<OwnedFd, Errno> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
         retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map_err(errno)
+    }
+
+    fn number(&self, fd: &OwnedFd) -> i32 {
+        fd.as_raw_fd()
     }
 
     fn ioctl_info(
@@ -92,6 +109,101 @@ impl Sys for Linux {
     fn pwrite(&self, fd: &OwnedFd, buf: &[u8], offset: u64) -> Result<usize, Errno> {
         retry_on_intr(|| rustix::io::pwrite(fd, buf, offset)).map_err(errno)
     }
+
+    fn exchange(&self, fd: &OwnedFd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        let mut parts = exchange.into_parts();
+        // The list is reached through its address only until the call returns.
+        if let Some(list) = &mut parts.list {
+            let address = list.as_mut_ptr().expose_provenance();
+            parts.point(to_u64(address), 0)?;
+        }
+        pass(fd, parts)
+    }
+
+    fn exchange_memory(
+        &self,
+        fd: &OwnedFd,
+        memory: &Mapping,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        let mut parts = exchange.into_parts();
+        let Range { start, end } = parts.memory;
+        let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;
+        if end > memory.len() {
+            return Err(Errno::EINVAL);
+        }
+        let base = memory.address().as_ptr().expose_provenance();
+        let address = base.checked_add(start).ok_or(Errno::EINVAL)?;
+        parts.point(to_u64(address), to_u64(length))?;
+        pass(fd, parts)
+    }
+
+    fn map(&self, fd: &OwnedFd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
+        Mapping::of_file(fd, span, protection)
+    }
+
+    fn page_size(&self) -> usize {
+        rustix::param::page_size()
+    }
+
+    fn memory(&self, len: usize) -> Result<Mapping, Errno> {
+        Mapping::anonymous(len)
+    }
+
+    fn event(&self) -> Result<OwnedFd, Errno> {
+        eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(errno)
+    }
+
+    fn event_number(&self, event: &OwnedFd) -> i32 {
+        event.as_raw_fd()
+    }
+
+    fn event_take(&self, event: &OwnedFd) -> Result<u64, Errno> {
+        let mut count = [0; 8];
+        match retry_on_intr(|| rustix::io::read(event, &mut count)) {
+            Ok(_) => Ok(u64::from_ne_bytes(count)),
+            Err(rustix::io::Errno::AGAIN) => Ok(0),
+            Err(error) => Err(errno(error)),
+        }
+    }
+
+    fn event_wait(&self, event: &OwnedFd, timeout: Duration) -> Result<bool, Errno> {
+        let deadline = now().checked_add(timeout);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_sub(now()));
+            // What can't be said in the kernel's terms is for ever.
+            let left = left.and_then(|left| Timespec::try_from(left).ok());
+            let mut fds = [PollFd::new(event, PollFlags::IN)];
+            match poll(&mut fds, left.as_ref()) {
+                Err(rustix::io::Errno::INTR) => (),
+                Err(error) => return Err(errno(error)),
+                Ok(ready) => return Ok(ready > 0),
+            }
+        }
+    }
+}
+
+/// Passes a request to the kernel.
+fn pass(fd: &OwnedFd, parts: Parts<'_>) -> Result<u32, Errno> {
+    // SAFETY: an exchange can only be made of a structure of which the kernel touches no more
+    // than its argsz says, which is its length, and in which a pointer is the shim's: to a list
+    // that is borrowed until the call returns and is as long as the structure says, or to pages
+    // that the kernel pins. The numbers are set aside for VFIO and iommufd (ioctl-number.rst); a
+    // file of another kind refuses them.
+    let answer = unsafe { ioctl(fd, Structure::new(parts)) }.map_err(errno)?;
+    u32::try_from(answer).map_err(|_| Errno::EOVERFLOW)
+}
+
+/// The time since some moment in the past.
+fn now() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    Duration::try_from(time).unwrap_or_default()
+}
+
+/// An address or a length as the ABI has them.
+fn to_u64(value: usize) -> u64 {
+    // A pointer has at most 64 bits on Linux.
+    u64::try_from(value).unwrap_or(u64::MAX)
 }
 
 /// Makes an INFO request; `reply` holds its length in its first four bytes.

@@ -7,7 +7,7 @@ use core::ptr;
 use rustix::fd::{AsRawFd, OwnedFd, RawFd};
 use rustix::io::Result;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
-use vfio_core::sys::{FdRequest, InfoRequest, NameRequest, ValueRequest};
+use vfio_core::sys::{FdRequest, InfoRequest, NameRequest, Parts, ValueRequest};
 
 /// An INFO request, and the memory for its answer.
 pub(super) struct Info<'a> {
@@ -32,6 +32,15 @@ pub(super) struct PassFd<'a> {
 pub(super) struct Name<'a> {
     request: NameRequest,
     name: &'a CStr,
+}
+
+/// A request whose argument is a structure that was checked.
+pub(super) struct Structure<'a>(Parts<'a>);
+
+impl<'a> Structure<'a> {
+    pub(super) const fn new(parts: Parts<'a>) -> Self {
+        Self(parts)
+    }
 }
 
 impl<'a> Info<'a> {
@@ -156,6 +165,26 @@ unsafe impl Ioctl for Name<'_> {
     }
 
     unsafe fn output_from_ptr(output: IoctlOutput, _: *mut c_void) -> Result<RawFd> {
+        Ok(output)
+    }
+}
+
+// SAFETY: the kernel is given the start of the structure, which it may read and write, for as
+// long as the call lasts. The output is not taken from the pointer.
+unsafe impl Ioctl for Structure<'_> {
+    type Output = IoctlOutput;
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        Opcode::from(self.0.request.number())
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        self.0.argument.as_mut_ptr().cast()
+    }
+
+    unsafe fn output_from_ptr(output: IoctlOutput, _: *mut c_void) -> Result<IoctlOutput> {
         Ok(output)
     }
 }

@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vfio_core::abi::{Extension, ioctl};
 use vfio_core::server;
-use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz};
+use vfio_core::sys::{
+    Absent, Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest, put_argsz,
+};
 
 use super::Model;
 use super::device::Device;
@@ -169,6 +171,13 @@ const GROUP_PREFIX: &str = "/dev/vfio/";
 
 impl Sys for Kernel {
     type Fd = Fd;
+    type Mapping = Absent;
+    type Memory = Absent;
+    type Event = Absent;
+
+    fn page_size(&self) -> usize {
+        4096
+    }
 
     fn open(&self, path: &CStr) -> Result<Fd, Errno> {
         self.0.count(|calls| &mut calls.open);

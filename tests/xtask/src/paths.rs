@@ -21,3 +21,8 @@ pub(crate) fn target() -> PathBuf {
 pub(crate) fn guest() -> PathBuf {
     target().join("guest")
 }
+
+/// What fuzzing builds, starts from and finds.
+pub(crate) fn fuzz() -> PathBuf {
+    target().join("fuzz")
+}

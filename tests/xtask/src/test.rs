@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 
+use crate::fuzz;
 use crate::guest;
+use crate::proofs;
 use crate::steps::Steps;
 use crate::tools::{cargo, run};
 
@@ -35,6 +37,8 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             .args(["doc", "--workspace", "--no-deps", "--features", FEATURES])
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
+    proofs::steps(&mut steps);
+    fuzz::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);
     Ok(steps.finish())
 }

@@ -107,7 +107,7 @@ impl Task for Draw {
             device: opened.name.clone(),
             simulated: opened.simulated,
             page: opened.page,
-            // Configuration space is never mapped, and has another shape on each device's own page.
+            // Configuration space is never mapped: there is nothing to see.
             regions: regions
                 .into_iter()
                 .filter(|region| region.size > 0 && region.index != pci_region::CONFIG)

@@ -1,0 +1,291 @@
+//! All that the device can do, tried step by step.
+
+use vfio_core::abi::pci_irq;
+use vfio_core::device::Device;
+use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
+use vfio_core::irq::{IrqError, Vectors};
+use vfio_core::mmio::{Access, RegisterError, Window};
+use vfio_core::sys::Sys;
+
+use super::registers::{COPY_MOST, DMA_HIGHEST};
+use super::{Edu, EduError};
+
+/// A step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Step {
+    /// The identification and the version.
+    Identify,
+    /// What is written comes back inverted.
+    Liveness,
+    /// Factorials, waiting by reading the status.
+    FactorialPolled,
+    /// Bytes to the device and back, and compared.
+    Dma,
+    /// Memory for it lies within 28 address lines.
+    DmaMask,
+    /// An interrupt that the device is told to raise.
+    Interrupt,
+    /// Factorials, waiting for the interrupt.
+    FactorialInterrupt,
+    /// Bytes back from the device, waiting for the interrupt.
+    DmaInterrupt,
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Outcome<E> {
+    /// As it should.
+    Passed,
+    /// A value is not the one that it should be.
+    Wrong {
+        /// What it should be.
+        expected: u64,
+        /// What it is.
+        got: u64,
+    },
+    /// The device failed.
+    Device(EduError<E>),
+    /// Memory could not be given to the device.
+    Dma(DmaError),
+    /// Memory could not be read or written.
+    Memory,
+    /// Interrupts could not be had.
+    Irq(IrqError),
+    /// A step before it failed.
+    NotRun,
+}
+
+/// How each step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Report<E> {
+    /// In their order.
+    pub steps: [(Step, Outcome<E>); Step::ALL.len()],
+}
+
+impl Step {
+    /// All steps, in the order in which they are made.
+    pub const ALL: [Self; 8] = [
+        Self::Identify,
+        Self::Liveness,
+        Self::FactorialPolled,
+        Self::DmaMask,
+        Self::Dma,
+        Self::Interrupt,
+        Self::FactorialInterrupt,
+        Self::DmaInterrupt,
+    ];
+
+    /// A name in `snake_case`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Identify => "identify",
+            Self::Liveness => "liveness",
+            Self::FactorialPolled => "factorial_polled",
+            Self::Dma => "dma",
+            Self::DmaMask => "dma_mask",
+            Self::Interrupt => "interrupt",
+            Self::FactorialInterrupt => "factorial_interrupt",
+            Self::DmaInterrupt => "dma_interrupt",
+        }
+    }
+}
+
+impl<E> Report<E> {
+    /// Whether every step passed.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.steps
+            .iter()
+            .all(|(_, outcome)| matches!(outcome, Outcome::Passed))
+    }
+}
+
+impl<E> From<EduError<E>> for Outcome<E> {
+    fn from(error: EduError<E>) -> Self {
+        Self::Device(error)
+    }
+}
+
+/// Bytes that are copied to the device and back: whole words.
+const COPIED: usize = COPY_MOST / 8 * 8;
+
+/// Numbers whose factorials are compared, with the factorials in 32 bits.
+const FACTORIALS: [(u32, u32); 4] = [(0, 1), (5, 120), (12, 479_001_600), (13, 1_932_053_504)];
+
+/// Tries every step on the `device` whose BAR 0 is `bar0`, with memory of `dma`. Its bus
+/// mastering must be on.
+///
+/// After a step that fails, those that build on it are [`Outcome::NotRun`].
+pub fn exercise<S: Sys, A: Access, const N: usize>(
+    device: &Device<S>,
+    bar0: Window<A>,
+    dma: &Dma<S, N>,
+) -> Report<A::Error> {
+    let mut report = Report {
+        steps: Step::ALL.map(|step| (step, Outcome::NotRun)),
+    };
+    let mut trial = Trial {
+        device,
+        dma,
+        edu: None,
+        bar0: Some(bar0),
+        to_device: None,
+        vectors: None,
+    };
+    for (step, outcome) in &mut report.steps {
+        *outcome = match trial.run(*step) {
+            Ok(()) => Outcome::Passed,
+            Err(outcome) => outcome,
+        };
+        if *step == Step::Identify && !matches!(outcome, Outcome::Passed) {
+            break;
+        }
+    }
+    report
+}
+
+/// What the steps leave for each other.
+struct Trial<'d, S: Sys, A: Access, const N: usize> {
+    device: &'d Device<S>,
+    dma: &'d Dma<S, N>,
+    bar0: Option<Window<A>>,
+    edu: Option<Edu<A>>,
+    to_device: Option<Buffer<'d, S, N>>,
+    vectors: Option<Vectors<'d, S, 1>>,
+}
+
+/// A value must be another.
+fn same<E>(expected: impl Into<u64>, got: impl Into<u64>) -> Result<(), Outcome<E>> {
+    let (expected, got) = (expected.into(), got.into());
+    if expected == got {
+        Ok(())
+    } else {
+        Err(Outcome::Wrong { expected, got })
+    }
+}
+
+/// The bytes that are sent to the device, eight at a time.
+const fn pattern(at: usize) -> u64 {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut left = at / 8;
+    state ^= left_shifted(left);
+    while left > 0 {
+        state = state.rotate_left(13).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        left >>= 1;
+    }
+    state
+}
+
+/// A number in the high half of a word.
+const fn left_shifted(number: usize) -> u64 {
+    let [a, b, ..] = number.to_le_bytes();
+    u64::from_le_bytes([0, 0, 0, 0, a, b, b, a])
+}
+
+impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
+    fn run(&mut self, step: Step) -> Result<(), Outcome<A::Error>> {
+        match step {
+            Step::Identify => self.identify(),
+            Step::Liveness => self.liveness(),
+            Step::FactorialPolled => self.factorial_polled(),
+            Step::DmaMask => self.dma_mask(),
+            Step::Dma => self.dma(),
+            Step::Interrupt => self.interrupt(),
+            Step::FactorialInterrupt => self.factorial_interrupt(),
+            Step::DmaInterrupt => self.dma_interrupt(),
+        }
+    }
+
+    fn identify(&mut self) -> Result<(), Outcome<A::Error>> {
+        let bar0 = self.bar0.take().ok_or(Outcome::NotRun)?;
+        let edu = Edu::new(bar0)?;
+        let (major, _) = edu.version()?;
+        same(1_u8, major)?;
+        self.edu = Some(edu);
+        Ok(())
+    }
+
+    fn liveness(&mut self) -> Result<(), Outcome<A::Error>> {
+        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        for word in [0, u32::MAX, 0x1234_5678] {
+            same(true, edu.is_alive(word)?)?;
+        }
+        Ok(())
+    }
+
+    fn factorial_polled(&mut self) -> Result<(), Outcome<A::Error>> {
+        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        for (n, factorial) in FACTORIALS {
+            same(factorial, edu.factorial(n)?)?;
+        }
+        Ok(())
+    }
+
+    fn dma_mask(&mut self) -> Result<(), Outcome<A::Error>> {
+        let mut buffer = Edu::<A>::memory(self.dma, Direction::ToDevice).map_err(Outcome::Dma)?;
+        let last = buffer
+            .iova()
+            .saturating_add(u64::try_from(COPIED).unwrap_or(u64::MAX));
+        same(true, last.saturating_sub(1) <= DMA_HIGHEST)?;
+        let mut window = buffer.window();
+        for at in (0..COPIED).step_by(8) {
+            let written: Result<(), RegisterError<_>> = window.write(at, pattern(at));
+            written.map_err(|_| Outcome::Memory)?;
+        }
+        self.to_device = Some(buffer);
+        Ok(())
+    }
+
+    fn dma(&mut self) -> Result<(), Outcome<A::Error>> {
+        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        let to_device = self.to_device.as_ref().ok_or(Outcome::NotRun)?;
+        edu.copy_to_device(to_device, COPIED)?;
+        let mut back = Edu::<A>::memory(self.dma, Direction::FromDevice).map_err(Outcome::Dma)?;
+        edu.copy_to_memory(&mut back, COPIED)?;
+        compare(&mut back)
+    }
+
+    fn interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
+        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        let vectors = self
+            .device
+            .vectors::<1>(pci_irq::MSI)
+            .map_err(Outcome::Irq)?;
+        for bits in [1, 0x8000_0000] {
+            edu.raise(bits, &vectors)?;
+        }
+        self.vectors = Some(vectors);
+        Ok(())
+    }
+
+    fn factorial_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
+        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
+        for (n, factorial) in FACTORIALS {
+            same(factorial, edu.factorial_by_interrupt(n, vectors)?)?;
+        }
+        Ok(())
+    }
+
+    fn dma_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
+        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
+        let mut back = Edu::<A>::memory(self.dma, Direction::FromDevice).map_err(Outcome::Dma)?;
+        edu.copy_to_memory_by_interrupt(&mut back, COPIED, vectors)?;
+        compare(&mut back)
+    }
+}
+
+/// Memory must hold what was sent to the device.
+fn compare<S: Sys, E, const N: usize>(memory: &mut Buffer<'_, S, N>) -> Result<(), Outcome<E>> {
+    let mut window = memory.window();
+    for at in (0..COPIED).step_by(8) {
+        let got: u64 = window.read(at).map_err(|_| Outcome::Memory)?;
+        same(pattern(at), got)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! Drivers on `vfio-core`, each written once.
+//!
+//! A driver here needs no heap and no operating system. It is generic over the world: the shim
+//! [`Sys`](vfio_core::sys::Sys) gives it memory and interrupts, and
+//! [`Access`](vfio_core::mmio::Access) its registers. It runs unchanged on Linux, on the simulated
+//! kernel, and in a unikernel.
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+pub mod edu;

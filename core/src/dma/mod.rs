@@ -1,0 +1,121 @@
+//! Memory that a device reads and writes.
+//!
+//! A [`Dma`] is an I/O address space with its free addresses; a [`Buffer`] is memory mapped in
+//! it. A buffer is unmapped before its memory is freed. Where the kernel does not unmap it, the
+//! shim keeps the memory valid for the device, and the addresses are not given out again: a
+//! device can't write what is Rust's to use.
+
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod error;
+mod space;
+
+pub use buffer::Buffer;
+pub use error::DmaError;
+pub use space::{AddressSpace, Direction};
+
+use spin::Mutex;
+
+use crate::abi::{IommuIovaRange, IovaRange};
+use crate::iova::IovaAllocator;
+use crate::sys::Sys;
+
+/// An I/O address space, of whose addresses up to `N` stretches are kept apart.
+#[derive(Debug)]
+pub struct Dma<S: Sys, const N: usize> {
+    sys: S,
+    space: AddressSpace<S>,
+    iovas: Mutex<IovaAllocator<N>>,
+}
+
+impl<S: Sys, const N: usize> Dma<S, N> {
+    /// Asks `space` for its ranges, page sizes and limit.
+    ///
+    /// A type1 container of before Linux 5.4 does not tell its ranges: then all addresses of 39
+    /// bits but the x86 window of message-signalled interrupts are taken to be usable, and the
+    /// kernel refuses what is not.
+    ///
+    /// # Errors
+    /// [`DmaError::Query`], [`DmaError::Ask`], [`DmaError::Ranges`]
+    pub fn new(sys: S, space: AddressSpace<S>) -> Result<Self, DmaError> {
+        let iovas = match &space {
+            AddressSpace::Container(container) => {
+                let mut buffer = [0; 1024];
+                let info = container.iommu_info(&mut buffer).map_err(DmaError::Query)?;
+                let avail = info.dma_avail();
+                match info.iova_ranges() {
+                    Some(ranges) => IovaAllocator::new(ranges, info.iova_pgsizes, avail),
+                    None => IovaAllocator::new(UNTOLD, info.iova_pgsizes, avail),
+                }
+            }
+            AddressSpace::Ioas(ioas) => {
+                let mut ranges = [IommuIovaRange::default(); 32];
+                let (count, alignment) = ioas.iova_ranges(&mut ranges).map_err(DmaError::Ask)?;
+                // Before a device is attached the alignment can be a byte.
+                let page = u64::try_from(sys.page_size()).unwrap_or(4096);
+                let told = ranges.iter().take(count);
+                let told = told.map(|range| IovaRange {
+                    start: range.start,
+                    end: range.last,
+                });
+                IovaAllocator::new(told, alignment.max(page), None)
+            }
+        };
+        let iovas = Mutex::new(iovas.map_err(DmaError::Ranges)?);
+        Ok(Self { sys, space, iovas })
+    }
+
+    /// Zeroed memory of at least `len` bytes, mapped anywhere.
+    ///
+    /// # Errors
+    /// [`DmaError`]; nothing is left mapped or taken.
+    pub fn buffer(&self, len: usize, direction: Direction) -> Result<Buffer<'_, S, N>, DmaError> {
+        self.buffer_up_to(len, direction, u64::MAX)
+    }
+
+    /// Zeroed memory of at least `len` bytes, mapped at addresses up to `highest`: the DMA mask
+    /// of a device.
+    ///
+    /// # Errors
+    /// [`DmaError`]; nothing is left mapped or taken.
+    pub fn buffer_up_to(
+        &self,
+        len: usize,
+        direction: Direction,
+        highest: u64,
+    ) -> Result<Buffer<'_, S, N>, DmaError> {
+        let memory = self.sys.memory(len).map_err(DmaError::Memory)?;
+        Buffer::new(self, memory, direction, highest)
+    }
+
+    /// The address space below.
+    #[must_use]
+    pub const fn space(&self) -> &AddressSpace<S> {
+        &self.space
+    }
+
+    /// The addresses.
+    pub(super) const fn iovas(&self) -> &Mutex<IovaAllocator<N>> {
+        &self.iovas
+    }
+}
+
+/// What is taken to be usable where a kernel does not tell.
+const UNTOLD: [IovaRange; 2] = [
+    IovaRange {
+        start: 0,
+        end: 0xfedf_ffff,
+    },
+    IovaRange {
+        start: 0xfef0_0000,
+        end: 0x7f_ffff_ffff,
+    },
+];
+
+#[cfg(feature = "defmt")]
+impl<S: Sys, const N: usize> defmt::Format for Dma<S, N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Dma");
+    }
+}

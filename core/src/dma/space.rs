@@ -1,0 +1,96 @@
+//! One API over the ways to an I/O address space.
+
+use core::ops::Range;
+
+use crate::abi::{DmaMapFlags, IoasMapFlags};
+use crate::container::Container;
+use crate::iommufd::Ioas;
+use crate::sys::{Errno, Sys};
+
+/// Where memory is mapped for devices.
+#[derive(Debug)]
+pub enum AddressSpace<S: Sys> {
+    /// A container, VFIO's own or iommufd's.
+    Container(Container<S>),
+    /// iommufd.
+    Ioas(Ioas<S>),
+}
+
+/// What a device may do with memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Direction {
+    /// It reads.
+    ToDevice,
+    /// It writes.
+    FromDevice,
+    /// It reads and writes.
+    Both,
+}
+
+impl<S: Sys> AddressSpace<S> {
+    /// Maps the bytes `range` of `memory` at `iova`.
+    ///
+    /// # Errors
+    /// As [`Container::map`] and [`Ioas::map`].
+    pub fn map(
+        &self,
+        memory: &S::Memory,
+        range: Range<usize>,
+        iova: u64,
+        direction: Direction,
+    ) -> Result<(), Errno> {
+        let (reads, writes) = match direction {
+            Direction::ToDevice => (true, false),
+            Direction::FromDevice => (false, true),
+            Direction::Both => (true, true),
+        };
+        match self {
+            Self::Container(container) => {
+                let mut flags = DmaMapFlags::empty();
+                flags.set(DmaMapFlags::READ, reads);
+                flags.set(DmaMapFlags::WRITE, writes);
+                container.map(memory, range, iova, flags)
+            }
+            Self::Ioas(ioas) => {
+                let mut flags = IoasMapFlags::empty();
+                flags.set(IoasMapFlags::READABLE, reads);
+                flags.set(IoasMapFlags::WRITEABLE, writes);
+                ioas.map(memory, range, iova, flags)
+            }
+        }
+    }
+
+    /// Unmaps whole mappings within `size` bytes from `iova` on, and returns how many bytes were
+    /// unmapped.
+    ///
+    /// # Errors
+    /// As [`Container::unmap`] and [`Ioas::unmap`].
+    pub fn unmap(&self, iova: u64, size: u64) -> Result<u64, Errno> {
+        match self {
+            Self::Container(container) => container.unmap(iova, size),
+            Self::Ioas(ioas) => ioas.unmap(iova, size),
+        }
+    }
+
+    /// Unmaps everything, and returns how many bytes that were.
+    ///
+    /// # Errors
+    /// As [`Container::unmap_all`] and [`Ioas::unmap`].
+    pub fn unmap_all(&self) -> Result<u64, Errno> {
+        match self {
+            Self::Container(container) => container.unmap_all(),
+            Self::Ioas(ioas) => ioas.unmap(0, u64::MAX),
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for AddressSpace<S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self {
+            Self::Container(_) => defmt::write!(f, "Container"),
+            Self::Ioas(_) => defmt::write!(f, "Ioas"),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! iommufd: an I/O address space of its own, and devices through their character devices.
+
+#![forbid(unsafe_code)]
+
+use core::ffi::CStr;
+use core::fmt;
+use core::ops::Range;
+
+use zerocopy::IntoBytes;
+
+use crate::abi::{
+    DeviceAttachIommufdPt, DeviceBindIommufd, IoasMapFlags, IommuIoasAlloc, IommuIoasIovaRanges,
+    IommuIoasMap, IommuIoasUnmap, IommuIovaRange,
+};
+use crate::device::Device;
+use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+
+/// An open iommufd with one I/O address space. Closing it, on drop, unmaps everything.
+#[derive(Debug)]
+pub struct Ioas<S: Sys> {
+    sys: S,
+    fd: S::Fd,
+    id: u32,
+}
+
+/// The step at which iommufd failed, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum IommufdError {
+    /// `/dev/iommu` can't be opened; `ENOENT` where the kernel has no iommufd.
+    Open(Errno),
+    /// An I/O address space can't be made.
+    Alloc(Errno),
+    /// The device's character device can't be opened.
+    Device(Errno),
+    /// The device can't be bound: `EINVAL` where it is already, `EACCES` where it needs the
+    /// token of its physical function.
+    Bind(Errno),
+    /// The device can't be attached to the address space.
+    Attach(Errno),
+}
+
+impl<S: Sys + Clone> Ioas<S> {
+    /// Opens `/dev/iommu` and makes an I/O address space.
+    ///
+    /// # Errors
+    /// [`IommufdError::Open`], [`IommufdError::Alloc`]
+    pub fn open(sys: S) -> Result<Self, IommufdError> {
+        let fd = sys.open(c"/dev/iommu").map_err(IommufdError::Open)?;
+        let mut alloc = IommuIoasAlloc::default();
+        send(&sys, &fd, ExchangeRequest::IoasAlloc, alloc.as_mut_bytes())
+            .map_err(IommufdError::Alloc)?;
+        Ok(Self {
+            sys,
+            fd,
+            id: alloc.out_ioas_id,
+        })
+    }
+
+    /// Opens the character device `path` (`/dev/vfio/devices/vfioN`), binds it and attaches it
+    /// to the address space.
+    ///
+    /// # Errors
+    /// [`IommufdError`]
+    pub fn attach(&self, path: &CStr) -> Result<Device<S>, IommufdError> {
+        let fd = self.sys.open(path).map_err(IommufdError::Device)?;
+        let mut bind = DeviceBindIommufd {
+            iommufd: self.sys.number(&self.fd),
+            ..Default::default()
+        };
+        send(
+            &self.sys,
+            &fd,
+            ExchangeRequest::BindIommufd,
+            bind.as_mut_bytes(),
+        )
+        .map_err(IommufdError::Bind)?;
+        // The structure of before Linux 6.15 ended with the page table's id.
+        let mut attach = DeviceAttachIommufdPt {
+            pt_id: self.id,
+            ..Default::default()
+        };
+        let without_pasid = attach.as_mut_bytes().get_mut(..12).unwrap_or_default();
+        send(
+            &self.sys,
+            &fd,
+            ExchangeRequest::AttachIommufdPt,
+            without_pasid,
+        )
+        .map_err(IommufdError::Attach)?;
+        debug!("a device is attached to the address space {}", self.id);
+        Ok(Device::new(self.sys.clone(), fd))
+    }
+}
+
+impl<S: Sys> Ioas<S> {
+    /// The ranges of IOVAs that can be mapped, sorted, into `ranges`; returns how many there are
+    /// and the alignment of mappings in bytes. The last address belongs to a range.
+    ///
+    /// # Errors
+    /// `EMSGSIZE` where `ranges` is too short for them.
+    pub fn iova_ranges(&self, ranges: &mut [IommuIovaRange]) -> Result<(usize, u64), Errno> {
+        let mut argument = IommuIoasIovaRanges {
+            ioas_id: self.id,
+            ..Default::default()
+        };
+        let len = ranges.len();
+        let exchange = Exchange::iova_ranges(&mut argument, ranges)?;
+        self.sys.exchange(&self.fd, exchange)?;
+        let count = usize::try_from(argument.num_iovas).unwrap_or(usize::MAX);
+        if count > len {
+            return Err(Errno::EMSGSIZE);
+        }
+        Ok((count, argument.out_iova_alignment))
+    }
+
+    /// Maps the bytes `range` of `memory` at `iova`.
+    ///
+    /// # Errors
+    /// What the kernel returns: `EEXIST` for an overlap, `EINVAL` for a misalignment,
+    /// `EOVERFLOW` past 2^64, `ENOMEM` past the limit of locked memory.
+    pub fn map(
+        &self,
+        memory: &S::Memory,
+        range: Range<usize>,
+        iova: u64,
+        flags: IoasMapFlags,
+    ) -> Result<(), Errno> {
+        let flags = flags | IoasMapFlags::FIXED_IOVA;
+        let mut map = IommuIoasMap {
+            flags,
+            ioas_id: self.id,
+            iova,
+            ..Default::default()
+        };
+        let exchange = Exchange::map(ExchangeRequest::IoasMap, map.as_mut_bytes(), range)?;
+        self.sys
+            .exchange_memory(&self.fd, memory, exchange)
+            .map(drop)
+    }
+
+    /// Unmaps whole mappings within `length` bytes from `iova` on, and returns how many bytes
+    /// were unmapped. A length of `u64::MAX` from 0 on unmaps everything.
+    ///
+    /// # Errors
+    /// What the kernel returns: `ENOENT` where nothing is mapped.
+    pub fn unmap(&self, iova: u64, length: u64) -> Result<u64, Errno> {
+        let mut unmap = IommuIoasUnmap {
+            ioas_id: self.id,
+            iova,
+            length,
+            ..Default::default()
+        };
+        send(
+            &self.sys,
+            &self.fd,
+            ExchangeRequest::IoasUnmap,
+            unmap.as_mut_bytes(),
+        )?;
+        Ok(unmap.length)
+    }
+}
+
+/// Makes a request with a structure.
+fn send<S: Sys>(
+    sys: &S,
+    fd: &S::Fd,
+    request: ExchangeRequest,
+    argument: &mut [u8],
+) -> Result<(), Errno> {
+    sys.exchange(fd, Exchange::new(request, argument)?)
+        .map(drop)
+}
+
+impl fmt::Display for IommufdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(errno) => write!(f, "/dev/iommu can't be opened: {errno}"),
+            Self::Alloc(errno) => write!(f, "no I/O address space can be made: {errno}"),
+            Self::Device(errno) => write!(f, "the device can't be opened: {errno}"),
+            Self::Bind(errno) => write!(f, "the device can't be bound to iommufd: {errno}"),
+            Self::Attach(errno) => {
+                write!(
+                    f,
+                    "the device can't be attached to the I/O address space: {errno}"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for IommufdError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Open(errno)
+            | Self::Alloc(errno)
+            | Self::Device(errno)
+            | Self::Bind(errno)
+            | Self::Attach(errno) => Some(errno),
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for Ioas<S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Ioas({})", self.id);
+    }
+}

@@ -1,0 +1,277 @@
+//! Interrupts: events that a device signals, masks and triggers.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+use core::time::Duration;
+
+use zerocopy::IntoBytes;
+
+use crate::abi::{IrqSet, IrqSetFlags, pci_irq};
+use crate::device::Device;
+use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+
+/// What is to happen to interrupts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Action {
+    /// They are held back.
+    Mask,
+    /// They come through again.
+    Unmask,
+    /// They are signalled; with events: when they occur, from now on.
+    Trigger,
+}
+
+/// To which interrupts it is to happen, from a first one on.
+#[derive(Debug)]
+pub enum Data<'a, E> {
+    /// To so many.
+    All(u32),
+    /// To those that are true.
+    Bools(&'a [bool]),
+    /// When an event is signalled, or, with [`Action::Trigger`], by signalling one; `None` takes
+    /// away the one that was there.
+    Events(&'a [Option<&'a E>]),
+}
+
+/// Why interrupts could not be set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum IrqError {
+    /// The buffer must have so many bytes.
+    TooSmall {
+        /// Bytes.
+        needed: usize,
+    },
+    /// The kernel refuses: `EINVAL` for interrupts that are not there.
+    Errno(Errno),
+}
+
+/// `N` interrupts of one index, each with an event; they are disabled on drop.
+#[derive(Debug)]
+pub struct Vectors<'d, S: Sys, const N: usize> {
+    device: &'d Device<S>,
+    index: u32,
+    events: heapless::Vec<S::Event, N>,
+}
+
+/// Bytes of the structure before its data.
+const HEAD: usize = size_of::<IrqSet>();
+
+impl<S: Sys> Device<S> {
+    /// Makes one `VFIO_DEVICE_SET_IRQS` for the interrupts of `index` from `start` on. `buffer`
+    /// holds the request: 20 bytes, and 1 for each bool or 4 for each event.
+    ///
+    /// # Errors
+    /// [`IrqError`]
+    pub fn set_irqs(
+        &self,
+        index: u32,
+        start: u32,
+        action: Action,
+        data: &Data<'_, S::Event>,
+        buffer: &mut [u8],
+    ) -> Result<(), IrqError> {
+        let (kind, count, each) = match data {
+            Data::All(count) => (IrqSetFlags::DATA_NONE, Ok(*count), 0),
+            Data::Bools(bools) => (IrqSetFlags::DATA_BOOL, u32::try_from(bools.len()), 1),
+            Data::Events(events) => (IrqSetFlags::DATA_EVENTFD, u32::try_from(events.len()), 4),
+        };
+        let count = count.map_err(|_| IrqError::Errno(Errno::EINVAL))?;
+        let len = match data {
+            Data::All(_) => 0,
+            Data::Bools(bools) => bools.len(),
+            Data::Events(events) => events.len().saturating_mul(each),
+        };
+        let needed = HEAD.saturating_add(len);
+        let request = buffer
+            .get_mut(..needed)
+            .ok_or(IrqError::TooSmall { needed })?;
+        let head = IrqSet {
+            flags: kind | action.flag(),
+            index,
+            start,
+            count,
+            ..Default::default()
+        };
+        let (space, values) = request
+            .split_at_mut_checked(HEAD)
+            .ok_or(IrqError::TooSmall { needed })?;
+        space
+            .iter_mut()
+            .zip(head.as_bytes())
+            .for_each(|(to, from)| *to = *from);
+        match data {
+            Data::All(_) => (),
+            Data::Bools(bools) => {
+                values
+                    .iter_mut()
+                    .zip(*bools)
+                    .for_each(|(to, from)| *to = u8::from(*from));
+            }
+            Data::Events(events) => {
+                let (slots, _) = values.as_chunks_mut::<4>();
+                for (slot, event) in slots.iter_mut().zip(*events) {
+                    let number = event.map_or(-1, |event| self.sys().event_number(event));
+                    *slot = number.to_ne_bytes();
+                }
+            }
+        }
+        let exchange = Exchange::new(ExchangeRequest::SetIrqs, request).map_err(IrqError::Errno)?;
+        self.sys()
+            .exchange(self.fd(), exchange)
+            .map(drop)
+            .map_err(IrqError::Errno)
+    }
+
+    /// Disables all interrupts of `index`.
+    ///
+    /// # Errors
+    /// [`IrqError`]
+    pub fn disable_irqs(&self, index: u32) -> Result<(), IrqError> {
+        self.set_irqs(index, 0, Action::Trigger, &Data::All(0), &mut [0; HEAD])
+    }
+
+    /// Enables the first `N` interrupts of `index`, each with an event of its own.
+    ///
+    /// `N` is at most 64; [`Device::set_irqs`] serves more.
+    ///
+    /// # Errors
+    /// [`IrqError`]
+    pub fn vectors<const N: usize>(&self, index: u32) -> Result<Vectors<'_, S, N>, IrqError> {
+        let mut events = heapless::Vec::new();
+        for _ in 0..N {
+            let event = self.sys().event().map_err(IrqError::Errno)?;
+            // There is room for all of them.
+            let _ = events.push(event);
+        }
+        let vectors = Vectors {
+            device: self,
+            index,
+            events,
+        };
+        let mut signalled = heapless::Vec::<_, N>::new();
+        for event in &vectors.events {
+            let _ = signalled.push(Some(event));
+        }
+        let mut buffer = [0; HEAD + 4 * 64];
+        self.set_irqs(
+            index,
+            0,
+            Action::Trigger,
+            &Data::Events(&signalled),
+            &mut buffer,
+        )?;
+        drop(signalled);
+        Ok(vectors)
+    }
+}
+
+impl Action {
+    const fn flag(self) -> IrqSetFlags {
+        match self {
+            Self::Mask => IrqSetFlags::ACTION_MASK,
+            Self::Unmask => IrqSetFlags::ACTION_UNMASK,
+            Self::Trigger => IrqSetFlags::ACTION_TRIGGER,
+        }
+    }
+}
+
+impl<S: Sys, const N: usize> Vectors<'_, S, N> {
+    /// Waits until the interrupt `vector` occurs, for no longer than `timeout`; returns how often
+    /// it did since it was last asked, 0 where the time ran out.
+    ///
+    /// # Errors
+    /// `EINVAL` where there is no such vector; what waiting returns.
+    pub fn wait(&self, vector: usize, timeout: Duration) -> Result<u64, Errno> {
+        let event = self.event(vector).ok_or(Errno::EINVAL)?;
+        if self.device.sys().event_wait(event, timeout)? {
+            self.take(vector)
+        } else {
+            Ok(0)
+        }
+    }
+
+    /// How often the interrupt `vector` occurred since it was last asked.
+    ///
+    /// # Errors
+    /// `EINVAL` where there is no such vector; what reading returns.
+    pub fn take(&self, vector: usize) -> Result<u64, Errno> {
+        let event = self.event(vector).ok_or(Errno::EINVAL)?;
+        self.device.sys().event_take(event)
+    }
+
+    /// The event of a vector, for a loop of the caller's own.
+    #[must_use]
+    pub fn event(&self, vector: usize) -> Option<&S::Event> {
+        self.events.get(vector)
+    }
+
+    /// Lets the next interrupt through, once the device was told that the last one was seen:
+    /// INTx is masked whenever it occurs, and the others never are.
+    ///
+    /// # Errors
+    /// [`IrqError`]
+    pub fn rearm(&self) -> Result<(), IrqError> {
+        if self.index == pci_irq::INTX {
+            self.unmask()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Lets interrupts through again that were masked.
+    ///
+    /// # Errors
+    /// [`IrqError`]
+    pub fn unmask(&self) -> Result<(), IrqError> {
+        self.device
+            .set_irqs(self.index, 0, Action::Unmask, &Data::All(1), &mut [0; HEAD])
+    }
+}
+
+impl<S: Sys, const N: usize> Drop for Vectors<'_, S, N> {
+    fn drop(&mut self) {
+        // Closing the device disables them as well; nothing more can be done here.
+        let _ = self.device.disable_irqs(self.index);
+    }
+}
+
+impl fmt::Display for IrqError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooSmall { needed } => {
+                write!(f, "the request needs a buffer of {needed} bytes")
+            }
+            Self::Errno(errno) => write!(f, "the interrupts can't be set: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for IrqError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::TooSmall { .. } => None,
+            Self::Errno(errno) => Some(errno),
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<E> defmt::Format for Data<'_, E> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self {
+            Self::All(count) => defmt::write!(f, "All({})", count),
+            Self::Bools(bools) => defmt::write!(f, "Bools({})", bools),
+            Self::Events(events) => defmt::write!(f, "Events({})", events.len()),
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys, const N: usize> defmt::Format for Vectors<'_, S, N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Vectors({} of index {})", N, self.index);
+    }
+}

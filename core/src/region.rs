@@ -1,0 +1,153 @@
+//! Regions in reach of register accesses.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use crate::abi::RegionFlags;
+use crate::coverage::{self, Coverage};
+use crate::device::Device;
+use crate::info::RegionInfo;
+use crate::mmio::{Bar, ReadOnly, ReadWrite, Trapped, Window, WriteOnly};
+use crate::sys::{Errno, Protection, Span, Sys};
+
+/// What a driver wants to do with a region: a type, so that what it does not ask for can't be
+/// done.
+pub trait Permission {
+    /// What it is.
+    const PROTECTION: Protection;
+}
+
+impl Permission for ReadOnly {
+    const PROTECTION: Protection = Protection {
+        read: true,
+        write: false,
+    };
+}
+
+impl Permission for WriteOnly {
+    const PROTECTION: Protection = Protection {
+        read: false,
+        write: true,
+    };
+}
+
+impl Permission for ReadWrite {
+    const PROTECTION: Protection = Protection {
+        read: true,
+        write: true,
+    };
+}
+
+/// A region that can't be brought into reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RegionError {
+    /// The region's flags don't permit it.
+    NotPermitted {
+        /// The flags.
+        flags: RegionFlags,
+    },
+    /// The stretch must be trapped, or is none of the region's.
+    NotMappable {
+        /// Where it starts, in bytes from the start of the region.
+        offset: u64,
+    },
+    /// The region is longer than this host's addresses, or its end overflows.
+    TooLong,
+    /// The kernel refuses to map it.
+    Map(Errno),
+}
+
+impl<S: Sys> Device<S> {
+    /// The stretches of a region on this host: what can be mapped, and what must be trapped.
+    pub fn coverage<'a>(&self, region: &RegionInfo<'a>) -> Coverage<'a> {
+        Coverage::new(region, u64::try_from(self.sys().page_size()).unwrap_or(0))
+    }
+
+    /// Maps the stretch of `region` that starts at `offset` (bytes), one of
+    /// [`Device::coverage`].
+    ///
+    /// # Errors
+    /// [`RegionError`]
+    pub fn map<P: Permission>(
+        &self,
+        region: &RegionInfo<'_>,
+        offset: u64,
+    ) -> Result<Window<Bar<'_, S>, P>, RegionError> {
+        permitted::<P>(region.flags)?;
+        let span = self
+            .coverage(region)
+            .find(|span| span.offset == offset && span.access == coverage::Access::Mapped)
+            .ok_or(RegionError::NotMappable { offset })?;
+        let position = region
+            .offset
+            .checked_add(offset)
+            .ok_or(RegionError::TooLong)?;
+        let len = usize::try_from(span.size).map_err(|_| RegionError::TooLong)?;
+        let span = Span {
+            offset: position,
+            len,
+        };
+        let mapping = self
+            .sys()
+            .map(self.fd(), span, P::PROTECTION)
+            .map_err(RegionError::Map)?;
+        Ok(Window::with_permission(Bar::new(self, mapping)))
+    }
+
+    /// Reaches a whole region by system calls; slow, and right for any region.
+    ///
+    /// # Errors
+    /// [`RegionError`]
+    pub fn trap<P: Permission>(
+        &self,
+        region: &RegionInfo<'_>,
+    ) -> Result<Window<Trapped<'_, S>, P>, RegionError> {
+        permitted::<P>(region.flags)?;
+        region
+            .offset
+            .checked_add(region.size)
+            .ok_or(RegionError::TooLong)?;
+        let len = usize::try_from(region.size).map_err(|_| RegionError::TooLong)?;
+        Ok(Window::with_permission(Trapped::new(
+            self,
+            region.offset,
+            len,
+        )))
+    }
+}
+
+/// Whether flags permit `P`.
+fn permitted<P: Permission>(flags: RegionFlags) -> Result<(), RegionError> {
+    let mut needed = RegionFlags::empty();
+    needed.set(RegionFlags::READ, P::PROTECTION.read);
+    needed.set(RegionFlags::WRITE, P::PROTECTION.write);
+    if flags.contains(needed) {
+        Ok(())
+    } else {
+        Err(RegionError::NotPermitted { flags })
+    }
+}
+
+impl fmt::Display for RegionError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPermitted { flags } => write!(f, "the region permits only {flags}"),
+            Self::NotMappable { offset } => {
+                write!(f, "nothing can be mapped at {offset:#x} of the region")
+            }
+            Self::TooLong => f.write_str("the region is longer than this host can address"),
+            Self::Map(errno) => write!(f, "the region can't be mapped: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for RegionError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Map(errno) => Some(errno),
+            _ => None,
+        }
+    }
+}
