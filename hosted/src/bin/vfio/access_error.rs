@@ -80,9 +80,7 @@ impl AccessError {
                 };
             }
             Self::NotPermitted { .. } => "`vfio inspect` shows the flags of each region.",
-            Self::SideEffects { .. } => {
-                "Add --force if it may."
-            }
+            Self::SideEffects { .. } => "Add --force if it may.",
             Self::Range { align: 1, .. } => {
                 "A range is START..END, with the end left out, or START+LENGTH."
             }
