@@ -1,4 +1,5 @@
-//! Discovery from sysfs: which PCI devices there are, and what stands in the way of opening each through VFIO.
+//! Discovery from sysfs: which PCI devices there are, and what stands in the way of opening each through VFIO; and
+//! binding them.
 //!
 //! ```no_run
 //! use vfio_hosted::discovery::{Caller, System};
@@ -16,10 +17,14 @@
 //! # Ok::<(), vfio_hosted::discovery::DiscoveryError>(())
 //! ```
 //!
+//! [`System::bind`] gives a device to vfio-pci, and [`System::unbind`] gives it back. Nothing else here changes the
+//! system.
+//!
 //! What is read is distrusted: a malformed entry is an error that names its file, text is taken lossily and stripped
 //! of control characters, and a device that goes away during the scan is left out.
 
 mod address;
+mod binding;
 mod caller;
 mod device;
 mod error;
@@ -28,16 +33,21 @@ mod nodes;
 mod obstacle;
 mod openable;
 mod pci_ids;
+mod process;
 mod sysfs;
 mod system;
+mod usage;
 
 #[cfg(test)]
 mod fake_tree;
 
 pub use address::{Address, ParseAddressError};
+pub use binding::{BindError, Bound, StepError, Unbound};
 pub use caller::Caller;
 pub use device::{Device, Names};
 pub use error::DiscoveryError;
 pub use group::{Group, Member};
 pub use obstacle::{NoIommuMode, Obstacle, Remedy, bind_commands};
+pub use process::Process;
 pub use system::System;
+pub use usage::Usage;

@@ -31,7 +31,7 @@ impl System {
                 noiommu = true;
                 obstacles.extend(self.noiommu_mode().map(|mode| Obstacle::NoIommu { mode }));
             }
-            if !self.sysfs.join("bus/pci/drivers/vfio-pci").exists() {
+            if !self.has_vfio_pci() {
                 obstacles.push(Obstacle::ModuleMissing);
             }
             obstacles.push(Obstacle::WrongDriver {

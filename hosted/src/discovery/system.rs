@@ -15,6 +15,8 @@ pub struct System {
     pub sysfs: PathBuf,
     /// Where the device nodes are.
     pub dev: PathBuf,
+    /// Where procfs is mounted.
+    pub proc: PathBuf,
     /// The database of names.
     pub pci_ids: Option<PathBuf>,
 }
@@ -26,13 +28,14 @@ impl System {
         Self::below(Path::new("/"))
     }
 
-    /// The system below `root`, such as a copy of another one's sysfs: `root/sys`, `root/dev`, and pci.ids in its
-    /// usual places.
+    /// The system below `root`, such as a copy of another one's sysfs: `root/sys`, `root/dev`, `root/proc`, and pci.ids
+    /// in its usual places.
     #[must_use]
     pub fn below(root: &Path) -> Self {
         Self {
             sysfs: root.join("sys"),
             dev: root.join("dev"),
+            proc: root.join("proc"),
             pci_ids: PCI_IDS
                 .iter()
                 .map(|place| root.join(place))
@@ -63,11 +66,20 @@ impl System {
     /// # Errors
     /// [`DiscoveryError::NoSuchDevice`], or as [`devices`](Self::devices).
     pub fn device(&self, address: Address) -> Result<Device, DiscoveryError> {
-        let path = self.sysfs.join("bus/pci/devices").join(address.to_string());
-        let mut device =
-            read_if_there(address, &path)?.ok_or(DiscoveryError::NoSuchDevice(address))?;
+        let mut device = read_if_there(address, &self.device_directory(address))?
+            .ok_or(DiscoveryError::NoSuchDevice(address))?;
         self.name(core::slice::from_mut(&mut device));
         Ok(device)
+    }
+
+    /// Where sysfs describes a device.
+    pub(super) fn device_directory(&self, address: Address) -> PathBuf {
+        self.sysfs.join("bus/pci/devices").join(address.to_string())
+    }
+
+    /// Whether the driver vfio-pci is there to be bound.
+    pub(super) fn has_vfio_pci(&self) -> bool {
+        self.sysfs.join("bus/pci/drivers/vfio-pci").exists()
     }
 
     fn name(&self, devices: &mut [Device]) {

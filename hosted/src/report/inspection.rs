@@ -155,24 +155,15 @@ pub fn inspect<S: Sys + Clone>(
         }
         Err(error) => troubles.push(trouble("device", &error)),
     }
-    for count in [this.num_regions, this.num_irqs]
-        .into_iter()
-        .filter(|n| *n > MAX_INDEXES)
-    {
-        troubles.push(Trouble {
-            subject: "device".into(),
-            message: format!("{count} indexes are claimed; only {MAX_INDEXES} are asked about"),
-            malformed: true,
-        });
-    }
-    for index in 0..this.num_regions.min(MAX_INDEXES) {
-        match region(device, index, is_pci, page, &mut buffer) {
-            Ok(region) => this.regions.push(region),
-            Err(QueryError::Errno(Errno::EINVAL)) => (),
-            Err(error) => troubles.push(trouble(&format!("region {index}"), &error)),
-        }
-    }
-    for index in 0..this.num_irqs.min(MAX_INDEXES) {
+    this.regions = ask_regions(
+        device,
+        this.num_regions,
+        is_pci,
+        page,
+        &mut buffer,
+        &mut troubles,
+    );
+    for index in 0..indexes(this.num_irqs, &mut troubles) {
         match device.irq(index) {
             Ok(irq) => this.irqs.push(Irq {
                 index,
@@ -212,6 +203,53 @@ pub fn inspect<S: Sys + Clone>(
     }
     this.troubles = troubles;
     this
+}
+
+/// Asks a device about its regions alone: those that are there, and what could not be asked. `page` is the size of the
+/// host's pages in bytes.
+pub fn regions<S: Sys>(device: &Device<S>, page: u64) -> (Vec<Region>, Vec<Trouble>) {
+    let mut troubles = Vec::new();
+    let mut buffer = vec![0; 256];
+    let (count, is_pci) = match device.info(&mut buffer) {
+        Ok(info) => (info.num_regions, info.flags.contains(DeviceFlags::PCI)),
+        Err(error) => {
+            troubles.push(trouble("device", &error));
+            (0, false)
+        }
+    };
+    let regions = ask_regions(device, count, is_pci, page, &mut buffer, &mut troubles);
+    (regions, troubles)
+}
+
+fn ask_regions<S: Sys>(
+    device: &Device<S>,
+    count: u32,
+    is_pci: bool,
+    page: u64,
+    buffer: &mut Vec<u8>,
+    troubles: &mut Vec<Trouble>,
+) -> Vec<Region> {
+    let mut regions = Vec::new();
+    for index in 0..indexes(count, troubles) {
+        match region(device, index, is_pci, page, buffer) {
+            Ok(region) => regions.push(region),
+            Err(QueryError::Errno(Errno::EINVAL)) => (),
+            Err(error) => troubles.push(trouble(&format!("region {index}"), &error)),
+        }
+    }
+    regions
+}
+
+/// How many of the indexes that are claimed are asked about.
+fn indexes(claimed: u32, troubles: &mut Vec<Trouble>) -> u32 {
+    if claimed > MAX_INDEXES {
+        troubles.push(Trouble {
+            subject: "device".into(),
+            message: format!("{claimed} indexes are claimed; only {MAX_INDEXES} are asked about"),
+            malformed: true,
+        });
+    }
+    claimed.min(MAX_INDEXES)
 }
 
 fn region<S: Sys>(

@@ -290,7 +290,7 @@ fn flags(names: &[&str], raw: u32) -> String {
 }
 
 /// A size, in the largest unit that says it exactly.
-fn bytes(size: u64) -> String {
+pub(crate) fn bytes(size: u64) -> String {
     const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     UNITS
         .into_iter()

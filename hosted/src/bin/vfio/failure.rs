@@ -8,12 +8,17 @@ use std::process::ExitCode;
 
 use vfio_core::container::OpenError;
 use vfio_core::info::Malformed;
-use vfio_hosted::discovery::{Address, DiscoveryError, Obstacle};
+use vfio_core::sys::Errno;
+use vfio_hosted::discovery::{Address, BindError, DiscoveryError, Obstacle};
+use vfio_hosted::report::Trouble;
+
+use crate::access_error::AccessError;
+use crate::bind;
 
 /// What the program exits with where a reply is malformed.
 pub(crate) const MALFORMED: u8 = 3;
-/// What the program exits with where a file can't be read, as for a wrong usage.
-const UNREADABLE: u8 = 2;
+/// What the program exits with for a wrong usage, and where a file can't be read.
+pub(crate) const USAGE: u8 = 2;
 
 /// Why a command failed. Its `Display` is one sentence, without the full stop.
 pub(crate) enum Failure {
@@ -49,6 +54,31 @@ pub(crate) enum Failure {
         /// At which step, and why.
         error: OpenError,
     },
+    /// A device was not given to vfio-pci, or not given back.
+    Bind(BindError),
+    /// A device was not reset.
+    Reset {
+        /// Its name.
+        name: String,
+        /// Why.
+        errno: Errno,
+    },
+    /// A question to a device had no usable answer.
+    Trouble {
+        /// Its name.
+        name: String,
+        /// The question, and why.
+        trouble: Trouble,
+    },
+    /// A register or a region was not reached.
+    Access(AccessError),
+    /// A file could not be written.
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 impl Failure {
@@ -83,6 +113,18 @@ impl Failure {
                 return advice.chain(commands).collect::<Vec<_>>().join(" ").into();
             }
             Self::Open { .. } => "`vfio list` tells what stands in the way of each device.",
+            Self::Bind(error) => return bind::way_out(error),
+            Self::Reset {
+                errno: Errno::EINVAL,
+                ..
+            } => {
+                "It has no reset of its own; `vfio inspect` shows whether it can be reset with \
+                 its bus or slot."
+            }
+            Self::Reset { .. } => "Try again, or see the kernel's log: `sudo dmesg`.",
+            Self::Trouble { .. } => "`vfio inspect` shows what the device does answer.",
+            Self::Access(error) => return error.way_out(),
+            Self::Unwritable { .. } => "Name a file in a directory that can be written.",
         };
         text.into()
     }
@@ -93,10 +135,17 @@ impl Failure {
             // Whoever reads the output has had enough of it, as `head` does.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Malformed(_) => ExitCode::from(MALFORMED),
-            Self::Input { .. } | Self::NotHex { .. } => ExitCode::from(UNREADABLE),
-            Self::Discovery(_) | Self::Output(_) | Self::Obstacle { .. } | Self::Open { .. } => {
-                ExitCode::FAILURE
-            }
+            Self::Input { .. } | Self::NotHex { .. } => ExitCode::from(USAGE),
+            Self::Trouble { trouble, .. } if trouble.malformed => ExitCode::from(MALFORMED),
+            Self::Access(error) => error.status(),
+            Self::Discovery(_)
+            | Self::Output(_)
+            | Self::Obstacle { .. }
+            | Self::Open { .. }
+            | Self::Bind(_)
+            | Self::Reset { .. }
+            | Self::Trouble { .. }
+            | Self::Unwritable { .. } => ExitCode::FAILURE,
         }
     }
 }
@@ -119,6 +168,15 @@ impl fmt::Display for Failure {
             Self::Malformed(error) => write!(f, "malformed reply: {error}"),
             Self::Obstacle { address, obstacle } => write!(f, "{address}: {obstacle}"),
             Self::Open { name, error } => write!(f, "{name}: {error}"),
+            Self::Bind(error) => error.fmt(f),
+            Self::Reset { name, errno } => write!(f, "{name} can't be reset: {errno}"),
+            Self::Trouble { name, trouble } => {
+                write!(f, "{name}: {}: {}", trouble.subject, trouble.message)
+            }
+            Self::Access(error) => error.fmt(f),
+            Self::Unwritable { path, source } => {
+                write!(f, "cannot write {}: {source}", path.display())
+            }
         }
     }
 }
@@ -132,5 +190,17 @@ impl From<DiscoveryError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Output(error)
+    }
+}
+
+impl From<BindError> for Failure {
+    fn from(error: BindError) -> Self {
+        Self::Bind(error)
+    }
+}
+
+impl From<AccessError> for Failure {
+    fn from(error: AccessError) -> Self {
+        Self::Access(error)
     }
 }

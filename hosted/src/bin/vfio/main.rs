@@ -1,15 +1,25 @@
-//! The program `vfio`: shows the PCI devices of this system and what VFIO says about them.
+//! The program `vfio`: shows the PCI devices of this system and what VFIO says about them, binds and reaches them.
 //!
 //! Exit status: 0 if it worked, 2 for a wrong usage or an unreadable file, 3 for a malformed reply, 4 for a reply that
 //! did not fit into its buffer, 1 for any other failure.
 
+mod access;
+mod access_error;
+mod bind;
 mod completions;
 mod decode;
 mod describe;
+mod dump;
 mod failure;
 mod inspect;
 mod list;
+mod map;
+mod number;
 mod output;
+mod region;
+mod reset;
+mod target;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,7 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use vfio_hosted::discovery::System;
 
-/// Shows PCI devices as VFIO sees them.
+/// Shows PCI devices as VFIO sees them, binds them, and reaches their registers.
 #[derive(Parser)]
 #[command(name = "vfio", version, arg_required_else_help = true)]
 struct Cli {
@@ -39,6 +49,14 @@ struct Cli {
 enum Command {
     List(list::Args),
     Inspect(inspect::Args),
+    Bind(bind::BindArgs),
+    Unbind(bind::UnbindArgs),
+    Read(access::ReadArgs),
+    Write(access::WriteArgs),
+    Dump(dump::Args),
+    Watch(watch::Args),
+    Map(map::Args),
+    Reset(reset::Args),
     Decode(decode::Args),
     Completions(completions::Args),
 }
@@ -49,6 +67,14 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::List(args) => list::run(&args, &system),
         Command::Inspect(args) => inspect::run(args, &system),
+        Command::Bind(args) => bind::bind(&args, &system),
+        Command::Unbind(args) => bind::unbind(&args, &system),
+        Command::Read(args) => access::read(&args, &system),
+        Command::Write(args) => access::write(&args, &system),
+        Command::Dump(args) => dump::run(&args, &system),
+        Command::Watch(args) => watch::run(&args, &system),
+        Command::Map(args) => map::run(&args, &system),
+        Command::Reset(args) => reset::run(&args, &system),
         Command::Decode(args) => decode::run(&args),
         Command::Completions(args) => completions::run(&args),
     };

@@ -30,6 +30,14 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes a text as it is, and ends its last line.
+pub(crate) fn text(text: &str) -> Result<(), Failure> {
+    let mut out = stdout();
+    writeln!(out, "{text}")?;
+    out.flush()?;
+    Ok(())
+}
+
 /// A table with these titles; it keeps to the width of a terminal.
 pub(crate) fn table<const N: usize>(titles: [&str; N]) -> Table {
     let mut table = Table::new();

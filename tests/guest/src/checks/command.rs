@@ -111,13 +111,13 @@ pub(crate) fn decode(_: &World, device: &Device) -> Result<String> {
 }
 
 /// What the program writes to stdout, if it ends well.
-fn good(arguments: &[&str]) -> Result<String> {
+pub(super) fn good(arguments: &[&str]) -> Result<String> {
     let ended = program::run("/bin/vfio", arguments)?;
     ensure!(ended.status == Some(0), "{arguments:?}: {}", told(&ended));
     Ok(ended.stdout)
 }
 
-fn told(ended: &Ended) -> String {
+pub(super) fn told(ended: &Ended) -> String {
     format!(
         "exit status {:?}, stderr {:?}",
         ended.status,

@@ -7,6 +7,7 @@ mod command;
 mod driver;
 mod hardware;
 mod presence;
+mod registers;
 mod replies;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +19,7 @@ use crate::report::Report;
 use crate::world::World;
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 17] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -70,6 +71,22 @@ const CHECKS: [Check; 13] = [
     Check {
         name: "vfio decode",
         on: On::EachPci(command::decode),
+    },
+    Check {
+        name: "vfio read, write, dump, watch",
+        on: On::EachPci(registers::access),
+    },
+    Check {
+        name: "vfio map",
+        on: On::EachPci(registers::map),
+    },
+    Check {
+        name: "vfio reset",
+        on: On::EachPci(registers::reset),
+    },
+    Check {
+        name: "vfio unbind, bind",
+        on: On::EachPci(registers::bind),
     },
 ];
 

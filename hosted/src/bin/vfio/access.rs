@@ -1,0 +1,205 @@
+//! `vfio read` and `vfio write`: one register.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use serde::Serialize;
+use vfio_core::sys::Sys;
+use vfio_hosted::discovery::System;
+
+use crate::access_error::AccessError;
+use crate::failure::Failure;
+use crate::region::{Intent, Named, Selector, Width};
+use crate::target::{Opened, Target, Task};
+use crate::{number, output};
+
+/// Read a register.
+///
+/// It is read by a system call, as one access of its width. Opening the device resets it, if the kernel can, so that
+/// what is read is the state after a reset.
+#[derive(clap::Args)]
+pub(crate) struct ReadArgs {
+    #[command(flatten)]
+    register: Register,
+
+    /// Write JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Write a register.
+///
+/// It is written by a system call, as one access of its width. The kernel restores configuration space, and resets the
+/// device if it can, when the command ends.
+#[derive(clap::Args)]
+pub(crate) struct WriteArgs {
+    #[command(flatten)]
+    register: Register,
+
+    /// What to write, decimal or hexadecimal (0x...).
+    #[arg(value_parser = number::parse)]
+    value: u64,
+}
+
+/// The register that is meant.
+#[derive(clap::Args)]
+pub(crate) struct Register {
+    /// The PCI address (0000:00:05.0 or 00:05.0), or sim:MODEL for a simulated device.
+    pub(crate) device: Target,
+
+    /// The region, by index or name: bar0 to bar5, rom, config, vga, or the name of its type.
+    pub(crate) region: Selector,
+
+    /// Bytes from the start of the region, decimal or hexadecimal (0x...).
+    #[arg(value_parser = number::parse)]
+    pub(crate) offset: u64,
+
+    /// The width of the access in bits.
+    #[arg(long, value_enum, default_value = "32")]
+    pub(crate) width: Width,
+
+    /// Have the device answer on the memory of its BARs, where it does not, while the command runs.
+    #[arg(long)]
+    pub(crate) enable_memory: bool,
+}
+
+/// What was read, as JSON.
+#[derive(Serialize)]
+struct Record<'r> {
+    device: &'r str,
+    region: Named<'r>,
+    offset: u64,
+    width: u8,
+    value: u64,
+    hex: String,
+}
+
+struct Read<'a>(&'a ReadArgs);
+
+struct Write<'a>(&'a WriteArgs);
+
+pub(crate) fn read(args: &ReadArgs, system: &System) -> Result<ExitCode, Failure> {
+    args.register.device.open(system, Read(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn write(args: &WriteArgs, system: &System) -> Result<ExitCode, Failure> {
+    let width = args.register.width;
+    if !width.holds(args.value) {
+        return Err(AccessError::TooWide {
+            value: args.value,
+            width,
+        }
+        .into());
+    }
+    args.register.device.open(system, Write(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Task for Read<'_> {
+    type Output = ();
+
+    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<(), Failure> {
+        let Register {
+            region,
+            offset,
+            width,
+            enable_memory,
+            ..
+        } = &self.0.register;
+        let region = opened.region(region, Intent::Read)?;
+        if *enable_memory {
+            opened.enable_memory()?;
+        }
+        let value = width
+            .read(&mut opened.window(&region), *offset)
+            .map_err(|error| AccessError::Register {
+                region: region.name.clone(),
+                error,
+            })?;
+        if self.0.json {
+            return output::json(&Record {
+                device: &opened.name,
+                region: Named::from(&region),
+                offset: *offset,
+                width: width.bits(),
+                value,
+                hex: width.hex(value),
+            });
+        }
+        let mut out = output::stdout();
+        writeln!(out, "{}", width.hex(value))?;
+        out.flush()?;
+        Ok(())
+    }
+}
+
+impl Task for Write<'_> {
+    type Output = ();
+
+    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<(), Failure> {
+        let Register {
+            region,
+            offset,
+            width,
+            enable_memory,
+            ..
+        } = &self.0.register;
+        let region = opened.region(region, Intent::Write)?;
+        if *enable_memory {
+            opened.enable_memory()?;
+        }
+        width
+            .write(&mut opened.window(&region), *offset, self.0.value)
+            .map_err(|error| {
+                AccessError::Register {
+                    region: region.name.clone(),
+                    error,
+                }
+                .into()
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vfio_core::pci::{Command, Config, DeviceConfig};
+    use vfio_hosted::sim::model;
+
+    use super::*;
+    use crate::target::simulate;
+
+    fn decoding_off() -> Opened<vfio_hosted::sim::Kernel> {
+        let Ok(opened) = simulate("sim:edu", model::edu()) else {
+            panic!("the device does not open");
+        };
+        let config = DeviceConfig::ask(&opened.device, &mut [0; 64][..]).unwrap();
+        let mut config = Config::new(config);
+        config.set_command(Command::empty()).unwrap();
+        opened
+    }
+
+    fn args(enable_memory: bool) -> WriteArgs {
+        WriteArgs {
+            register: Register {
+                device: Target::Simulated("edu"),
+                region: Selector::Index(0),
+                offset: 0,
+                width: Width::Bits32,
+                enable_memory,
+            },
+            value: 0,
+        }
+    }
+
+    #[test]
+    fn a_device_that_decodes_no_memory_can_be_made_to() {
+        let failure = Write(&args(false)).run(&decoding_off()).unwrap_err();
+        assert_eq!(
+            failure.to_string(),
+            "BAR0: the register at 0x0 can't be reached: input/output error (EIO)"
+        );
+        assert!(failure.way_out().contains("--enable-memory"));
+        assert!(Write(&args(true)).run(&decoding_off()).is_ok());
+    }
+}

@@ -1,0 +1,111 @@
+//! `vfio bind` and `vfio unbind`: the driver of a device.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use vfio_hosted::discovery::{Address, BindError, Caller, DiscoveryError, System};
+
+use crate::failure::Failure;
+use crate::output;
+
+/// Give a device to vfio-pci.
+///
+/// Refuses a device that the system uses: one with a mounted disk, an active network interface or the boot display.
+/// What was done is undone if it fails midway. `vfio unbind` gives the device back.
+#[derive(clap::Args)]
+pub(crate) struct BindArgs {
+    /// The PCI address: 0000:00:05.0 or 00:05.0.
+    device: Address,
+
+    /// Take the device although the system uses it.
+    #[arg(long)]
+    force: bool,
+}
+
+/// Give a device back to the driver that the kernel has for it.
+///
+/// Refuses a device that a process has open. What was done is undone if it fails midway.
+#[derive(clap::Args)]
+pub(crate) struct UnbindArgs {
+    /// The PCI address: 0000:00:05.0 or 00:05.0.
+    device: Address,
+}
+
+pub(crate) fn bind(args: &BindArgs, system: &System) -> Result<ExitCode, Failure> {
+    let bound = system.bind(args.device, args.force)?;
+    let device = system.device(args.device)?;
+    let mut out = output::stdout();
+    let driver = &bound.driver;
+    match (&bound.previous, bound.changed) {
+        (_, false) => writeln!(out, "{} was bound to {driver} already.", args.device),
+        (Some(old), _) => writeln!(
+            out,
+            "{} is bound to {driver}; before, to {old}.",
+            args.device
+        ),
+        (None, _) => writeln!(
+            out,
+            "{} is bound to {driver}; before, to none.",
+            args.device
+        ),
+    }?;
+    if !system.obstacles(&device, &Caller::current()).is_empty() {
+        writeln!(
+            out,
+            "`vfio list {}` tells what still stands in the way of opening it.",
+            args.device
+        )?;
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn unbind(args: &UnbindArgs, system: &System) -> Result<ExitCode, Failure> {
+    let unbound = system.unbind(args.device)?;
+    let mut out = output::stdout();
+    let previous = &unbound.previous;
+    match &unbound.driver {
+        Some(driver) => writeln!(
+            out,
+            "{} is bound to {driver}; before, to {previous}.",
+            args.device
+        ),
+        None => writeln!(
+            out,
+            "{} was taken from {previous}, and the kernel has no other driver for it.",
+            args.device
+        ),
+    }?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the user can do about it, as a sentence.
+pub(crate) fn way_out(error: &BindError) -> Cow<'static, str> {
+    let text = match error {
+        BindError::Discovery(DiscoveryError::NoSuchDevice(_)) => {
+            "`vfio list` shows the devices that there are."
+        }
+        BindError::Bridge(_) => "Bind the devices behind it instead.",
+        BindError::ModuleMissing => "Load it: `sudo modprobe vfio-pci`.",
+        BindError::InUse { .. } => "Stop using it first, or add --force to take it all the same.",
+        BindError::NotBound { .. } => "`vfio list` shows the driver of each device.",
+        BindError::Open { .. } => "End it first: the kernel would wait for that.",
+        BindError::Step { step, .. } if step.source.kind() == io::ErrorKind::PermissionDenied => {
+            "Only root may: use sudo."
+        }
+        BindError::Step { step, .. } if step.source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            "Run it outside of the container, where sysfs can be written."
+        }
+        BindError::WrongDriver {
+            driver: Some(driver),
+            ..
+        } if driver == "vfio-pci" => {
+            "It was told to take all devices with such ids: take them out of its parameter `ids`, \
+             or write them to /sys/bus/pci/drivers/vfio-pci/remove_id."
+        }
+        _ => "The kernel's log says why: `sudo dmesg`.",
+    };
+    text.into()
+}

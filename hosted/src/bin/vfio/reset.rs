@@ -1,0 +1,41 @@
+//! `vfio reset`: resets a device.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use vfio_core::sys::Sys;
+use vfio_hosted::discovery::System;
+
+use crate::failure::Failure;
+use crate::output;
+use crate::target::{Opened, Target, Task};
+
+/// Reset a device alone, without the others on its bus.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The PCI address (0000:00:05.0 or 00:05.0), or sim:MODEL for a simulated device.
+    device: Target,
+}
+
+struct Reset;
+
+pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
+    let name = args.device.open(system, Reset)?;
+    let mut out = output::stdout();
+    writeln!(out, "{name} was reset.")?;
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Task for Reset {
+    /// The name of the device.
+    type Output = String;
+
+    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<String, Failure> {
+        opened.device.reset().map_err(|errno| Failure::Reset {
+            name: opened.name.clone(),
+            errno,
+        })?;
+        Ok(opened.name.clone())
+    }
+}

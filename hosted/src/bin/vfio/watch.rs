@@ -1,0 +1,216 @@
+//! `vfio watch`: a register, live.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use vfio_core::sys::Sys;
+use vfio_hosted::discovery::System;
+
+use crate::access::Register;
+use crate::access_error::AccessError;
+use crate::failure::Failure;
+use crate::output::{self, COMMAND, SUBJECT};
+use crate::region::{Intent, Width, is_harmless};
+use crate::target::{Opened, Task};
+
+/// Watch a register until Ctrl-C.
+///
+/// A terminal shows the value in one line that is kept up to date; elsewhere there is a line for each change. Reading
+/// registers may change what a device does, so that only configuration space and the ROM are read without --force.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    register: Register,
+
+    /// Milliseconds from one read to the next.
+    #[arg(long, value_name = "MS", default_value_t = 100)]
+    interval: u64,
+
+    /// End after so many reads.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+
+    /// Read a register that may have side effects.
+    #[arg(long)]
+    force: bool,
+
+    /// Write JSON: an object in each line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A value that differs from the one before, as JSON.
+#[derive(Serialize)]
+struct Change {
+    /// Since the first read.
+    seconds: f64,
+    value: u64,
+    hex: String,
+    /// The bits that differ; all of them 0 in the first.
+    changed: u64,
+    /// How often the value has changed.
+    changes: u64,
+}
+
+struct Watch<'a> {
+    args: &'a Args,
+    /// Says when the user has seen enough.
+    stop: mpsc::Receiver<()>,
+}
+
+pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
+    let (sender, stop) = mpsc::channel();
+    // Without a handler, a signal ends the program less tidily, but ends it.
+    let _ = ctrlc::set_handler(move || {
+        let _ = sender.send(());
+    });
+    let watch = Watch { args, stop };
+    args.register.device.open(system, watch)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Task for Watch<'_> {
+    type Output = ();
+
+    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<(), Failure> {
+        let Register {
+            region,
+            offset,
+            width,
+            enable_memory,
+            ..
+        } = &self.args.register;
+        let region = opened.region(region, Intent::Read)?;
+        if !self.args.force && !is_harmless(&region) {
+            return Err(AccessError::SideEffects {
+                region: region.name,
+            }
+            .into());
+        }
+        if *enable_memory {
+            opened.enable_memory()?;
+        }
+        let mut window = opened.window(&region);
+        let mut read = || {
+            width
+                .read(&mut window, *offset)
+                .map_err(|error| AccessError::Register {
+                    region: region.name.clone(),
+                    error,
+                })
+        };
+        let mut view = View::new(self.args.json, *width);
+        let ended = self.follow(&mut read, &mut view);
+        view.end()?;
+        ended
+    }
+}
+
+impl Watch<'_> {
+    /// Reads until there is enough.
+    fn follow(
+        &self,
+        read: &mut impl FnMut() -> Result<u64, AccessError>,
+        view: &mut View,
+    ) -> Result<(), Failure> {
+        let start = Instant::now();
+        let mut last = None;
+        let mut changes = 0;
+        let mut reads: u64 = 0;
+        loop {
+            let value = read()?;
+            let changed = last.map_or(0, |last| last ^ value);
+            if changed != 0 || last.is_none() {
+                changes += u64::from(changed != 0);
+                view.show(&Change {
+                    seconds: start.elapsed().as_secs_f64(),
+                    value,
+                    hex: self.args.register.width.hex(value),
+                    changed,
+                    changes,
+                })?;
+            }
+            last = Some(value);
+            reads = reads.saturating_add(1);
+            if self.args.count.is_some_and(|count| reads >= count) {
+                return Ok(());
+            }
+            match self
+                .stop
+                .recv_timeout(Duration::from_millis(self.args.interval))
+            {
+                Err(RecvTimeoutError::Timeout) => (),
+                Ok(()) => return Ok(()),
+                // There is no handler.
+                Err(RecvTimeoutError::Disconnected) => {
+                    std::thread::sleep(Duration::from_millis(self.args.interval));
+                }
+            }
+        }
+    }
+}
+
+/// Where changes are shown.
+enum View {
+    /// A terminal, in one line.
+    Line(Width),
+    /// A line each.
+    Lines(Width),
+    /// A line of JSON each.
+    Json,
+}
+
+impl View {
+    fn new(json: bool, width: Width) -> Self {
+        if json {
+            Self::Json
+        } else if io::stdout().is_terminal() {
+            Self::Line(width)
+        } else {
+            Self::Lines(width)
+        }
+    }
+
+    fn show(&self, change: &Change) -> Result<(), Failure> {
+        let mut out = output::stdout();
+        match self {
+            Self::Json => {
+                serde_json::to_writer(&mut out, change).map_err(io::Error::from)?;
+                writeln!(out)?;
+            }
+            Self::Line(width) => {
+                let times = if change.changes == 1 { "time" } else { "times" };
+                // Back to the start of the line, and clear it.
+                write!(
+                    out,
+                    "\r\x1b[K{SUBJECT}{}{SUBJECT:#}  changed {COMMAND}{}{COMMAND:#}, {} {times}",
+                    change.hex,
+                    width.hex(change.changed),
+                    change.changes
+                )?;
+            }
+            Self::Lines(width) => writeln!(
+                out,
+                "{:.3} {} changed {}",
+                change.seconds,
+                change.hex,
+                width.hex(change.changed)
+            )?,
+        }
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Leaves the line that was kept up to date.
+    fn end(&self) -> Result<(), Failure> {
+        if let Self::Line(_) = self {
+            let mut out = output::stdout();
+            writeln!(out)?;
+            out.flush()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! `vfio bind` and `vfio unbind` where they refuse: nothing is changed, and the user is told why.
+//!
+//! That they work is checked on real kernels.
+
+use std::fs;
+use std::process::{Command, Output};
+
+#[expect(dead_code, reason = "the discovery's own tests use the rest")]
+#[path = "../src/discovery/fake_tree.rs"]
+mod fake_tree;
+
+use fake_tree::FakeTree;
+
+const NVME: &str = "0000:00:06.0";
+
+/// A disk that nvme has.
+fn system() -> FakeTree {
+    let tree = FakeTree::new();
+    tree.device(NVME, 0x1b36, 0x0010, 0x010802);
+    tree.bind(NVME, "nvme");
+    tree.driver("vfio-pci");
+    tree.write(&attribute("driver_override"), "(null)\n");
+    tree
+}
+
+fn attribute(name: &str) -> String {
+    format!("sys/devices/pci/{NVME}/{name}")
+}
+
+fn vfio(tree: &FakeTree, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vfio"))
+        .arg("--root")
+        .arg(tree.root())
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+/// Its complaint; the device must be as it was.
+fn refused(tree: &FakeTree, arguments: &[&str]) -> String {
+    let output = vfio(tree, arguments);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(output.stdout.is_empty(), "{output:?}");
+    let name = fs::read_to_string(tree.root().join(attribute("driver_override"))).unwrap();
+    // An override is taken away by an empty line.
+    assert!(name == "(null)\n" || name == "\n", "{name:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_disk_that_is_mounted_is_not_taken() {
+    let tree = system();
+    tree.write(&attribute("nvme/nvme0/nvme0n1/dev"), "259:0\n");
+    tree.write("sys/class/block/.keep", "");
+    tree.link("sys/class/block/nvme0n1", &attribute("nvme/nvme0/nvme0n1"));
+    tree.write(
+        "proc/self/mountinfo",
+        "22 1 259:0 / /home rw,relatime shared:1 - ext4 /dev/nvme0n1 rw\n",
+    );
+    assert_eq!(
+        refused(&tree, &["bind", NVME]),
+        "error: 0000:00:06.0 is in use: nvme0n1 is mounted on /home. \
+         Stop using it first, or add --force to take it all the same.\n"
+    );
+}
+
+#[test]
+fn without_vfio_pci_the_command_that_loads_it_is_told() {
+    let tree = system();
+    fs::remove_dir(tree.root().join("sys/bus/pci/drivers/vfio-pci")).unwrap();
+    let text = refused(&tree, &["bind", NVME]);
+    assert!(text.contains("`sudo modprobe vfio-pci`"), "{text}");
+}
+
+#[test]
+fn a_bridge_is_not_taken_even_by_force() {
+    let tree = system();
+    let mut header = [0; 64];
+    header[14] = 1;
+    tree.write(&attribute("config"), header);
+    let text = refused(&tree, &["bind", "--force", NVME]);
+    assert!(text.contains("is a bridge"), "{text}");
+}
+
+#[test]
+fn a_step_that_fails_names_its_file() {
+    // The tree has no drivers_probe, and no unbind.
+    let tree = system();
+    let text = refused(&tree, &["bind", NVME]);
+    assert!(text.contains("driver/unbind"), "{text}");
+    assert!(text.contains("`sudo dmesg`"), "{text}");
+}
+
+#[test]
+fn only_what_vfio_pci_has_is_given_back() {
+    let tree = system();
+    let text = refused(&tree, &["unbind", NVME]);
+    assert!(
+        text.contains("bound to nvme, not to vfio-pci") && text.contains("`vfio list`"),
+        "{text}"
+    );
+    let text = refused(&tree, &["unbind", "00:1f.0"]);
+    assert!(text.contains("there is no PCI device"), "{text}");
+}
+
+#[test]
+fn a_device_that_is_bound_stays_so() {
+    let tree = FakeTree::with_ready_device(NVME);
+    let output = vfio(&tree, &["bind", NVME]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.starts_with("0000:00:06.0 was bound to vfio-pci already."),
+        "{text}"
+    );
+}
