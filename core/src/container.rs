@@ -9,7 +9,7 @@ use core::ffi::CStr;
 use core::fmt;
 use core::ops::Range;
 
-use heapless::CString;
+use heapless::Vec;
 
 use crate::abi::{
     self, DmaMapFlags, DmaUnmapFlags, Extension, GroupFlags, GroupStatus, IommuType1DmaMap,
@@ -123,7 +123,8 @@ impl<S: Sys + Clone> Container<S> {
     pub fn attach(&self, group: u32) -> Result<Group<S>, OpenError> {
         let error = |errno| OpenError::Group { group, errno };
         let path = group_path(group).ok_or(error(Errno::EINVAL))?;
-        let fd = self.sys.open(&path).map_err(error)?;
+        let path = CStr::from_bytes_with_nul(&path).map_err(|_| error(Errno::EINVAL))?;
+        let fd = self.sys.open(path).map_err(error)?;
         let mut status = GroupStatus::default();
         self.sys
             .ioctl_info(&fd, InfoRequest::GroupStatus, status.as_mut_bytes())
@@ -253,10 +254,11 @@ impl<S: Sys> defmt::Format for Group<S> {
     }
 }
 
-/// `/dev/vfio/GROUP`, made without formatting: an image without `core::fmt` stays small.
-fn group_path(group: u32) -> Option<CString<24>> {
+/// `/dev/vfio/GROUP` and its NUL, made without formatting: an image without `core::fmt` stays
+/// small. heapless' own C string has a panic that the compiler can't rule out.
+fn group_path(group: u32) -> Option<Vec<u8, 24>> {
     // A group number has at most ten digits.
-    let mut digits = heapless::Vec::<u8, 10>::new();
+    let mut digits = Vec::<u8, 10>::new();
     let mut rest = group;
     loop {
         let digit = u8::try_from(rest % 10).ok()?;
@@ -267,9 +269,10 @@ fn group_path(group: u32) -> Option<CString<24>> {
         }
     }
     digits.reverse();
-    let mut path = CString::new();
-    path.extend_from_bytes(b"/dev/vfio/").ok()?;
-    path.extend_from_bytes(&digits).ok()?;
+    let mut path = Vec::new();
+    path.extend_from_slice(b"/dev/vfio/").ok()?;
+    path.extend_from_slice(&digits).ok()?;
+    path.push(0).ok()?;
     Some(path)
 }
 
@@ -326,12 +329,12 @@ mod tests {
 
     #[test]
     fn a_group_is_found_by_its_number() {
-        for (group, path) in [(0, c"/dev/vfio/0"), (10, c"/dev/vfio/10")] {
-            assert_eq!(group_path(group).unwrap().as_c_str(), path);
+        for (group, path) in [
+            (0, "/dev/vfio/0\0"),
+            (10, "/dev/vfio/10\0"),
+            (u32::MAX, "/dev/vfio/4294967295\0"),
+        ] {
+            assert_eq!(group_path(group).unwrap(), path.as_bytes());
         }
-        assert_eq!(
-            group_path(u32::MAX).unwrap().as_c_str(),
-            c"/dev/vfio/4294967295"
-        );
     }
 }

@@ -53,7 +53,7 @@ pub enum IrqError {
 pub struct Vectors<'d, S: Sys, const N: usize> {
     device: &'d Device<S>,
     index: u32,
-    events: [S::Event; N],
+    events: heapless::Vec<S::Event, N>,
 }
 
 /// Bytes of the structure before its data.
@@ -140,12 +140,22 @@ impl<S: Sys> Device<S> {
     /// # Errors
     /// [`IrqError`]
     pub fn vectors<const N: usize>(&self, index: u32) -> Result<Vectors<'_, S, N>, IrqError> {
-        let mut events = [const { None }; N];
-        for event in &mut events {
-            *event = Some(self.sys().event().map_err(IrqError::Errno)?);
+        let mut events = heapless::Vec::new();
+        for _ in 0..N {
+            let event = self.sys().event().map_err(IrqError::Errno)?;
+            // There is room for all of them.
+            let _ = events.push(event);
+        }
+        let vectors = Vectors {
+            device: self,
+            index,
+            events,
+        };
+        let mut signalled = heapless::Vec::<_, N>::new();
+        for event in &vectors.events {
+            let _ = signalled.push(Some(event));
         }
         let mut buffer = [0; HEAD + 4 * 64];
-        let signalled = events.each_ref().map(Option::as_ref);
         self.set_irqs(
             index,
             0,
@@ -153,17 +163,8 @@ impl<S: Sys> Device<S> {
             &Data::Events(&signalled),
             &mut buffer,
         )?;
-        let mut events = events.into_iter().flatten();
-        let events = heapless::Vec::<S::Event, N>::from_iter(events.by_ref());
-        match events.into_array::<N>() {
-            Ok(events) => Ok(Vectors {
-                device: self,
-                index,
-                events,
-            }),
-            // All of them were made above.
-            Err(_) => Err(IrqError::Errno(Errno::ENOMEM)),
-        }
+        drop(signalled);
+        Ok(vectors)
     }
 }
 

@@ -19,6 +19,7 @@
 //! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
 //! - [`coverage`]: which bytes of a region can be mapped.
 //! - [`mmio`]: register access, mapped, trapped or simulated.
+//! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
 //! # Example
@@ -61,6 +62,7 @@
 //! - `std`: conversions to `std::io::Error`, and `Vec<u8>` as a buffer that grows.
 //! - `log`: events through the `log` facade.
 //! - `defmt`: events through defmt, and `defmt::Format` for every public type.
+//! - `pci_types`: [`pci`]'s config spaces as a `ConfigRegionAccess` of the crate `pci_types`.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(
@@ -82,9 +84,12 @@ extern crate std;
 #[macro_use]
 mod fmt;
 
+#[macro_use]
 pub mod abi;
 pub mod caps;
 pub mod chain;
+#[cfg(feature = "pci_types")]
+mod config_region;
 pub mod container;
 pub mod coverage;
 pub mod device;
@@ -94,6 +99,7 @@ pub mod iommufd;
 pub mod iova;
 pub mod irq;
 pub mod mmio;
+pub mod pci;
 pub mod query;
 pub mod region;
 pub mod server;

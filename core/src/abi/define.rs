@@ -114,7 +114,7 @@ macro_rules! ids {
             zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable, zerocopy::KnownLayout,
         )]
         pub struct $name(
-            /// The number that the kernel uses.
+            /// The number.
             pub $repr,
         );
 

@@ -58,6 +58,15 @@ impl CapError {
         }
     }
 
+    /// The error of a capability that was there already.
+    #[cold]
+    pub(super) const fn duplicate(raw: &Capability<'_>) -> Self {
+        Self::Duplicate {
+            offset: raw.offset,
+            id: raw.id,
+        }
+    }
+
     /// The error of a capability that is too short.
     #[cold]
     pub(super) fn truncated(raw: &Capability<'_>) -> Self {

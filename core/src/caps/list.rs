@@ -6,7 +6,7 @@ use core::marker::PhantomData;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::CapError;
-use crate::chain::{self, Capability, Chain, Full, Writer};
+use crate::chain::{self, Capability, Chain, ChainError, Full, Writer};
 
 /// The capabilities of one INFO ioctl.
 pub trait Typed<'a>: Sized {
@@ -83,25 +83,9 @@ impl<'a, C: Typed<'a>> Caps<'a, C> {
     /// [`CapError`]
     #[inline]
     pub fn parse(reply: &'a [u8], fixed: u32, first: u32) -> Result<Self, CapError> {
-        let mut seen = 0_u32;
-        let chain = Chain::walk(reply, fixed, first, |raw| {
-            if C::parse(raw)?.is_known() {
-                // All known ids are below 32.
-                let bit = 1_u32.checked_shl(raw.id.into()).unwrap_or(0);
-                if seen & bit != 0 {
-                    return Err(CapError::Duplicate {
-                        offset: raw.offset,
-                        id: raw.id,
-                    });
-                }
-                seen |= bit;
-            }
-            Ok(())
-        })?;
-        Ok(Self {
-            chain,
-            kind: PhantomData,
-        })
+        let mut check = Check::start(reply, fixed, first)?;
+        while check.next()?.is_some() {}
+        Ok(check.caps())
     }
 
     /// The capabilities in the order of the chain.
@@ -110,6 +94,70 @@ impl<'a, C: Typed<'a>> Caps<'a, C> {
     pub const fn iter(&self) -> Iter<'a, C> {
         Iter {
             chain: self.chain.iter(),
+            kind: PhantomData,
+        }
+    }
+}
+
+/// A chain that is being checked, one capability after the other.
+///
+/// All of it is inlined: each caller asks for one kind of capability, and does so once.
+pub(crate) struct Check<'a, C> {
+    reply: &'a [u8],
+    first: u32,
+    /// Where the next capability is; 0 at the end.
+    at: u32,
+    /// A bit for each known id that was there.
+    seen: u32,
+    kind: PhantomData<C>,
+}
+
+impl<'a, C: Typed<'a>> Check<'a, C> {
+    /// A chain without capabilities.
+    pub(crate) const EMPTY: Self = Self {
+        reply: &[],
+        first: 0,
+        at: 0,
+        seen: 0,
+        kind: PhantomData,
+    };
+
+    /// Starts as [`Caps::parse`] does.
+    #[inline(always)]
+    pub(crate) fn start(reply: &'a [u8], fixed: u32, first: u32) -> Result<Self, ChainError> {
+        Ok(Self {
+            reply,
+            at: Chain::start(fixed, first)?,
+            first,
+            ..Self::EMPTY
+        })
+    }
+
+    /// The next capability and where it is, checked; `None` at the end.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Result<Option<(u32, C)>, CapError> {
+        if self.at == 0 {
+            return Ok(None);
+        }
+        let raw = Capability::read(self.reply, self.at)?;
+        let cap = C::parse(&raw)?;
+        if cap.is_known() {
+            // All known ids are below 32.
+            let bit = 1_u32.checked_shl(raw.id.into()).unwrap_or(0);
+            if self.seen & bit != 0 {
+                return Err(CapError::duplicate(&raw));
+            }
+            self.seen |= bit;
+        }
+        self.at = raw.next;
+        Ok(Some((raw.offset, cap)))
+    }
+
+    /// The whole list, at the end of it.
+    #[inline(always)]
+    pub(crate) fn caps(&self) -> Caps<'a, C> {
+        Caps {
+            chain: Chain::checked(self.reply, self.first),
             kind: PhantomData,
         }
     }
@@ -132,7 +180,8 @@ impl<'a, C> Caps<'a, C> {
 impl<'a, C: Typed<'a>> Iterator for Iter<'a, C> {
     type Item = C;
 
-    #[inline]
+    // The parser is in here, and every loop over capabilities would have a copy of it.
+    #[inline(never)]
     fn next(&mut self) -> Option<C> {
         // Each was checked: an error can't occur, and would end the iteration.
         C::parse(&self.chain.next()?).ok()
@@ -200,7 +249,7 @@ impl<C> defmt::Format for Iter<'_, C> {
 }
 
 /// Reads the structure at the start of a capability, and what follows it.
-#[inline]
+#[inline(always)]
 pub(super) fn read<'a, T: FromBytes>(raw: &Capability<'a>) -> Result<(T, &'a [u8]), CapError> {
     T::read_from_prefix(raw.bytes).map_err(|_| CapError::truncated(raw))
 }

@@ -18,6 +18,7 @@ pub use array::{Array, Elements};
 pub use device::{DeviceCap, ZpciBase, ZpciGroup};
 pub use error::CapError;
 pub use iommu::IommuCap;
+pub(crate) use list::Check;
 pub use list::{Caps, Iter, Typed, Unknown};
 pub use region::RegionCap;
 pub use region_kind::RegionKind;

@@ -69,15 +69,17 @@ impl<'a> SparseMmap<'a> {
     /// Whether the areas ascend without overlap and end within `size`: then all is well.
     #[inline]
     fn is_ascending_within(&self, size: u64) -> bool {
-        // No branch in the loop; the ends ascend, so that the last one is the greatest.
+        // Counted instead of branched on, for carries are added by one instruction; two counts,
+        // so that neither waits for the other. Ends ascend, so that the last one is the greatest.
+        let (mut backwards, mut overflows) = (0_u64, 0_u64);
         let mut end = 0_u64;
-        let mut bad = false;
         for area in self.areas {
+            backwards = backwards.wrapping_add(u64::from(area.offset < end));
             let (next, overflow) = area.offset.overflowing_add(area.size);
-            bad |= overflow | (area.offset < end);
+            overflows = overflows.wrapping_add(u64::from(overflow));
             end = next;
         }
-        !bad & (end <= size)
+        backwards == 0 && overflows == 0 && end <= size
     }
 
     /// The check for areas in any order.

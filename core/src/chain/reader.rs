@@ -52,37 +52,33 @@ impl<'a> Chain<'a> {
     /// [`ChainError`]; a `first` of 0 is [`ChainError::Missing`].
     #[inline]
     pub fn parse(reply: &'a [u8], fixed: u32, first: u32) -> Result<Self, ChainError> {
-        Self::walk(reply, fixed, first, |_| Ok(()))
+        let mut at = Self::start(fixed, first)?;
+        loop {
+            // Strictly increasing by at least a header: the walk ends with the reply.
+            match Capability::read(reply, at)?.next {
+                0 => return Ok(Self { reply, first }),
+                next => at = next,
+            }
+        }
     }
 
-    /// Checks a chain as [`Chain::parse`] does, and each capability by `check` on the way.
-    #[inline]
-    pub(crate) fn walk<E: From<ChainError>>(
-        reply: &'a [u8],
-        fixed: u32,
-        first: u32,
-        mut check: impl FnMut(&Capability<'a>) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        if first == 0 {
-            return Err(ChainError::Missing.into());
-        }
-        if first < fixed {
-            return Err(ChainError::InsideStruct {
+    /// Where a chain begins that is said to begin at `first`.
+    #[inline(always)]
+    pub(crate) fn start(fixed: u32, first: u32) -> Result<u32, ChainError> {
+        match first {
+            0 => Err(ChainError::Missing),
+            _ if first < fixed => Err(ChainError::InsideStruct {
                 offset: first,
                 fixed,
-            }
-            .into());
+            }),
+            _ => Ok(first),
         }
-        let mut at = first;
-        loop {
-            let capability = Capability::read(reply, at)?;
-            check(&capability)?;
-            if capability.next == 0 {
-                return Ok(Self { reply, first });
-            }
-            // Strictly increasing by at least a header: the walk ends with the reply.
-            at = capability.next;
-        }
+    }
+
+    /// The chain of a reply that was read from `first` to its end.
+    #[inline(always)]
+    pub(crate) const fn checked(reply: &'a [u8], first: u32) -> Self {
+        Self { reply, first }
     }
 
     /// The capabilities, in the order of the chain.
@@ -104,8 +100,8 @@ impl<'a> Chain<'a> {
 
 impl<'a> Capability<'a> {
     /// Reads the capability at `offset`, bounded by the next header or by the end of `reply`.
-    #[inline]
-    fn read(reply: &'a [u8], offset: u32) -> Result<Self, ChainError> {
+    #[inline(always)]
+    pub(crate) fn read(reply: &'a [u8], offset: u32) -> Result<Self, ChainError> {
         let out_of_bounds = |offset| ChainError::OutOfBounds {
             offset,
             len: u32::try_from(reply.len()).unwrap_or(u32::MAX),

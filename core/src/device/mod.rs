@@ -93,7 +93,30 @@ impl<S: Sys> Device<S> {
     where
         B: ReplyBuffer + ?Sized,
     {
-        Inventory::ask(self, buffer)
+        let mut result = Ok(Inventory::new());
+        if let Ok(inventory) = &mut result
+            && let Err(error) = inventory.ask(self, buffer)
+        {
+            result = Err(error);
+        }
+        result
+    }
+
+    /// Asks as [`Device::inventory`] does, and puts what it learns into `inventory`: an
+    /// [`Inventory`] is a kilobyte or more, and stays where it is. After an error it is empty.
+    ///
+    /// # Errors
+    /// [`InventoryError`]
+    #[inline]
+    pub fn inventory_into<const R: usize, const I: usize, const A: usize, B>(
+        &self,
+        buffer: &mut B,
+        inventory: &mut Inventory<R, I, A>,
+    ) -> Result<(), InventoryError>
+    where
+        B: ReplyBuffer + ?Sized,
+    {
+        inventory.ask(self, buffer)
     }
 
     /// Resets the device, if its flags say that it can be (`VFIO_DEVICE_RESET`).

@@ -1,6 +1,6 @@
 //! The reply of `VFIO_DEVICE_GET_INFO`.
 
-use super::{InfoError, Layout, chain, head};
+use super::{InfoError, Layout, Malformed, chain, head, is_whole};
 use crate::abi::{self, DeviceFlags};
 use crate::caps::{Caps, DeviceCap};
 
@@ -33,18 +33,21 @@ impl<'a> DeviceInfo<'a> {
     #[inline]
     pub fn decode(reply: &'a [u8]) -> Result<Self, InfoError<abi::DeviceInfo>> {
         let head: abi::DeviceInfo = head(reply, LAYOUT.min)?;
+        if !is_whole(reply, head.argsz, LAYOUT.min)? {
+            return Err(InfoError::TooSmall {
+                head,
+                needed: head.argsz.into(),
+            });
+        }
         let has_caps = head.flags.contains(DeviceFlags::CAPS);
+        let offset = has_caps.then_some(head.cap_offset);
+        let mut check = chain(reply, head.argsz, &LAYOUT, offset)?;
+        while check.next().map_err(Malformed::Cap)?.is_some() {}
         Ok(Self {
             flags: head.flags,
             num_regions: head.num_regions,
             num_irqs: head.num_irqs,
-            caps: chain(
-                reply,
-                head.argsz,
-                &LAYOUT,
-                has_caps.then_some(head.cap_offset),
-                head,
-            )?,
+            caps: check.caps(),
         })
     }
 }

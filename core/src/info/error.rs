@@ -112,6 +112,12 @@ impl Malformed {
     }
 }
 
+impl From<ChainError> for Malformed {
+    fn from(error: ChainError) -> Self {
+        Self::Cap(error.into())
+    }
+}
+
 impl From<CapError> for Malformed {
     fn from(error: CapError) -> Self {
         Self::Cap(error)

@@ -2,7 +2,7 @@
 
 use zerocopy::FromBytes;
 
-use super::{Extent, InfoError, Malformed, extent};
+use super::{InfoError, Malformed, is_whole};
 use crate::abi::{self, HotResetFlags, PciDependentDevice};
 use crate::caps::Array;
 
@@ -37,12 +37,12 @@ impl<'a> HotResetInfo<'a> {
             .saturating_mul(8)
             .saturating_add(u64::from(MIN));
         let needed = listed.max(head.argsz.into());
-        let whole = match extent(reply, head.argsz, MIN)? {
-            Extent::Whole(whole) => whole,
-            Extent::TooSmall(_) => return Err(InfoError::TooSmall { head, needed }),
-        };
-        let devices = whole
-            .get(12..)
+        if !is_whole(reply, head.argsz, MIN)? {
+            return Err(InfoError::TooSmall { head, needed });
+        }
+        let devices = usize::try_from(head.argsz)
+            .ok()
+            .and_then(|len| reply.get(12..len))
             .and_then(|list| Array::from_prefix(list, head.count));
         match devices {
             Some(devices) => Ok(Self {

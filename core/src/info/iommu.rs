@@ -1,6 +1,6 @@
 //! The reply of `VFIO_IOMMU_GET_INFO`.
 
-use super::{InfoError, Layout, chain, head};
+use super::{InfoError, Layout, Malformed, chain, head, is_whole};
 use crate::abi::{self, IommuInfoFlags, IovaRange};
 use crate::caps::{Array, Caps, IommuCap};
 
@@ -32,17 +32,20 @@ impl<'a> IommuInfo<'a> {
     #[inline]
     pub fn decode(reply: &'a [u8]) -> Result<Self, InfoError<abi::IommuType1Info>> {
         let head: abi::IommuType1Info = head(reply, LAYOUT.min)?;
+        if !is_whole(reply, head.argsz, LAYOUT.min)? {
+            return Err(InfoError::TooSmall {
+                head,
+                needed: head.argsz.into(),
+            });
+        }
         let has_caps = head.flags.contains(IommuInfoFlags::CAPS);
+        let offset = has_caps.then_some(head.cap_offset);
+        let mut check = chain(reply, head.argsz, &LAYOUT, offset)?;
+        while check.next().map_err(Malformed::Cap)?.is_some() {}
         Ok(Self {
             flags: head.flags,
             iova_pgsizes: head.iova_pgsizes,
-            caps: chain(
-                reply,
-                head.argsz,
-                &LAYOUT,
-                has_caps.then_some(head.cap_offset),
-                head,
-            )?,
+            caps: check.caps(),
         })
     }
 

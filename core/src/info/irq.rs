@@ -1,6 +1,6 @@
 //! The reply of `VFIO_DEVICE_GET_IRQ_INFO`.
 
-use super::{Extent, InfoError, extent, head};
+use super::{InfoError, head, is_whole};
 use crate::abi::{self, IrqFlags};
 
 /// An interrupt index of a device (`struct vfio_irq_info`, linux/vfio.h).
@@ -25,16 +25,17 @@ impl IrqInfo {
     #[inline]
     pub fn decode(reply: &[u8]) -> Result<Self, InfoError<abi::IrqInfo>> {
         let head: abi::IrqInfo = head(reply, MIN)?;
-        match extent(reply, head.argsz, MIN)? {
-            Extent::Whole(_) => Ok(Self {
+        if is_whole(reply, head.argsz, MIN)? {
+            Ok(Self {
                 flags: head.flags,
                 index: head.index,
                 count: head.count,
-            }),
-            Extent::TooSmall(needed) => Err(InfoError::TooSmall {
+            })
+        } else {
+            Err(InfoError::TooSmall {
                 head,
-                needed: needed.into(),
-            }),
+                needed: head.argsz.into(),
+            })
         }
     }
 }

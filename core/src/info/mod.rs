@@ -17,11 +17,12 @@ pub use error::{InfoError, Malformed};
 pub use hot_reset::HotResetInfo;
 pub use iommu::IommuInfo;
 pub use irq::IrqInfo;
+pub(crate) use region::RegionCheck;
 pub use region::{Mappable, RegionInfo};
 
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::caps::{Caps, Typed};
+use crate::caps::{Check, Typed};
 use crate::chain::ChainError;
 
 /// What all INFO structures have: argsz, flags that may announce a chain, and its offset.
@@ -35,11 +36,17 @@ struct Layout {
 }
 
 /// The fixed structure at the start of a reply, zeros standing for what a short reply lacks.
-#[inline]
+#[inline(always)]
 fn head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed> {
-    if let Ok((head, _)) = H::read_from_prefix(reply) {
-        return Ok(head);
+    match H::read_from_prefix(reply) {
+        Ok((head, _)) => Ok(head),
+        Err(_) => short_head(reply, min),
     }
+}
+
+/// [`head`] of a reply that is shorter than the structure.
+#[cold]
+fn short_head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed> {
     let len = u32::try_from(reply.len()).unwrap_or(u32::MAX);
     if len < min {
         return Err(Malformed::Truncated { len, min });
@@ -52,48 +59,30 @@ fn head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed
     Ok(head)
 }
 
-/// How much of a reply its argsz says is there.
-#[derive(Clone, Copy)]
-enum Extent<'a> {
-    /// The reply is cut to argsz.
-    Whole(&'a [u8]),
-    /// The reply needs so many bytes.
-    TooSmall(u32),
-}
-
-/// Compares argsz with the reply.
-#[inline]
-fn extent(reply: &[u8], argsz: u32, min: u32) -> Result<Extent<'_>, Malformed> {
+/// Whether all of the reply is there that its argsz announces.
+#[inline(always)]
+fn is_whole(reply: &[u8], argsz: u32, min: u32) -> Result<bool, Malformed> {
     if argsz < min {
         return Err(Malformed::ArgszBelowStruct { argsz, min });
     }
-    let whole = usize::try_from(argsz).ok().and_then(|len| reply.get(..len));
-    Ok(whole.map_or(Extent::TooSmall(argsz), Extent::Whole))
+    Ok(usize::try_from(argsz).is_ok_and(|len| len <= reply.len()))
 }
 
-/// The capabilities of a reply whose CAPS flag is set if `cap_offset` is given.
-#[inline]
-fn chain<'a, C: Typed<'a>, H>(
+/// Starts to check the capabilities of a whole reply, whose CAPS flag is set if `cap_offset` is
+/// given.
+#[inline(always)]
+fn chain<'a, C: Typed<'a>>(
     reply: &'a [u8],
     argsz: u32,
     layout: &Layout,
     cap_offset: Option<u32>,
-    head: H,
-) -> Result<Caps<'a, C>, InfoError<H>> {
-    let whole = match extent(reply, argsz, layout.min)? {
-        Extent::Whole(whole) => whole,
-        Extent::TooSmall(needed) => {
-            return Err(InfoError::TooSmall {
-                head,
-                needed: needed.into(),
-            });
-        }
-    };
+) -> Result<Check<'a, C>, Malformed> {
     match cap_offset {
-        None => Ok(Caps::EMPTY),
-        Some(_) if argsz < layout.cap_offset_end => {
-            Err(Malformed::Cap(ChainError::Missing.into()).into())
+        None => Ok(Check::EMPTY),
+        Some(_) if argsz < layout.cap_offset_end => Err(ChainError::Missing.into()),
+        Some(first) => {
+            let whole = usize::try_from(argsz).ok().and_then(|len| reply.get(..len));
+            Ok(Check::start(whole.unwrap_or(reply), layout.fixed, first)?)
         }
-        Some(first) => Ok(Caps::parse(whole, layout.fixed, first).map_err(Malformed::Cap)?),
     }
 }

@@ -1,8 +1,8 @@
 //! The reply of `VFIO_DEVICE_GET_REGION_INFO`.
 
-use super::{InfoError, Layout, Malformed, chain, head};
+use super::{InfoError, Layout, Malformed, chain, head, is_whole};
 use crate::abi::{self, RegionFlags};
-use crate::caps::{Caps, RegionCap, RegionKind, SparseMmap};
+use crate::caps::{Caps, Check, RegionCap, RegionKind, SparseMmap};
 
 /// A region of a device (`struct vfio_region_info`, linux/vfio.h).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,23 +47,29 @@ impl<'a> RegionInfo<'a> {
     /// [`InfoError::Malformed`] where the reply can't be trusted.
     #[inline]
     pub fn decode(reply: &'a [u8]) -> Result<Self, InfoError<abi::RegionInfo>> {
-        let head: abi::RegionInfo = head(reply, LAYOUT.min)?;
-        let has_caps = head.flags.contains(RegionFlags::CAPS);
-        let caps = chain(
-            reply,
-            head.argsz,
-            &LAYOUT,
-            has_caps.then_some(head.cap_offset),
-            head,
-        )?;
-        check_areas(&caps, head.size)?;
+        let head = Self::head(reply)?;
+        let mut check = RegionCheck::start(reply, &head)?;
+        while check.next()?.is_some() {}
         Ok(Self {
             flags: head.flags,
             index: head.index,
             size: head.size,
             offset: head.offset,
-            caps,
+            caps: check.caps.caps(),
         })
+    }
+
+    /// The fixed structure of a reply that is there as a whole.
+    #[inline(always)]
+    pub(crate) fn head(reply: &[u8]) -> Result<abi::RegionInfo, InfoError<abi::RegionInfo>> {
+        let head: abi::RegionInfo = head(reply, LAYOUT.min)?;
+        match is_whole(reply, head.argsz, LAYOUT.min)? {
+            true => Ok(head),
+            false => Err(InfoError::TooSmall {
+                head,
+                needed: head.argsz.into(),
+            }),
+        }
     }
 
     /// What the region is, where it says so: needed from index 9 on.
@@ -106,16 +112,36 @@ impl<'a> RegionInfo<'a> {
     }
 }
 
-/// Checks sparse areas against the region of `size` bytes.
-#[inline]
-fn check_areas(caps: &Caps<'_, RegionCap<'_>>, size: u64) -> Result<(), Malformed> {
-    for (raw, cap) in caps.chain().iter().zip(caps) {
+/// The capabilities of a region while they are checked, one after the other.
+pub(crate) struct RegionCheck<'a> {
+    caps: Check<'a, RegionCap<'a>>,
+    /// The region's size in bytes.
+    size: u64,
+}
+
+impl<'a> RegionCheck<'a> {
+    /// Starts to check the capabilities that belong to `head`.
+    #[inline(always)]
+    pub(crate) fn start(reply: &'a [u8], head: &abi::RegionInfo) -> Result<Self, Malformed> {
+        let has_caps = head.flags.contains(RegionFlags::CAPS);
+        let offset = has_caps.then_some(head.cap_offset);
+        Ok(Self {
+            caps: chain(reply, head.argsz, &LAYOUT, offset)?,
+            size: head.size,
+        })
+    }
+
+    /// The next capability, checked; `None` at the end.
+    #[inline(always)]
+    pub(crate) fn next(&mut self) -> Result<Option<RegionCap<'a>>, Malformed> {
+        let Some((offset, cap)) = self.caps.next()? else {
+            return Ok(None);
+        };
         if let RegionCap::SparseMmap(sparse) = cap {
-            let offset = raw.offset;
             sparse
-                .check(size)
+                .check(self.size)
                 .map_err(|error| Malformed::Area { offset, error })?;
         }
+        Ok(Some(cap))
     }
-    Ok(())
 }

@@ -19,19 +19,19 @@
 //! Volatile accesses to one device are made in program order by the compiler, and uncached device
 //! memory keeps that order on the bus. What needs more:
 //!
-//! - DMA memory and a doorbell: [`barrier::before_doorbell`] between the last write to memory
-//!   and the write that makes the device look at it, [`barrier::after_status`] between the read
+//! - DMA memory and a doorbell: [`before_doorbell`] between the last write to memory
+//!   and the write that makes the device look at it, [`after_status`] between the read
 //!   that tells that the device has written memory and the first read of that memory.
 //! - A posted write is on its way, not there: read a register of the same device to wait for it.
 //! - A prefetchable BAR may be mapped write-combining by a kernel driver; vfio-pci maps all BARs
-//!   uncached. Where a window is write-combining all the same, [`barrier::flush_combined`] sends
+//!   uncached. Where a window is write-combining all the same, [`flush_combined`] sends
 //!   what was gathered.
 
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod access;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
 mod bar;
-pub mod barrier;
+mod barrier;
 #[expect(unsafe_code, reason = "offsets of a block are checked when it is made")]
 mod block;
 mod error;
@@ -46,6 +46,7 @@ mod window;
 
 pub use access::Access;
 pub use bar::Bar;
+pub use barrier::{after_status, before_doorbell, flush_combined};
 pub use block::Block;
 pub use error::{OffsetError, RegisterError, TrapError};
 pub use field::Field;

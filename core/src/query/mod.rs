@@ -55,16 +55,27 @@ pub fn region<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     index: u32,
     buffer: &'b mut B,
 ) -> Result<RegionInfo<'b>, QueryError<abi::RegionInfo>> {
+    ask_region(sys, device, index, buffer)?;
+    let info = RegionInfo::decode(buffer.bytes())?;
+    same_index(index, info.index)?;
+    Ok(info)
+}
+
+/// Asks about the region `index`, and leaves the reply in the buffer.
+#[inline(always)]
+pub(crate) fn ask_region<S: Sys, B: ReplyBuffer + ?Sized>(
+    sys: &S,
+    device: &S::Fd,
+    index: u32,
+    buffer: &mut B,
+) -> Result<(), QueryError<abi::RegionInfo>> {
     let head = abi::RegionInfo {
         index,
         ..Default::default()
     };
     ask(sys, device, InfoRequest::Region, &head, buffer, |reply| {
         needs_more(RegionInfo::decode(reply))
-    })?;
-    let info = RegionInfo::decode(buffer.bytes())?;
-    same_index(index, info.index)?;
-    Ok(info)
+    })
 }
 
 /// Asks a device about the interrupt `index` (`VFIO_DEVICE_GET_IRQ_INFO`).
@@ -140,7 +151,7 @@ pub fn hot_reset<'b, S: Sys, B: ReplyBuffer + ?Sized>(
 }
 
 /// Asks until the reply is whole, the buffer can't grow, or the calls are used up.
-#[inline]
+#[inline(always)]
 fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
     sys: &S,
     fd: &S::Fd,
@@ -183,7 +194,7 @@ fn needs_more<T, H>(decoded: Result<T, InfoError<H>>) -> Option<u64> {
 }
 
 /// The reply must be for what was asked.
-#[inline]
+#[inline(always)]
 fn same_index<H>(asked: u32, got: u32) -> Result<(), QueryError<H>> {
     if asked == got {
         Ok(())

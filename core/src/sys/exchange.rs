@@ -121,8 +121,9 @@ impl ExchangeRequest {
             Self::Ioeventfd => size_of::<abi::DeviceIoeventfd>(),
             Self::Feature => size_of::<DeviceFeature>(),
             Self::BindIommufd => size_of::<DeviceBindIommufd>(),
-            Self::AttachIommufdPt => size_of::<abi::DeviceAttachIommufdPt>(),
-            Self::DetachIommufdPt => size_of::<abi::DeviceDetachIommufdPt>(),
+            // Before Linux 6.15 they ended before the PASID.
+            Self::AttachIommufdPt => 12,
+            Self::DetachIommufdPt => 8,
             Self::Destroy => size_of::<abi::IommuDestroy>(),
             Self::IoasAlloc => size_of::<abi::IommuIoasAlloc>(),
             Self::IoasIovaRanges => size_of::<IommuIoasIovaRanges>(),

@@ -1,7 +1,9 @@
 //! The project's own tasks. Here they are only told apart; each has a file of its own.
 
+mod bench;
 mod guest;
 mod paths;
+mod proofs;
 mod steps;
 mod test;
 mod tools;
@@ -22,6 +24,10 @@ struct Arguments {
 enum Task {
     /// Format, lints, tests, documentation, and the tests in guests: everything that a change must pass.
     Test,
+    /// Prove by linking that the core can't panic and allocates nothing.
+    Proofs,
+    /// Measure what opening a device and parsing its replies takes, against others and against the targets.
+    Bench,
     /// Boot guests under QEMU and test against their kernels' VFIO.
     Guest(guest::Options),
 }
@@ -29,6 +35,8 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run_all(),
+        Task::Proofs => proofs::run_alone(),
+        Task::Bench => bench::run_all(),
         Task::Guest(options) => guest::run(&options),
     };
     match result {

@@ -5,8 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::guest;
+use crate::proofs;
 use crate::steps::Steps;
 use crate::tools::{cargo, run};
+
+/// What only adds, and is off by default.
+const FEATURES: &str = "std,vfio-core/pci_types";
 
 /// Runs every step, those after a failed one too.
 pub(crate) fn run_all() -> Result<ExitCode> {
@@ -17,19 +21,22 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             "clippy",
             "--workspace",
             "--all-targets",
+            "--features",
+            FEATURES,
             "--",
             "-D",
             "warnings",
         ]))
     });
     steps.run("tests", || {
-        run(cargo().args(["test", "--workspace", "--features", "std"]))
+        run(cargo().args(["test", "--workspace", "--features", FEATURES]))
     });
     steps.run("documentation", || {
         run(cargo()
-            .args(["doc", "--workspace", "--no-deps"])
+            .args(["doc", "--workspace", "--no-deps", "--features", FEATURES])
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
+    proofs::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);
     Ok(steps.finish())
 }

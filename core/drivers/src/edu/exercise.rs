@@ -7,7 +7,7 @@ use vfio_core::irq::{IrqError, Vectors};
 use vfio_core::mmio::{Access, RegisterError, Window};
 use vfio_core::sys::Sys;
 
-use super::registers::{BUFFER_LEN, DMA_HIGHEST};
+use super::registers::{COPY_MOST, DMA_HIGHEST};
 use super::{Edu, EduError};
 
 /// A step.
@@ -109,6 +109,9 @@ impl<E> From<EduError<E>> for Outcome<E> {
         Self::Device(error)
     }
 }
+
+/// Bytes that are copied to the device and back: whole words.
+const COPIED: usize = COPY_MOST / 8 * 8;
 
 /// Numbers whose factorials are compared, with the factorials in 32 bits.
 const FACTORIALS: [(u32, u32); 4] = [(0, 1), (5, 120), (12, 479_001_600), (13, 1_932_053_504)];
@@ -226,10 +229,10 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
         let mut buffer = Edu::<A>::memory(self.dma, Direction::ToDevice).map_err(Outcome::Dma)?;
         let last = buffer
             .iova()
-            .saturating_add(u64::try_from(BUFFER_LEN).unwrap_or(u64::MAX));
+            .saturating_add(u64::try_from(COPIED).unwrap_or(u64::MAX));
         same(true, last.saturating_sub(1) <= DMA_HIGHEST)?;
         let mut window = buffer.window();
-        for at in (0..BUFFER_LEN).step_by(8) {
+        for at in (0..COPIED).step_by(8) {
             let written: Result<(), RegisterError<_>> = window.write(at, pattern(at));
             written.map_err(|_| Outcome::Memory)?;
         }
@@ -240,9 +243,9 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
     fn dma(&mut self) -> Result<(), Outcome<A::Error>> {
         let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
         let to_device = self.to_device.as_ref().ok_or(Outcome::NotRun)?;
-        edu.copy_to_device(to_device, BUFFER_LEN)?;
+        edu.copy_to_device(to_device, COPIED)?;
         let mut back = Edu::<A>::memory(self.dma, Direction::FromDevice).map_err(Outcome::Dma)?;
-        edu.copy_to_memory(&mut back, BUFFER_LEN)?;
+        edu.copy_to_memory(&mut back, COPIED)?;
         compare(&mut back)
     }
 
@@ -272,7 +275,7 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
         let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
         let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
         let mut back = Edu::<A>::memory(self.dma, Direction::FromDevice).map_err(Outcome::Dma)?;
-        edu.copy_to_memory_by_interrupt(&mut back, BUFFER_LEN, vectors)?;
+        edu.copy_to_memory_by_interrupt(&mut back, COPIED, vectors)?;
         compare(&mut back)
     }
 }
@@ -280,7 +283,7 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
 /// Memory must hold what was sent to the device.
 fn compare<S: Sys, E, const N: usize>(memory: &mut Buffer<'_, S, N>) -> Result<(), Outcome<E>> {
     let mut window = memory.window();
-    for at in (0..BUFFER_LEN).step_by(8) {
+    for at in (0..COPIED).step_by(8) {
         let got: u64 = window.read(at).map_err(|_| Outcome::Memory)?;
         same(pattern(at), got)?;
     }

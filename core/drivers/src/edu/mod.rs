@@ -18,7 +18,7 @@ use vfio_core::mmio::{Access, Block, Window};
 use vfio_core::sys::Sys;
 
 use registers::{
-    BUFFER, BUFFER_LEN, COMPUTING, DMA_DONE, DMA_HIGHEST, DMA_INTERRUPT, DMA_START, DMA_TO_MEMORY,
+    BUFFER, COMPUTING, COPY_MOST, DMA_DONE, DMA_HIGHEST, DMA_INTERRUPT, DMA_START, DMA_TO_MEMORY,
     FACTORIAL_DONE, ID, ID_MASK, INTERRUPT, Registers,
 };
 
@@ -119,7 +119,7 @@ impl<A: Access> Edu<A> {
         self.interrupted(vectors, bits)
     }
 
-    /// Copies the first bytes of `memory` to the device's buffer: `len` of them, at most 4096.
+    /// Copies the first bytes of `memory` to the device's buffer: `len` of them, at most 4095.
     ///
     /// # Errors
     /// [`EduError::TooLong`], [`EduError::Stuck`]
@@ -133,7 +133,7 @@ impl<A: Access> Edu<A> {
         self.until_copied()
     }
 
-    /// Copies the first `len` bytes of the device's buffer, at most 4096, to `memory`.
+    /// Copies the first `len` bytes of the device's buffer, at most 4095, to `memory`.
     ///
     /// # Errors
     /// [`EduError::TooLong`], [`EduError::Stuck`]
@@ -171,7 +171,7 @@ impl<A: Access> Edu<A> {
         dma: &Dma<S, N>,
         direction: Direction,
     ) -> Result<Buffer<'_, S, N>, vfio_core::dma::DmaError> {
-        dma.buffer_up_to(BUFFER_LEN, direction, DMA_HIGHEST)
+        dma.buffer_up_to(COPY_MOST, direction, DMA_HIGHEST)
     }
 
     /// Checks the length of a copy.
@@ -179,7 +179,7 @@ impl<A: Access> Edu<A> {
         memory: &Buffer<'_, S, N>,
         len: usize,
     ) -> Result<u64, EduError<A::Error>> {
-        let most = memory.len().min(BUFFER_LEN);
+        let most = memory.len().min(COPY_MOST);
         match u64::try_from(len) {
             Ok(bytes) if len <= most => Ok(bytes),
             _ => Err(EduError::TooLong { len, most }),
@@ -207,7 +207,7 @@ impl<A: Access> Edu<A> {
         self.registers
             .write(field!(Registers, dma_destination), destination)?;
         self.registers.write(field!(Registers, dma_count), len)?;
-        vfio_core::mmio::barrier::before_doorbell();
+        vfio_core::mmio::before_doorbell();
         Ok(self
             .registers
             .write(field!(Registers, dma_command), command)?)
@@ -216,7 +216,7 @@ impl<A: Access> Edu<A> {
     fn until_copied(&self) -> Result<(), EduError<A::Error>> {
         for _ in 0..PATIENCE {
             if self.registers.get(field!(Registers, dma_command))? & DMA_START == 0 {
-                vfio_core::mmio::barrier::after_status();
+                vfio_core::mmio::after_status();
                 return Ok(());
             }
             core::hint::spin_loop();

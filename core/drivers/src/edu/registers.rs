@@ -26,8 +26,9 @@ pub(super) const DMA_DONE: u32 = 0x100;
 
 /// Where the device's buffer is for its DMA engine.
 pub(super) const BUFFER: u64 = 0x4_0000;
-/// The size of the device's buffer in bytes.
-pub(super) const BUFFER_LEN: usize = 4096;
+/// The longest copy in bytes. The device's buffer has one more, and QEMU 7.2 ends itself when
+/// that is copied, too.
+pub(super) const COPY_MOST: usize = 4095;
 /// The highest address that the DMA engine reaches: 28 bits, unless QEMU is told otherwise.
 pub(super) const DMA_HIGHEST: u64 = (1 << 28) - 1;
 

@@ -4,6 +4,7 @@
 //! check is about, any other error where something does not hold. It is added by one row in [`CHECKS`].
 
 mod command;
+mod driver;
 mod hardware;
 mod presence;
 mod replies;
@@ -17,7 +18,7 @@ use crate::report::Report;
 use crate::world::World;
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 12] = [
+const CHECKS: [Check; 13] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -45,6 +46,10 @@ const CHECKS: [Check; 12] = [
     Check {
         name: "replies of iommufd",
         on: On::Each(replies::compatible),
+    },
+    Check {
+        name: "driver edu",
+        on: On::EachPci(driver::edu),
     },
     Check {
         name: "vfio --version",

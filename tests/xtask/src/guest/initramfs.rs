@@ -8,10 +8,12 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use cpio::NewcBuilder;
 use cpio::newc::{ModeFileType, trailer};
+use vfio_freestanding::checks;
 use vfio_guest::{Case, PLAN, Plan};
 
 use super::modules::Module;
 use crate::paths;
+use crate::proofs;
 use crate::tools::{cargo, run};
 
 /// Named, so that flags for the guest's programs leave build scripts and macros alone, which cannot be static.
@@ -21,9 +23,32 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 pub(crate) struct Programs {
     init: PathBuf,
     vfio: PathBuf,
+    /// The init that needs neither libc nor std.
+    freestanding: PathBuf,
 }
 
 impl Programs {
+    /// The root of a guest that runs `plan`.
+    ///
+    /// # Errors
+    ///
+    /// Never: a plan can be written as JSON.
+    pub(crate) fn root(&self, plan: &Plan) -> Result<Root<'_>> {
+        Ok(Root {
+            programs: vec![("init", &self.init), ("bin/vfio", &self.vfio)],
+            files: vec![(PLAN, serde_json::to_vec_pretty(plan)?)],
+        })
+    }
+
+    /// The root of a guest whose init needs neither libc nor std.
+    pub(crate) fn freestanding_root(&self, plan: &Plan) -> Root<'_> {
+        let lines = plan.modules.iter().map(|path| format!("{path}\n"));
+        Root {
+            programs: vec![("init", &self.freestanding)],
+            files: vec![(checks::MODULES, lines.collect::<String>().into_bytes())],
+        }
+    }
+
     /// The cases that a guest will run for `plan`, as its own program says.
     ///
     /// # Errors
@@ -77,7 +102,16 @@ pub(crate) fn build() -> Result<Programs> {
     Ok(Programs {
         init: directory.join("vfio-guest"),
         vfio: directory.join("vfio"),
+        freestanding: proofs::init()?,
     })
+}
+
+/// What a guest's root holds beside the kernel modules.
+pub(crate) struct Root<'a> {
+    /// The programs, each with its path in the guest.
+    pub(crate) programs: Vec<(&'static str, &'a Path)>,
+    /// Other files: path in the guest, and what is in it.
+    pub(crate) files: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// Writes the initramfs to `path`.
@@ -85,12 +119,7 @@ pub(crate) fn build() -> Result<Programs> {
 /// # Errors
 ///
 /// A program cannot be read, or `path` cannot be written.
-pub(crate) fn write(
-    path: &Path,
-    programs: &Programs,
-    modules: &[Module],
-    plan: &Plan,
-) -> Result<()> {
+pub(crate) fn write(path: &Path, root: &Root<'_>, modules: &[Module]) -> Result<()> {
     let mut archive = Archive {
         bytes: Vec::new(),
         entries: 0,
@@ -108,7 +137,7 @@ pub(crate) fn write(
         .mode(0o600)
         .set_mode_file_type(ModeFileType::Char);
     archive.add(console.rdev_major(5).rdev_minor(1), &[])?;
-    for (name, program) in [("init", &programs.init), ("bin/vfio", &programs.vfio)] {
+    for (name, program) in &root.programs {
         let bytes =
             fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
         archive.file(name, 0o755, &bytes)?;
@@ -116,7 +145,9 @@ pub(crate) fn write(
     for module in modules {
         archive.file(&module.path_in_guest(), 0o644, &module.object)?;
     }
-    archive.file(PLAN, 0o644, &serde_json::to_vec_pretty(plan)?)?;
+    for (name, bytes) in &root.files {
+        archive.file(name, 0o644, bytes)?;
+    }
     let bytes = trailer(archive.bytes)?;
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
+use vfio_freestanding::checks;
+use vfio_guest::{Case, Plan};
 
 use crate::paths;
 use crate::steps::Steps;
@@ -54,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(steps.finish())
 }
 
-/// Runs the guest tests, with one step for each kernel.
+/// Runs the guest tests, with one step for each kernel and what runs on it.
 pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     let mut programs = None;
     steps.run("guest programs", || {
@@ -63,27 +65,77 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     });
     let Some(programs) = programs else { return };
     for choice in &options.kernels {
-        let name = format!("guest: {choice}");
-        let reason = match choice.missing() {
-            None => {
-                steps.run(&name, || test(choice, options, &programs));
+        for world in World::ALL {
+            if !world.is_wanted(options) {
                 continue;
             }
-            Some(reason) => reason,
-        };
-        println!("\n== {name}");
-        match programs.cases(&machine::plan(choice, &options.devices)) {
-            Ok(cases) => println!("{}", Results::not_run(cases, reason)),
-            Err(error) => eprintln!("error: {error:#}."),
+            let name = format!("guest: {choice}{}", world.suffix());
+            let reason = match choice.missing() {
+                None => {
+                    steps.run(&name, || test(choice, world, options, &programs));
+                    continue;
+                }
+                Some(reason) => reason,
+            };
+            println!("\n== {name}");
+            match world.cases(&programs, &machine::plan(choice, &options.devices)) {
+                Ok(cases) => println!("{}", Results::not_run(cases, reason)),
+                Err(error) => eprintln!("error: {error:#}."),
+            }
+            steps.not_run(&name, reason);
         }
-        steps.not_run(&name, reason);
+    }
+}
+
+/// What runs in the guest.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum World {
+    /// A program with std, which makes every check on every device.
+    Std,
+    /// A program without libc and std, which makes its own checks on one device.
+    Freestanding,
+}
+
+impl World {
+    const ALL: [Self; 2] = [Self::Std, Self::Freestanding];
+
+    /// What is added to the names of steps and directories.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Std => "",
+            Self::Freestanding => ", without libc",
+        }
+    }
+
+    /// Whether it has one of the devices that were asked for.
+    fn is_wanted(self, options: &Options) -> bool {
+        let has = |name: &String| self == Self::Std || name == checks::DEVICE;
+        options.devices.is_empty() || options.devices.iter().any(has)
+    }
+
+    /// The cases that the guest must report.
+    fn cases(self, programs: &Programs, plan: &Plan) -> Result<Vec<Case>> {
+        match self {
+            Self::Std => programs.cases(plan),
+            Self::Freestanding => Ok(checks::Check::ALL
+                .into_iter()
+                .map(|check| Case {
+                    check: check.name().into(),
+                    device: Some(checks::DEVICE.into()),
+                })
+                .collect()),
+        }
     }
 }
 
 /// Boots one kernel and checks what its guest reports.
-fn test(choice: &Choice, options: &Options, programs: &Programs) -> Result<()> {
+fn test(choice: &Choice, world: World, options: &Options, programs: &Programs) -> Result<()> {
     let kernel = kernel::obtain(choice)?;
-    let directory = paths::guest().join("run").join(&kernel.name);
+    let name = format!("{}{}", kernel.name, world.suffix());
+    // QEMU's options take no comma.
+    let directory = paths::guest()
+        .join("run")
+        .join(name.replace(", ", "-").replace(' ', "-"));
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
 
@@ -93,10 +145,14 @@ fn test(choice: &Choice, options: &Options, programs: &Programs) -> Result<()> {
         .iter()
         .map(|module| module.path_in_guest())
         .collect();
-    let expected = programs.cases(&plan)?;
+    let expected = world.cases(programs, &plan)?;
 
     let initrd = directory.join("initramfs");
-    initramfs::write(&initrd, programs, &modules, &plan)?;
+    let root = match world {
+        World::Std => programs.root(&plan)?,
+        World::Freestanding => programs.freestanding_root(&plan),
+    };
+    initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(
         &kernel,
         &initrd,
@@ -106,8 +162,7 @@ fn test(choice: &Choice, options: &Options, programs: &Programs) -> Result<()> {
     let results = Results::read(expected, &boot.results);
     println!("{results}");
     println!(
-        "{} in {:.1} s; {}",
-        kernel.name,
+        "{name} in {:.1} s; {}",
         boot.time.as_secs_f64(),
         directory.display()
     );

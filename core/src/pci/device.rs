@@ -1,0 +1,269 @@
+//! The configuration space of an open VFIO device.
+
+use core::fmt;
+
+use super::{ConfigAccess, ConfigWrite, EXTENDED_SIZE};
+use crate::abi;
+use crate::device::Device;
+use crate::query::{QueryError, ReplyBuffer};
+use crate::sys::{Errno, Sys};
+
+/// The config region of a device ([`abi::pci_region::CONFIG`]): each access is one system call.
+pub struct DeviceConfig<'d, S: Sys> {
+    device: &'d Device<S>,
+    offset: u64,
+    size: u16,
+}
+
+/// A read or a write of the config region that did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum TransferError {
+    /// The system call failed.
+    Errno(Errno),
+    /// It moved fewer bytes than asked.
+    Short {
+        /// How many bytes it moved.
+        done: usize,
+    },
+}
+
+impl<'d, S: Sys> DeviceConfig<'d, S> {
+    /// The config region that lies at `offset` of the device's file and has `size` bytes, of
+    /// which 4096 count.
+    pub fn new(device: &'d Device<S>, offset: u64, size: u64) -> Self {
+        let size = u16::try_from(size).map_or(EXTENDED_SIZE, |size| size.min(EXTENDED_SIZE));
+        Self {
+            device,
+            offset,
+            size,
+        }
+    }
+
+    /// Asks the device for its config region. `buffer` holds the reply; 32 bytes do.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub fn ask<B: ReplyBuffer + ?Sized>(
+        device: &'d Device<S>,
+        buffer: &mut B,
+    ) -> Result<Self, QueryError<abi::RegionInfo>> {
+        let region = device.region(abi::pci_region::CONFIG, buffer)?;
+        Ok(Self::new(device, region.offset, region.size))
+    }
+}
+
+impl<S: Sys> ConfigAccess for DeviceConfig<'_, S> {
+    type Error = TransferError;
+
+    fn size(&self) -> u16 {
+        self.size
+    }
+
+    fn read(&self, offset: u16, buf: &mut [u8]) -> Result<(), TransferError> {
+        let wanted = buf.len();
+        TransferError::check(self.device.read(self.offset, offset.into(), buf), wanted)
+    }
+}
+
+impl<S: Sys> ConfigWrite for DeviceConfig<'_, S> {
+    fn write(&mut self, offset: u16, bytes: &[u8]) -> Result<(), TransferError> {
+        let done = self.device.write(self.offset, offset.into(), bytes);
+        TransferError::check(done, bytes.len())
+    }
+}
+
+impl TransferError {
+    fn check(done: Result<usize, Errno>, wanted: usize) -> Result<(), Self> {
+        match done {
+            Ok(done) if done == wanted => Ok(()),
+            Ok(done) => Err(Self::Short { done }),
+            Err(errno) => Err(Self::Errno(errno)),
+        }
+    }
+}
+
+impl<S: Sys> Clone for DeviceConfig<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S: Sys> Copy for DeviceConfig<'_, S> {}
+
+impl<S: Sys> fmt::Debug for DeviceConfig<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceConfig")
+            .field("offset", &self.offset)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for DeviceConfig<'_, S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(
+            f,
+            "DeviceConfig {{ offset: {:#x}, size: {:#x} }}",
+            self.offset,
+            self.size
+        );
+    }
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno(errno) => fmt::Display::fmt(errno, f),
+            Self::Short { done } => write!(f, "only {done} bytes were moved"),
+        }
+    }
+}
+
+impl core::error::Error for TransferError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Errno(errno) => Some(errno),
+            Self::Short { .. } => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::RefCell;
+    use core::ffi::CStr;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::pci::{Command, Config, ConfigError};
+    use crate::sys::{Absent, FdRequest, InfoRequest, NameRequest, ValueRequest};
+
+    /// Where the config region lies in the device's file.
+    const REGION: u64 = 0x700_0000_0000;
+
+    /// A file of which the config region alone can be read and written.
+    struct File {
+        space: RefCell<Vec<u8>>,
+        /// Bytes that a transfer moves at most, or why it fails.
+        limit: Result<usize, Errno>,
+    }
+
+    impl File {
+        fn device(&self) -> Device<&Self> {
+            Device::new(self, ())
+        }
+
+        fn transfer(&self, offset: u64, len: usize) -> Result<(usize, usize), Errno> {
+            let at = offset.checked_sub(REGION).ok_or(Errno::EINVAL)?;
+            Ok((at.try_into().unwrap(), len.min(self.limit?)))
+        }
+    }
+
+    impl Sys for File {
+        type Fd = ();
+        type Mapping = Absent;
+        type Memory = Absent;
+        type Event = Absent;
+
+        fn page_size(&self) -> usize {
+            4096
+        }
+
+        fn open(&self, _: &CStr) -> Result<(), Errno> {
+            Err(Errno::ENOSYS)
+        }
+
+        fn ioctl_info(&self, _: &(), request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+            assert_eq!(request, InfoRequest::Region);
+            reply[4..8].copy_from_slice(&3_u32.to_ne_bytes());
+            reply[16..24].copy_from_slice(&256_u64.to_ne_bytes());
+            reply[24..32].copy_from_slice(&REGION.to_ne_bytes());
+            crate::sys::put_argsz(reply)
+        }
+
+        fn ioctl_value(&self, _: &(), _: ValueRequest, _: u32) -> Result<u32, Errno> {
+            Err(Errno::ENOSYS)
+        }
+
+        fn ioctl_fd(&self, _: &(), _: FdRequest, _: &()) -> Result<(), Errno> {
+            Err(Errno::ENOSYS)
+        }
+
+        fn ioctl_name(&self, _: &(), _: NameRequest, _: &CStr) -> Result<(), Errno> {
+            Err(Errno::ENOSYS)
+        }
+
+        fn pread(&self, _: &(), buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+            let (at, len) = self.transfer(offset, buf.len())?;
+            buf[..len].copy_from_slice(&self.space.borrow()[at..at + len]);
+            Ok(len)
+        }
+
+        fn pwrite(&self, _: &(), buf: &[u8], offset: u64) -> Result<usize, Errno> {
+            let (at, len) = self.transfer(offset, buf.len())?;
+            self.space.borrow_mut()[at..at + len].copy_from_slice(&buf[..len]);
+            Ok(len)
+        }
+    }
+
+    fn file(limit: Result<usize, Errno>) -> File {
+        let mut space = std::vec![0; 256];
+        space[..4].copy_from_slice(&[0x34, 0x12, 0xe8, 0x11]);
+        File {
+            space: RefCell::new(space),
+            limit,
+        }
+    }
+
+    #[test]
+    fn the_region_is_found_read_and_written() {
+        let file = file(Ok(4));
+        let device = file.device();
+        let access = DeviceConfig::ask(&device, &mut [0; 32]).unwrap();
+        let mut config = Config::new(access);
+        assert_eq!(config.size(), 256);
+        assert_eq!(config.id().unwrap().device, 0x11e8);
+        config.set_command(Command::MASTER).unwrap();
+        assert_eq!(file.space.borrow()[4..8], [4, 0, 0, 0]);
+    }
+
+    #[test]
+    fn a_transfer_that_is_cut_short_is_an_error() {
+        let file = file(Ok(2));
+        let device = file.device();
+        let mut config = Config::new(DeviceConfig::new(&device, REGION, 256));
+        let error = ConfigError::Access {
+            offset: 0,
+            error: TransferError::Short { done: 2 },
+        };
+        assert_eq!(config.id(), Err(error));
+        assert_eq!(config.write_u32(0, 0), Err(error));
+        assert_eq!(config.read_u16(2), Ok(0x11e8));
+    }
+
+    #[test]
+    fn a_transfer_that_fails_is_an_error() {
+        let file = file(Err(Errno::EIO));
+        let device = file.device();
+        let config = Config::new(DeviceConfig::new(&device, REGION, 256));
+        let error = ConfigError::Access {
+            offset: 4,
+            error: TransferError::Errno(Errno::EIO),
+        };
+        assert_eq!(config.command(), Err(error));
+    }
+
+    #[test]
+    fn a_region_counts_up_to_4096_bytes_and_64_bits() {
+        let file = file(Ok(4));
+        let device = file.device();
+        let access = DeviceConfig::new(&device, u64::MAX - 3, u64::MAX);
+        assert_eq!(access.size(), 4096);
+        assert_eq!(
+            access.read(4, &mut [0; 4]),
+            Err(TransferError::Errno(Errno::EOVERFLOW))
+        );
+    }
+}

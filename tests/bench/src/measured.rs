@@ -1,0 +1,135 @@
+//! The three ways to open a device, side by side, and the functions that valgrind counts.
+
+use core::hint::black_box;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use vfio_core::device::{Device, InventoryError};
+
+use crate::floor;
+use crate::open::{self, Replaced, Whole};
+use crate::peer::Peer;
+use crate::replies::{AREAS, IRQS, REGIONS};
+
+/// The names of the three.
+pub(crate) const NAMES: [&str; 4] = ["core", "core_by_value", "floor", "vfio_ioctls"];
+
+/// One of the three, and where its result goes.
+pub(crate) enum Subject {
+    Core(Box<(Device<Replaced>, Whole)>),
+    CoreByValue(Box<(Device<Replaced>, Option<Whole>)>),
+    Floor(Box<floor::Device>),
+    VfioIoctls(Box<Peer>),
+}
+
+impl Subject {
+    pub(crate) fn new(name: &str) -> Result<Self> {
+        Ok(match name {
+            "core" => Self::Core(Box::new((Device::new(Replaced, 0), Whole::new()))),
+            "core_by_value" => Self::CoreByValue(Box::new((Device::new(Replaced, 0), None))),
+            "floor" => Self::Floor(Box::default()),
+            "vfio_ioctls" => Self::VfioIoctls(Box::new(Peer::new()?)),
+            _ => bail!("there is nothing called {name}"),
+        })
+    }
+
+    /// Opens the device.
+    pub(crate) fn open(&mut self) {
+        match black_box(self) {
+            Self::Core(core) => drop(measured_core(&core.0, &mut core.1)),
+            Self::CoreByValue(core) => core.1 = measured_core_by_value(&core.0).ok(),
+            Self::Floor(device) => measured_floor(device),
+            Self::VfioIoctls(peer) => measured_vfio_ioctls(peer),
+        }
+    }
+
+    /// Opens the device, uncounted.
+    fn warm_up(&mut self) {
+        match black_box(self) {
+            Self::Core(core) => drop(open::open_in_place(&core.0, &mut core.1)),
+            Self::CoreByValue(core) => core.1 = open::open(&core.0).ok(),
+            Self::Floor(device) => drop(floor::open(device)),
+            Self::VfioIoctls(peer) => peer.open(),
+        }
+    }
+
+    /// Closes it.
+    pub(crate) fn close(&mut self) {
+        match self {
+            Self::Core(core) => core.1 = Whole::new(),
+            Self::CoreByValue(core) => core.1 = None,
+            Self::Floor(device) => device.num_regions = 0,
+            Self::VfioIoctls(peer) => peer.close(),
+        }
+    }
+
+    /// Makes sure that all was found: what fails early is fast.
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Core(core) => check(&core.1),
+            Self::CoreByValue(core) => check(core.1.as_ref().context("not opened")?),
+            Self::Floor(device) => {
+                ensure!(
+                    (device.num_regions, device.num_irqs, device.num_areas)
+                        == (REGIONS, IRQS, AREAS),
+                    "something is missing"
+                );
+                Ok(())
+            }
+            Self::VfioIoctls(peer) => peer.check(),
+        }
+    }
+}
+
+fn check(whole: &Whole) -> Result<()> {
+    let regions = whole.regions();
+    let areas = regions.first().copied().flatten();
+    let areas = areas.and_then(|region| whole.areas(&region).map(<[_]>::len));
+    ensure!(
+        (regions.len(), whole.irqs().len(), areas) == (REGIONS, IRQS, Some(AREAS)),
+        "something is missing"
+    );
+    Ok(())
+}
+
+/// Opens the device once, for valgrind to count.
+///
+/// # Errors
+///
+/// There is nothing of that name, or it does not find what the device has.
+pub(crate) fn once(name: &str) -> Result<()> {
+    let mut subject = Subject::new(name)?;
+    // What a first call sets up once and for all is not counted.
+    subject.warm_up();
+    subject.close();
+    subject.open();
+    subject.check().with_context(|| name.to_owned())
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "Rust" fn measured_core(
+    device: &Device<Replaced>,
+    whole: &mut Whole,
+) -> Result<(), InventoryError> {
+    open::open_in_place(device, whole)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "Rust" fn measured_core_by_value(
+    device: &Device<Replaced>,
+) -> Result<Whole, InventoryError> {
+    open::open(device)
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "Rust" fn measured_floor(device: &mut floor::Device) {
+    let _ = floor::open(device);
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "Rust" fn measured_vfio_ioctls(peer: &mut Peer) {
+    peer.open();
+}

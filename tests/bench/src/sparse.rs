@@ -1,0 +1,120 @@
+//! Long sparse chains: what an area costs, against copying its bytes.
+
+use core::hint::black_box;
+
+use anyhow::{Result, anyhow, ensure};
+use serde::Serialize;
+use vfio_core::abi::{RegionFlags, RegionSparseMmapArea};
+use vfio_core::caps::{RegionCap, SparseMmap};
+use vfio_core::info::RegionInfo;
+use vfio_core::server::{Device, Region};
+use vfio_core::sys::{InfoRequest, put_argsz};
+
+use crate::time;
+
+/// How many areas the chains have.
+const LENGTHS: [u32; 5] = [1, 10, 100, 1_000, 4_000];
+
+/// A chain of `areas` areas.
+#[derive(Serialize)]
+pub(crate) struct Row {
+    areas: u32,
+    /// Nanoseconds to check the reply, every area included.
+    decode: f64,
+    /// Nanoseconds to copy the reply's bytes.
+    copy: f64,
+}
+
+/// A reply, and room for a copy of it.
+struct Case {
+    reply: Vec<u8>,
+    copy: Vec<u8>,
+    whole: bool,
+}
+
+/// Measures each length.
+///
+/// # Errors
+///
+/// A chain can't be made, or is refused.
+pub(crate) fn rows() -> Result<Vec<Row>> {
+    LENGTHS
+        .into_iter()
+        .map(|areas| {
+            let mut case = Case::new(areas)?;
+            let decode = time::median(&mut case, Case::decode, |_| ());
+            let copy = time::median(&mut case, Case::copy, |_| ());
+            case.check(areas)?;
+            Ok(Row {
+                areas,
+                decode,
+                copy,
+            })
+        })
+        .collect()
+}
+
+/// Checks one chain, for valgrind to count.
+///
+/// # Errors
+///
+/// As for [`rows`].
+pub(crate) fn once(areas: u32) -> Result<()> {
+    let mut case = Case::new(areas)?;
+    case.decode();
+    case.check(areas)
+}
+
+impl Case {
+    fn new(areas: u32) -> Result<Self> {
+        let list: Vec<RegionSparseMmapArea> = (0..areas)
+            .map(|n| RegionSparseMmapArea {
+                offset: u64::from(n) * 0x2000,
+                size: 0x1000,
+            })
+            .collect();
+        let caps = [RegionCap::SparseMmap(SparseMmap::new(&list))];
+        let region = Region {
+            flags: RegionFlags::MMAP,
+            size: u64::from(areas) * 0x2000,
+            offset: 0,
+            caps: &caps,
+        };
+        let device = Device {
+            regions: &[Some(region)],
+            ..Device::default()
+        };
+        let mut reply = vec![0; 48 + 16 * list.len()];
+        put_argsz(&mut reply)
+            .and_then(|()| device.answer(InfoRequest::Region, &mut reply))
+            .map_err(|errno| anyhow!("{areas} areas: {errno}"))?;
+        Ok(Self {
+            copy: vec![0; reply.len()],
+            reply,
+            whole: false,
+        })
+    }
+
+    fn decode(&mut self) {
+        self.whole = measured_sparse(&self.reply);
+    }
+
+    fn copy(&mut self) {
+        self.copy.copy_from_slice(black_box(&self.reply));
+        black_box(&mut self.copy);
+    }
+
+    fn check(&self, areas: u32) -> Result<()> {
+        ensure!(self.whole, "the chain of {areas} areas is refused");
+        Ok(())
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "Rust" fn measured_sparse(reply: &[u8]) -> bool {
+    let info = RegionInfo::decode(black_box(reply));
+    let whole = info.is_ok();
+    let _ = black_box(info);
+    whole
+}

@@ -1,0 +1,176 @@
+//! The checks: what the kernel says of `edu`, against what is known of it.
+
+use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
+use vfio_core::container::Container;
+use vfio_core::device::{Device, Interrupt, Inventory};
+use vfio_core::info::Mappable;
+use vfio_core::query::QueryError;
+use vfio_core::sys::Errno;
+use vfio_freestanding::checks::Check;
+use vfio_hosted::linux::Linux;
+
+use crate::failure::Failure;
+use crate::text::Text;
+
+/// The size of BAR0 in bytes.
+const BAR0: u64 = 1 << 20;
+
+/// The vendor and the device, as they stand at the start of config space.
+const IDS: u32 = 0x11e8_1234;
+
+/// What the register at 0 of BAR0 reads: the version, and `ed`.
+const IDENTIFICATION: u32 = 0x0100_00ed;
+
+/// What a check returns: what it saw.
+type Verdict = Result<Text, Failure>;
+
+/// Makes a check.
+pub(crate) fn run(check: Check, device: &Device<Linux>, container: &Container<Linux>) -> Verdict {
+    match check {
+        // They led here.
+        Check::Setup | Check::Open => Ok(Text::new()),
+        Check::Device => info(device),
+        Check::Regions => regions(device),
+        Check::Interrupts => interrupts(device),
+        Check::Inventory => inventory(device),
+        Check::Iommu => iommu(container),
+        Check::HotReset => hot_reset(device),
+        Check::Registers => registers(device),
+    }
+}
+
+fn info(device: &Device<Linux>) -> Verdict {
+    let mut buffer = [0; 64];
+    let info = device.info(&mut buffer)?;
+    holds(info.flags.contains(DeviceFlags::PCI), "it is no PCI device")?;
+    same("the number of regions", info.num_regions, pci_region::NUM)?;
+    same("the number of interrupts", info.num_irqs, pci_irq::NUM)?;
+    Ok(Text::new()
+        .and("flags ")
+        .hexadecimal(info.flags.bits().into()))
+}
+
+fn regions(device: &Device<Linux>) -> Verdict {
+    let mut buffer = [0; 256];
+    let bar = device.region(pci_region::BAR0, &mut buffer)?;
+    same("the size of BAR0", bar.size, BAR0)?;
+    let expected = RegionFlags::READ | RegionFlags::WRITE | RegionFlags::MMAP;
+    holds(
+        bar.flags.contains(expected),
+        "BAR0 can't be read, written and mapped",
+    )?;
+    holds(
+        bar.mappable() == Mappable::Everything,
+        "BAR0 can't be mapped as a whole",
+    )?;
+    let config = device.region(pci_region::CONFIG, &mut buffer)?;
+    same("the size of config space", config.size, 256_u64)?;
+    holds(
+        config.mappable() == Mappable::Nothing,
+        "config space can be mapped",
+    )?;
+    match device.region(pci_region::VGA, &mut buffer) {
+        Err(QueryError::Errno(Errno::EINVAL)) => Ok(Text::new().and("BAR0, config space")),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(Failure::Other("there is a VGA region")),
+    }
+}
+
+fn interrupts(device: &Device<Linux>) -> Verdict {
+    let msi = device.irq(pci_irq::MSI)?;
+    same("the count of MSI", msi.count, 1_u32)?;
+    holds(msi.flags.contains(IrqFlags::EVENTFD), "MSI has no eventfd")?;
+    same("the count of INTx", device.irq(pci_irq::INTX)?.count, 1_u32)?;
+    same(
+        "the count of MSI-X",
+        device.irq(pci_irq::MSIX)?.count,
+        0_u32,
+    )?;
+    Ok(Text::new().and("INTx, MSI"))
+}
+
+fn inventory(device: &Device<Linux>) -> Verdict {
+    let all: Inventory<9, 5, 16> = device.inventory(&mut [0; 256])?;
+    let bar = all.regions().first().copied().flatten();
+    let bar = bar.ok_or(Failure::Other("there is no BAR0"))?;
+    same("the size of BAR0", bar.size, BAR0)?;
+    holds(all.areas(&bar).is_none(), "BAR0 has sparse areas")?;
+    let regions = all.regions().iter().flatten().count();
+    // All but VGA.
+    same("the number of regions", length(regions), 8_u64)?;
+    let counts = |irq: &Option<Interrupt>| irq.map_or(0, |irq| u64::from(irq.count));
+    // INTx, MSI, and the request to give the device back; kernels disagree about the errors of PCI Express, which edu
+    // does not have.
+    let irqs = all.irqs().iter().map(counts);
+    let total = irqs.fold(0_u64, u64::saturating_add);
+    holds(
+        (3..=4).contains(&total),
+        "the interrupts are not three or four",
+    )?;
+    Ok(Text::new().decimal(total).and(" interrupts"))
+}
+
+fn iommu(container: &Container<Linux>) -> Verdict {
+    let mut buffer = [0; 256];
+    let info = container.iommu_info(&mut buffer)?;
+    holds(
+        info.iova_pgsizes & 0x1000 != 0,
+        "pages of 4 KiB can't be mapped",
+    )?;
+    let ranges = info
+        .iova_ranges()
+        .ok_or(Failure::Other("there are no IOVA ranges"))?;
+    holds(!ranges.is_empty(), "no IOVA can be mapped")?;
+    let text = Text::new().decimal(length(ranges.len()));
+    Ok(text
+        .and(" ranges, page sizes ")
+        .hexadecimal(info.iova_pgsizes))
+}
+
+fn hot_reset(device: &Device<Linux>) -> Verdict {
+    match device.hot_reset_info(&mut [0; 64]) {
+        // The slots of the root bus can't be reset.
+        Err(QueryError::Errno(Errno::ENODEV)) => Ok(Text::new().and("ENODEV")),
+        Err(error) => Err(error.into()),
+        Ok(_) => Err(Failure::Other("there is a hot reset on the root bus")),
+    }
+}
+
+fn registers(device: &Device<Linux>) -> Verdict {
+    for (index, must_be, what) in [
+        (pci_region::CONFIG, IDS, "the start of config space"),
+        (pci_region::BAR0, IDENTIFICATION, "the register at 0"),
+    ] {
+        let region = device
+            .region(index, &mut [0; 256])
+            .map(|info| info.offset)?;
+        let mut word = [0; 4];
+        let read = device
+            .read(region, 0, &mut word)
+            .map_err(|errno| Failure::Call(what, errno.0))?;
+        same("the length of a read", length(read), 4_u64)?;
+        same(what, u32::from_le_bytes(word), must_be)?;
+    }
+    Ok(Text::new().hexadecimal(IDENTIFICATION.into()))
+}
+
+fn same<N: Into<u64>>(what: &'static str, is: N, must_be: N) -> Result<(), Failure> {
+    let (is, must_be) = (is.into(), must_be.into());
+    if is == must_be {
+        Ok(())
+    } else {
+        Err(Failure::Differs { what, is, must_be })
+    }
+}
+
+fn holds(condition: bool, otherwise: &'static str) -> Result<(), Failure> {
+    if condition {
+        Ok(())
+    } else {
+        Err(Failure::Other(otherwise))
+    }
+}
+
+fn length(len: usize) -> u64 {
+    u64::try_from(len).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,90 @@
+//! The init of a guest, without libc and without std: it opens QEMU's `edu` through a container, checks what it learns
+//! against what is known of that device, reports, and powers off.
+#![no_std]
+#![no_main]
+
+mod check;
+mod failure;
+mod report;
+mod system;
+mod text;
+
+use core::ffi::CStr;
+use core::panic::PanicInfo;
+
+use vfio_core::abi::Extension;
+use vfio_core::container::{Container, Group};
+use vfio_core::device::Device;
+use vfio_freestanding::checks::Check;
+use vfio_hosted::linux::Linux;
+
+use failure::Failure;
+use report::Report;
+use text::Text;
+
+vfio_freestanding::entry!(run);
+
+/// Where the machine has its `edu`.
+const EDU: &CStr = c"0000:00:05.0";
+
+/// rustix asserts what it was promised, so that a panic can't be ruled out: it ends the machine, and the results lack
+/// their last line.
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    system::say(c"init: panicked\n");
+    system::power_off()
+}
+
+/// What is open; it is closed in this order.
+struct Opened {
+    device: Device<Linux>,
+    _group: Group<Linux>,
+    container: Container<Linux>,
+}
+
+fn run() -> i32 {
+    let mounted = system::mount_all();
+    match Report::open() {
+        Ok(mut report) => {
+            let setup = mounted.and_then(|()| system::set_up());
+            if test(&mut report, setup).is_err() {
+                system::say(c"init: the results cannot be written\n");
+            }
+        }
+        Err(_) => system::say(c"init: there is no port for the results\n"),
+    }
+    system::power_off()
+}
+
+/// Makes every check. One without which the others can't be made fails them all.
+fn test(report: &mut Report, setup: Result<u32, Failure>) -> Result<(), Failure> {
+    report.verdict(
+        Check::Setup,
+        setup.map(|group| Text::new().and("group ").decimal(group.into())),
+    )?;
+    let opened = setup.and_then(open);
+    report.verdict(
+        Check::Open,
+        opened.as_ref().map(|_| Text::new()).map_err(|error| *error),
+    )?;
+    for check in Check::ALL.into_iter().skip(2) {
+        let verdict = match &opened {
+            Ok(opened) => check::run(check, &opened.device, &opened.container),
+            Err(error) => Err(*error),
+        };
+        report.verdict(check, verdict)?;
+    }
+    report.finish()
+}
+
+fn open(group: u32) -> Result<Opened, Failure> {
+    let container = Container::open(Linux)?;
+    let group = container.attach(group)?;
+    container.set_iommu(Extension::TYPE1V2_IOMMU)?;
+    let device = group.device(EDU)?;
+    Ok(Opened {
+        device,
+        _group: group,
+        container,
+    })
+}

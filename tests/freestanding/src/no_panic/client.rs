@@ -1,0 +1,72 @@
+//! Containers, groups and devices.
+
+use core::hint::black_box;
+
+use vfio_core::abi::Extension;
+use vfio_core::container::{Container, Group};
+use vfio_core::device::{Device, Inventory};
+use vfio_core::sys::{FdRequest, NameRequest, ValueRequest};
+use vfio_freestanding::opaque::{Opaque, OpaqueFd, OpaqueMemory, any, used};
+
+use crate::{info, query};
+
+pub(crate) fn all(bytes: &mut [u8]) {
+    device(&Device::new(Opaque, OpaqueFd), bytes);
+    match Container::open(Opaque) {
+        Ok(container) => opened(&container, bytes),
+        Err(error) => used(error),
+    }
+    used(Container::open_at(Opaque, black_box(c"/dev/iommu")).is_ok());
+    used(ValueRequest::number(black_box(ValueRequest::SetIommu)));
+    used(FdRequest::number(black_box(FdRequest::SetContainer)));
+    used(NameRequest::number(black_box(NameRequest::GetDeviceFd)));
+}
+
+fn opened(container: &Container<Opaque>, bytes: &mut [u8]) {
+    let iommu: Extension = any();
+    used(Container::has(container, iommu));
+    used(Container::set_iommu(container, iommu));
+    query::asked(Container::iommu_info(container, bytes), info::iommu);
+    used(Container::map(
+        container,
+        &OpaqueMemory,
+        any()..any(),
+        any(),
+        any(),
+    ));
+    used(Container::unmap(container, any(), any()));
+    used(Container::unmap_all(container));
+    match Container::attach(container, any()) {
+        Ok(group) => match Group::device(&group, black_box(c"0000:00:05.0")) {
+            Ok(opened) => device(&opened, bytes),
+            Err(error) => used(error),
+        },
+        Err(error) => used(error),
+    }
+}
+
+fn device(device: &Device<Opaque>, bytes: &mut [u8]) {
+    query::asked(Device::info(device, bytes), info::device);
+    query::asked(Device::region(device, any(), bytes), info::region);
+    query::asked(Device::irq(device, any()), used);
+    query::asked(Device::hot_reset_info(device, bytes), info::hot_reset);
+    used(Device::read(device, any(), any(), bytes));
+    used(Device::write(device, any(), any(), bytes));
+    used(Device::reset(device));
+    match Device::inventory(device, bytes) {
+        Ok(inventory) => kept(&inventory),
+        Err(error) => used(error),
+    }
+    let mut inventory = Inventory::new();
+    used(Device::inventory_into(device, bytes, &mut inventory));
+    kept(&inventory);
+}
+
+fn kept(inventory: &Inventory<10, 5, 16>) {
+    used(Inventory::flags(inventory));
+    used(Inventory::irqs(inventory));
+    for region in Inventory::regions(inventory).iter().flatten() {
+        used(Inventory::areas(inventory, region));
+        used(region);
+    }
+}

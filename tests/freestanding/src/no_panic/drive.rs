@@ -1,0 +1,147 @@
+//! What drives a device: registers, DMA, interrupts, iommufd.
+
+use core::hint::black_box;
+use core::ptr::NonNull;
+use core::time::Duration;
+
+use vfio_core::abi::{IommuIoasIovaRanges, IommuIovaRange};
+use vfio_core::container::Container;
+use vfio_core::device::Device;
+use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma};
+use vfio_core::field;
+use vfio_core::iommufd::Ioas;
+use vfio_core::irq::{Action, Data, Vectors};
+use vfio_core::mmio::field::ReadPureWrite;
+use vfio_core::mmio::{self, Access, Block, Field, Mapped, ReadWrite, Trapped, Width, Window};
+use vfio_core::sys::{Exchange, ExchangeRequest, Parts};
+use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
+
+/// Some registers.
+#[repr(C)]
+struct Registers {
+    first: ReadPureWrite<u32>,
+    second: ReadPureWrite<u64>,
+}
+
+pub(crate) fn all(bytes: &mut [u8]) {
+    let device = Device::new(Opaque, OpaqueFd);
+    regions(&device, bytes);
+    interrupts(&device, bytes);
+    exchanges(bytes);
+    if let Ok(ioas) = Ioas::open(Opaque) {
+        iommufd(&ioas);
+        memory(AddressSpace::Ioas(ioas));
+    }
+    if let Ok(container) = Container::open(Opaque) {
+        memory(AddressSpace::Container(container));
+    }
+    mmio::before_doorbell();
+    mmio::after_status();
+    mmio::flush_combined();
+    used(Access::is_empty(&OpaqueMemory));
+    used((Width::widen(any::<u16>()), Width::to_device(any::<u32>())));
+    let byte: u8 = Width::truncate(any());
+    used(Width::from_device(byte));
+}
+
+fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
+    if let Ok(region) = Device::region(device, any(), bytes) {
+        used(Device::coverage(device, &region).next());
+        if let Ok(window) = Device::map::<ReadWrite>(device, &region, any()) {
+            registers(window);
+        }
+        if let Ok(window) = Device::trap::<ReadWrite>(device, &region) {
+            registers(window);
+        }
+    }
+    registers(Window::<_>::new(Trapped::new(device, any(), any())));
+    let base = black_box(NonNull::<u64>::dangling()).cast();
+    // SAFETY: an empty stretch of no memory.
+    registers(Window::<_>::new(unsafe { Mapped::new(base, 0) }));
+}
+
+fn registers<A: Access>(mut window: Window<A>) {
+    used((Window::len(&window), Window::is_empty(&window)));
+    used(Window::read::<u8>(&mut window, any()).is_ok());
+    used(Window::read::<u64>(&mut window, any()).is_ok());
+    used(Window::write::<u16>(&mut window, any(), any()).is_ok());
+    if let Ok(mut block) = Window::block::<Registers>(&mut window, any()) {
+        used(Block::get(&block, field!(Registers, first)).is_ok());
+        used(Block::read(&mut block, field!(Registers, second)).is_ok());
+        used(Block::write(&mut block, field!(Registers, second), any()).is_ok());
+    }
+    used(Window::into_block::<Registers>(window, any()).is_ok());
+    used(Field::<Registers, _>::at(any(), |registers| &registers.first).is_some());
+    used(Field::offset(field!(Registers, second)));
+}
+
+fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
+    let bools = [any::<bool>(); 3];
+    let events = [Some(&OpaqueEvent), None];
+    for data in [Data::All(any()), Data::Bools(&bools), Data::Events(&events)] {
+        let action = black_box(Action::Mask);
+        used(Device::set_irqs(device, any(), any(), action, &data, bytes));
+    }
+    used(Device::disable_irqs(device, any()));
+    if let Ok(vectors) = Device::vectors::<3>(device, any()) {
+        used(Vectors::wait(&vectors, any(), Duration::from_nanos(any())));
+        used(Vectors::take(&vectors, any()));
+        used(Vectors::event(&vectors, any()).is_some());
+        used(Vectors::unmask(&vectors));
+        used(Vectors::rearm(&vectors));
+    }
+}
+
+fn exchanges(bytes: &mut [u8]) {
+    let request = black_box(ExchangeRequest::SetIrqs);
+    used(ExchangeRequest::number(request));
+    used((
+        ExchangeRequest::pointer_at(request),
+        ExchangeRequest::length_at(request),
+    ));
+    if let Ok(exchange) = Exchange::new(request, bytes) {
+        used(Exchange::request(&exchange));
+        let mut parts = Exchange::into_parts(exchange);
+        used(Parts::point(&mut parts, any(), any()));
+    }
+    used(Exchange::map(request, bytes, any()..any()).is_ok());
+    let mut argument = IommuIoasIovaRanges::default();
+    let mut ranges = [IommuIovaRange::default(); 3];
+    used(Exchange::iova_ranges(black_box(&mut argument), &mut ranges).is_ok());
+}
+
+fn iommufd(ioas: &Ioas<Opaque>) {
+    used(Ioas::attach(ioas, black_box(c"/dev/vfio/devices/vfio0")).is_ok());
+    let mut ranges = [IommuIovaRange::default(); 4];
+    used(Ioas::iova_ranges(ioas, black_box(&mut ranges)));
+    used(Ioas::map(ioas, &OpaqueMemory, any()..any(), any(), any()));
+    used(Ioas::unmap(ioas, any(), any()));
+}
+
+fn memory(space: AddressSpace<Opaque>) {
+    let direction = black_box(Direction::Both);
+    used(AddressSpace::map(
+        &space,
+        &OpaqueMemory,
+        any()..any(),
+        any(),
+        direction,
+    ));
+    used(AddressSpace::unmap(&space, any(), any()));
+    used(AddressSpace::unmap_all(&space));
+    let Ok(dma) = Dma::<_, 16>::new(Opaque, space) else {
+        return;
+    };
+    used(Dma::space(&dma));
+    if let Ok(mut buffer) = Dma::buffer(&dma, any(), direction) {
+        used((
+            Buffer::iova(&buffer),
+            Buffer::len(&buffer),
+            Buffer::is_empty(&buffer),
+        ));
+        registers(Window::<_>::new(OpaqueMemory));
+        used(Buffer::window(&mut buffer).len());
+        used(Buffer::unmap(buffer));
+    }
+    used(Dma::buffer_up_to(&dma, any(), direction, any()).is_ok());
+}

@@ -1,0 +1,96 @@
+//! The answering side.
+
+use core::hint::black_box;
+
+use vfio_core::abi::{GroupFlags, PciDependentDevice, RegionSparseMmapArea};
+use vfio_core::caps::{Array, DeviceCap, IommuCap, RegionCap, SparseMmap, ZpciBase, ZpciGroup};
+use vfio_core::server::{self, Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
+use vfio_core::sys::InfoRequest;
+use vfio_freestanding::opaque::{any, used};
+
+const REQUESTS: [InfoRequest; 6] = [
+    InfoRequest::GroupStatus,
+    InfoRequest::Iommu,
+    InfoRequest::Device,
+    InfoRequest::Region,
+    InfoRequest::Irq,
+    InfoRequest::PciHotReset,
+];
+
+pub(crate) fn all(reply: &mut [u8]) {
+    let flags: GroupFlags = any();
+    used(server::group_status(flags, reply));
+    for dialect in black_box([Dialect::LINUX_6_6, Dialect::LINUX_6_1, Dialect::MDEV]) {
+        device(dialect, reply);
+        iommu(dialect, reply);
+    }
+}
+
+fn device(dialect: Dialect, reply: &mut [u8]) {
+    let areas: [RegionSparseMmapArea; 3] = any();
+    let region_caps = [
+        RegionCap::SparseMmap(SparseMmap::new(&areas)),
+        RegionCap::MsixMappable,
+        RegionCap::Nvlink2Ssatgt { tgt: any() },
+        RegionCap::Nvlink2Lnkspd { link_speed: any() },
+    ];
+    let bytes: [u8; 16] = any();
+    let caps = [
+        DeviceCap::ZpciBase(any::<ZpciBase>()),
+        DeviceCap::ZpciGroup(any::<ZpciGroup>()),
+        DeviceCap::ZpciUtil {
+            util_str: black_box(&bytes),
+        },
+        DeviceCap::PciAtomicComp { flags: any() },
+    ];
+    let devices: [PciDependentDevice; 3] = any();
+    let regions = [
+        Some(Region {
+            flags: any(),
+            size: any(),
+            offset: any(),
+            caps: black_box(&region_caps),
+        }),
+        None,
+    ];
+    let irqs = [Some(any::<Irq>()), None];
+    let device = Device {
+        flags: any(),
+        caps: black_box(&caps),
+        regions: black_box(&regions),
+        irqs: black_box(&irqs),
+        hot_reset: black_box(Some(HotReset {
+            flags: any(),
+            devices: black_box(&devices),
+        })),
+        dialect,
+    };
+    for asked in black_box(REQUESTS) {
+        used(InfoRequest::number(asked));
+        used(Device::answer(&device, asked, reply));
+    }
+}
+
+fn iommu(dialect: Dialect, reply: &mut [u8]) {
+    let ranges = any();
+    let caps = [
+        IommuCap::Migration {
+            flags: any(),
+            pgsize_bitmap: any(),
+            max_dirty_bitmap_size: any(),
+        },
+        IommuCap::DmaAvail { avail: any() },
+        IommuCap::IovaRange(Array::new(black_box::<&[_; 3]>(&ranges))),
+    ];
+    for driver in black_box([IommuDriver::Type1, IommuDriver::Iommufd]) {
+        let iommu = Iommu {
+            driver,
+            iova_pgsizes: any(),
+            caps: black_box(&caps),
+            dialect,
+        };
+        for asked in black_box(REQUESTS) {
+            used(Iommu::answer(&iommu, asked, reply));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! A kernel of which the compiler knows nothing, and values that can be anything.
+
+use core::convert::Infallible;
+use core::ffi::CStr;
+use core::hint::black_box;
+use core::time::Duration;
+
+use vfio_core::mmio::{Access, Width};
+use vfio_core::sys::{
+    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
+};
+
+/// A kernel of which the compiler knows nothing: it may answer anything.
+#[derive(Clone, Copy, Debug)]
+pub struct Opaque;
+
+/// An open file of [`Opaque`].
+#[derive(Debug)]
+pub struct OpaqueFd;
+
+/// Memory of [`Opaque`], of which nothing is known.
+#[derive(Debug)]
+pub struct OpaqueMemory;
+
+/// An event of [`Opaque`].
+#[derive(Debug)]
+pub struct OpaqueEvent;
+
+// SAFETY: no memory is touched.
+unsafe impl Access for OpaqueMemory {
+    type Error = Infallible;
+
+    fn len(&self) -> usize {
+        any()
+    }
+
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
+        used(offset);
+        Ok(T::truncate(any()))
+    }
+
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+        used((offset, value));
+        Ok(())
+    }
+}
+
+/// A value of which the compiler knows nothing but its type.
+///
+/// It is zero where it is really computed, which these programs are not made for.
+#[must_use]
+pub fn any<T: Copy + Default>() -> T {
+    black_box(T::default())
+}
+
+/// Keeps the compiler from leaving out what computes `value`.
+pub fn used<T>(value: T) {
+    let _ = black_box(value);
+}
+
+/// Any result.
+fn outcome<T>(value: T) -> Result<T, Errno> {
+    let errno: i32 = any();
+    if errno == 0 {
+        Ok(value)
+    } else {
+        Err(Errno(errno))
+    }
+}
+
+impl Sys for Opaque {
+    type Fd = OpaqueFd;
+    type Mapping = OpaqueMemory;
+    type Memory = OpaqueMemory;
+    type Event = OpaqueEvent;
+
+    fn page_size(&self) -> usize {
+        any()
+    }
+
+    fn open(&self, path: &CStr) -> Result<OpaqueFd, Errno> {
+        used(path);
+        outcome(OpaqueFd)
+    }
+
+    fn ioctl_info(&self, _: &OpaqueFd, asked: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+        used(asked.number());
+        // Whatever is behind the pointer may have changed.
+        used(reply);
+        outcome(())
+    }
+
+    fn ioctl_value(&self, _: &OpaqueFd, asked: ValueRequest, value: u32) -> Result<u32, Errno> {
+        used((asked.number(), value));
+        outcome(any())
+    }
+
+    fn ioctl_fd(&self, _: &OpaqueFd, asked: FdRequest, _: &OpaqueFd) -> Result<(), Errno> {
+        used(asked.number());
+        outcome(())
+    }
+
+    fn ioctl_name(&self, _: &OpaqueFd, asked: NameRequest, name: &CStr) -> Result<OpaqueFd, Errno> {
+        used((asked.number(), name));
+        outcome(OpaqueFd)
+    }
+
+    fn pread(&self, _: &OpaqueFd, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        used((buf, offset));
+        outcome(any())
+    }
+
+    fn pwrite(&self, _: &OpaqueFd, buf: &[u8], offset: u64) -> Result<usize, Errno> {
+        used((buf, offset));
+        outcome(any())
+    }
+
+    fn number(&self, _: &OpaqueFd) -> i32 {
+        any()
+    }
+
+    fn exchange(&self, _: &OpaqueFd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        used(exchange.request());
+        // Whatever is behind the pointers may have changed.
+        used(exchange.into_parts());
+        outcome(any())
+    }
+
+    fn exchange_memory(
+        &self,
+        fd: &OpaqueFd,
+        memory: &OpaqueMemory,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        used(memory);
+        self.exchange(fd, exchange)
+    }
+
+    fn map(&self, _: &OpaqueFd, span: Span, protection: Protection) -> Result<OpaqueMemory, Errno> {
+        used((span, protection));
+        outcome(OpaqueMemory)
+    }
+
+    fn memory(&self, len: usize) -> Result<OpaqueMemory, Errno> {
+        used(len);
+        outcome(OpaqueMemory)
+    }
+
+    fn event(&self) -> Result<OpaqueEvent, Errno> {
+        outcome(OpaqueEvent)
+    }
+
+    fn event_number(&self, _: &OpaqueEvent) -> i32 {
+        any()
+    }
+
+    fn event_take(&self, _: &OpaqueEvent) -> Result<u64, Errno> {
+        outcome(any())
+    }
+
+    fn event_wait(&self, _: &OpaqueEvent, timeout: Duration) -> Result<bool, Errno> {
+        used(timeout);
+        outcome(any())
+    }
+}
