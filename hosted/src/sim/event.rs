@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::kernel::Shared;
+
 /// A counter that a thread can wait for, as an eventfd is.
 #[derive(Default)]
 pub(super) struct Counter {
@@ -13,6 +15,13 @@ pub(super) struct Counter {
 
 /// An interrupt's counter, seen from the device: it lives on when the driver drops its event.
 pub(super) type Signal = Arc<Counter>;
+
+/// An event of a [`Kernel`](super::Kernel); dropping it closes it. What signals it keeps doing so, to nobody.
+pub struct Event {
+    pub(super) kernel: Arc<Shared>,
+    pub(super) number: i32,
+    pub(super) signal: Signal,
+}
 
 impl Counter {
     fn count(&self) -> MutexGuard<'_, u64> {
@@ -50,5 +59,21 @@ impl Counter {
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Counter").field(&*self.count()).finish()
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        self.kernel.count(|calls| &mut calls.close);
+        self.kernel.session().close_event(self.number);
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("number", &self.number)
+            .field("counter", &self.signal)
+            .finish_non_exhaustive()
     }
 }

@@ -7,7 +7,6 @@ use std::string::{String, ToString};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use std::vec::Vec;
 
 use vfio_core::abi::{Extension, ioctl};
 use vfio_core::server;
@@ -17,10 +16,10 @@ use vfio_core::sys::{
 };
 
 use super::device::Device;
-use super::event::{Counter, Signal};
+use super::event::{Counter, Event, Signal};
 use super::fault::FaultLog;
 use super::session::{File, Session};
-use super::{DmaMemory, Fault, Mapping, Model};
+use super::{DmaMemory, Mapping, Model};
 
 /// Where the container is.
 pub const CONTAINER_PATH: &CStr = c"/dev/vfio/vfio";
@@ -34,13 +33,6 @@ const SLICE: Duration = Duration::from_millis(1);
 /// A simulated kernel. Clones are the same kernel, and threads may share it.
 #[derive(Clone, Default)]
 pub struct Kernel(pub(super) Arc<Shared>);
-
-/// An event of a [`Kernel`]; dropping it closes it. What signals it keeps doing so, to nobody.
-pub struct Event {
-    kernel: Arc<Shared>,
-    number: i32,
-    signal: Signal,
-}
 
 /// An open file of a [`Kernel`]; dropping it closes it.
 pub struct Fd {
@@ -86,8 +78,8 @@ pub struct Calls {
 pub(super) struct Shared {
     session: Mutex<Session>,
     calls: Mutex<Calls>,
-    faults: FaultLog,
-    mappings: AtomicUsize,
+    pub(super) faults: FaultLog,
+    pub(super) mappings: AtomicUsize,
     has_no_iommufd: Mutex<bool>,
 }
 
@@ -140,80 +132,14 @@ impl Kernel {
         CString::new(format!("{DEVICE_PREFIX}{place}")).ok()
     }
 
-    /// How many files are open. One whose descriptor was closed is open still while a region of
-    /// it is mapped, or a device is bound to it.
-    #[must_use]
-    pub fn open_files(&self) -> usize {
-        self.0.session().open_files()
-    }
-
-    /// How many events are open.
-    #[must_use]
-    pub fn open_events(&self) -> usize {
-        self.0.session().open_events()
-    }
-
-    /// How many containers are alive: one lives on in the groups that are in it.
-    #[must_use]
-    pub fn live_containers(&self) -> usize {
-        self.0.session().live_containers()
-    }
-
-    /// How many stretches of regions are mapped.
-    #[must_use]
-    pub fn live_mappings(&self) -> usize {
-        self.0.mappings.load(Ordering::Acquire)
-    }
-
-    /// How many stretches of memory are mapped for devices, in all containers and iommufds.
-    #[must_use]
-    pub fn live_dma_mappings(&self) -> usize {
-        self.0.session().dma_mappings()
-    }
-
-    /// The DMA of all devices that was refused, in order.
-    #[must_use]
-    pub fn faults(&self) -> Vec<Fault> {
-        self.0.faults.all()
-    }
-
-    /// Signals an event, as another program would that writes to the eventfd.
-    pub fn signal(&self, event: &Event) {
-        event.signal.signal();
-        self.advance();
-    }
-
-    /// Lets a device fail so that it can't recover, and tells whether the error interrupt of
-    /// anybody was signalled.
-    pub fn raise_error(&self, name: &str) -> bool {
-        self.with_named(name, |device| device.interrupts().signal_error())
-    }
-
-    /// Asks whoever has a device to give it back, and tells whether the request interrupt of
-    /// anybody was signalled.
-    pub fn request_back(&self, name: &str) -> bool {
-        self.with_named(name, |device| device.interrupts().signal_request())
-    }
-
-    fn with_named(&self, name: &str, act: impl FnOnce(&mut Device) -> bool) -> bool {
-        let session = self.0.session();
-        let device = session.place(name).map(|place| session.device(place));
-        drop(session);
-        device.is_some_and(|device| device.is_ok_and(|device| act(&mut lock(&device))))
-    }
-
     /// Lets time pass by one step for all devices; tells whether any has more to do.
-    fn advance(&self) -> bool {
+    pub(super) fn advance(&self) -> bool {
         let devices = self.0.session().devices();
-        devices
-            .iter()
-            .fold(false, |more, device| lock(device).advance() || more)
-    }
-
-    /// How many system calls were made.
-    #[must_use]
-    pub fn calls(&self) -> Calls {
-        *self.0.calls()
+        let mut has_more = false;
+        for device in devices {
+            has_more |= lock(&device).advance();
+        }
+        has_more
     }
 
     /// The file behind `fd`, which must be of this kernel.
@@ -591,11 +517,11 @@ impl Shared {
         lock(&self.session)
     }
 
-    fn calls(&self) -> MutexGuard<'_, Calls> {
+    pub(super) fn calls(&self) -> MutexGuard<'_, Calls> {
         lock(&self.calls)
     }
 
-    fn count(&self, kind: impl FnOnce(&mut Calls) -> &mut u64) {
+    pub(super) fn count(&self, kind: impl FnOnce(&mut Calls) -> &mut u64) {
         let mut calls = self.calls();
         let count = kind(&mut calls);
         *count = count.saturating_add(1);
@@ -621,13 +547,6 @@ impl Drop for Fd {
     }
 }
 
-impl Drop for Event {
-    fn drop(&mut self) {
-        self.kernel.count(|calls| &mut calls.close);
-        self.kernel.session().close_event(self.number);
-    }
-}
-
 impl fmt::Debug for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Kernel")
@@ -648,15 +567,6 @@ impl fmt::Debug for Fd {
             .ok()
             .map(|file| format!("{file:?}"));
         f.debug_tuple("Fd").field(&file).finish()
-    }
-}
-
-impl fmt::Debug for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Event")
-            .field("number", &self.number)
-            .field("counter", &self.signal)
-            .finish_non_exhaustive()
     }
 }
 

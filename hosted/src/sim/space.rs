@@ -216,3 +216,90 @@ pub(super) fn intersection(one: &[IovaRange], other: &[IovaRange]) -> Vec<IovaRa
     both.sort_by_key(|range| range.start);
     both
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::DmaMemory;
+
+    fn area(last: u64) -> Area {
+        Area {
+            last,
+            memory: DmaMemory::zeroed(1).unwrap().pages().clone(),
+            offset: 0,
+            readable: true,
+            writable: true,
+        }
+    }
+
+    fn everything() -> Space {
+        Space::new(vec![EVERYTHING], 1)
+    }
+
+    #[test]
+    fn the_last_address_is_reached_and_nothing_behind_it() {
+        let mut space = everything();
+        let start = u64::MAX - 4095;
+        space.insert(start, area(u64::MAX));
+        let pieces = space.translate(start + 8, 4088, true).unwrap();
+        assert_eq!((pieces.len(), pieces[0].offset), (1, 8));
+        let past = space.translate(start + 8, 4089, true).err();
+        assert_eq!(past, Some((u64::MAX, FaultReason::Unmapped)));
+        assert_eq!(space.overlapping(u64::MAX, u64::MAX), [(start, u64::MAX)]);
+        assert_eq!(space.remove(start), 4096);
+        assert_eq!(space.overlapping(0, u64::MAX), []);
+    }
+
+    #[test]
+    fn free_addresses_are_found_between_areas() {
+        let mut space = everything();
+        space.allowed = vec![
+            IovaRange {
+                start: 0,
+                end: 0x3fff,
+            },
+            IovaRange {
+                start: 0x8000,
+                end: 0xffff,
+            },
+        ];
+        space.insert(0x2000, area(0x2fff));
+        assert_eq!(space.find(0x1000, 0x1000), Some(0x1000));
+        assert_eq!(space.find(0x2000, 0x2000), Some(0x8000));
+        assert_eq!(space.find(0x8000, 0x1000), Some(0x8000));
+        assert_eq!(space.find(0x8001, 1), None);
+        space.insert(0x1000, area(0x1fff));
+        assert_eq!(space.find(0x1000, 0x1000), Some(0x3000));
+        space.allowed = vec![EVERYTHING];
+        space.insert(0x3000, area(u64::MAX));
+        assert_eq!(space.find(0x1000, 0x1000), None);
+    }
+
+    #[test]
+    fn what_is_cut_keeps_its_memory() {
+        let mut space = everything();
+        space.insert(0x1000, area(0x1fff));
+        space.cut(0x1800);
+        space.cut(0x1800);
+        space.cut(0x1000);
+        space.cut(0x3000);
+        let areas = space.overlapping(0, u64::MAX);
+        assert_eq!(areas, [(0x1000, 0x17ff), (0x1800, 0x1fff)]);
+        let offset = |at| space.translate(at, 1, false).unwrap()[0].offset;
+        assert_eq!((offset(0x17ff), offset(0x1800)), (0x7ff, 0x800));
+        // A transfer goes on from one to the other.
+        let pieces = space.translate(0x17fe, 4, false).unwrap();
+        let lens: Vec<_> = pieces.iter().map(|piece| piece.len).collect();
+        assert_eq!(lens, [2, 2]);
+    }
+
+    #[test]
+    fn ranges_are_intersected() {
+        let range = |start, end| IovaRange { start, end };
+        let one = [range(0, 9), range(20, u64::MAX)];
+        let other = [range(5, 25), range(30, 30)];
+        let both = [range(5, 9), range(20, 25), range(30, 30)];
+        assert_eq!(intersection(&one, &other), both);
+        assert_eq!(intersection(&one, &[range(10, 19)]), []);
+    }
+}
