@@ -54,6 +54,12 @@ const INTERRUPT_PIN: usize = 0x3d;
 const COMMAND_WRITABLE: u16 = 0x0547;
 /// Command: memory decoding.
 const COMMAND_MEMORY: u8 = 1 << 1;
+/// Command: the function may master the bus.
+const COMMAND_MASTER: u8 = 1 << 2;
+/// Command, its high byte: INTx is off.
+const COMMAND_INTX_OFF: u8 = 1 << 2;
+/// Status: INTx is asserted.
+const STATUS_INTX: u8 = 1 << 3;
 /// Status: there is a list of capabilities.
 const STATUS_CAPABILITIES: u8 = 1 << 4;
 
@@ -161,6 +167,35 @@ impl Config {
     pub(super) fn decodes_memory(&self) -> bool {
         let command = self.bytes.get(COMMAND);
         command.is_none_or(|command| command & COMMAND_MEMORY != 0)
+    }
+
+    /// Whether the function may read and write memory. One without a configuration space may.
+    pub(super) fn masters_bus(&self) -> bool {
+        let command = self.bytes.get(COMMAND);
+        command.is_none_or(|command| command & COMMAND_MASTER != 0)
+    }
+
+    /// Whether the command register turns INTx off.
+    pub(super) fn is_intx_off(&self) -> bool {
+        let command = self.bytes.get(COMMAND.saturating_add(1));
+        command.is_some_and(|command| command & COMMAND_INTX_OFF != 0)
+    }
+
+    /// Forbids the function to read and write memory.
+    pub(super) fn stop_mastering(&mut self) {
+        if let Some(command) = self.bytes.get_mut(COMMAND) {
+            *command &= !COMMAND_MASTER;
+        }
+    }
+
+    /// Shows in the status whether INTx is asserted.
+    pub(super) fn show_intx(&mut self, is_asserted: bool) {
+        if let Some(status) = self.bytes.get_mut(STATUS) {
+            *status &= !STATUS_INTX;
+            if is_asserted {
+                *status |= STATUS_INTX;
+            }
+        }
     }
 
     /// Whether the BAR at `index` is one of memory; the ROM, index 6, is.

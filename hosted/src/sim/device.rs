@@ -1,17 +1,33 @@
 //! A device of the simulated kernel.
 
-use vfio_core::abi::{DeviceFlags, PciDependentDevice, RegionFlags, pci_region};
-use vfio_core::sys::{Errno, InfoRequest};
+use std::string::{String, ToString};
+use std::vec::Vec;
 
-use super::Model;
+use vfio_core::abi::{
+    DeviceFlags, PciDependentDevice, RegionFlags, RegionSparseMmapArea, pci_region,
+};
+use vfio_core::server::{Dialect, Irq};
+use vfio_core::sys::{Errno, InfoRequest, Protection, Span};
+
 use super::config::Config;
+use super::dma_memory::PAGE;
+use super::fault::FaultLog;
+use super::interrupts::Interrupts;
+use super::mapping::Stretch;
+use super::space::SharedSpace;
+use super::{Bus, Iommu, Model, Region, RegionCap, Registers};
 use crate::discovery::Address;
 
 /// A device, and the state that it is in.
 pub(super) struct Device {
+    name: String,
     model: Model,
     config: Config,
     at: PciDependentDevice,
+    interrupts: Interrupts,
+    /// What it reaches by DMA, while it is attached to something.
+    space: Option<SharedSpace>,
+    faults: FaultLog,
 }
 
 /// Where an access goes.
@@ -31,7 +47,7 @@ enum Transfer<'a> {
 
 impl Device {
     /// `name` is the address of a PCI device, or that of another one, which has none.
-    pub(super) fn new(name: &str, model: Model, group: u32) -> Self {
+    pub(super) fn new(name: &str, model: Model, group: u32, faults: FaultLog) -> Self {
         let at = name.parse::<Address>().map_or_else(
             |_| PciDependentDevice::default(),
             |address| PciDependentDevice {
@@ -42,21 +58,68 @@ impl Device {
             },
         );
         Self {
+            name: name.to_string(),
             config: model.description.config.clone(),
             model,
             at: PciDependentDevice {
                 group_id: group,
                 ..at
             },
+            interrupts: Interrupts::default(),
+            space: None,
+            faults,
         }
+    }
+
+    /// Its registers, and the bus that they see.
+    fn parts(&mut self) -> (&mut dyn Registers, Bus<'_>) {
+        let bus = Bus {
+            name: &self.name,
+            config: &self.config,
+            space: self.space.as_ref(),
+            interrupts: &mut self.interrupts,
+            faults: &self.faults,
+        };
+        (&mut *self.model.registers, bus)
     }
 
     /// What vfio-pci does before the first file of a device is open.
     pub(super) fn enable(&mut self) {
         self.config = self.model.description.config.clone();
+        self.config.stop_mastering();
+        self.interrupts.turn_intx(self.config.is_intx_off());
         if self.model.description.flags.contains(DeviceFlags::RESET) {
-            self.model.registers.reset();
+            let (registers, mut bus) = self.parts();
+            registers.reset(&mut bus);
         }
+    }
+
+    /// What vfio-pci does after the last file of a device was closed.
+    pub(super) fn disable(&mut self) {
+        self.config.stop_mastering();
+        self.interrupts.close();
+        self.space = None;
+    }
+
+    /// Gives the device an address space, or takes it away.
+    pub(super) fn attach(&mut self, space: Option<SharedSpace>) {
+        self.space = space;
+    }
+
+    /// Lets time pass by one step; tells whether there is more to do.
+    pub(super) fn advance(&mut self) -> bool {
+        self.interrupts.poll_unmask();
+        let (registers, mut bus) = self.parts();
+        registers.advance(&mut bus)
+    }
+
+    /// Its interrupts by index, to check a request against.
+    pub(super) fn irqs(&self) -> Vec<Option<Irq>> {
+        self.model.description.irqs.clone()
+    }
+
+    pub(super) fn interrupts(&mut self) -> &mut Interrupts {
+        &mut self.interrupts
     }
 
     /// Resets the device, where its flags say that it can be.
@@ -64,8 +127,89 @@ impl Device {
         if !self.model.description.flags.contains(DeviceFlags::RESET) {
             return Err(Errno::EINVAL);
         }
-        self.model.registers.reset();
+        let (registers, mut bus) = self.parts();
+        registers.reset(&mut bus);
         Ok(())
+    }
+
+    /// The IOMMU that it is behind.
+    pub(super) const fn iommu(&self) -> &Iommu {
+        &self.model.description.iommu
+    }
+
+    /// Whether the kernel that it describes is one of before Linux 6.6.
+    pub(super) fn is_of_old_kernel(&self) -> bool {
+        self.model.description.dialect.align == vfio_core::chain::Align::Packed
+    }
+
+    /// Where `span` is, if it may be mapped so.
+    pub(super) fn stretch(&self, span: Span, protection: Protection) -> Result<Stretch, Errno> {
+        let page = u64::try_from(PAGE).map_err(|_| Errno::EINVAL)?;
+        let len = u64::try_from(span.len).map_err(|_| Errno::EINVAL)?;
+        if len == 0 || !span.offset.is_multiple_of(page) {
+            return Err(Errno::EINVAL);
+        }
+        let (index, region, start) = self.region_at(span.offset).ok_or(Errno::EINVAL)?;
+        let mut needed = RegionFlags::MMAP;
+        needed.set(RegionFlags::READ, protection.read);
+        needed.set(RegionFlags::WRITE, protection.write);
+        if !region.flags.contains(needed) {
+            return Err(Errno::EINVAL);
+        }
+        let end = start
+            .checked_add(len)
+            .and_then(|end| end.checked_next_multiple_of(page))
+            .ok_or(Errno::EINVAL)?;
+        let whole = [RegionSparseMmapArea {
+            offset: 0,
+            size: region.size,
+        }];
+        let areas = region.caps.iter().find_map(|cap| match cap {
+            RegionCap::SparseMmap(areas) => Some(areas.as_slice()),
+            _ => None,
+        });
+        let holds = |area: &RegionSparseMmapArea| {
+            let last = area.offset.checked_add(area.size);
+            let last = last.and_then(|end| end.checked_next_multiple_of(page));
+            area.size != 0 && area.offset <= start && last.is_some_and(|last| end <= last)
+        };
+        if !areas.unwrap_or(&whole).iter().any(holds) {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Stretch {
+            region: index,
+            start,
+            len: span.len,
+        })
+    }
+
+    /// Reads through a mapping.
+    pub(super) fn load(&mut self, region: u32, at: u64, data: &mut [u8]) {
+        self.advance();
+        if self.reaches(region, at, data.len()) {
+            let (registers, mut bus) = self.parts();
+            registers.read(region, at, data, &mut bus);
+        } else {
+            data.fill(0xff);
+        }
+    }
+
+    /// Writes through a mapping.
+    pub(super) fn store(&mut self, region: u32, at: u64, data: &[u8]) {
+        if self.reaches(region, at, data.len()) {
+            let (registers, mut bus) = self.parts();
+            registers.write(region, at, data, &mut bus);
+        }
+    }
+
+    /// Whether a mapped access arrives: the page in which a BAR ends may have nothing behind it.
+    fn reaches(&self, index: u32, at: u64, len: usize) -> bool {
+        let region = usize::try_from(index)
+            .ok()
+            .and_then(|index| self.model.description.regions.get(index)?.as_ref());
+        let end = u64::try_from(len).ok().and_then(|len| at.checked_add(len));
+        let is_there = region.is_some_and(|region| end.is_some_and(|end| end <= region.size));
+        is_there && (!self.config.is_memory_bar(index) || self.config.decodes_memory())
     }
 
     /// Answers an INFO ioctl of the device.
@@ -80,31 +224,36 @@ impl Device {
     }
 
     /// Answers an INFO ioctl of the IOMMU that the device is behind.
+    /// The container has made `used` mappings already.
     pub(super) fn iommu_info(
         &mut self,
         request: InfoRequest,
         reply: &mut [u8],
+        used: usize,
     ) -> Result<(), Errno> {
         let description = &self.model.description;
         match &mut self.model.script {
             Some(answer) => answer(request, reply),
             None => description
                 .iommu
+                .with_used(used)
                 .with_server(description.dialect, |iommu| iommu.answer(request, reply)),
         }
     }
 
-    /// Whether the IOMMU that the device is behind forces cache coherency.
-    pub(super) const fn is_coherent(&self) -> bool {
-        self.model.description.iommu.is_coherent
+    /// The kernel that it describes.
+    pub(super) const fn dialect(&self) -> Dialect {
+        self.model.description.dialect
     }
 
     pub(super) fn read(&mut self, data: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let Some(place) = self.place(data.len(), offset, RegionFlags::READ)? else {
             return Ok(0);
         };
+        self.advance();
         if self.is_config(&place) {
             let from = self.config_range(&place)?;
+            self.config.show_intx(self.interrupts.level());
             let cells = self.config.bytes().iter().skip(from);
             data.iter_mut()
                 .zip(cells)
@@ -122,6 +271,7 @@ impl Device {
         if self.is_config(&place) {
             let at = self.config_range(&place)?;
             self.config.write(at, data);
+            self.interrupts.turn_intx(self.config.is_intx_off());
         } else {
             self.transfer(&place, Transfer::Write(data))?;
         }
@@ -133,13 +283,7 @@ impl Device {
         if len == 0 {
             return Ok(None);
         }
-        let found = (0..)
-            .zip(&self.model.description.regions)
-            .find_map(|(index, region)| {
-                let region = region.as_ref()?;
-                Some((index, region, region.position(offset)?))
-            });
-        let (index, region, position) = found.ok_or(Errno::EINVAL)?;
+        let (index, region, position) = self.region_at(offset).ok_or(Errno::EINVAL)?;
         if !region.flags.contains(needed) {
             return Err(Errno::EINVAL);
         }
@@ -161,6 +305,16 @@ impl Device {
             return Err(Errno::EIO);
         }
         Ok(Some(place))
+    }
+
+    /// The region that `offset` of the device's file lies in, and how far in it.
+    fn region_at(&self, offset: u64) -> Option<(u32, &Region, u64)> {
+        (0..)
+            .zip(&self.model.description.regions)
+            .find_map(|(index, region)| {
+                let region = region.as_ref()?;
+                Some((index, region, region.position(offset)?))
+            })
     }
 
     fn is_config(&self, place: &Place) -> bool {
@@ -201,13 +355,15 @@ impl Device {
                     if is_table {
                         data.fill(0xff);
                     } else {
-                        self.model.registers.read(place.region, at, data);
+                        let (registers, mut bus) = self.parts();
+                        registers.read(place.region, at, data, &mut bus);
                     }
                 }
                 Transfer::Write(data) => {
                     let data = data.get(done..end).ok_or(Errno::EFAULT)?;
                     if !is_table {
-                        self.model.registers.write(place.region, at, data);
+                        let (registers, mut bus) = self.parts();
+                        registers.write(place.region, at, data, &mut bus);
                     }
                 }
             }

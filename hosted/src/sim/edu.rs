@@ -1,17 +1,35 @@
-//! The registers of QEMU's educational device (QEMU's documentation, specs/edu).
+//! QEMU's educational device (hw/misc/edu.c of QEMU and its specs/edu).
 
-use super::Registers;
+use std::vec;
+use std::vec::Vec;
 
-/// The educational device: identification, liveness check, factorial and the interrupt status,
-/// all in region 0. It computes at once, and has no DMA.
+use super::{Bus, Registers};
+
+/// The educational device: identification, liveness check, factorial, DMA engine and interrupts,
+/// all in region 0.
 ///
-/// The registers here are accessed with 4 bytes; other accesses read as ones and write nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The registers below 0x80 are accessed with 4 bytes, the others with 4 or 8. A factorial and a
+/// copy take a few steps of [time](Registers#time).
+///
+/// It differs from QEMU's in what QEMU leaves to chance: a copy that is not within the device's
+/// buffer is not made, and a copy whose DMA faults leaves the buffer as it was. Both end all the
+/// same, and raise their interrupt.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Edu {
     liveness: u32,
     factorial: u32,
-    status: u32,
+    /// Steps until the factorial is there, while one is computed.
+    computing: Option<u32>,
+    raises_after_factorial: bool,
     interrupt_status: u32,
+    source: u64,
+    destination: u64,
+    count: u64,
+    command: u64,
+    /// Steps until the copy is made, while one runs.
+    copying: Option<u32>,
+    buffer: Vec<u8>,
+    dma_mask: u64,
 }
 
 /// Offsets of the registers, in bytes.
@@ -30,53 +48,168 @@ mod offset {
     pub(super) const INTERRUPT_RAISE: u64 = 0x60;
     /// Bits written here are cleared in the interrupt status; write only.
     pub(super) const INTERRUPT_ACKNOWLEDGE: u64 = 0x64;
+    /// Where the DMA engine reads.
+    pub(super) const DMA_SOURCE: u64 = 0x80;
+    /// Where it writes.
+    pub(super) const DMA_DESTINATION: u64 = 0x88;
+    /// How many bytes.
+    pub(super) const DMA_COUNT: u64 = 0x90;
+    /// Bit 0: run; bit 1: to memory; bit 2: raise an interrupt when it is done.
+    pub(super) const DMA_COMMAND: u64 = 0x98;
 }
 
 /// Version 1.0.
 const IDENTIFICATION: u32 = 0x0100_00ed;
-/// The bit of the status that software may change.
+const STATUS_COMPUTING: u32 = 1 << 0;
 const STATUS_RAISES: u32 = 1 << 7;
-/// The cause of an interrupt after a factorial.
-const CAUSE_FACTORIAL: u32 = 1;
+const CAUSE_FACTORIAL: u32 = 0x001;
+const CAUSE_DMA: u32 = 0x100;
+const COMMAND_RUN: u64 = 1 << 0;
+const COMMAND_TO_MEMORY: u64 = 1 << 1;
+const COMMAND_RAISES: u64 = 1 << 2;
+
+/// Where the DMA engine finds the device's buffer.
+const BUFFER: u64 = 0x4_0000;
+/// Bytes of the buffer.
+const BUFFER_LEN: usize = 4096;
+/// The engine has 28 address lines.
+const DMA_MASK: u64 = (1 << 28) - 1;
+
+/// How many steps work takes.
+const STEPS: u32 = 3;
 
 impl Edu {
     /// The device after power-on.
     #[must_use]
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             liveness: 0,
             factorial: 0,
-            status: 0,
+            computing: None,
+            raises_after_factorial: false,
             interrupt_status: 0,
+            source: 0,
+            destination: 0,
+            count: 0,
+            command: 0,
+            copying: None,
+            buffer: vec![0; BUFFER_LEN],
+            dma_mask: DMA_MASK,
         }
     }
 
-    const fn register(&self, at: u64) -> u32 {
+    /// With another mask of the addresses that the DMA engine reaches, as QEMU's property
+    /// `dma_mask` has it: address bits that are not in it are cleared.
+    #[must_use]
+    pub fn with_dma_mask(self, dma_mask: u64) -> Self {
+        Self { dma_mask, ..self }
+    }
+
+    /// What a register reads as; all ones where there is none.
+    fn register(&self, at: u64) -> u64 {
         match at {
-            offset::IDENTIFICATION => IDENTIFICATION,
-            offset::LIVENESS => self.liveness,
-            offset::FACTORIAL => self.factorial,
-            offset::STATUS => self.status,
-            offset::INTERRUPT_STATUS => self.interrupt_status,
-            _ => u32::MAX,
+            offset::IDENTIFICATION => IDENTIFICATION.into(),
+            offset::LIVENESS => self.liveness.into(),
+            offset::FACTORIAL => self.factorial.into(),
+            offset::STATUS => self.status().into(),
+            offset::INTERRUPT_STATUS => self.interrupt_status.into(),
+            offset::DMA_SOURCE => self.source,
+            offset::DMA_DESTINATION => self.destination,
+            offset::DMA_COUNT => self.count,
+            offset::DMA_COMMAND => self.command,
+            _ => u64::MAX,
         }
     }
 
-    fn set_register(&mut self, at: u64, value: u32) {
+    const fn status(&self) -> u32 {
+        let mut status = 0;
+        if self.computing.is_some() {
+            status |= STATUS_COMPUTING;
+        }
+        if self.raises_after_factorial {
+            status |= STATUS_RAISES;
+        }
+        status
+    }
+
+    /// Writes one of the registers of 32 bits.
+    fn set_register(&mut self, at: u64, value: u32, bus: &mut Bus<'_>) {
         match at {
             offset::LIVENESS => self.liveness = !value,
-            offset::FACTORIAL => {
-                self.factorial = factorial(value);
-                if self.status & STATUS_RAISES != 0 {
-                    self.interrupt_status |= CAUSE_FACTORIAL;
+            offset::FACTORIAL if self.computing.is_none() => {
+                self.factorial = value;
+                self.computing = Some(STEPS);
+            }
+            offset::STATUS => self.raises_after_factorial = value & STATUS_RAISES != 0,
+            offset::INTERRUPT_RAISE => self.raise(value, bus),
+            offset::INTERRUPT_ACKNOWLEDGE => {
+                self.interrupt_status &= !value;
+                if self.interrupt_status == 0 && !bus.uses_messages() {
+                    bus.set_intx(false);
                 }
             }
-            offset::STATUS => self.status = value & STATUS_RAISES,
-            offset::INTERRUPT_RAISE => self.interrupt_status |= value,
-            offset::INTERRUPT_ACKNOWLEDGE => self.interrupt_status &= !value,
             _ => (),
         }
     }
+
+    /// Writes one of the registers of the DMA engine, which keep their values while it runs.
+    fn set_dma(&mut self, at: u64, value: u64) {
+        if self.copying.is_some() {
+            return;
+        }
+        match at {
+            offset::DMA_SOURCE => self.source = value,
+            offset::DMA_DESTINATION => self.destination = value,
+            offset::DMA_COUNT => self.count = value,
+            offset::DMA_COMMAND if value & COMMAND_RUN != 0 => {
+                self.command = value;
+                self.copying = Some(STEPS);
+            }
+            _ => (),
+        }
+    }
+
+    fn raise(&mut self, causes: u32, bus: &mut Bus<'_>) {
+        self.interrupt_status |= causes;
+        if self.interrupt_status == 0 {
+            return;
+        }
+        if bus.uses_messages() {
+            // A fault is kept by the bus; the device does not know of it.
+            let _ = bus.send_message(0);
+        } else {
+            bus.set_intx(true);
+        }
+    }
+
+    fn finish_copy(&mut self, bus: &mut Bus<'_>) {
+        let is_to_memory = self.command & COMMAND_TO_MEMORY != 0;
+        let (inside, outside) = if is_to_memory {
+            (self.source, self.destination)
+        } else {
+            (self.destination, self.source)
+        };
+        let outside = outside & self.dma_mask;
+        if let Some(buffer) = part_of_buffer(&mut self.buffer, inside, self.count) {
+            // A fault is kept by the bus; the device goes on.
+            let _ = if is_to_memory {
+                bus.dma_write(outside, buffer)
+            } else {
+                bus.dma_read(outside, buffer)
+            };
+        }
+        self.command &= !COMMAND_RUN;
+        if self.command & COMMAND_RAISES != 0 {
+            self.raise(CAUSE_DMA, bus);
+        }
+    }
+}
+
+/// The `count` bytes at `at`, where they lie in the buffer.
+fn part_of_buffer(buffer: &mut [u8], at: u64, count: u64) -> Option<&mut [u8]> {
+    let start = usize::try_from(at.checked_sub(BUFFER)?).ok()?;
+    let end = start.checked_add(usize::try_from(count).ok()?)?;
+    buffer.get_mut(start..end)
 }
 
 /// The factorial modulo 2^32; from 34 on it is 0.
@@ -84,61 +217,229 @@ fn factorial(n: u32) -> u32 {
     (1..=n.min(34)).fold(1, u32::wrapping_mul)
 }
 
+/// Counts a step of some work; whether it was the last one.
+fn step(left: &mut Option<u32>) -> bool {
+    match left {
+        Some(0 | 1) => {
+            *left = None;
+            true
+        }
+        Some(steps) => {
+            *steps = steps.saturating_sub(1);
+            false
+        }
+        None => false,
+    }
+}
+
+impl Default for Edu {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Where the registers begin that may be accessed with 8 bytes.
+const WIDE: u64 = 0x80;
+
 impl Registers for Edu {
-    fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
-        match (region, <&mut [u8; 4]>::try_from(&mut *data)) {
-            (0, Ok(data)) => *data = self.register(offset).to_le_bytes(),
-            _ => data.fill(0xff),
+    fn read(&mut self, region: u32, offset: u64, data: &mut [u8], _: &mut Bus<'_>) {
+        let value = match (region, data.len()) {
+            (0, 4) => self.register(offset),
+            (0, 8) if offset >= WIDE => self.register(offset),
+            (0, 8) => u64::MAX,
+            // QEMU lets no other access through to the device.
+            _ => 0,
+        };
+        data.iter_mut()
+            .zip(value.to_le_bytes())
+            .for_each(|(to, from)| *to = from);
+    }
+
+    fn write(&mut self, region: u32, offset: u64, data: &[u8], bus: &mut Bus<'_>) {
+        if region != 0 {
+            return;
+        }
+        if let Ok(data) = <[u8; 4]>::try_from(data) {
+            let value = u32::from_le_bytes(data);
+            if offset < WIDE {
+                self.set_register(offset, value, bus);
+            } else {
+                self.set_dma(offset, value.into());
+            }
+        } else if let Ok(data) = <[u8; 8]>::try_from(data)
+            && offset >= WIDE
+        {
+            self.set_dma(offset, u64::from_le_bytes(data));
         }
     }
 
-    fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
-        if let (0, Ok(data)) = (region, data.try_into()) {
-            self.set_register(offset, u32::from_le_bytes(data));
+    fn advance(&mut self, bus: &mut Bus<'_>) -> bool {
+        if step(&mut self.computing) {
+            self.factorial = factorial(self.factorial);
+            if self.raises_after_factorial {
+                self.raise(CAUSE_FACTORIAL, bus);
+            }
         }
+        if step(&mut self.copying) {
+            self.finish_copy(bus);
+        }
+        self.computing.is_some() || self.copying.is_some()
     }
 
-    fn reset(&mut self) {
-        *self = Self::new();
+    fn reset(&mut self, bus: &mut Bus<'_>) {
+        *self = Self::new().with_dma_mask(self.dma_mask);
+        bus.set_intx(false);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::bus::tests::with_bus;
+    use crate::sim::{DmaAccess, FaultReason};
 
-    fn read(edu: &mut Edu, at: u64) -> u32 {
-        let mut data = [0; 4];
-        edu.read(0, at, &mut data);
-        u32::from_le_bytes(data)
+    /// The device on a bus, with time that passes only when told.
+    struct Bench<'a, 'b> {
+        edu: Edu,
+        bus: &'a mut Bus<'b>,
+    }
+
+    impl Bench<'_, '_> {
+        fn read(&mut self, at: u64) -> u32 {
+            let mut data = [0xa5; 4];
+            self.edu.read(0, at, &mut data, self.bus);
+            u32::from_le_bytes(data)
+        }
+
+        fn read64(&mut self, at: u64) -> u64 {
+            let mut data = [0xa5; 8];
+            self.edu.read(0, at, &mut data, self.bus);
+            u64::from_le_bytes(data)
+        }
+
+        fn write(&mut self, at: u64, value: u32) {
+            self.edu.write(0, at, &value.to_le_bytes(), self.bus);
+        }
+
+        fn write64(&mut self, at: u64, value: u64) {
+            self.edu.write(0, at, &value.to_le_bytes(), self.bus);
+        }
+
+        fn finish(&mut self) {
+            while self.edu.advance(self.bus) {}
+        }
+    }
+
+    fn bench(test: impl FnOnce(Bench<'_, '_>)) {
+        with_bus(|bus| {
+            test(Bench {
+                edu: Edu::new(),
+                bus,
+            });
+        });
     }
 
     #[test]
     fn it_inverts_and_multiplies() {
-        let mut edu = Edu::new();
-        assert_eq!(read(&mut edu, 0), 0x0100_00ed);
-        edu.write(0, 4, &0x1234_5678_u32.to_le_bytes());
-        assert_eq!(read(&mut edu, 4), !0x1234_5678);
-        for (n, result) in [(0, 1), (5, 120), (12, 479_001_600), (13, 1_932_053_504)] {
-            edu.write(0, 8, &u32::to_le_bytes(n));
-            assert_eq!(read(&mut edu, 8), result);
-        }
-        for n in [34, u32::MAX] {
-            edu.write(0, 8, &n.to_le_bytes());
-            assert_eq!(read(&mut edu, 8), 0);
-        }
+        bench(|mut edu| {
+            assert_eq!(edu.read(0), 0x0100_00ed);
+            edu.write(4, 0x1234_5678);
+            assert_eq!(edu.read(4), !0x1234_5678);
+            for (n, result) in [
+                (0, 1),
+                (5, 120),
+                (12, 479_001_600),
+                (13, 1_932_053_504),
+                (34, 0),
+                (u32::MAX, 0),
+            ] {
+                edu.write(8, n);
+                assert_eq!(edu.read(0x20), 1);
+                // It is busy, and has the number still.
+                edu.write(8, 7);
+                assert_eq!(edu.read(8), n);
+                edu.finish();
+                assert_eq!((edu.read(0x20), edu.read(8)), (0, result));
+            }
+        });
     }
 
     #[test]
     fn interrupt_causes_are_raised_and_acknowledged() {
-        let mut edu = Edu::new();
-        edu.write(0, 8, &3_u32.to_le_bytes());
-        assert_eq!(read(&mut edu, 0x24), 0);
-        edu.write(0, 0x20, &0x80_u32.to_le_bytes());
-        edu.write(0, 8, &3_u32.to_le_bytes());
-        edu.write(0, 0x60, &0x10_u32.to_le_bytes());
-        assert_eq!(read(&mut edu, 0x24), 0x11);
-        edu.write(0, 0x64, &0x01_u32.to_le_bytes());
-        assert_eq!(read(&mut edu, 0x24), 0x10);
+        bench(|mut edu| {
+            edu.write(8, 3);
+            edu.finish();
+            assert_eq!(edu.read(0x24), 0);
+            edu.write(0x20, 0xffff_ffff);
+            assert_eq!(edu.read(0x20), 0x80);
+            edu.write(8, 3);
+            assert_eq!(edu.read(0x20), 0x81);
+            edu.finish();
+            edu.write(0x60, 0x10);
+            assert_eq!(edu.read(0x24), 0x11);
+            assert!(edu.bus.interrupts.level());
+            edu.write(0x64, 0x01);
+            assert_eq!(edu.read(0x24), 0x10);
+            assert!(edu.bus.interrupts.level());
+            edu.write(0x64, 0x10);
+            assert!(!edu.bus.interrupts.level());
+            // Nothing is raised.
+            edu.write(0x60, 0);
+            assert!(!edu.bus.interrupts.level());
+        });
+    }
+
+    #[test]
+    fn registers_have_their_widths() {
+        bench(|mut edu| {
+            assert_eq!(edu.read64(0), u64::MAX);
+            edu.write64(0x80, 0x1122_3344_5566_7788);
+            assert_eq!(edu.read64(0x80), 0x1122_3344_5566_7788);
+            assert_eq!(edu.read(0x80), 0x5566_7788);
+            edu.write(0x80, 9);
+            assert_eq!(edu.read64(0x80), 9);
+            assert_eq!(edu.read(0x84), u32::MAX);
+            let mut byte = [0xa5];
+            edu.edu.read(0, 0, &mut byte, edu.bus);
+            assert_eq!(byte, [0]);
+            edu.edu.write(0, 4, &[0, 0], edu.bus);
+            assert_eq!(edu.read(4), 0);
+            // The buffer is for the DMA engine alone.
+            assert_eq!(edu.read(0x4_0000), u32::MAX);
+        });
+    }
+
+    #[test]
+    fn copies_end_even_where_they_fault() {
+        bench(|mut edu| {
+            edu.write64(0x80, 0xf_1000_0000 + 0x2000);
+            edu.write64(0x88, 0x4_0000);
+            edu.write64(0x90, 16);
+            // Without the bit to run nothing is stored.
+            edu.write64(0x98, 4);
+            assert_eq!(edu.read64(0x98), 0);
+            edu.write64(0x98, 5);
+            assert_eq!(edu.read64(0x98), 5);
+            edu.write64(0x80, 0);
+            assert_eq!(edu.read64(0x80), 0xf_1000_2000);
+            edu.finish();
+            assert_eq!(edu.read64(0x98), 4);
+            assert_eq!(edu.read(0x24), 0x100);
+            let faults = edu.bus.faults.all();
+            assert_eq!(faults.len(), 1);
+            // Its address is cut to 28 bits.
+            assert_eq!(
+                (faults[0].iova, faults[0].access, faults[0].reason),
+                (0x2000, DmaAccess::Read, FaultReason::Unattached)
+            );
+            // What is not in the buffer is not tried.
+            for (at, count) in [(0x4_0001, 4096), (0x3_ffff, 1), (0, 16), (u64::MAX, 2)] {
+                edu.write64(0x88, at);
+                edu.write64(0x90, count);
+                edu.write64(0x98, 1);
+                edu.finish();
+            }
+            assert_eq!(edu.bus.faults.all().len(), 1);
+        });
     }
 }

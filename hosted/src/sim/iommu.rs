@@ -7,6 +7,12 @@ use vfio_core::abi::IovaRange;
 use vfio_core::caps::{self, Array, Unknown};
 use vfio_core::server::{self, Dialect, IommuDriver};
 
+use super::space::{EVERYTHING, Space};
+
+/// How many mappings a container can have where it does not tell (`dma_entry_limit` of
+/// vfio_iommu_type1).
+const DMA_LIMIT: usize = 65_535;
+
 /// What a container says of its IOMMU.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Iommu {
@@ -85,6 +91,60 @@ impl Iommu {
     pub fn without_caps(mut self) -> Self {
         self.caps.clear();
         self
+    }
+
+    /// The IOVAs that can be mapped: all of them where it does not tell.
+    pub(super) fn iova_ranges(&self) -> Vec<IovaRange> {
+        let told = self.caps.iter().find_map(|cap| match cap {
+            IommuCap::IovaRange(ranges) => Some(ranges.clone()),
+            _ => None,
+        });
+        told.unwrap_or_else(|| vec![EVERYTHING])
+    }
+
+    /// The size of the smallest page, in bytes.
+    pub(super) fn page(&self) -> u64 {
+        1_u64
+            .checked_shl(self.pgsizes.trailing_zeros())
+            .unwrap_or(1)
+    }
+
+    /// How many mappings can be made.
+    pub(super) fn limit(&self) -> usize {
+        let told = self.caps.iter().find_map(|cap| match cap {
+            IommuCap::DmaAvail { avail } => usize::try_from(*avail).ok(),
+            _ => None,
+        });
+        told.unwrap_or(DMA_LIMIT)
+    }
+
+    /// The same, after `used` mappings were made.
+    pub(super) fn with_used(&self, used: usize) -> Self {
+        let mut iommu = self.clone();
+        for cap in &mut iommu.caps {
+            if let IommuCap::DmaAvail { avail } = cap {
+                *avail = avail.saturating_sub(u32::try_from(used).unwrap_or(u32::MAX));
+            }
+        }
+        iommu
+    }
+
+    /// The address space of a type1 container.
+    pub(super) fn space(&self) -> Space {
+        Space::new(self.iova_ranges(), self.page())
+    }
+
+    /// What the container of an iommufd tells.
+    pub(super) fn of_iommufd(pgsizes: u64, ranges: Vec<IovaRange>) -> Self {
+        Self {
+            driver: IommuDriver::Iommufd,
+            pgsizes,
+            caps: vec![
+                IommuCap::DmaAvail { avail: u32::MAX },
+                IommuCap::IovaRange(ranges),
+            ],
+            is_coherent: false,
+        }
     }
 
     /// Lends the IOMMU to the answering side.

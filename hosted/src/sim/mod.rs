@@ -1,13 +1,19 @@
 //! A simulated VFIO kernel in this process, behind the same shim as the real one.
 //!
 //! A driver that is generic over [`Sys`](vfio_core::sys::Sys) is tested with it where there is no
-//! device, no IOMMU and no privilege. A [`Kernel`] has a container (`/dev/vfio/vfio`), groups
-//! (`/dev/vfio/N`) and devices; what a device is, its [`Model`] says: one of the ready-made ones,
-//! one that a test describes, or a [`Script`] whose replies a test gives, hostile ones too.
+//! device, no IOMMU and no privilege. A [`Kernel`] has a container (`/dev/vfio/vfio`), an iommufd
+//! (`/dev/iommu`), groups (`/dev/vfio/N`) and devices (`/dev/vfio/devices/vfioN`); what a device
+//! is, its [`Model`] says: one of the ready-made ones, one that a test describes, or a [`Script`]
+//! whose replies a test gives, hostile ones too.
 //!
-//! It answers as Linux does, errors included: what a group, a container and a device owe to each
-//! other (drivers/vfio/group.c and container.c), the INFO ioctls, and trapped access to regions
-//! (drivers/vfio/pci/vfio_pci_rdwr.c). There is no DMA and there are no interrupts yet.
+//! It answers as Linux does, errors included: what files owe to each other, the INFO ioctls,
+//! access to regions, trapped and mapped, the mappings of type1 and of iommufd, and the whole of
+//! `VFIO_DEVICE_SET_IRQS`. Hot resets, ioeventfds and device features are not simulated: they are
+//! refused with `ENOTTY`.
+//!
+//! Devices do DMA through a checked IOMMU: what is not mapped faults, transfers nothing, and is
+//! kept in [`Kernel::faults`]. The time that they need for their work does not depend on the
+//! machine (see [`Registers`]).
 //!
 //! ```
 //! use vfio_core::sys::{FdRequest, NameRequest, Sys, ValueRequest};
@@ -30,26 +36,43 @@
 //! # Ok(())
 //! # }
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod access;
+mod bus;
 mod config;
 mod description;
 mod device;
+mod dma_memory;
 mod edu;
+mod event;
+mod exchange;
+mod fault;
+mod interrupts;
 mod iommu;
+mod iommufd;
 mod kernel;
+mod mapping;
 pub mod model;
+mod observation;
 mod registers;
 mod script;
 mod session;
+mod space;
 #[cfg(test)]
 mod tests;
+mod type1;
 
+pub use bus::Bus;
 pub use config::{Bar, Config};
 pub use description::{Description, DeviceCap, HotReset, MsixTable, Region, RegionCap};
+pub use dma_memory::DmaMemory;
 pub use edu::Edu;
+pub use event::Event;
+pub use fault::{DmaAccess, Fault, FaultReason};
 pub use iommu::{Iommu, IommuCap};
-pub use kernel::{CONTAINER_PATH, Calls, Fd, Kernel};
+pub use kernel::{CONTAINER_PATH, Calls, Fd, IOMMUFD_PATH, Kernel};
+pub use mapping::{Mapping, MappingError};
 pub use model::Model;
 pub use registers::{Memory, Registers};
 pub use script::Script;

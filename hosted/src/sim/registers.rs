@@ -4,19 +4,33 @@ use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::Bus;
+
 /// The registers of a device: what reading and writing its regions does.
 ///
 /// The configuration space (region 7) is not among them. As with vfio-pci an access is 1, 2, 4 or
 /// 8 bytes long and aligned to its length; the shim's reads and writes are taken apart.
+///
+/// # Time
+///
+/// A device that needs time for its work does it in [`Registers::advance`], step by step. Time
+/// passes by one step before each read of a region and each look at an event, and on and on while
+/// somebody waits for an event: how long work takes does not depend on the machine.
 pub trait Registers: Send {
     /// Reads at `offset`, in bytes from the start of the region.
-    fn read(&mut self, region: u32, offset: u64, data: &mut [u8]);
+    fn read(&mut self, region: u32, offset: u64, data: &mut [u8], bus: &mut Bus<'_>);
 
     /// Writes at `offset`, in bytes from the start of the region.
-    fn write(&mut self, region: u32, offset: u64, data: &[u8]);
+    fn write(&mut self, region: u32, offset: u64, data: &[u8], bus: &mut Bus<'_>);
+
+    /// Lets time pass by one step; tells whether there is more to do.
+    fn advance(&mut self, bus: &mut Bus<'_>) -> bool {
+        let _ = bus;
+        false
+    }
 
     /// Resets the device.
-    fn reset(&mut self);
+    fn reset(&mut self, bus: &mut Bus<'_>);
 }
 
 /// Memory behind every region: it reads as zeros until it is written, and takes up room only
@@ -48,6 +62,17 @@ impl Memory {
         self
     }
 
+    fn load(&self, region: u32, offset: u64, data: &mut [u8]) {
+        for (at, byte) in (offset..).zip(data) {
+            let (page, start) = split(at);
+            let page = self.pages.get(&(region, page));
+            *byte = page
+                .and_then(|page| page.get(start))
+                .copied()
+                .unwrap_or_default();
+        }
+    }
+
     fn store(&mut self, region: u32, offset: u64, bytes: &[u8]) {
         for (at, byte) in (offset..).zip(bytes) {
             let (page, start) = split(at);
@@ -70,22 +95,15 @@ const fn split(offset: u64) -> (u64, usize) {
 }
 
 impl Registers for Memory {
-    fn read(&mut self, region: u32, offset: u64, data: &mut [u8]) {
-        for (at, byte) in (offset..).zip(data) {
-            let (page, start) = split(at);
-            let page = self.pages.get(&(region, page));
-            *byte = page
-                .and_then(|page| page.get(start))
-                .copied()
-                .unwrap_or_default();
-        }
+    fn read(&mut self, region: u32, offset: u64, data: &mut [u8], _: &mut Bus<'_>) {
+        self.load(region, offset, data);
     }
 
-    fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
+    fn write(&mut self, region: u32, offset: u64, data: &[u8], _: &mut Bus<'_>) {
         self.store(region, offset, data);
     }
 
-    fn reset(&mut self) {
+    fn reset(&mut self, _: &mut Bus<'_>) {
         self.pages.clone_from(&self.initial);
     }
 }
@@ -101,17 +119,18 @@ impl fmt::Debug for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sim::bus::tests::with_bus;
 
     #[test]
     fn what_is_written_is_read_across_pages() {
         let mut memory = Memory::new();
         let last = u64::MAX - 7;
         for offset in [0, 4094, 1 << 33, last] {
-            memory.write(2, offset, b"vfio");
+            memory.store(2, offset, b"vfio");
             let mut data = [0xa5; 4];
-            memory.read(2, offset, &mut data);
+            memory.load(2, offset, &mut data);
             assert_eq!(&data, b"vfio");
-            memory.read(0, offset, &mut data);
+            memory.load(0, offset, &mut data);
             assert_eq!(data, [0; 4]);
         }
     }
@@ -119,10 +138,10 @@ mod tests {
     #[test]
     fn a_reset_keeps_what_was_there_first() {
         let mut memory = Memory::new().with(0, 8, b"first");
-        memory.write(0, 8, b"later and more");
-        memory.reset();
+        memory.store(0, 8, b"later and more");
+        with_bus(|bus| memory.reset(bus));
         let mut data = [0xa5; 8];
-        memory.read(0, 8, &mut data);
+        memory.load(0, 8, &mut data);
         assert_eq!(&data, b"first\0\0\0");
     }
 }

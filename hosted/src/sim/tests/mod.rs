@@ -1,14 +1,22 @@
 //! The simulated kernel, seen by a program.
 
+mod drivers;
+mod interrupts;
+mod iommufd;
+mod mapping;
 mod regions;
 mod replies;
 mod script;
 mod session;
+mod type1;
 
-use vfio_core::abi::Extension;
-use vfio_core::sys::{Errno, FdRequest, NameRequest, Sys, ValueRequest};
+use std::ops::Range;
 
-use super::{CONTAINER_PATH, Fd, Kernel, Model};
+use vfio_core::abi::{DmaMapFlags, DmaUnmapFlags, Extension, IommuType1DmaMap, IommuType1DmaUnmap};
+use vfio_core::sys::{Errno, Exchange, ExchangeRequest, FdRequest, NameRequest, Sys, ValueRequest};
+use zerocopy::IntoBytes;
+
+use super::{CONTAINER_PATH, DmaMemory, Fd, Kernel, Model};
 
 const NAME: &str = "0000:01:00.0";
 const C_NAME: &std::ffi::CStr = c"0000:01:00.0";
@@ -52,4 +60,56 @@ fn set_iommu(kernel: &Kernel, container: &Fd) -> Result<u32, Errno> {
 
 fn open_device(kernel: &Kernel, group: &Fd) -> Result<Fd, Errno> {
     kernel.ioctl_name(group, NameRequest::GetDeviceFd, C_NAME)
+}
+
+/// What a device may do with memory.
+const READ_WRITE: DmaMapFlags = DmaMapFlags::READ.union(DmaMapFlags::WRITE);
+
+/// Maps memory in a container.
+fn map(
+    kernel: &Kernel,
+    container: &Fd,
+    memory: &DmaMemory,
+    range: Range<usize>,
+    iova: u64,
+    flags: DmaMapFlags,
+) -> Result<(), Errno> {
+    let mut request = IommuType1DmaMap {
+        flags,
+        iova,
+        ..Default::default()
+    };
+    let exchange = Exchange::map(ExchangeRequest::MapDma, request.as_mut_bytes(), range)?;
+    kernel
+        .exchange_memory(container, memory, exchange)
+        .map(drop)
+}
+
+/// Unmaps in a container.
+fn unmap(
+    kernel: &Kernel,
+    container: &Fd,
+    iova: u64,
+    size: u64,
+    flags: DmaUnmapFlags,
+) -> Result<u64, Errno> {
+    let mut request = IommuType1DmaUnmap {
+        flags,
+        iova,
+        size,
+        ..Default::default()
+    };
+    let exchange = Exchange::new(ExchangeRequest::UnmapDma, request.as_mut_bytes())?;
+    kernel.exchange(container, exchange)?;
+    Ok(request.size)
+}
+
+/// Sets the low byte of the command register: memory decoding and bus mastering.
+fn set_command(kernel: &Kernel, device: &Fd, command: u8) {
+    assert_eq!(kernel.pwrite(device, &[command], (7 << 40) + 4), Ok(1));
+}
+
+/// Writes a register of BAR 0.
+fn poke(kernel: &Kernel, device: &Fd, at: u64, value: &[u8]) {
+    assert_eq!(kernel.pwrite(device, value, at), Ok(value.len()));
 }

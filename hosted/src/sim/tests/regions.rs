@@ -8,7 +8,7 @@ use vfio_core::abi::{DeviceFlags, RegionFlags};
 use vfio_core::query;
 
 use super::*;
-use crate::sim::{Bar, Config, Description, MsixTable, Region, Registers, model};
+use crate::sim::{Bar, Bus, Config, Description, MsixTable, Region, Registers, model};
 
 const CONFIG: u64 = 7 << 40;
 
@@ -30,6 +30,11 @@ fn edu_answers_in_its_bar() {
     assert_eq!(write(&opened, 4, &0xdead_beef_u32.to_le_bytes()), Ok(4));
     assert_eq!(read(&opened, 4), Ok((!0xdead_beef_u32).to_le_bytes()));
     assert_eq!(write(&opened, 8, &10_u32.to_le_bytes()), Ok(4));
+    let mut reads = 1;
+    while read(&opened, 0x20) == Ok(1_u32.to_le_bytes()) {
+        reads += 1;
+    }
+    assert_eq!(reads, 3);
     assert_eq!(read(&opened, 8), Ok(3_628_800_u32.to_le_bytes()));
 }
 
@@ -167,15 +172,15 @@ fn the_msix_table_is_out_of_reach() {
 struct Recorder(Arc<Mutex<Vec<(u64, usize)>>>);
 
 impl Registers for Recorder {
-    fn read(&mut self, _region: u32, offset: u64, data: &mut [u8]) {
+    fn read(&mut self, _: u32, offset: u64, data: &mut [u8], _: &mut Bus<'_>) {
         self.0.lock().unwrap().push((offset, data.len()));
     }
 
-    fn write(&mut self, region: u32, offset: u64, data: &[u8]) {
-        self.read(region, offset, &mut data.to_vec());
+    fn write(&mut self, region: u32, offset: u64, data: &[u8], bus: &mut Bus<'_>) {
+        self.read(region, offset, &mut data.to_vec(), bus);
     }
 
-    fn reset(&mut self) {}
+    fn reset(&mut self, _: &mut Bus<'_>) {}
 }
 
 #[test]

@@ -1,0 +1,51 @@
+//! Register access to what is simulated.
+//!
+//! The trait is unsafe to implement and its methods to call, for the sake of those that touch raw
+//! memory. Nothing here does: what callers promise is checked again, safely.
+#![expect(unsafe_code, reason = "the trait is unsafe to implement")]
+
+use core::convert::Infallible;
+use core::mem::size_of;
+
+use vfio_core::mmio::{Access, Width};
+
+use super::{DmaMemory, Mapping, MappingError};
+
+// SAFETY: no raw memory is touched; each access reaches the registers as one of its width.
+unsafe impl Access for Mapping {
+    type Error = MappingError;
+
+    fn len(&self) -> usize {
+        self.stretch().len
+    }
+
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, MappingError> {
+        let mut raw = T::new_zeroed();
+        self.read(offset, raw.as_mut_bytes())?;
+        Ok(T::from_device(raw))
+    }
+
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), MappingError> {
+        self.write(offset, value.to_device().as_bytes())
+    }
+}
+
+// SAFETY: no raw memory is touched; each access is an atomic one of its width.
+unsafe impl Access for DmaMemory {
+    type Error = Infallible;
+
+    fn len(&self) -> usize {
+        self.pages().len()
+    }
+
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
+        let value = self.pages().load(offset, size_of::<T>());
+        Ok(T::truncate(value.unwrap_or(u64::MAX)))
+    }
+
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+        // What a caller promised not to do has no effect.
+        let _ = self.pages().store(offset, size_of::<T>(), value.widen());
+        Ok(())
+    }
+}

@@ -1,0 +1,231 @@
+//! Requests with a structure: mappings, interrupts, iommufd's objects.
+
+use std::ops::Range;
+
+use vfio_core::abi::{
+    AttachFlags, DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, DeviceFeature,
+    FeatureFlags, IommuDestroy, IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap,
+    IommuType1DmaMap, IommuType1DmaUnmap,
+};
+use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Parts};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::interrupts;
+use super::kernel::lock;
+use super::session::File;
+use super::{DmaMemory, Fd, Kernel};
+
+/// Memory to map, and which bytes of it.
+type Source<'m> = Option<(&'m DmaMemory, Range<usize>)>;
+
+impl Kernel {
+    /// Makes a request; `memory` is what it maps, for one that maps something.
+    pub(super) fn make(
+        &self,
+        fd: &Fd,
+        exchange: Exchange<'_>,
+        memory: Option<&DmaMemory>,
+    ) -> Result<(), Errno> {
+        let parts = exchange.into_parts();
+        let source = match memory {
+            Some(memory) => Some(source(memory, &parts)?),
+            None => None,
+        };
+        let file = self.file(fd)?;
+        match file {
+            File::Container(id) => self.of_container(id, parts, source),
+            File::Iommufd(id) => self.of_iommufd(id, parts, source),
+            File::Group(_) => Err(Errno::ENOTTY),
+            File::Device(_) | File::Cdev { .. } => self.of_device(fd, file, parts),
+        }
+    }
+
+    fn of_container(&self, id: u64, parts: Parts<'_>, source: Source<'_>) -> Result<(), Errno> {
+        let unknown = self.unknown_to_container(id);
+        let type1 = self.0.session().type1(id);
+        match parts.request {
+            ExchangeRequest::MapDma => {
+                let type1 = type1?;
+                let request = get::<IommuType1DmaMap>(parts.argument)?;
+                // Without memory the kernel finds none at the address.
+                let (memory, range) = source.ok_or(Errno::EFAULT)?;
+                type1.map(&request, memory, range)
+            }
+            ExchangeRequest::UnmapDma => {
+                let type1 = type1?;
+                let mut request = get::<IommuType1DmaUnmap>(parts.argument)?;
+                type1.unmap(&mut request)?;
+                put(parts.argument, &request)
+            }
+            _ => Err(unknown),
+        }
+    }
+
+    fn of_iommufd(&self, id: u64, parts: Parts<'_>, source: Source<'_>) -> Result<(), Errno> {
+        let mut session = self.0.session();
+        let iommufd = session.iommufd(id)?;
+        let argument = parts.argument;
+        match parts.request {
+            ExchangeRequest::IoasAlloc => {
+                let mut request = get_whole::<IommuIoasAlloc>(argument)?;
+                if request.flags != 0 {
+                    return Err(Errno::EOPNOTSUPP);
+                }
+                request.out_ioas_id = iommufd.add_ioas();
+                put(argument, &request)
+            }
+            ExchangeRequest::IoasIovaRanges => {
+                let mut request = get_whole::<IommuIoasIovaRanges>(argument)?;
+                let mut none = [];
+                let list = parts.list.unwrap_or(&mut none);
+                let answer = iommufd.iova_ranges(&mut request, list);
+                // The number of ranges is told even where they did not fit.
+                if matches!(answer, Ok(()) | Err(Errno::EMSGSIZE)) {
+                    put(argument, &request)?;
+                }
+                answer
+            }
+            ExchangeRequest::IoasMap => {
+                let mut request = get_whole::<IommuIoasMap>(argument)?;
+                let (memory, range) = source.ok_or(Errno::EFAULT)?;
+                iommufd.map(&mut request, memory, range)?;
+                put(argument, &request)
+            }
+            ExchangeRequest::IoasUnmap => {
+                let mut request = get_whole::<IommuIoasUnmap>(argument)?;
+                iommufd.unmap(&mut request)?;
+                put(argument, &request)
+            }
+            ExchangeRequest::Destroy => iommufd.destroy(get_whole::<IommuDestroy>(argument)?.id),
+            ExchangeRequest::MapDma => {
+                let request = get::<IommuType1DmaMap>(argument)?;
+                let (memory, range) = source.ok_or(Errno::EFAULT)?;
+                iommufd.map_dma(&request, memory, range)
+            }
+            ExchangeRequest::UnmapDma => {
+                let mut request = get::<IommuType1DmaUnmap>(argument)?;
+                let answer = iommufd.unmap_dma(&mut request);
+                if matches!(answer, Ok(()) | Err(Errno::ENOENT)) {
+                    put(argument, &request)?;
+                }
+                answer
+            }
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn of_device(&self, fd: &Fd, file: File, parts: Parts<'_>) -> Result<(), Errno> {
+        let argument = parts.argument;
+        if parts.request == ExchangeRequest::BindIommufd {
+            let mut request = get::<DeviceBindIommufd>(argument)?;
+            if request.iommufd < 0 {
+                return Err(Errno::EINVAL);
+            }
+            request.out_devid = self.0.session().bind_cdev(fd.id, request.iommufd)?;
+            return put(argument, &request);
+        }
+        let place = file.device().ok_or(Errno::EINVAL)?;
+        let is_cdev = matches!(file, File::Cdev { .. });
+        match parts.request {
+            ExchangeRequest::SetIrqs => self.set_irqs(place, argument),
+            ExchangeRequest::AttachIommufdPt if is_cdev => {
+                let mut request = get_prefix::<DeviceAttachIommufdPt>(argument);
+                pasid(request.flags)?;
+                request.pt_id = self.0.session().attach(place, request.pt_id)?;
+                put(argument, &request)
+            }
+            ExchangeRequest::DetachIommufdPt if is_cdev => {
+                let request = get_prefix::<DeviceDetachIommufdPt>(argument);
+                pasid(request.flags)?;
+                self.0.session().detach(place);
+                Ok(())
+            }
+            ExchangeRequest::Feature => {
+                let flags = get::<DeviceFeature>(argument)?.flags;
+                let acts = FeatureFlags::GET | FeatureFlags::SET | FeatureFlags::PROBE;
+                let both = FeatureFlags::GET | FeatureFlags::SET;
+                let is_known = !flags.intersects(!(FeatureFlags::MASK | acts));
+                let is_one = flags.contains(FeatureFlags::PROBE) || !flags.contains(both);
+                Err(if is_known && is_one {
+                    Errno::ENOTTY
+                } else {
+                    Errno::EINVAL
+                })
+            }
+            _ => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn set_irqs(&self, place: usize, argument: &[u8]) -> Result<(), Errno> {
+        let device = self.0.session().device(place)?;
+        let irqs = lock(&device).irqs();
+        let request = interrupts::Request::parse(argument, &irqs)?;
+        let session = self.0.session();
+        let signals = request.signals(|number| session.event(number));
+        // A device is never locked before the session.
+        drop(session);
+        lock(&device).interrupts().set(&request, signals)
+    }
+}
+
+/// The memory of a request, whose range must lie in it.
+fn source<'m>(
+    memory: &'m DmaMemory,
+    parts: &Parts<'_>,
+) -> Result<(&'m DmaMemory, Range<usize>), Errno> {
+    let range = parts.memory.clone();
+    if parts.request.length_at().is_none()
+        || range.start > range.end
+        || range.end > memory.pages().len()
+    {
+        return Err(Errno::EINVAL);
+    }
+    Ok((memory, range))
+}
+
+/// No device has more than one address space.
+fn pasid(flags: AttachFlags) -> Result<(), Errno> {
+    if flags == AttachFlags::PASID {
+        Err(Errno::EOPNOTSUPP)
+    } else if flags.is_empty() {
+        Ok(())
+    } else {
+        Err(Errno::EINVAL)
+    }
+}
+
+/// The structure at the start of an argument.
+fn get<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
+    let read = T::read_from_prefix(argument);
+    read.map(|(head, _)| head).map_err(|_| Errno::EINVAL)
+}
+
+/// The structure that an argument is: what follows it, which this kernel does not know, must be
+/// zero.
+fn get_whole<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
+    let (head, rest) = T::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
+    if rest.iter().all(|byte| *byte == 0) {
+        Ok(head)
+    } else {
+        Err(Errno::E2BIG)
+    }
+}
+
+/// A structure of which only the beginning may be there.
+fn get_prefix<T: FromBytes + IntoBytes + Immutable + Default>(argument: &[u8]) -> T {
+    let mut head = T::default();
+    head.as_mut_bytes()
+        .iter_mut()
+        .zip(argument)
+        .for_each(|(to, from)| *to = *from);
+    head
+}
+
+/// Writes the answer, as far as there is room.
+fn put<T: IntoBytes + Immutable>(argument: &mut [u8], answer: &T) -> Result<(), Errno> {
+    argument
+        .iter_mut()
+        .zip(answer.as_bytes())
+        .for_each(|(to, from)| *to = *from);
+    Ok(())
+}

@@ -1,0 +1,78 @@
+//! What tests see of a simulated kernel, and what they do to it.
+
+use std::sync::atomic::Ordering;
+use std::vec::Vec;
+
+use super::device::Device;
+use super::kernel::lock;
+use super::{Calls, Event, Fault, Kernel};
+
+impl Kernel {
+    /// How many system calls were made.
+    #[must_use]
+    pub fn calls(&self) -> Calls {
+        *self.0.calls()
+    }
+
+    /// How many files are open. One whose descriptor was closed is open still while a region of
+    /// it is mapped, or a device is bound to it.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.0.session().open_files()
+    }
+
+    /// How many events are open.
+    #[must_use]
+    pub fn open_events(&self) -> usize {
+        self.0.session().open_events()
+    }
+
+    /// How many containers are alive: one lives on in the groups that are in it.
+    #[must_use]
+    pub fn live_containers(&self) -> usize {
+        self.0.session().live_containers()
+    }
+
+    /// How many stretches of regions are mapped.
+    #[must_use]
+    pub fn live_mappings(&self) -> usize {
+        self.0.mappings.load(Ordering::Acquire)
+    }
+
+    /// How many stretches of memory are mapped for devices, in all containers and iommufds.
+    #[must_use]
+    pub fn live_dma_mappings(&self) -> usize {
+        self.0.session().dma_mappings()
+    }
+
+    /// The DMA of all devices that was refused, in order.
+    #[must_use]
+    pub fn faults(&self) -> Vec<Fault> {
+        self.0.faults.all()
+    }
+
+    /// Signals an event, as another program would that writes to the eventfd.
+    pub fn signal(&self, event: &Event) {
+        event.signal.signal();
+        self.advance();
+    }
+
+    /// Lets a device fail so that it can't recover, and tells whether the error interrupt of
+    /// anybody was signalled.
+    pub fn raise_error(&self, name: &str) -> bool {
+        self.with_named(name, |device| device.interrupts().signal_error())
+    }
+
+    /// Asks whoever has a device to give it back, and tells whether the request interrupt of
+    /// anybody was signalled.
+    pub fn request_back(&self, name: &str) -> bool {
+        self.with_named(name, |device| device.interrupts().signal_request())
+    }
+
+    fn with_named(&self, name: &str, act: impl FnOnce(&mut Device) -> bool) -> bool {
+        let session = self.0.session();
+        let device = session.place(name).map(|place| session.device(place));
+        drop(session);
+        device.is_some_and(|device| device.is_ok_and(|device| act(&mut lock(&device))))
+    }
+}

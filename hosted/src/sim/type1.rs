@@ -1,0 +1,125 @@
+//! DMA mappings of a type1 container (drivers/vfio/vfio_iommu_type1.c of Linux).
+
+use std::ops::Range;
+
+use vfio_core::abi::{DmaMapFlags, DmaUnmapFlags, IommuType1DmaMap, IommuType1DmaUnmap};
+use vfio_core::sys::Errno;
+
+use super::dma_memory::{DmaMemory, PAGE};
+use super::space::{Area, SharedSpace};
+
+/// The IOMMU of a container.
+#[derive(Clone)]
+pub(super) struct Type1 {
+    pub(super) space: SharedSpace,
+    /// How many mappings there can be.
+    pub(super) limit: usize,
+    /// Type1v2: a mapping is unmapped whole or not at all.
+    pub(super) is_v2: bool,
+    /// Before Linux 7.0 what goes past 2^64 was merely invalid.
+    pub(super) past_the_end: Errno,
+}
+
+impl Type1 {
+    /// Maps the bytes `range` of `memory`.
+    pub(super) fn map(
+        &self,
+        request: &IommuType1DmaMap,
+        memory: &DmaMemory,
+        range: Range<usize>,
+    ) -> Result<(), Errno> {
+        let known = DmaMapFlags::READ | DmaMapFlags::WRITE | DmaMapFlags::VADDR;
+        let rights = request.flags & (DmaMapFlags::READ | DmaMapFlags::WRITE);
+        let moves = request.flags.contains(DmaMapFlags::VADDR);
+        if request.flags.intersects(!known) || rights.is_empty() != moves {
+            return Err(Errno::EINVAL);
+        }
+        let mut space = super::kernel::lock(&self.space);
+        let page = space.page.max(u64::try_from(PAGE).unwrap_or(1));
+        let size = length(&range)?;
+        let start = u64::try_from(range.start).map_err(|_| Errno::EINVAL)?;
+        let bits = page.wrapping_sub(1);
+        if size == 0 || (size | request.iova | start) & bits != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let last = last_of(request.iova, size).ok_or(self.past_the_end)?;
+        let is_taken = !space.overlapping(request.iova, last).is_empty();
+        if moves {
+            // No mapping has lost its address in the process: that is not simulated.
+            return Err(if is_taken {
+                Errno::EINVAL
+            } else {
+                Errno::ENOENT
+            });
+        }
+        if is_taken {
+            return Err(Errno::EEXIST);
+        }
+        if space.len() >= self.limit {
+            return Err(Errno::ENOSPC);
+        }
+        if !space.allows(request.iova, last) {
+            return Err(Errno::EINVAL);
+        }
+        let area = Area {
+            last,
+            memory: memory.pages().clone(),
+            offset: range.start,
+            readable: rights.contains(DmaMapFlags::READ),
+            writable: rights.contains(DmaMapFlags::WRITE),
+        };
+        space.insert(request.iova, area);
+        Ok(())
+    }
+
+    /// Unmaps, and says in the request how many bytes that were.
+    pub(super) fn unmap(&self, request: &mut IommuType1DmaUnmap) -> Result<(), Errno> {
+        let mut space = super::kernel::lock(&self.space);
+        let page = space.page.max(u64::try_from(PAGE).unwrap_or(1));
+        let bits = page.wrapping_sub(1);
+        let is_all = request.flags.contains(DmaUnmapFlags::ALL);
+        if request.flags.intersects(!DmaUnmapFlags::ALL) || request.iova & bits != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let last = if is_all {
+            if request.iova != 0 || request.size != 0 {
+                return Err(Errno::EINVAL);
+            }
+            u64::MAX
+        } else {
+            if request.size == 0 || request.size & bits != 0 {
+                return Err(Errno::EINVAL);
+            }
+            last_of(request.iova, request.size).ok_or(self.past_the_end)?
+        };
+        let met = space.overlapping(request.iova, last);
+        let is_cut = met
+            .iter()
+            .any(|(first, end)| *first < request.iova || *end > last);
+        if self.is_v2 && is_cut {
+            return Err(Errno::EINVAL);
+        }
+        let mut unmapped = 0_u64;
+        for (first, _) in met {
+            // Version 1 takes a mapping away that begins in the range, however long it is, and
+            // stops at one that begins before it.
+            if first < request.iova {
+                break;
+            }
+            unmapped = unmapped.wrapping_add(space.remove(first));
+        }
+        request.size = unmapped;
+        Ok(())
+    }
+}
+
+/// How many bytes a range of memory has.
+pub(super) fn length(range: &Range<usize>) -> Result<u64, Errno> {
+    let length = range.end.checked_sub(range.start).ok_or(Errno::EINVAL)?;
+    u64::try_from(length).map_err(|_| Errno::EINVAL)
+}
+
+/// The last of `size` addresses, which are not none.
+pub(super) fn last_of(start: u64, size: u64) -> Option<u64> {
+    start.checked_add(size.checked_sub(1)?)
+}
