@@ -135,7 +135,7 @@ fn ranges_and_widths_are_kept() {
         printed(&arguments.concat())
     };
     assert!(bar(&[]).contains("ed 00 00 01"), "{}", bar(&[]));
-    assert!(bar(&["--width", "16"]).contains("ff ff ff ff"));
+    assert!(bar(&["--width", "16"]).contains("00 00 00 00"));
     for range in ["0..0", "5..4", "0..257", "256.."] {
         complaint(&["dump", "sim:edu", "config", "--range", range], 2);
     }

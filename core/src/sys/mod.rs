@@ -109,6 +109,10 @@ pub trait Sys {
 
     /// Makes a request with a structure and returns the kernel's answer, never negative.
     ///
+    /// # Implementation
+    /// A request that maps memory ([`ExchangeRequest::length_at`]) is refused: only
+    /// [`Sys::exchange_memory`] knows that the memory is the shim's.
+    ///
     /// # Errors
     /// What `ioctl(2)` returns. The structure may have been written all the same.
     fn exchange(&self, fd: &Self::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {

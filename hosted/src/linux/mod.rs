@@ -112,6 +112,10 @@ impl Sys for Linux {
 
     fn exchange(&self, fd: &OwnedFd, exchange: Exchange<'_>) -> Result<u32, Errno> {
         let mut parts = exchange.into_parts();
+        // Memory is mapped by `exchange_memory`, which knows that it is the shim's.
+        if parts.request.length_at().is_some() {
+            return Err(Errno::EINVAL);
+        }
         // The list is reached through its address only until the call returns.
         if let Some(list) = &mut parts.list {
             let address = list.as_mut_ptr().expose_provenance();
@@ -223,10 +227,12 @@ fn errno(error: rustix::io::Errno) -> Errno {
 #[cfg(all(test, feature = "std"))]
 mod tests {
     use super::*;
-    use rustix::fd::AsRawFd;
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
     use std::vec::Vec;
+    use vfio_core::abi::IommuType1DmaMap;
+    use vfio_core::sys::ExchangeRequest;
+    use zerocopy::IntoBytes as _;
 
     fn c_path(path: &std::path::Path) -> CString {
         CString::new(path.as_os_str().as_bytes()).unwrap()
@@ -246,6 +252,18 @@ mod tests {
         let missing = tempfile::tempdir().unwrap().path().join("vfio");
         assert_eq!(Linux.open(&c_path(&missing)).err(), Some(Errno::ENOENT));
         assert!(Linux.open(c"/dev/null").is_ok());
+    }
+
+    #[test]
+    fn memory_that_is_not_the_shims_is_not_mapped() {
+        let null = Linux.open(c"/dev/null").unwrap();
+        let mut map = IommuType1DmaMap {
+            vaddr: 0x1000,
+            size: 0x1000,
+            ..Default::default()
+        };
+        let exchange = Exchange::map(ExchangeRequest::MapDma, map.as_mut_bytes(), 0..4096).unwrap();
+        assert_eq!(Linux.exchange(&null, exchange), Err(Errno::EINVAL));
     }
 
     #[test]

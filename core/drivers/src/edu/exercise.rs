@@ -1,5 +1,7 @@
 //! All that the device can do, tried step by step.
 
+use core::fmt;
+
 use vfio_core::abi::pci_irq;
 use vfio_core::device::Device;
 use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
@@ -101,6 +103,20 @@ impl<E> Report<E> {
         self.steps
             .iter()
             .all(|(_, outcome)| matches!(outcome, Outcome::Passed))
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for Outcome<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Passed => f.write_str("passed"),
+            Self::Wrong { expected, got } => write!(f, "{got:#x} in place of {expected:#x}"),
+            Self::Device(error) => error.fmt(f),
+            Self::Dma(error) => error.fmt(f),
+            Self::Memory => f.write_str("memory can't be reached"),
+            Self::Irq(error) => error.fmt(f),
+            Self::NotRun => f.write_str("not run, because a step before it failed"),
+        }
     }
 }
 

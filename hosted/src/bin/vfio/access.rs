@@ -99,7 +99,7 @@ pub(crate) fn write(args: &WriteArgs, system: &System) -> Result<ExitCode, Failu
 impl Task for Read<'_> {
     type Output = ();
 
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<(), Failure> {
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
         let Register {
             region,
             offset,
@@ -137,7 +137,7 @@ impl Task for Read<'_> {
 impl Task for Write<'_> {
     type Output = ();
 
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<(), Failure> {
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
         let Register {
             region,
             offset,
@@ -194,12 +194,12 @@ mod tests {
 
     #[test]
     fn a_device_that_decodes_no_memory_can_be_made_to() {
-        let failure = Write(&args(false)).run(&decoding_off()).unwrap_err();
+        let failure = Write(&args(false)).run(decoding_off()).unwrap_err();
         assert_eq!(
             failure.to_string(),
             "BAR0: the register at 0x0 can't be reached: input/output error (EIO)"
         );
         assert!(failure.way_out().contains("--enable-memory"));
-        assert!(Write(&args(true)).run(&decoding_off()).is_ok());
+        assert!(Write(&args(true)).run(decoding_off()).is_ok());
     }
 }

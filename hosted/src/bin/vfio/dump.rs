@@ -83,7 +83,7 @@ pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
 impl Task for Dump<'_> {
     type Output = ();
 
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<(), Failure> {
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
         let args = self.0;
         let region = opened.region(&args.region, Intent::Read)?;
         if !args.force && !is_harmless(&region) {

@@ -56,6 +56,13 @@ pub(crate) enum Failure {
     },
     /// A device was not given to vfio-pci, or not given back.
     Bind(BindError),
+    /// A device could not be made ready for its driver.
+    Drive {
+        /// The device's name.
+        name: String,
+        /// What went wrong before the driver's first step.
+        message: String,
+    },
     /// A device was not reset.
     Reset {
         /// Its name.
@@ -121,6 +128,7 @@ impl Failure {
                 "It has no reset of its own; `vfio inspect` shows whether it can be reset with \
                  its bus or slot."
             }
+            Self::Drive { .. } => "`vfio inspect` shows what the device has.",
             Self::Reset { .. } => "Try again, or see the kernel's log: `sudo dmesg`.",
             Self::Trouble { .. } => "`vfio inspect` shows what the device does answer.",
             Self::Access(error) => return error.way_out(),
@@ -143,6 +151,7 @@ impl Failure {
             | Self::Obstacle { .. }
             | Self::Open { .. }
             | Self::Bind(_)
+            | Self::Drive { .. }
             | Self::Reset { .. }
             | Self::Trouble { .. }
             | Self::Unwritable { .. } => ExitCode::FAILURE,
@@ -169,6 +178,7 @@ impl fmt::Display for Failure {
             Self::Obstacle { address, obstacle } => write!(f, "{address}: {obstacle}"),
             Self::Open { name, error } => write!(f, "{name}: {error}"),
             Self::Bind(error) => error.fmt(f),
+            Self::Drive { name, message } => write!(f, "{name} can't be driven: {message}"),
             Self::Reset { name, errno } => write!(f, "{name} can't be reset: {errno}"),
             Self::Trouble { name, trouble } => {
                 write!(f, "{name}: {}: {}", trouble.subject, trouble.message)

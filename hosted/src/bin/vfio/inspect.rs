@@ -106,7 +106,7 @@ fn choose(system: &System) -> Result<(Target, Option<String>), Failure> {
 impl Task for Inspect {
     type Output = Record;
 
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<Record, Failure> {
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Record, Failure> {
         Ok(Record {
             device: opened.name.clone(),
             simulated: opened.simulated,

@@ -18,6 +18,7 @@ mod number;
 mod output;
 mod region;
 mod reset;
+mod run;
 mod target;
 mod watch;
 
@@ -58,6 +59,7 @@ enum Command {
     Map(map::Args),
     Reset(reset::Args),
     Decode(decode::Args),
+    Run(run::Args),
     Completions(completions::Args),
 }
 
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Map(args) => map::run(&args, &system),
         Command::Reset(args) => reset::run(&args, &system),
         Command::Decode(args) => decode::run(&args),
+        Command::Run(args) => run::run(args, &system),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -97,9 +97,9 @@ pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
 impl Task for Draw {
     type Output = Map;
 
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<Map, Failure> {
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Map, Failure> {
         let (regions, mut troubles) = report::regions(&opened.device, opened.page);
-        let msix = msix(opened, &regions).unwrap_or_else(|trouble| {
+        let msix = msix(&opened, &regions).unwrap_or_else(|trouble| {
             troubles.push(trouble);
             None
         });

@@ -31,7 +31,7 @@ impl Task for Reset {
     /// The name of the device.
     type Output = String;
 
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<String, Failure> {
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<String, Failure> {
         opened.device.reset().map_err(|errno| Failure::Reset {
             name: opened.name.clone(),
             errno,

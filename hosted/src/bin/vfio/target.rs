@@ -35,6 +35,8 @@ pub(crate) struct Opened<S: Sys> {
     pub(crate) iommu: Extension,
     /// The page size of its host, in bytes.
     pub(crate) page: u64,
+    /// The shim below.
+    pub(crate) sys: S,
     /// The device.
     pub(crate) device: Device<S>,
     /// Its container.
@@ -49,7 +51,7 @@ pub(crate) trait Task {
     type Output;
 
     /// Does it.
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<Self::Output, Failure>;
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Self::Output, Failure>;
 }
 
 /// The page size of the simulated host, in bytes.
@@ -68,12 +70,12 @@ impl Target {
                 let group = openable(&device, system)?;
                 let page = u64::try_from(rustix::param::page_size()).unwrap_or(SIMULATED_PAGE);
                 let name = address.to_string();
-                task.run(&Opened::through_group(Linux, group, &name, page)?)
+                task.run(Opened::through_group(Linux, group, &name, page)?)
             }
             Self::Simulated(name) => {
                 // The name was checked when it was parsed.
                 let model = Model::by_name(name).unwrap_or_else(model::edu);
-                task.run(&simulate(&format!("sim:{name}"), model)?)
+                task.run(simulate(&format!("sim:{name}"), model)?)
             }
         }
     }
@@ -128,7 +130,7 @@ impl<S: Sys + Clone> Opened<S> {
             name: name.to_owned(),
             error,
         };
-        let container = Container::open(sys).map_err(open)?;
+        let container = Container::open(sys.clone()).map_err(open)?;
         let attached = container.attach(group).map_err(open)?;
         let iommu = [Extension::TYPE1V2_IOMMU, Extension::TYPE1_IOMMU]
             .into_iter()
@@ -147,6 +149,7 @@ impl<S: Sys + Clone> Opened<S> {
             group,
             iommu,
             page,
+            sys,
             device,
             container,
             _group: attached,

@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
 impl Task for Watch<'_> {
     type Output = ();
 
-    fn run<S: Sys + Clone>(self, opened: &Opened<S>) -> Result<(), Failure> {
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
         let Register {
             region,
             offset,

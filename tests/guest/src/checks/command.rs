@@ -110,6 +110,23 @@ pub(crate) fn decode(_: &World, device: &Device) -> Result<String> {
     Ok("whole and short".into())
 }
 
+/// The reference driver passes on the real device.
+pub(crate) fn run_edu(_: &World) -> Result<String> {
+    let edu = "0000:00:05.0";
+    if !std::path::Path::new(&format!("/sys/bus/pci/devices/{edu}")).exists() {
+        return Err(crate::report::NotRun("there is no edu".into()).into());
+    }
+    let record: Value = serde_json::from_str(&good(&["run", "edu", "--json", edu])?)?;
+    ensure!(
+        record["passed"] == true && record["simulated"] == false,
+        "{record}"
+    );
+    Ok(format!(
+        "{} steps",
+        record["steps"].as_array().map_or(0, Vec::len)
+    ))
+}
+
 /// What the program writes to stdout, if it ends well.
 pub(super) fn good(arguments: &[&str]) -> Result<String> {
     let ended = program::run("/bin/vfio", arguments)?;

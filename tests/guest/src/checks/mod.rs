@@ -19,7 +19,7 @@ use crate::report::Report;
 use crate::world::World;
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 17] = [
+const CHECKS: [Check; 18] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -51,6 +51,10 @@ const CHECKS: [Check; 17] = [
     Check {
         name: "driver edu",
         on: On::EachPci(driver::edu),
+    },
+    Check {
+        name: "vfio run edu",
+        on: On::Guest(command::run_edu),
     },
     Check {
         name: "vfio --version",

@@ -1,0 +1,38 @@
+//! `vfio run` on simulated devices: every step is told, and the exit status says whether all passed.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use vfio_drivers::edu::Step;
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_vfio"))
+        .args(["--root", "/nowhere", "run", "edu"])
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_whole_driver_passes_on_the_simulated_edu() {
+    let output = run(&["--json"]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(record["passed"], true);
+    assert_eq!(record["device"], "sim:edu");
+    let steps = record["steps"].as_array().unwrap();
+    let names: Vec<_> = steps
+        .iter()
+        .map(|step| step["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, Step::ALL.map(Step::name));
+    assert!(steps.iter().all(|step| step["passed"] == true), "{record}");
+}
+
+#[test]
+fn another_device_fails_and_says_where() {
+    let output = run(&["sim:igd"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("failed  identify: this is no edu"), "{text}");
+}
