@@ -17,6 +17,7 @@ use crate::abi::{
 };
 use crate::device::Device;
 use crate::info::IommuInfo;
+use crate::mmio::{Bar, Window};
 use crate::query::{self, QueryError, ReplyBuffer};
 use crate::sys::{
     Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest,
@@ -182,14 +183,29 @@ impl<S: Sys> Container<S> {
         iova: u64,
         flags: DmaMapFlags,
     ) -> Result<(), Errno> {
-        let mut map = IommuType1DmaMap {
-            flags,
-            iova,
-            ..Default::default()
-        };
+        let mut map = dma_map(iova, flags);
         let exchange = Exchange::map(ExchangeRequest::MapDma, map.as_mut_bytes(), range)?;
         self.sys
             .exchange_memory(&self.fd, memory, exchange)
+            .map(drop)
+    }
+
+    /// Maps the bytes `range` of a mapped BAR at `iova`, for a device to reach another one or
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`Container::map`]; `EFAULT` where the container is iommufd's, which maps memory only.
+    pub fn map_bar<P>(
+        &self,
+        bar: &Window<Bar<'_, S>, P>,
+        range: Range<usize>,
+        iova: u64,
+        flags: DmaMapFlags,
+    ) -> Result<(), Errno> {
+        let mut map = dma_map(iova, flags);
+        let exchange = Exchange::map(ExchangeRequest::MapDma, map.as_mut_bytes(), range)?;
+        self.sys
+            .exchange_mapping(&self.fd, bar.access().mapping(), exchange)
             .map(drop)
     }
 
@@ -251,6 +267,15 @@ impl<S: Sys> defmt::Format for Container<S> {
 impl<S: Sys> defmt::Format for Group<S> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Group");
+    }
+}
+
+/// A request to map something that is still to be named.
+fn dma_map(iova: u64, flags: DmaMapFlags) -> IommuType1DmaMap {
+    IommuType1DmaMap {
+        flags,
+        iova,
+        ..Default::default()
     }
 }
 

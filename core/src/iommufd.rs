@@ -9,10 +9,11 @@ use core::ops::Range;
 use zerocopy::IntoBytes;
 
 use crate::abi::{
-    DeviceAttachIommufdPt, DeviceBindIommufd, IoasMapFlags, IommuIoasAlloc, IommuIoasIovaRanges,
-    IommuIoasMap, IommuIoasUnmap, IommuIovaRange,
+    DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, IoasMapFlags, IommuIoasAlloc,
+    IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap, IommuIovaRange,
 };
 use crate::device::Device;
+use crate::mmio::{Bar, Window};
 use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
 
 /// An open iommufd with one I/O address space. Closing it, on drop, unmaps everything.
@@ -63,6 +64,17 @@ impl<S: Sys + Clone> Ioas<S> {
     /// # Errors
     /// [`IommufdError`]
     pub fn attach(&self, path: &CStr) -> Result<Device<S>, IommufdError> {
+        let device = self.bind(path)?;
+        self.attach_device(&device).map_err(IommufdError::Attach)?;
+        Ok(device)
+    }
+
+    /// Opens the character device `path` (`/dev/vfio/devices/vfioN`) and binds it, so that it
+    /// answers. It reaches no memory before it is attached.
+    ///
+    /// # Errors
+    /// [`IommufdError::Device`], [`IommufdError::Bind`]
+    pub fn bind(&self, path: &CStr) -> Result<Device<S>, IommufdError> {
         let fd = self.sys.open(path).map_err(IommufdError::Device)?;
         let mut bind = DeviceBindIommufd {
             iommufd: self.sys.number(&self.fd),
@@ -75,25 +87,43 @@ impl<S: Sys + Clone> Ioas<S> {
             bind.as_mut_bytes(),
         )
         .map_err(IommufdError::Bind)?;
+        Ok(Device::new(self.sys.clone(), fd))
+    }
+}
+
+impl<S: Sys> Ioas<S> {
+    /// Attaches a device that is bound ([`Ioas::bind`]) to the address space, in place of the one
+    /// it was attached to.
+    ///
+    /// # Errors
+    /// What the kernel returns: `EINVAL` where the device is not bound to this iommufd or not
+    /// opened through its character device.
+    pub fn attach_device(&self, device: &Device<S>) -> Result<(), Errno> {
         // The structure of before Linux 6.15 ended with the page table's id.
         let mut attach = DeviceAttachIommufdPt {
             pt_id: self.id,
             ..Default::default()
         };
         let without_pasid = attach.as_mut_bytes().get_mut(..12).unwrap_or_default();
-        send(
-            &self.sys,
-            &fd,
-            ExchangeRequest::AttachIommufdPt,
-            without_pasid,
-        )
-        .map_err(IommufdError::Attach)?;
+        let request = ExchangeRequest::AttachIommufdPt;
+        send(&self.sys, device.fd(), request, without_pasid)?;
         debug!("a device is attached to the address space {}", self.id);
-        Ok(Device::new(self.sys.clone(), fd))
+        Ok(())
     }
-}
 
-impl<S: Sys> Ioas<S> {
+    /// Detaches a device from whatever address space it is attached to: it reaches no memory
+    /// any more. It stays bound, and can be attached again.
+    ///
+    /// # Errors
+    /// What the kernel returns: `EINVAL` where the device is not bound.
+    pub fn detach_device(&self, device: &Device<S>) -> Result<(), Errno> {
+        let mut detach = DeviceDetachIommufdPt::default();
+        // The structure of before Linux 6.15 ended with the flags.
+        let without_pasid = detach.as_mut_bytes().get_mut(..8).unwrap_or_default();
+        let request = ExchangeRequest::DetachIommufdPt;
+        send(&self.sys, device.fd(), request, without_pasid)
+    }
+
     /// The ranges of IOVAs that can be mapped, sorted, into `ranges`; returns how many there are
     /// and the alignment of mappings in bytes. The last address belongs to a range.
     ///
@@ -126,17 +156,39 @@ impl<S: Sys> Ioas<S> {
         iova: u64,
         flags: IoasMapFlags,
     ) -> Result<(), Errno> {
-        let flags = flags | IoasMapFlags::FIXED_IOVA;
-        let mut map = IommuIoasMap {
-            flags,
-            ioas_id: self.id,
-            iova,
-            ..Default::default()
-        };
+        let mut map = self.ioas_map(iova, flags);
         let exchange = Exchange::map(ExchangeRequest::IoasMap, map.as_mut_bytes(), range)?;
         self.sys
             .exchange_memory(&self.fd, memory, exchange)
             .map(drop)
+    }
+
+    /// Maps the bytes `range` of a mapped BAR at `iova`.
+    ///
+    /// # Errors
+    /// As [`Ioas::map`]; `EFAULT`, as iommufd maps memory only (seen up to Linux 7.3).
+    pub fn map_bar<P>(
+        &self,
+        bar: &Window<Bar<'_, S>, P>,
+        range: Range<usize>,
+        iova: u64,
+        flags: IoasMapFlags,
+    ) -> Result<(), Errno> {
+        let mut map = self.ioas_map(iova, flags);
+        let exchange = Exchange::map(ExchangeRequest::IoasMap, map.as_mut_bytes(), range)?;
+        self.sys
+            .exchange_mapping(&self.fd, bar.access().mapping(), exchange)
+            .map(drop)
+    }
+
+    /// A request to map something that is still to be named.
+    fn ioas_map(&self, iova: u64, flags: IoasMapFlags) -> IommuIoasMap {
+        IommuIoasMap {
+            flags: flags | IoasMapFlags::FIXED_IOVA,
+            ioas_id: self.id,
+            iova,
+            ..Default::default()
+        }
     }
 
     /// Unmaps whole mappings within `length` bytes from `iova` on, and returns how many bytes

@@ -5,6 +5,7 @@ use core::ops::Range;
 use crate::abi::{DmaMapFlags, IoasMapFlags};
 use crate::container::Container;
 use crate::iommufd::Ioas;
+use crate::mmio::{Bar, Window};
 use crate::sys::{Errno, Sys};
 
 /// Where memory is mapped for devices.
@@ -40,24 +41,27 @@ impl<S: Sys> AddressSpace<S> {
         iova: u64,
         direction: Direction,
     ) -> Result<(), Errno> {
-        let (reads, writes) = match direction {
-            Direction::ToDevice => (true, false),
-            Direction::FromDevice => (false, true),
-            Direction::Both => (true, true),
-        };
         match self {
-            Self::Container(container) => {
-                let mut flags = DmaMapFlags::empty();
-                flags.set(DmaMapFlags::READ, reads);
-                flags.set(DmaMapFlags::WRITE, writes);
-                container.map(memory, range, iova, flags)
-            }
-            Self::Ioas(ioas) => {
-                let mut flags = IoasMapFlags::empty();
-                flags.set(IoasMapFlags::READABLE, reads);
-                flags.set(IoasMapFlags::WRITEABLE, writes);
-                ioas.map(memory, range, iova, flags)
-            }
+            Self::Container(container) => container.map(memory, range, iova, direction.dma()),
+            Self::Ioas(ioas) => ioas.map(memory, range, iova, direction.ioas()),
+        }
+    }
+
+    /// Maps the bytes `range` of a mapped BAR at `iova`, for a device to reach another one or
+    /// itself.
+    ///
+    /// # Errors
+    /// As [`Container::map_bar`] and [`Ioas::map_bar`].
+    pub fn map_bar<P>(
+        &self,
+        bar: &Window<Bar<'_, S>, P>,
+        range: Range<usize>,
+        iova: u64,
+        direction: Direction,
+    ) -> Result<(), Errno> {
+        match self {
+            Self::Container(container) => container.map_bar(bar, range, iova, direction.dma()),
+            Self::Ioas(ioas) => ioas.map_bar(bar, range, iova, direction.ioas()),
         }
     }
 
@@ -82,6 +86,34 @@ impl<S: Sys> AddressSpace<S> {
             Self::Container(container) => container.unmap_all(),
             Self::Ioas(ioas) => ioas.unmap(0, u64::MAX),
         }
+    }
+}
+
+impl Direction {
+    /// Whether the device reads.
+    const fn reads(self) -> bool {
+        matches!(self, Self::ToDevice | Self::Both)
+    }
+
+    /// Whether the device writes.
+    const fn writes(self) -> bool {
+        matches!(self, Self::FromDevice | Self::Both)
+    }
+
+    /// As a container is told.
+    fn dma(self) -> DmaMapFlags {
+        let mut flags = DmaMapFlags::empty();
+        flags.set(DmaMapFlags::READ, self.reads());
+        flags.set(DmaMapFlags::WRITE, self.writes());
+        flags
+    }
+
+    /// As iommufd is told.
+    fn ioas(self) -> IoasMapFlags {
+        let mut flags = IoasMapFlags::empty();
+        flags.set(IoasMapFlags::READABLE, self.reads());
+        flags.set(IoasMapFlags::WRITEABLE, self.writes());
+        flags
     }
 }
 

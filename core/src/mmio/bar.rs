@@ -20,6 +20,11 @@ impl<'d, S: Sys> Bar<'d, S> {
             device: PhantomData,
         }
     }
+
+    /// What the shim mapped.
+    pub(crate) const fn mapping(&self) -> &S::Mapping {
+        &self.mapping
+    }
 }
 
 impl<S: Sys> core::fmt::Debug for Bar<'_, S> {

@@ -24,6 +24,11 @@ impl<A: Access, P> Window<A, P> {
         }
     }
 
+    /// What the window is over.
+    pub(crate) const fn access(&self) -> &A {
+        &self.access
+    }
+
     /// The length in bytes.
     #[inline]
     #[must_use]

@@ -139,6 +139,24 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
+    /// Makes a request that maps `mapping`, a stretch of a device, for another device or the same
+    /// (peer to peer).
+    ///
+    /// # Implementation
+    /// As for [`Sys::exchange_memory`]; what stays mapped is the device's own memory.
+    ///
+    /// # Errors
+    /// What `ioctl(2)` returns; `EINVAL` for a range outside `mapping`.
+    fn exchange_mapping(
+        &self,
+        fd: &Self::Fd,
+        mapping: &Self::Mapping,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        let _ = (fd, mapping, exchange);
+        Err(Errno::ENOSYS)
+    }
+
     /// Maps `span` of `fd`.
     ///
     /// # Errors
@@ -156,8 +174,8 @@ pub trait Sys {
     /// The size of the host's pages, in bytes.
     fn page_size(&self) -> usize;
 
-    /// Zeroed memory of `len` bytes, rounded up to whole pages, for DMA. Of huge pages where
-    /// `len` is a multiple of their size and there are any.
+    /// Zeroed memory of `len` bytes, rounded up to whole pages, for DMA. Of the largest huge
+    /// pages of which there are any and of whose size `len` is a multiple.
     ///
     /// # Errors
     /// What `mmap(2)` returns; `EINVAL` for a length of 0.
@@ -265,6 +283,15 @@ impl<S: Sys + ?Sized> Sys for &S {
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
         S::exchange_memory(self, fd, memory, exchange)
+    }
+
+    fn exchange_mapping(
+        &self,
+        fd: &Self::Fd,
+        mapping: &Self::Mapping,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        S::exchange_mapping(self, fd, mapping, exchange)
     }
 
     fn map(

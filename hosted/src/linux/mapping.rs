@@ -11,9 +11,9 @@ use vfio_core::sys::{Errno, Protection, Span};
 
 use super::errno;
 
-/// The size of the huge pages that are tried, in bytes: every 64-bit Linux with 4 KiB pages has
-/// them.
-const HUGE: usize = 2 << 20;
+/// The huge pages that are tried, the largest first: size in bytes, and how they are asked for.
+/// Where a kernel has none of a size, it says so.
+const HUGE: [(usize, MapFlags); 2] = [(1 << 30, MapFlags::HUGE_1GB), (2 << 20, MapFlags::HUGE_2MB)];
 
 /// Pages of the address space, and how much of them is in reach.
 #[derive(Debug)]
@@ -56,11 +56,10 @@ impl Mapping {
         };
         // Shared, so that a fork does not leave the parent with copies of what the device writes.
         let flags = MapFlags::SHARED;
-        let huge = if mapped.is_multiple_of(HUGE) {
-            map(flags | MapFlags::HUGETLB).ok()
-        } else {
-            None
-        };
+        let huge = HUGE.into_iter().find_map(|(size, pages)| {
+            let fits = mapped.is_multiple_of(size);
+            fits.then(|| map(flags | MapFlags::HUGETLB | pages).ok())?
+        });
         let base = match huge {
             Some(base) => base,
             None => map(flags).map_err(errno)?,

@@ -130,16 +130,16 @@ impl Sys for Linux {
         memory: &Mapping,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        let mut parts = exchange.into_parts();
-        let Range { start, end } = parts.memory;
-        let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;
-        if end > memory.len() {
-            return Err(Errno::EINVAL);
-        }
-        let base = memory.address().as_ptr().expose_provenance();
-        let address = base.checked_add(start).ok_or(Errno::EINVAL)?;
-        parts.point(to_u64(address), to_u64(length))?;
-        pass(fd, parts)
+        pass_memory(fd, memory, exchange)
+    }
+
+    fn exchange_mapping(
+        &self,
+        fd: &OwnedFd,
+        mapping: &Mapping,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        pass_memory(fd, mapping, exchange)
     }
 
     fn map(&self, fd: &OwnedFd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
@@ -185,6 +185,20 @@ impl Sys for Linux {
             }
         }
     }
+}
+
+/// Passes a request that maps pages of the process.
+fn pass_memory(fd: &OwnedFd, memory: &Mapping, exchange: Exchange<'_>) -> Result<u32, Errno> {
+    let mut parts = exchange.into_parts();
+    let Range { start, end } = parts.memory;
+    let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;
+    if end > memory.len() {
+        return Err(Errno::EINVAL);
+    }
+    let base = memory.address().as_ptr().expose_provenance();
+    let address = base.checked_add(start).ok_or(Errno::EINVAL)?;
+    parts.point(to_u64(address), to_u64(length))?;
+    pass(fd, parts)
 }
 
 /// Passes a request to the kernel.

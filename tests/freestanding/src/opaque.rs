@@ -136,6 +136,15 @@ impl Sys for Opaque {
         self.exchange(fd, exchange)
     }
 
+    fn exchange_mapping(
+        &self,
+        fd: &OpaqueFd,
+        mapping: &OpaqueMemory,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        self.exchange_memory(fd, mapping, exchange)
+    }
+
     fn map(&self, _: &OpaqueFd, span: Span, protection: Protection) -> Result<OpaqueMemory, Errno> {
         used((span, protection));
         outcome(OpaqueMemory)

@@ -8,7 +8,7 @@ use rustix::mount::{MountFlags, mount};
 use rustix::system::{RebootCommand, reboot};
 use vfio_guest::{PLAN, Plan, RESULTS};
 
-use crate::report::Report;
+use crate::report::{NotRun, Report};
 use crate::world::World;
 use crate::{bind, checks, mdev, modules};
 
@@ -58,7 +58,10 @@ fn test() -> Result<()> {
         .devices
         .into_iter()
         .map(|device| {
-            let ready = bind::bind(&device).and_then(|()| mdev::create(&device));
+            let ready = match &device.missing {
+                Some(reason) => Err(NotRun(reason.clone()).into()),
+                None => bind::bind(&device).and_then(|()| mdev::create(&device)),
+            };
             (device, ready)
         })
         .collect();

@@ -28,6 +28,9 @@ pub struct Device {
     pub name: String,
     /// What the device is and where it sits.
     pub kind: Kind,
+    /// Why the machine does not have it, where it does not: each of its checks is then not run.
+    #[serde(default)]
+    pub missing: Option<String>,
 }
 
 /// What a device is and where it sits.

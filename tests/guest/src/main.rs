@@ -6,6 +6,7 @@ mod bind;
 mod boot;
 mod checks;
 mod mdev;
+mod mode;
 mod modules;
 mod program;
 mod report;

@@ -81,6 +81,21 @@ pub(crate) fn cdev(device: &Device) -> Result<String> {
     ))
 }
 
+/// The kernel's version: the first two numbers of its release.
+///
+/// # Errors
+///
+/// The release does not start with them.
+pub(crate) fn version() -> Result<(u32, u32)> {
+    let release = rustix::system::uname();
+    let release = release.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => Ok((major, minor)),
+        _ => Err(anyhow!("{release} is no version of Linux")),
+    }
+}
+
 /// The last component of what the symbolic link at `path` points to.
 fn link_name(path: &str) -> Result<String> {
     let target = fs::read_link(path).with_context(|| format!("cannot read the link {path}"))?;

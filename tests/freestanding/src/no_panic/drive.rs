@@ -12,7 +12,7 @@ use vfio_core::field;
 use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
-use vfio_core::mmio::{self, Access, Block, Field, Mapped, ReadWrite, Trapped, Width, Window};
+use vfio_core::mmio::{self, Access, Bar, Block, Field, Mapped, ReadWrite, Trapped, Width, Window};
 use vfio_core::sys::{Exchange, ExchangeRequest, Parts};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
 
@@ -48,6 +48,7 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
     if let Ok(region) = Device::region(device, any(), bytes) {
         used(Device::coverage(device, &region).next());
         if let Ok(window) = Device::map::<ReadWrite>(device, &region, any()) {
+            peer(&window);
             registers(window);
         }
         if let Ok(window) = Device::trap::<ReadWrite>(device, &region) {
@@ -58,6 +59,31 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
     let base = black_box(NonNull::<u64>::dangling()).cast();
     // SAFETY: an empty stretch of no memory.
     registers(Window::<_>::new(unsafe { Mapped::new(base, 0) }));
+}
+
+fn peer(bar: &Window<Bar<'_, Opaque>>) {
+    let range = any()..any();
+    if let Ok(container) = Container::open(Opaque) {
+        used(Container::map_bar(
+            &container,
+            bar,
+            range.clone(),
+            any(),
+            any(),
+        ));
+        let space = AddressSpace::Container(container);
+        let direction = black_box(Direction::Both);
+        used(AddressSpace::map_bar(
+            &space,
+            bar,
+            range.clone(),
+            any(),
+            direction,
+        ));
+    }
+    if let Ok(ioas) = Ioas::open(Opaque) {
+        used(Ioas::map_bar(&ioas, bar, range, any(), any()));
+    }
 }
 
 fn registers<A: Access>(mut window: Window<A>) {
@@ -111,7 +137,12 @@ fn exchanges(bytes: &mut [u8]) {
 }
 
 fn iommufd(ioas: &Ioas<Opaque>) {
-    used(Ioas::attach(ioas, black_box(c"/dev/vfio/devices/vfio0")).is_ok());
+    let path = black_box(c"/dev/vfio/devices/vfio0");
+    used(Ioas::attach(ioas, path).is_ok());
+    if let Ok(device) = Ioas::bind(ioas, path) {
+        used(Ioas::attach_device(ioas, &device));
+        used(Ioas::detach_device(ioas, &device));
+    }
     let mut ranges = [IommuIovaRange::default(); 4];
     used(Ioas::iova_ranges(ioas, black_box(&mut ranges)));
     used(Ioas::map(ioas, &OpaqueMemory, any()..any(), any(), any()));

@@ -6,20 +6,36 @@
 mod command;
 mod driver;
 mod hardware;
+mod held;
 mod presence;
 mod registers;
 mod replies;
+mod selftest;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use anyhow::{Result, anyhow};
 use vfio_guest::{Case, Device, Kind, Plan};
 
+use crate::mode::Mode;
 use crate::report::Report;
 use crate::world::World;
 
+use selftest::{cdev, dma, init, mmio, pci, setup};
+
+/// The devices on which everything is asserted that the kernel's own VFIO selftests assert.
+const NAMED: &[&str] = &[
+    "edu",
+    "nvme",
+    "pci-testdev",
+    "ivshmem-plain",
+    "bochs-display",
+    "e1000e",
+    "igb",
+];
+
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 42] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -50,7 +66,103 @@ const CHECKS: [Check; 18] = [
     },
     Check {
         name: "driver edu",
-        on: On::EachPci(driver::edu),
+        on: On::Modes(&["edu"], driver::edu),
+    },
+    Check {
+        name: "initialise",
+        on: On::Modes(NAMED, setup::initialise),
+    },
+    Check {
+        name: "iova ranges",
+        on: On::Modes(NAMED, setup::iova_ranges),
+    },
+    Check {
+        name: "iova allocator",
+        on: On::Modes(NAMED, setup::iova_allocator),
+    },
+    Check {
+        name: "bind",
+        on: On::Some(NAMED, cdev::bind),
+    },
+    Check {
+        name: "info without bind",
+        on: On::Some(NAMED, cdev::info_without_bind),
+    },
+    Check {
+        name: "bind to no iommufd",
+        on: On::Some(NAMED, cdev::bind_to_no_iommufd),
+    },
+    Check {
+        name: "bind twice",
+        on: On::Some(NAMED, cdev::bind_twice),
+    },
+    Check {
+        name: "attach and detach",
+        on: On::Some(NAMED, cdev::attach_and_detach),
+    },
+    Check {
+        name: "attach to nothing",
+        on: On::Some(NAMED, cdev::attach_to_nothing),
+    },
+    Check {
+        name: "config space",
+        on: On::Modes(NAMED, pci::config_space),
+    },
+    Check {
+        name: "bars",
+        on: On::Modes(NAMED, pci::bars),
+    },
+    Check {
+        name: "reset",
+        on: On::Modes(NAMED, pci::reset),
+    },
+    Check {
+        name: "trigger msi",
+        on: On::Modes(NAMED, pci::trigger_msi),
+    },
+    Check {
+        name: "trigger msi-x",
+        on: On::Modes(NAMED, pci::trigger_msix),
+    },
+    Check {
+        name: "dma of 4 KiB",
+        on: On::Modes(NAMED, dma::small),
+    },
+    Check {
+        name: "dma of 2 MiB",
+        on: On::Modes(NAMED, dma::huge),
+    },
+    Check {
+        name: "dma of 1 GiB",
+        on: On::Modes(NAMED, dma::gigantic),
+    },
+    Check {
+        name: "unmap the last page",
+        on: On::Modes(NAMED, dma::unmap_range),
+    },
+    Check {
+        name: "unmap all",
+        on: On::Modes(NAMED, dma::unmap_all),
+    },
+    Check {
+        name: "map past the end",
+        on: On::Modes(NAMED, dma::overflow),
+    },
+    Check {
+        name: "dma of a bar",
+        on: On::Modes(NAMED, mmio::whole_bar),
+    },
+    Check {
+        name: "dma of a bar's page",
+        on: On::Modes(NAMED, mmio::first_page),
+    },
+    Check {
+        name: "dma of a misaligned bar",
+        on: On::Modes(NAMED, mmio::misaligned),
+    },
+    Check {
+        name: "devices at once",
+        on: On::GuestModes(init::at_once),
     },
     Check {
         name: "vfio run edu",
@@ -109,61 +221,107 @@ enum On {
     Each(fn(&World, &Device) -> Result<String>),
     /// Each PCI device.
     EachPci(fn(&World, &Device) -> Result<String>),
+    /// The devices of these names.
+    Some(
+        &'static [&'static str],
+        fn(&World, &Device) -> Result<String>,
+    ),
+    /// The devices of these names, in each mode.
+    Modes(
+        &'static [&'static str],
+        fn(&World, &Device, Mode) -> Result<String>,
+    ),
+    /// The guest as a whole, in each mode.
+    GuestModes(fn(&World, Mode) -> Result<String>),
+}
+
+/// A check where it runs.
+struct Run<'a> {
+    check: &'a Check,
+    device: Option<&'a Device>,
+    mode: Option<Mode>,
 }
 
 impl Check {
     /// Whether the check runs on this device.
     fn wants(&self, device: &Device) -> bool {
         match self.on {
-            On::Guest(_) => false,
+            On::Guest(_) | On::GuestModes(_) => false,
             On::Each(_) => true,
             On::EachPci(_) => matches!(device.kind, Kind::Pci { .. }),
+            On::Some(names, _) | On::Modes(names, _) => names.contains(&device.name.as_str()),
         }
     }
 
-    fn case(&self, device: Option<&Device>) -> Case {
+    /// Where the check runs, in order.
+    fn runs<'a>(&'a self, devices: &[&'a Device]) -> Vec<Run<'a>> {
+        let modes = match self.on {
+            On::Modes(..) | On::GuestModes(_) => Mode::ALL.map(Some).to_vec(),
+            _ => vec![None],
+        };
+        let devices: Vec<_> = match self.on {
+            On::Guest(_) | On::GuestModes(_) => vec![None],
+            _ => {
+                let wanted = devices.iter().filter(|device| self.wants(device));
+                wanted.map(|device| Some(*device)).collect()
+            }
+        };
+        let on_devices = |mode| {
+            devices.iter().map(move |&device| Run {
+                check: self,
+                device,
+                mode,
+            })
+        };
+        modes.into_iter().flat_map(on_devices).collect()
+    }
+}
+
+impl Run<'_> {
+    fn case(&self) -> Case {
         Case {
-            check: self.name.into(),
-            device: device.map(|device| device.name.clone()),
+            check: match self.mode {
+                Some(mode) => format!("{}, {mode}", self.check.name),
+                None => self.check.name.into(),
+            },
+            device: self.device.map(|device| device.name.clone()),
         }
+    }
+
+    /// Runs the check. A device that could not be prepared fails with the reason.
+    fn verdict(&self, world: &World) -> Result<String> {
+        if let Some(device) = self.device {
+            world.ready(device)?;
+        }
+        caught(|| match (&self.check.on, self.device, self.mode) {
+            (On::Guest(run), ..) => run(world),
+            (On::GuestModes(run), _, Some(mode)) => held::unchanged(|| run(world, mode)),
+            (On::Each(run) | On::EachPci(run), Some(device), _) => run(world, device),
+            (On::Some(_, run), Some(device), _) => held::unchanged(|| run(world, device)),
+            (On::Modes(_, run), Some(device), Some(mode)) => {
+                held::unchanged(|| run(world, device, mode))
+            }
+            _ => Err(anyhow!("the check has no device or no mode")),
+        })
     }
 }
 
 /// The cases for a plan, in the order in which they run.
 pub(crate) fn cases(plan: &Plan) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for check in &CHECKS {
-        if let On::Guest(_) = check.on {
-            cases.push(check.case(None));
-        }
-        cases.extend(
-            plan.devices
-                .iter()
-                .filter(|device| check.wants(device))
-                .map(|device| check.case(Some(device))),
-        );
-    }
-    cases
+    let devices: Vec<_> = plan.devices.iter().collect();
+    let runs = CHECKS.iter().flat_map(|check| check.runs(&devices));
+    runs.map(|run| run.case()).collect()
 }
 
-/// Runs every check. A device that could not be prepared fails each of its checks with the reason.
+/// Runs every check.
 ///
 /// # Errors
 ///
 /// The report cannot be written.
 pub(crate) fn run(world: &World, report: &mut Report) -> Result<()> {
-    for check in &CHECKS {
-        match check.on {
-            On::Guest(run) => report.case(check.case(None), &caught(|| run(world)))?,
-            On::Each(run) | On::EachPci(run) => {
-                for device in world.devices().filter(|device| check.wants(device)) {
-                    let verdict = world
-                        .ready(device)
-                        .and_then(|()| caught(|| run(world, device)));
-                    report.case(check.case(Some(device)), &verdict)?;
-                }
-            }
-        }
+    let devices: Vec<_> = world.devices().collect();
+    for run in CHECKS.iter().flat_map(|check| check.runs(&devices)) {
+        report.case(run.case(), &run.verdict(world))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use vfio_tests::described::Described;
 use vfio_tests::outcome::Kind;
 
 use crate::session::{Session, Through};
-use crate::world::World;
+use crate::world::{World, version};
 
 /// A buffer that holds every reply.
 const AMPLE: usize = 4096;
@@ -44,17 +44,11 @@ pub(crate) fn compatible(_: &World, device: &Device) -> Result<String> {
 
 /// How the kernel and its driver of the device answer.
 fn dialect(device: &Device) -> Result<Dialect> {
-    let release = rustix::system::uname();
-    let release = release.release().to_string_lossy();
-    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
-    let version = (numbers.next(), numbers.next());
-    let (Some(Ok(major)), Some(Ok(minor))) = version else {
-        anyhow::bail!("{release} is no version of Linux");
-    };
+    let version = version()?;
     Ok(match &device.kind {
         Bus::Mdev { parent, .. } if parent == "mtty" => Dialect::MDEV,
         Bus::Mdev { .. } => Dialect::MDEV_DISPLAY,
-        Bus::Pci { .. } if (major, minor) < (6, 6) => Dialect::LINUX_6_1,
+        Bus::Pci { .. } if version < (6, 6) => Dialect::LINUX_6_1,
         Bus::Pci { .. } => Dialect::LINUX_6_6,
     })
 }

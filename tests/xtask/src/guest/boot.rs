@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::kernel::Kernel;
-use super::machine;
+use super::machine::{self, Models};
 
 /// How often the machine is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -63,6 +63,7 @@ impl Drop for Running {
 /// QEMU cannot be started.
 pub(crate) fn boot(
     kernel: &Kernel,
+    models: &Models,
     initrd: &Path,
     directory: &Path,
     limit: Duration,
@@ -73,7 +74,7 @@ pub(crate) fn boot(
         File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     let log = File::create(directory.join("qemu")).context("cannot create QEMU's log")?;
-    let mut command = machine::command(kernel, initrd, directory)?;
+    let mut command = machine::command(kernel, models, initrd, directory)?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

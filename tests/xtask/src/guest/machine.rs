@@ -8,6 +8,10 @@ use anyhow::{Context as _, Result};
 use vfio_guest::{Device, Kind, Plan};
 
 use super::kernel::{Choice, Kernel};
+use crate::tools::read;
+
+/// The program that emulates the machine.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
 
 /// A PCI device of the machine.
 struct Emulated {
@@ -18,6 +22,13 @@ struct Emulated {
     qemu: &'static str,
 }
 
+impl Emulated {
+    /// The name by which QEMU knows the device.
+    fn model(&self) -> &'static str {
+        self.qemu.split(',').next().unwrap_or_default()
+    }
+}
+
 /// A mediated device, of a sample driver in the kernel.
 struct Sample {
     name: &'static str,
@@ -26,11 +37,20 @@ struct Sample {
     mdev_type: &'static str,
 }
 
-/// Root ports, of the buses 1 and 2. vfio-pci can reset a slot behind a port, but not one on the root bus.
-const PORTS: [&str; 2] = [
+/// Root ports, of the buses 1 to 3. vfio-pci can reset a slot behind a port, but not one on the root bus.
+const PORTS: [&str; 3] = [
     "pcie-root-port,id=port1,chassis=1,addr=10.0",
     "pcie-root-port,id=port2,chassis=2,addr=11.0",
+    "pcie-root-port,id=port3,chassis=3,addr=12.0",
 ];
+
+/// The memory that `ivshmem-plain` shares with nobody, as QEMU's option `-object` takes it.
+const SHARED: &str = "memory-backend-ram,id=shared,size=4M,share=on";
+
+/// What the kernel is told. The huge pages are for DMA: a large one takes the guest's memory past
+/// 4 GiB whole. A busy host starves the timer that Linux tries out at boot; it works all the same.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check intel_iommu=on iommu=nopt \
+                            default_hugepagesz=2M hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=16";
 
 /// The disks of the NVMe controllers, as their `drive` property names them.
 const DISKS: [&str; 2] = ["disk0", "disk1"];
@@ -38,7 +58,7 @@ const DISKS: [&str; 2] = ["disk0", "disk1"];
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
-const PCI: [Emulated; 9] = [
+const PCI: [Emulated; 12] = [
     Emulated {
         name: "edu",
         bdf: "0000:00:05.0",
@@ -76,6 +96,20 @@ const PCI: [Emulated; 9] = [
         ids: (0x1234, 0x1111),
         qemu: "VGA,addr=09.0",
     },
+    // Its first BAR has 256 bytes, and can be mapped all the same.
+    Emulated {
+        name: "ivshmem-plain",
+        bdf: "0000:00:0a.0",
+        ids: (0x1af4, 0x1110),
+        qemu: "ivshmem-plain,memdev=shared,addr=0a.0",
+    },
+    // A BAR of 64 MiB.
+    Emulated {
+        name: "bochs-display",
+        bdf: "0000:00:0b.0",
+        ids: (0x1234, 0x1111),
+        qemu: "bochs-display,vgamem=64M,addr=0b.0",
+    },
     Emulated {
         name: "nvme-port",
         bdf: "0000:01:00.0",
@@ -94,6 +128,12 @@ const PCI: [Emulated; 9] = [
         bdf: "0000:02:00.1",
         ids: (0x8086, 0x10d3),
         qemu: "e1000e,bus=port2,addr=00.1",
+    },
+    Emulated {
+        name: "igb",
+        bdf: "0000:03:00.0",
+        ids: (0x8086, 0x10c9),
+        qemu: "igb,bus=port3,addr=00.0",
     },
 ];
 
@@ -125,8 +165,10 @@ const MDEV: [Sample; 4] = [
 ];
 
 impl Emulated {
-    fn device(&self) -> Device {
+    fn device(&self, qemu: &Models) -> Device {
         let (vendor, device) = self.ids;
+        let model = self.model();
+        let missing = !qemu.has(model);
         Device {
             name: self.name.into(),
             kind: Kind::Pci {
@@ -134,6 +176,7 @@ impl Emulated {
                 vendor,
                 device,
             },
+            missing: missing.then(|| format!("this QEMU has no {model}")),
         }
     }
 }
@@ -148,7 +191,27 @@ impl Sample {
         Device {
             name: self.name.into(),
             kind,
+            missing: None,
         }
+    }
+}
+
+/// The models of devices that a QEMU has.
+pub(crate) struct Models(String);
+
+impl Models {
+    /// Asks the QEMU of this system.
+    ///
+    /// # Errors
+    ///
+    /// It can't be run.
+    pub(crate) fn ask() -> Result<Self> {
+        read(Command::new(QEMU).args(["-device", "help"])).map(Self)
+    }
+
+    /// Whether there is the model `name`.
+    fn has(&self, name: &str) -> bool {
+        self.0.contains(&format!("name \"{name}\""))
     }
 }
 
@@ -160,8 +223,8 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The plan of a guest with this kernel: the devices called `chosen`, all when none is. Modules are still to be added.
-pub(crate) fn plan(kernel: &Choice, chosen: &[String]) -> Plan {
-    let pci = PCI.iter().map(Emulated::device);
+pub(crate) fn plan(kernel: &Choice, qemu: &Models, chosen: &[String]) -> Plan {
+    let pci = PCI.iter().map(|device| device.device(qemu));
     // No distribution's kernel has the samples.
     let mdev = MDEV
         .iter()
@@ -179,8 +242,13 @@ pub(crate) fn plan(kernel: &Choice, chosen: &[String]) -> Plan {
 /// # Errors
 ///
 /// A disk cannot be created.
-pub(crate) fn command(kernel: &Kernel, initrd: &Path, directory: &Path) -> Result<Command> {
-    let mut qemu = Command::new("qemu-system-x86_64");
+pub(crate) fn command(
+    kernel: &Kernel,
+    models: &Models,
+    initrd: &Path,
+    directory: &Path,
+) -> Result<Command> {
+    let mut qemu = Command::new(QEMU);
     // Everything is named by a path relative to `directory`, which may hold commas, special to QEMU's options.
     qemu.current_dir(directory);
     qemu.args([
@@ -198,19 +266,19 @@ pub(crate) fn command(kernel: &Kernel, initrd: &Path, directory: &Path) -> Resul
         "-cpu",
         "max",
         "-m",
-        "1G",
+        "4G",
     ]);
-    qemu.args(["-device", "intel-iommu,intremap=on,caching-mode=on"]);
+    qemu.args([
+        "-device",
+        "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
+    ]);
+    qemu.args(["-object", SHARED]);
     qemu.args(["-serial", "file:console", "-serial", "file:results"]);
     qemu.arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initrd);
-    qemu.args([
-        "-append",
-        // A busy host starves the timer that Linux tries out at boot; it works all the same.
-        "console=ttyS0 quiet panic=-1 no_timer_check intel_iommu=on iommu=nopt",
-    ]);
+    qemu.args(["-append", COMMAND_LINE]);
     for disk in DISKS {
         let path = directory.join(disk);
         File::create(&path)
@@ -219,10 +287,11 @@ pub(crate) fn command(kernel: &Kernel, initrd: &Path, directory: &Path) -> Resul
         qemu.arg("-drive")
             .arg(format!("if=none,id={disk},format=raw,file={disk}"));
     }
-    for device in PORTS
-        .into_iter()
-        .chain(PCI.iter().map(|device| device.qemu))
-    {
+    for device in PORTS.into_iter().chain(
+        PCI.iter()
+            .filter(|device| models.has(device.model()))
+            .map(|device| device.qemu),
+    ) {
         qemu.args(["-device", device]);
     }
     Ok(qemu)

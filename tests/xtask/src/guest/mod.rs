@@ -23,6 +23,7 @@ use crate::tools::require;
 
 use initramfs::Programs;
 use kernel::Choice;
+use machine::Models;
 use results::Results;
 
 /// What to boot and what to test there.
@@ -35,7 +36,7 @@ pub(crate) struct Options {
     #[arg(long = "device", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(machine::names()))]
     devices: Vec<String>,
     /// After how many seconds a boot counts as hung.
-    #[arg(long, value_name = "SECONDS", default_value_t = 240)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 480)]
     time_limit: u64,
 }
 
@@ -44,7 +45,7 @@ impl Default for Options {
         Self {
             kernels: Choice::DEFAULT.into(),
             devices: Vec::new(),
-            time_limit: 240,
+            time_limit: 480,
         }
     }
 }
@@ -58,12 +59,15 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 
 /// Runs the guest tests, with one step for each kernel and what runs on it.
 pub(crate) fn steps(options: &Options, steps: &mut Steps) {
-    let mut programs = None;
+    let mut tools = None;
     steps.run("guest programs", || {
-        programs = Some(initramfs::build()?);
-        require("qemu-system-x86_64", "qemu-system-x86")
+        require(machine::QEMU, "qemu-system-x86")?;
+        tools = Some((initramfs::build()?, Models::ask()?));
+        Ok(())
     });
-    let Some(programs) = programs else { return };
+    let Some((programs, models)) = tools else {
+        return;
+    };
     for choice in &options.kernels {
         for world in World::ALL {
             if !world.is_wanted(options) {
@@ -72,13 +76,13 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
             let name = format!("guest: {choice}{}", world.suffix());
             let reason = match choice.missing() {
                 None => {
-                    steps.run(&name, || test(choice, world, options, &programs));
+                    steps.run(&name, || test(choice, world, options, &programs, &models));
                     continue;
                 }
                 Some(reason) => reason,
             };
             println!("\n== {name}");
-            match world.cases(&programs, &machine::plan(choice, &options.devices)) {
+            match world.cases(&programs, &machine::plan(choice, &models, &options.devices)) {
                 Ok(cases) => println!("{}", Results::not_run(cases, reason)),
                 Err(error) => eprintln!("error: {error:#}."),
             }
@@ -129,7 +133,13 @@ impl World {
 }
 
 /// Boots one kernel and checks what its guest reports.
-fn test(choice: &Choice, world: World, options: &Options, programs: &Programs) -> Result<()> {
+fn test(
+    choice: &Choice,
+    world: World,
+    options: &Options,
+    programs: &Programs,
+    models: &Models,
+) -> Result<()> {
     let kernel = kernel::obtain(choice)?;
     let name = format!("{}{}", kernel.name, world.suffix());
     // QEMU's options take no comma.
@@ -140,7 +150,7 @@ fn test(choice: &Choice, world: World, options: &Options, programs: &Programs) -
         .with_context(|| format!("cannot create {}", directory.display()))?;
 
     let modules = modules::needed(&kernel)?;
-    let mut plan = machine::plan(choice, &options.devices);
+    let mut plan = machine::plan(choice, models, &options.devices);
     plan.modules = modules
         .iter()
         .map(|module| module.path_in_guest())
@@ -155,6 +165,7 @@ fn test(choice: &Choice, world: World, options: &Options, programs: &Programs) -
     initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(
         &kernel,
+        models,
         &initrd,
         &directory,
         Duration::from_secs(options.time_limit),
