@@ -59,27 +59,32 @@ impl<'a> SparseMmap<'a> {
     /// The first [`AreaError`].
     #[inline]
     pub fn check(&self, size: u64) -> Result<(), AreaError> {
-        if self.is_ascending_within(size) {
+        let mut order = Order::default();
+        self.areas.iter().for_each(|area| order.add(area));
+        if order.is_ascending_within(size) {
             Ok(())
         } else {
             self.check_each(size)
         }
     }
 
-    /// Whether the areas ascend without overlap and end within `size`: then all is well.
-    #[inline]
-    fn is_ascending_within(&self, size: u64) -> bool {
-        // Counted instead of branched on, for carries are added by one instruction; two counts,
-        // so that neither waits for the other. Ends ascend, so that the last one is the greatest.
-        let (mut backwards, mut overflows) = (0_u64, 0_u64);
-        let mut end = 0_u64;
-        for area in self.areas {
-            backwards = backwards.wrapping_add(u64::from(area.offset < end));
-            let (next, overflow) = area.offset.overflowing_add(area.size);
-            overflows = overflows.wrapping_add(u64::from(overflow));
-            end = next;
+    /// Copies the areas to `room`, as many as it has, and checks all as [`SparseMmap::check`] does.
+    #[inline(always)]
+    pub(crate) fn copy_checked(
+        &self,
+        room: &mut [RegionSparseMmapArea],
+        size: u64,
+    ) -> Result<(), AreaError> {
+        let mut order = Order::default();
+        for (slot, area) in room.iter_mut().zip(self.areas) {
+            order.add(area);
+            *slot = area;
         }
-        backwards == 0 && overflows == 0 && end <= size
+        if room.len() == self.areas.len() && order.is_ascending_within(size) {
+            Ok(())
+        } else {
+            self.check_each(size)
+        }
     }
 
     /// The check for areas in any order.
@@ -119,6 +124,38 @@ impl<'a> SparseMmap<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether areas ascend without overlap: then all is well.
+///
+/// What is wrong is counted instead of branched on, for carries are added by one instruction; in
+/// two counts, so that neither waits for the other.
+#[derive(Default)]
+struct Order {
+    /// Where the last area ends: the greatest end, as long as nothing is wrong.
+    end: u64,
+    /// How many areas start before the end of the one before.
+    backwards: u64,
+    /// How many ends don't fit into 64 bits.
+    overflows: u64,
+}
+
+impl Order {
+    /// Takes the next area into account.
+    #[inline(always)]
+    fn add(&mut self, area: RegionSparseMmapArea) {
+        let is_backwards = area.offset < self.end;
+        let (end, overflow) = area.offset.overflowing_add(area.size);
+        self.backwards = self.backwards.wrapping_add(is_backwards.into());
+        self.overflows = self.overflows.wrapping_add(overflow.into());
+        self.end = end;
+    }
+
+    /// Whether all areas ascend, and end within `size`.
+    #[inline(always)]
+    fn is_ascending_within(&self, size: u64) -> bool {
+        self.backwards == 0 && self.overflows == 0 && self.end <= size
     }
 }
 

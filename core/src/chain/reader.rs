@@ -140,12 +140,25 @@ impl<'a> Capability<'a> {
         })
     }
 
+    /// The id and the version in one number, which is compared at once; [`kind`] makes others.
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> u32 {
+        kind(self.id, self.version)
+    }
+
     /// What follows the header.
     #[inline]
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.bytes.split_at_checked(8).map_or(&[], |(_, body)| body)
     }
+}
+
+/// The id in the low half, the version in the high half.
+#[inline(always)]
+pub(crate) const fn kind(id: u16, version: u16) -> u32 {
+    let ([a, b], [c, d]) = (id.to_le_bytes(), version.to_le_bytes());
+    u32::from_le_bytes([c, d, 0, 0]) << 16 | u32::from_le_bytes([a, b, 0, 0])
 }
 
 impl<'a> Iterator for Iter<'a> {

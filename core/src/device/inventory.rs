@@ -2,24 +2,27 @@
 
 use core::fmt;
 
+use zerocopy::IntoBytes as _;
+
 use super::Device;
-use crate::abi::{self, DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea};
+use crate::abi::{
+    self, DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea, RegionSubtype, RegionType,
+};
 use crate::caps::{RegionCap, RegionKind, SparseMmap};
-use crate::info::{Malformed, RegionCheck, RegionInfo};
+use crate::info::{DeviceInfo, IrqInfo, Malformed, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, InfoRequest, Sys};
 
 /// What a device has: up to `R` regions and `I` interrupts, with `A` sparse areas in all.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Inventory<const R: usize, const I: usize, const A: usize> {
     flags: DeviceFlags,
-    num_regions: usize,
-    num_irqs: usize,
-    num_areas: usize,
+    num_regions: u32,
+    num_irqs: u32,
     regions: [Option<Region>; R],
     irqs: [Option<Interrupt>; I],
-    areas: [RegionSparseMmapArea; A],
+    areas: AreaList<A>,
 }
 
 /// A region of an [`Inventory`].
@@ -28,16 +31,24 @@ pub struct Inventory<const R: usize, const I: usize, const A: usize> {
 pub struct Region {
     /// What may be done with it.
     pub flags: RegionFlags,
+    /// Whether the MSI-X table in it may be mapped.
+    pub msix_mappable: bool,
+    has_kind: bool,
     /// Bytes.
     pub size: u64,
     /// Where it lies in the device's file, in bytes.
     pub offset: u64,
-    /// What it is, where it says so.
-    pub kind: Option<RegionKind>,
-    /// Whether the MSI-X table in it may be mapped.
-    pub msix_mappable: bool,
-    /// Its sparse areas: the first and the one past the last in the inventory.
-    areas: Option<(usize, usize)>,
+    kind: RegionKind,
+    areas: Areas,
+}
+
+/// Which areas of an inventory belong to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct Areas {
+    first: u32,
+    /// The one past the last, and one more; 0 where the region has no list of areas.
+    end_and_one: u32,
 }
 
 /// An interrupt index of an [`Inventory`].
@@ -96,10 +107,12 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
             flags: DeviceFlags::empty(),
             num_regions: 0,
             num_irqs: 0,
-            num_areas: 0,
             regions: [None; R],
             irqs: [None; I],
-            areas: [RegionSparseMmapArea { offset: 0, size: 0 }; A],
+            areas: AreaList {
+                len: 0,
+                list: [RegionSparseMmapArea { offset: 0, size: 0 }; A],
+            },
         }
     }
 
@@ -111,41 +124,46 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
         device: &Device<S>,
         buffer: &mut B,
     ) -> Result<(), InventoryError> {
-        self.num_regions = 0;
-        self.num_irqs = 0;
-        self.num_areas = 0;
-        let info = device.info(buffer).map_err(InventoryError::Device)?;
-        let (num_regions, num_irqs) = (info.num_regions, info.num_irqs);
-        self.flags = info.flags;
-        let Some(regions) = first(&mut self.regions, num_regions) else {
-            return Err(InventoryError::TooManyRegions { count: num_regions });
-        };
-        let Some(irqs) = first(&mut self.irqs, num_irqs) else {
-            return Err(InventoryError::TooManyIrqs { count: num_irqs });
-        };
+        let answer = self.fill(device, buffer);
+        if answer.is_err() {
+            (self.num_regions, self.num_irqs) = (0, 0);
+        }
+        answer
+    }
 
-        let mut free = Free {
-            areas: &mut self.areas,
-            used: 0,
+    /// [`Inventory::ask`] without an end to what is kept after an error.
+    #[inline(always)]
+    fn fill<S: Sys, B: ReplyBuffer + ?Sized>(
+        &mut self,
+        device: &Device<S>,
+        buffer: &mut B,
+    ) -> Result<(), InventoryError> {
+        query::ask_device(&device.sys, &device.fd, buffer).map_err(InventoryError::Device)?;
+        let reply = buffer.bytes();
+        let (flags, num_regions, num_irqs) = match DeviceInfo::plain(reply) {
+            Some(head) => (head.flags, head.num_regions, head.num_irqs),
+            None => {
+                let info = DeviceInfo::decode(reply);
+                let info = info.map_err(|error| InventoryError::Device(error.into()))?;
+                (info.flags, info.num_regions, info.num_irqs)
+            }
         };
-        let counts = (regions.len(), irqs.len());
-        for (index, region) in (0..).zip(regions) {
-            ask_region(device, index, buffer, region, &mut free)?;
+        if is_more_than(num_regions, R) {
+            return Err(InventoryError::TooManyRegions { count: num_regions });
         }
-        let num_areas = free.used;
-        for (index, irq) in (0..).zip(irqs) {
-            *irq = match device.irq(index) {
-                Ok(irq) => Some(Interrupt {
-                    flags: irq.flags,
-                    count: irq.count,
-                }),
-                // An index may be without an interrupt; the others keep their places.
-                Err(QueryError::Errno(Errno::EINVAL)) => None,
-                Err(error) => return Err(InventoryError::Irq { index, error }),
-            };
+        if is_more_than(num_irqs, I) {
+            return Err(InventoryError::TooManyIrqs { count: num_irqs });
         }
-        (self.num_regions, self.num_irqs) = counts;
-        self.num_areas = num_areas;
+        self.flags = flags;
+        self.num_regions = num_regions;
+        self.num_irqs = num_irqs;
+        self.areas.len = 0;
+        for (index, region) in (0..).zip(start_mut(&mut self.regions, num_regions)) {
+            ask_region(device, index, buffer, region, &mut self.areas)?;
+        }
+        for (index, irq) in (0..).zip(start_mut(&mut self.irqs, num_irqs)) {
+            ask_irq(device, index, irq)?;
+        }
         Ok(())
     }
 
@@ -158,21 +176,23 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
     /// The regions by index; `None` where an index has none.
     #[must_use]
     pub fn regions(&self) -> &[Option<Region>] {
-        self.regions.get(..self.num_regions).unwrap_or(&[])
+        start(&self.regions, self.num_regions)
     }
 
     /// The interrupts by index; `None` where an index has none.
     #[must_use]
     pub fn irqs(&self) -> &[Option<Interrupt>] {
-        self.irqs.get(..self.num_irqs).unwrap_or(&[])
+        start(&self.irqs, self.num_irqs)
     }
 
     /// The areas of a region that may be mapped; `None` where the region has no such list, and
     /// its MMAP flag alone decides.
     #[must_use]
     pub fn areas(&self, region: &Region) -> Option<&[RegionSparseMmapArea]> {
-        let (first, end) = region.areas?;
-        Some(self.areas.get(first..end).unwrap_or(&[]))
+        let end = region.areas.end_and_one.checked_sub(1)?;
+        let first = usize::try_from(region.areas.first).unwrap_or(usize::MAX);
+        let all = start(&self.areas.list, end);
+        Some(all.get(first..).unwrap_or(&[]))
     }
 }
 
@@ -182,43 +202,63 @@ impl<const R: usize, const I: usize, const A: usize> Default for Inventory<R, I,
     }
 }
 
-/// The areas that are not in use yet.
-struct Free<'a> {
-    areas: &'a mut [RegionSparseMmapArea],
-    /// How many areas of the inventory are in use.
-    used: usize,
+/// The areas of all regions, of which `len` are in use.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+struct AreaList<const A: usize> {
+    len: u32,
+    list: [RegionSparseMmapArea; A],
 }
 
-impl Free<'_> {
-    /// Keeps areas, and returns the first and the one past the last; `None` without room.
+impl<const A: usize> AreaList<A> {
+    /// Checks the areas of a region of `size` bytes and keeps them; `None` where they don't fit
+    /// the region, or there is no room for them.
     #[inline(always)]
-    fn keep(&mut self, sparse: SparseMmap<'_>) -> Option<(usize, usize)> {
-        let first = self.used;
-        let end = first.checked_add(sparse.areas.len())?;
-        self.areas
-            .get_mut(first..end)?
-            .iter_mut()
-            .zip(sparse.areas)
-            .for_each(|(to, from)| *to = from);
-        self.used = end;
-        Some((first, end))
+    fn keep(&mut self, sparse: SparseMmap<'_>, size: u64) -> Option<Areas> {
+        let first = self.len;
+        let free = self.list.get_mut(usize::try_from(first).ok()?..)?;
+        let room = free.get_mut(..sparse.areas.len())?;
+        sparse.copy_checked(room, size).ok()?;
+        let end = first.checked_add(u32::try_from(sparse.areas.len()).ok()?)?;
+        self.len = end;
+        Some(Areas {
+            first,
+            end_and_one: end.checked_add(1)?,
+        })
     }
 }
 
-/// The first `count` of a list, where it has so many.
+/// Whether there is no room for `count` where there is room for `room`.
 #[inline(always)]
-fn first<T>(list: &mut [T], count: u32) -> Option<&mut [T]> {
-    list.get_mut(..usize::try_from(count).ok()?)
+fn is_more_than(count: u32, room: usize) -> bool {
+    usize::try_from(count).map_or(true, |count| count > room)
+}
+
+/// The first `count` of a list, which has so many.
+fn start<T>(list: &[T], count: u32) -> &[T] {
+    usize::try_from(count)
+        .ok()
+        .and_then(|count| list.get(..count))
+        .unwrap_or_default()
+}
+
+/// The first `count` of a list, which has so many.
+#[inline(always)]
+fn start_mut<T>(list: &mut [T], count: u32) -> &mut [T] {
+    usize::try_from(count)
+        .ok()
+        .and_then(|count| list.get_mut(..count))
+        .unwrap_or_default()
 }
 
 /// Asks about a region.
 #[inline(always)]
-fn ask_region<S: Sys, B: ReplyBuffer + ?Sized>(
+fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
     device: &Device<S>,
     index: u32,
     buffer: &mut B,
     slot: &mut Option<Region>,
-    free: &mut Free<'_>,
+    areas: &mut AreaList<A>,
 ) -> Result<(), InventoryError> {
     match query::ask_region(&device.sys, &device.fd, index, buffer) {
         Ok(()) => (),
@@ -230,49 +270,131 @@ fn ask_region<S: Sys, B: ReplyBuffer + ?Sized>(
         Err(error) => return Err(InventoryError::Region { index, error }),
     }
     let reply = buffer.bytes();
-    let head = match RegionInfo::head(reply) {
-        Ok(head) if head.index == index => head,
-        _ => return Err(unusable_region(reply, index)),
-    };
-    let region = slot.insert(Region {
-        flags: head.flags,
-        size: head.size,
-        offset: head.offset,
-        kind: None,
-        msix_mappable: false,
-        areas: None,
-    });
-    let Ok(mut check) = RegionCheck::start(reply, &head) else {
-        return Err(unusable_region(reply, index));
-    };
-    loop {
-        match check.next() {
-            Ok(Some(cap)) => region
-                .keep(cap, free)
-                .ok_or(InventoryError::TooManyAreas { index })?,
-            Ok(None) => return Ok(()),
-            Err(_) => return Err(unusable_region(reply, index)),
-        }
+    match keep_region(reply, index, slot, areas) {
+        Some(()) => Ok(()),
+        None => Err(unusable_region(reply, index)),
     }
 }
 
+/// Keeps the region of a reply; `None` where something is wrong with it.
+#[inline(always)]
+fn keep_region<const A: usize>(
+    reply: &[u8],
+    index: u32,
+    slot: &mut Option<Region>,
+    areas: &mut AreaList<A>,
+) -> Option<()> {
+    let (head, whole) = RegionInfo::whole(reply, index)?;
+    let region = slot.insert(Region {
+        flags: head.flags,
+        msix_mappable: false,
+        has_kind: false,
+        size: head.size,
+        offset: head.offset,
+        kind: RegionKind::new(RegionType(0), RegionSubtype(0)),
+        areas: Areas::UNLISTED,
+    });
+    if head.flags.contains(RegionFlags::CAPS) {
+        region.keep_caps(whole, head.cap_offset, areas)
+    } else {
+        Some(())
+    }
+}
+
+/// Asks about an interrupt index.
+#[inline(always)]
+fn ask_irq<S: Sys>(
+    device: &Device<S>,
+    index: u32,
+    slot: &mut Option<Interrupt>,
+) -> Result<(), InventoryError> {
+    let mut reply = query::irq_question(index);
+    match device
+        .sys
+        .ioctl_info(&device.fd, InfoRequest::Irq, reply.as_mut_bytes())
+    {
+        Ok(()) => (),
+        // An index may be without an interrupt; the others keep their places.
+        Err(Errno::EINVAL) => {
+            *slot = None;
+            return Ok(());
+        }
+        Err(errno) => {
+            let error = QueryError::Errno(errno);
+            return Err(InventoryError::Irq { index, error });
+        }
+    }
+    match IrqInfo::of_reply(&reply, index) {
+        Some(IrqInfo { flags, count, .. }) => {
+            *slot = Some(Interrupt { flags, count });
+            Ok(())
+        }
+        None => Err(unusable_irq(&reply, index)),
+    }
+}
+
+/// Why the reply for an interrupt index was not kept.
+#[cold]
+#[inline(never)]
+fn unusable_irq(reply: &abi::IrqInfo, index: u32) -> InventoryError {
+    let error = match query::irq_answer(reply, index) {
+        Err(error) => error,
+        Ok(info) => QueryError::Malformed(Malformed::WrongIndex {
+            asked: index,
+            got: info.index,
+        }),
+    };
+    InventoryError::Irq { index, error }
+}
+
 impl Region {
-    /// Keeps what a capability says, where there is room for it.
-    #[inline(always)]
-    fn keep(&mut self, cap: RegionCap<'_>, free: &mut Free<'_>) -> Option<()> {
-        match cap {
-            RegionCap::SparseMmap(sparse) if self.areas.is_none() => {
-                self.areas = Some(free.keep(sparse)?);
+    /// What it is, where it says so.
+    #[must_use]
+    pub fn kind(&self) -> Option<RegionKind> {
+        self.has_kind.then_some(self.kind)
+    }
+
+    /// Keeps what the capabilities in a reply say; `None` where something is wrong with them.
+    ///
+    /// Few regions have any, so that all the others do without the registers that this takes.
+    #[inline(never)]
+    fn keep_caps<const A: usize>(
+        &mut self,
+        whole: &[u8],
+        cap_offset: u32,
+        areas: &mut AreaList<A>,
+    ) -> Option<()> {
+        let Ok(mut check) = RegionInfo::check(whole, cap_offset) else {
+            return None;
+        };
+        loop {
+            match check.next() {
+                Ok(Some((_, cap))) => self.keep(cap, areas)?,
+                Ok(None) => return Some(()),
+                Err(_) => return None,
             }
-            RegionCap::Type(kind) => self.kind = Some(kind),
+        }
+    }
+
+    /// Keeps what a capability says, where it fits the region and there is room for it.
+    #[inline(always)]
+    fn keep<const A: usize>(&mut self, cap: RegionCap<'_>, areas: &mut AreaList<A>) -> Option<()> {
+        match cap {
+            RegionCap::SparseMmap(sparse) if self.areas.end_and_one == 0 => {
+                self.areas = areas.keep(sparse, self.size)?;
+            }
+            // Areas that can't be read stand beside them.
+            RegionCap::SparseMmap(sparse) => sparse.check(self.size).ok()?,
+            RegionCap::Type(kind) => {
+                self.has_kind = true;
+                self.kind = kind;
+            }
             RegionCap::MsixMappable => self.msix_mappable = true,
             // Sparse areas that can't be read: nothing may be mapped.
             RegionCap::Unknown(cap) if cap.id == abi::RegionCapId::SPARSE_MMAP.0 => {
-                self.areas = Some((0, 0));
+                self.areas = Areas::NONE;
             }
-            // Known areas stand beside those that can't be read.
-            RegionCap::SparseMmap(_)
-            | RegionCap::Nvlink2Ssatgt { .. }
+            RegionCap::Nvlink2Ssatgt { .. }
             | RegionCap::Nvlink2Lnkspd { .. }
             | RegionCap::Unknown(_) => (),
         }
@@ -280,13 +402,28 @@ impl Region {
     }
 }
 
-/// What is wrong with the reply for a region. Interpreting it anew for that keeps the many errors
+impl Areas {
+    /// The region has no list of areas.
+    const UNLISTED: Self = Self {
+        first: 0,
+        end_and_one: 0,
+    };
+
+    /// An empty list.
+    const NONE: Self = Self {
+        first: 0,
+        end_and_one: 1,
+    };
+}
+
+/// Why the reply for a region was not kept. Interpreting it anew for that keeps the many errors
 /// out of the common case, which needs the registers.
 #[cold]
 #[inline(never)]
 fn unusable_region(reply: &[u8], index: u32) -> InventoryError {
     let error = match RegionInfo::decode(reply) {
         Err(error) => error.into(),
+        Ok(info) if info.index == index => return InventoryError::TooManyAreas { index },
         Ok(info) => QueryError::Malformed(Malformed::WrongIndex {
             asked: index,
             got: info.index,

@@ -38,4 +38,16 @@ impl IrqInfo {
             })
         }
     }
+
+    /// Interprets a whole reply for the interrupt `index`, all else being left to
+    /// [`IrqInfo::decode`].
+    #[inline(always)]
+    pub(crate) fn of_reply(reply: &abi::IrqInfo, index: u32) -> Option<Self> {
+        // There is no room for more than the structure.
+        (reply.argsz == MIN && reply.index == index).then_some(Self {
+            flags: reply.flags,
+            index,
+            count: reply.count,
+        })
+    }
 }
