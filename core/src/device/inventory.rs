@@ -9,7 +9,7 @@ use crate::abi::{
     self, DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea, RegionSubtype, RegionType,
 };
 use crate::caps::{RegionCap, RegionKind, SparseMmap};
-use crate::info::{DeviceInfo, IrqInfo, Malformed, RegionInfo};
+use crate::info::{DeviceInfo, IrqInfo, Malformed, RegionCheck, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
 use crate::sys::{Errno, InfoRequest, Sys};
 
@@ -211,20 +211,21 @@ struct AreaList<const A: usize> {
 }
 
 impl<const A: usize> AreaList<A> {
-    /// Checks the areas of a region of `size` bytes and keeps them; `None` where they don't fit
+    /// Checks the areas of a region of `size` bytes, keeps them, and says where; `None` where they don't fit
     /// the region, or there is no room for them.
-    #[inline(always)]
-    fn keep(&mut self, sparse: SparseMmap<'_>, size: u64) -> Option<Areas> {
+    #[inline(never)]
+    fn keep(&mut self, sparse: SparseMmap<'_>, size: u64, kept: &mut Areas) -> Option<()> {
         let first = self.len;
         let free = self.list.get_mut(usize::try_from(first).ok()?..)?;
         let room = free.get_mut(..sparse.areas.len())?;
         sparse.copy_checked(room, size).ok()?;
         let end = first.checked_add(u32::try_from(sparse.areas.len()).ok()?)?;
         self.len = end;
-        Some(Areas {
+        *kept = Areas {
             first,
             end_and_one: end.checked_add(1)?,
-        })
+        };
+        Some(())
     }
 }
 
@@ -309,28 +310,36 @@ fn ask_irq<S: Sys>(
     slot: &mut Option<Interrupt>,
 ) -> Result<(), InventoryError> {
     let mut reply = query::irq_question(index);
-    match device
+    if let Err(errno) = device
         .sys
         .ioctl_info(&device.fd, InfoRequest::Irq, reply.as_mut_bytes())
     {
-        Ok(()) => (),
-        // An index may be without an interrupt; the others keep their places.
-        Err(Errno::EINVAL) => {
-            *slot = None;
-            return Ok(());
-        }
-        Err(errno) => {
-            let error = QueryError::Errno(errno);
-            return Err(InventoryError::Irq { index, error });
-        }
+        return absent_irq(errno, index, slot);
     }
-    match IrqInfo::of_reply(&reply, index) {
-        Some(IrqInfo { flags, count, .. }) => {
-            *slot = Some(Interrupt { flags, count });
-            Ok(())
-        }
-        None => Err(unusable_irq(&reply, index)),
+    let Some(info) = IrqInfo::of_reply(reply.as_bytes(), index) else {
+        return Err(unusable_irq(&reply, index));
+    };
+    *slot = Some(Interrupt {
+        flags: info.flags,
+        count: info.count,
+    });
+    Ok(())
+}
+
+/// An index may be without an interrupt; the others keep their places.
+#[cold]
+#[inline(never)]
+fn absent_irq(
+    errno: Errno,
+    index: u32,
+    slot: &mut Option<Interrupt>,
+) -> Result<(), InventoryError> {
+    if errno == Errno::EINVAL {
+        *slot = None;
+        return Ok(());
     }
+    let error = QueryError::Errno(errno);
+    Err(InventoryError::Irq { index, error })
 }
 
 /// Why the reply for an interrupt index was not kept.
@@ -354,9 +363,10 @@ impl Region {
         self.has_kind.then_some(self.kind)
     }
 
-    /// Keeps what the capabilities in a reply say; `None` where something is wrong with them.
+    /// Keeps what the capabilities in a whole reply say; `None` where something is wrong with
+    /// them.
     ///
-    /// Few regions have any, so that all the others do without the registers that this takes.
+    /// Few regions have any: all the others do without the registers that this takes.
     #[inline(never)]
     fn keep_caps<const A: usize>(
         &mut self,
@@ -364,16 +374,24 @@ impl Region {
         cap_offset: u32,
         areas: &mut AreaList<A>,
     ) -> Option<()> {
-        let Ok(mut check) = RegionInfo::check(whole, cap_offset) else {
-            return None;
-        };
-        loop {
-            match check.next() {
-                Ok(Some((_, cap))) => self.keep(cap, areas)?,
-                Ok(None) => return Some(()),
-                Err(_) => return None,
-            }
+        let check = RegionInfo::check(whole, cap_offset).ok()?;
+        match check.only() {
+            Some(cap) => self.keep(cap, areas),
+            None => self.keep_all(check, areas),
         }
+    }
+
+    /// Keeps what several capabilities say, for most chains have one.
+    #[inline(never)]
+    fn keep_all<const A: usize>(
+        &mut self,
+        mut check: RegionCheck<'_>,
+        areas: &mut AreaList<A>,
+    ) -> Option<()> {
+        while let Some((_, cap)) = check.next().ok()? {
+            self.keep(cap, areas)?;
+        }
+        Some(())
     }
 
     /// Keeps what a capability says, where it fits the region and there is room for it.
@@ -381,10 +399,10 @@ impl Region {
     fn keep<const A: usize>(&mut self, cap: RegionCap<'_>, areas: &mut AreaList<A>) -> Option<()> {
         match cap {
             RegionCap::SparseMmap(sparse) if self.areas.end_and_one == 0 => {
-                self.areas = areas.keep(sparse, self.size)?;
+                return areas.keep(sparse, self.size, &mut self.areas);
             }
             // Areas that can't be read stand beside them.
-            RegionCap::SparseMmap(sparse) => sparse.check(self.size).ok()?,
+            RegionCap::SparseMmap(sparse) => return fits(sparse, self.size),
             RegionCap::Type(kind) => {
                 self.has_kind = true;
                 self.kind = kind;
@@ -414,6 +432,13 @@ impl Areas {
         first: 0,
         end_and_one: 1,
     };
+}
+
+/// Checks areas that are not kept: a reply with two lists is rare.
+#[cold]
+#[inline(never)]
+fn fits(sparse: SparseMmap<'_>, size: u64) -> Option<()> {
+    sparse.check(size).ok()
 }
 
 /// Why the reply for a region was not kept. Interpreting it anew for that keeps the many errors

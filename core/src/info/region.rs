@@ -33,6 +33,9 @@ pub enum Mappable<'a> {
     Areas(SparseMmap<'a>),
 }
 
+/// The capabilities of a region while they are checked.
+pub(crate) type RegionCheck<'a> = Check<'a, RegionCap<'a>>;
+
 const LAYOUT: Layout = Layout {
     min: 32,
     fixed: 32,
@@ -85,10 +88,7 @@ impl<'a> RegionInfo<'a> {
     /// Starts to check the capabilities of a whole reply; sparse areas are not checked against the
     /// region.
     #[inline(always)]
-    pub(crate) fn check(
-        whole: &[u8],
-        cap_offset: u32,
-    ) -> Result<Check<'_, RegionCap<'_>>, ChainError> {
+    pub(crate) fn check(whole: &[u8], cap_offset: u32) -> Result<RegionCheck<'_>, ChainError> {
         Check::start(whole, LAYOUT.fixed, cap_offset)
     }
 
