@@ -154,16 +154,6 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
         Ok(Some((raw.offset, cap)))
     }
 
-    /// The capability of a chain that has no other, all else being left to [`Check::next`].
-    #[inline(always)]
-    pub(crate) fn only(&self) -> Option<C> {
-        let raw = Capability::read(self.reply, self.first).ok()?;
-        match raw.next {
-            0 => C::parse(&raw).ok(),
-            _ => None,
-        }
-    }
-
     /// The whole list, at the end of it.
     #[inline(always)]
     pub(crate) fn caps(&self) -> Caps<'a, C> {

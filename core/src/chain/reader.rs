@@ -75,6 +75,13 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// The capability of a chain that has no other, all else being left to [`Chain::parse`].
+    #[inline(always)]
+    pub(crate) fn only(reply: &'a [u8], fixed: u32, first: u32) -> Option<Capability<'a>> {
+        let raw = Capability::read(reply, Self::start(fixed, first).ok()?).ok()?;
+        (raw.next == 0).then_some(raw)
+    }
+
     /// The chain of a reply that was read from `first` to its end.
     #[inline(always)]
     pub(crate) const fn checked(reply: &'a [u8], first: u32) -> Self {

@@ -5,11 +5,9 @@ use core::fmt;
 use zerocopy::IntoBytes as _;
 
 use super::Device;
-use crate::abi::{
-    self, DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea, RegionSubtype, RegionType,
-};
-use crate::caps::{RegionCap, RegionKind, SparseMmap};
-use crate::info::{DeviceInfo, IrqInfo, Malformed, RegionCheck, RegionInfo};
+use super::region::{AreaList, Region};
+use crate::abi::{self, DeviceFlags, IrqFlags, RegionSparseMmapArea};
+use crate::info::{DeviceInfo, IrqInfo, Malformed, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
 use crate::sys::{Errno, InfoRequest, Sys};
 
@@ -23,32 +21,6 @@ pub struct Inventory<const R: usize, const I: usize, const A: usize> {
     regions: [Option<Region>; R],
     irqs: [Option<Interrupt>; I],
     areas: AreaList<A>,
-}
-
-/// A region of an [`Inventory`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Region {
-    /// What may be done with it.
-    pub flags: RegionFlags,
-    /// Whether the MSI-X table in it may be mapped.
-    pub msix_mappable: bool,
-    has_kind: bool,
-    /// Bytes.
-    pub size: u64,
-    /// Where it lies in the device's file, in bytes.
-    pub offset: u64,
-    kind: RegionKind,
-    areas: Areas,
-}
-
-/// Which areas of an inventory belong to a region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-struct Areas {
-    first: u32,
-    /// The one past the last, and one more; 0 where the region has no list of areas.
-    end_and_one: u32,
 }
 
 /// An interrupt index of an [`Inventory`].
@@ -109,10 +81,7 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
             num_irqs: 0,
             regions: [None; R],
             irqs: [None; I],
-            areas: AreaList {
-                len: 0,
-                list: [RegionSparseMmapArea { offset: 0, size: 0 }; A],
-            },
+            areas: AreaList::new(),
         }
     }
 
@@ -157,7 +126,7 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
         self.flags = flags;
         self.num_regions = num_regions;
         self.num_irqs = num_irqs;
-        self.areas.len = 0;
+        self.areas.clear();
         for (index, region) in (0..).zip(start_mut(&mut self.regions, num_regions)) {
             ask_region(device, index, buffer, region, &mut self.areas)?;
         }
@@ -189,43 +158,13 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
     /// its MMAP flag alone decides.
     #[must_use]
     pub fn areas(&self, region: &Region) -> Option<&[RegionSparseMmapArea]> {
-        let end = region.areas.end_and_one.checked_sub(1)?;
-        let first = usize::try_from(region.areas.first).unwrap_or(usize::MAX);
-        let all = start(&self.areas.list, end);
-        Some(all.get(first..).unwrap_or(&[]))
+        self.areas.of(region)
     }
 }
 
 impl<const R: usize, const I: usize, const A: usize> Default for Inventory<R, I, A> {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// The areas of all regions, of which `len` are in use.
-#[derive(Clone, Debug)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-struct AreaList<const A: usize> {
-    len: u32,
-    list: [RegionSparseMmapArea; A],
-}
-
-impl<const A: usize> AreaList<A> {
-    /// Checks the areas of a region of `size` bytes, keeps them, and says where; `None` where they don't fit
-    /// the region, or there is no room for them.
-    #[inline(never)]
-    fn keep(&mut self, sparse: SparseMmap<'_>, size: u64, kept: &mut Areas) -> Option<()> {
-        let first = self.len;
-        let free = self.list.get_mut(usize::try_from(first).ok()?..)?;
-        let room = free.get_mut(..sparse.areas.len())?;
-        sparse.copy_checked(room, size).ok()?;
-        let end = first.checked_add(u32::try_from(sparse.areas.len()).ok()?)?;
-        self.len = end;
-        *kept = Areas {
-            first,
-            end_and_one: end.checked_add(1)?,
-        };
-        Some(())
     }
 }
 
@@ -271,34 +210,9 @@ fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
         Err(error) => return Err(InventoryError::Region { index, error }),
     }
     let reply = buffer.bytes();
-    match keep_region(reply, index, slot, areas) {
+    match Region::keep(reply, index, slot, areas) {
         Some(()) => Ok(()),
         None => Err(unusable_region(reply, index)),
-    }
-}
-
-/// Keeps the region of a reply; `None` where something is wrong with it.
-#[inline(always)]
-fn keep_region<const A: usize>(
-    reply: &[u8],
-    index: u32,
-    slot: &mut Option<Region>,
-    areas: &mut AreaList<A>,
-) -> Option<()> {
-    let (head, whole) = RegionInfo::whole(reply, index)?;
-    let region = slot.insert(Region {
-        flags: head.flags,
-        msix_mappable: false,
-        has_kind: false,
-        size: head.size,
-        offset: head.offset,
-        kind: RegionKind::new(RegionType(0), RegionSubtype(0)),
-        areas: Areas::UNLISTED,
-    });
-    if head.flags.contains(RegionFlags::CAPS) {
-        region.keep_caps(whole, head.cap_offset, areas)
-    } else {
-        Some(())
     }
 }
 
@@ -354,91 +268,6 @@ fn unusable_irq(reply: &abi::IrqInfo, index: u32) -> InventoryError {
         }),
     };
     InventoryError::Irq { index, error }
-}
-
-impl Region {
-    /// What it is, where it says so.
-    #[must_use]
-    pub fn kind(&self) -> Option<RegionKind> {
-        self.has_kind.then_some(self.kind)
-    }
-
-    /// Keeps what the capabilities in a whole reply say; `None` where something is wrong with
-    /// them.
-    ///
-    /// Few regions have any: all the others do without the registers that this takes.
-    #[inline(never)]
-    fn keep_caps<const A: usize>(
-        &mut self,
-        whole: &[u8],
-        cap_offset: u32,
-        areas: &mut AreaList<A>,
-    ) -> Option<()> {
-        let check = RegionInfo::check(whole, cap_offset).ok()?;
-        match check.only() {
-            Some(cap) => self.keep(cap, areas),
-            None => self.keep_all(check, areas),
-        }
-    }
-
-    /// Keeps what several capabilities say, for most chains have one.
-    #[inline(never)]
-    fn keep_all<const A: usize>(
-        &mut self,
-        mut check: RegionCheck<'_>,
-        areas: &mut AreaList<A>,
-    ) -> Option<()> {
-        while let Some((_, cap)) = check.next().ok()? {
-            self.keep(cap, areas)?;
-        }
-        Some(())
-    }
-
-    /// Keeps what a capability says, where it fits the region and there is room for it.
-    #[inline(always)]
-    fn keep<const A: usize>(&mut self, cap: RegionCap<'_>, areas: &mut AreaList<A>) -> Option<()> {
-        match cap {
-            RegionCap::SparseMmap(sparse) if self.areas.end_and_one == 0 => {
-                return areas.keep(sparse, self.size, &mut self.areas);
-            }
-            // Areas that can't be read stand beside them.
-            RegionCap::SparseMmap(sparse) => return fits(sparse, self.size),
-            RegionCap::Type(kind) => {
-                self.has_kind = true;
-                self.kind = kind;
-            }
-            RegionCap::MsixMappable => self.msix_mappable = true,
-            // Sparse areas that can't be read: nothing may be mapped.
-            RegionCap::Unknown(cap) if cap.id == abi::RegionCapId::SPARSE_MMAP.0 => {
-                self.areas = Areas::NONE;
-            }
-            RegionCap::Nvlink2Ssatgt { .. }
-            | RegionCap::Nvlink2Lnkspd { .. }
-            | RegionCap::Unknown(_) => (),
-        }
-        Some(())
-    }
-}
-
-impl Areas {
-    /// The region has no list of areas.
-    const UNLISTED: Self = Self {
-        first: 0,
-        end_and_one: 0,
-    };
-
-    /// An empty list.
-    const NONE: Self = Self {
-        first: 0,
-        end_and_one: 1,
-    };
-}
-
-/// Checks areas that are not kept: a reply with two lists is rare.
-#[cold]
-#[inline(never)]
-fn fits(sparse: SparseMmap<'_>, size: u64) -> Option<()> {
-    sparse.check(size).ok()
 }
 
 /// Why the reply for a region was not kept. Interpreting it anew for that keeps the many errors

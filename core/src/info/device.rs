@@ -56,6 +56,9 @@ impl<'a> DeviceInfo<'a> {
     #[inline(always)]
     pub(crate) fn plain(reply: &[u8]) -> Option<abi::DeviceInfo> {
         let (head, _) = whole(reply, LAYOUT.min, |head: &abi::DeviceInfo| head.argsz)?;
-        (!head.flags.contains(DeviceFlags::CAPS)).then_some(head)
+        match head.flags.contains(DeviceFlags::CAPS) {
+            true => None,
+            false => Some(head),
+        }
     }
 }

@@ -17,7 +17,6 @@ pub use error::{InfoError, Malformed};
 pub use hot_reset::HotResetInfo;
 pub use iommu::IommuInfo;
 pub use irq::IrqInfo;
-pub(crate) use region::RegionCheck;
 pub use region::{Mappable, RegionInfo};
 
 use zerocopy::{FromBytes, IntoBytes};

@@ -1,9 +1,11 @@
 //! The reply of `VFIO_DEVICE_GET_REGION_INFO`.
 
+use zerocopy::FromBytes as _;
+
 use super::{InfoError, Layout, Malformed, chain, head, is_whole, whole};
 use crate::abi::{self, RegionFlags};
 use crate::caps::{Caps, Check, RegionCap, RegionKind, SparseMmap};
-use crate::chain::ChainError;
+use crate::chain::{Chain, ChainError};
 
 /// A region of a device (`struct vfio_region_info`, linux/vfio.h).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,9 +34,6 @@ pub enum Mappable<'a> {
     /// These areas.
     Areas(SparseMmap<'a>),
 }
-
-/// The capabilities of a region while they are checked.
-pub(crate) type RegionCheck<'a> = Check<'a, RegionCap<'a>>;
 
 const LAYOUT: Layout = Layout {
     min: 32,
@@ -85,10 +84,27 @@ impl<'a> RegionInfo<'a> {
         (head.index == index).then_some((head, whole))
     }
 
+    /// Where the capabilities of a whole reply begin: read where it is needed.
+    #[inline(always)]
+    pub(crate) fn cap_offset(whole: &[u8]) -> Option<u32> {
+        let (head, _) = abi::RegionInfo::read_from_prefix(whole).ok()?;
+        Some(head.cap_offset)
+    }
+
+    /// The capability of a whole reply that has no other, all else being left to
+    /// [`RegionInfo::check`]; sparse areas are not checked against the region.
+    #[inline(always)]
+    pub(crate) fn only_cap(whole: &[u8], cap_offset: u32) -> Option<RegionCap<'_>> {
+        RegionCap::parse_common(&Chain::only(whole, LAYOUT.fixed, cap_offset)?)
+    }
+
     /// Starts to check the capabilities of a whole reply; sparse areas are not checked against the
     /// region.
     #[inline(always)]
-    pub(crate) fn check(whole: &[u8], cap_offset: u32) -> Result<RegionCheck<'_>, ChainError> {
+    pub(crate) fn check(
+        whole: &[u8],
+        cap_offset: u32,
+    ) -> Result<Check<'_, RegionCap<'_>>, ChainError> {
         Check::start(whole, LAYOUT.fixed, cap_offset)
     }
 

@@ -57,7 +57,7 @@ fn kept(inventory: &Inventory<10, 5, 16>) {
     used(Inventory::irqs(inventory));
     for region in Inventory::regions(inventory).iter().flatten() {
         used(Inventory::areas(inventory, region));
-        used(Region::kind(region));
+        used((Region::kind(region), Region::is_msix_mappable(region)));
         used(region);
     }
 }
