@@ -95,6 +95,7 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
     ) -> Result<(), InventoryError> {
         let answer = self.fill(device, buffer);
         if answer.is_err() {
+            self.flags = DeviceFlags::empty();
             (self.num_regions, self.num_irqs) = (0, 0);
         }
         answer
