@@ -330,9 +330,9 @@ fn the_regions_of_an_intel_graphics_device_are_told_by_their_type() {
     assert_eq!(
         kinds,
         [
-            (9, Some(RegionKind::IntelIgdOpregion)),
-            (10, Some(RegionKind::IntelIgdHostCfg)),
-            (11, Some(RegionKind::IntelIgdLpcCfg)),
+            (9, Some(RegionKind::INTEL_IGD_OPREGION)),
+            (10, Some(RegionKind::INTEL_IGD_HOST_CFG)),
+            (11, Some(RegionKind::INTEL_IGD_LPC_CFG)),
         ]
     );
 }

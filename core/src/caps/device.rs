@@ -193,9 +193,16 @@ impl<'a> Typed<'a> for DeviceCap<'a> {
         })
     }
 
-    #[inline]
-    fn is_known(&self) -> bool {
-        !matches!(self, Self::Unknown(_))
+    #[inline(always)]
+    fn is_known(id: u16, version: u16) -> bool {
+        match DeviceCapId(id) {
+            DeviceCapId::ZPCI_BASE => (1..=3).contains(&version),
+            DeviceCapId::ZPCI_GROUP => (1..=2).contains(&version),
+            DeviceCapId::ZPCI_UTIL | DeviceCapId::ZPCI_PFIP | DeviceCapId::PCI_ATOMIC_COMP => {
+                version == 1
+            }
+            _ => false,
+        }
     }
 
     fn emit(&self, chain: &mut Writer<'_>) -> Result<(), Full> {

@@ -70,9 +70,15 @@ impl<'a> Typed<'a> for IommuCap<'a> {
         })
     }
 
-    #[inline]
-    fn is_known(&self) -> bool {
-        !matches!(self, Self::Unknown(_))
+    #[inline(always)]
+    fn is_known(id: u16, version: u16) -> bool {
+        matches!(
+            (IommuCapId(id), version),
+            (
+                IommuCapId::IOVA_RANGE | IommuCapId::MIGRATION | IommuCapId::DMA_AVAIL,
+                1
+            )
+        )
     }
 
     fn emit(&self, chain: &mut Writer<'_>) -> Result<(), Full> {

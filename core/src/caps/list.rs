@@ -16,8 +16,8 @@ pub trait Typed<'a>: Sized {
     /// [`CapError`] where the body does not hold what the id and version promise.
     fn parse(raw: &Capability<'a>) -> Result<Self, CapError>;
 
-    /// Whether the id and the version are known here.
-    fn is_known(&self) -> bool;
+    /// Whether an id and a version are known here: the others are parsed as unknown.
+    fn is_known(id: u16, version: u16) -> bool;
 
     /// Appends the capability to a chain.
     ///
@@ -140,15 +140,16 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
             return Ok(None);
         }
         let raw = Capability::read(self.reply, self.at)?;
-        let cap = C::parse(&raw)?;
-        if cap.is_known() {
+        // Before the body is parsed: what comes out is then told apart only once.
+        if C::is_known(raw.id, raw.version) {
             // All known ids are below 32.
-            let bit = 1_u32.checked_shl(raw.id.into()).unwrap_or(0);
+            let bit = 1_u32.wrapping_shl(raw.id.into());
             if self.seen & bit != 0 {
                 return Err(CapError::duplicate(&raw));
             }
             self.seen |= bit;
         }
+        let cap = C::parse(&raw)?;
         self.at = raw.next;
         Ok(Some((raw.offset, cap)))
     }

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use zerocopy::{Unalign, transmute};
+
 use super::Array;
 use crate::abi::RegionSparseMmapArea;
 
@@ -59,27 +61,34 @@ impl<'a> SparseMmap<'a> {
     /// The first [`AreaError`].
     #[inline]
     pub fn check(&self, size: u64) -> Result<(), AreaError> {
-        if self.is_ascending_within(size) {
+        let mut order = Order::default();
+        let (rest, steps) = self.areas.elements().as_rchunks::<STEP>();
+        order.add(rest);
+        steps.iter().for_each(|step| order.add(step));
+        if order.is_ascending_within(size) {
             Ok(())
         } else {
             self.check_each(size)
         }
     }
 
-    /// Whether the areas ascend without overlap and end within `size`: then all is well.
-    #[inline]
-    fn is_ascending_within(&self, size: u64) -> bool {
-        // Counted instead of branched on, for carries are added by one instruction; two counts,
-        // so that neither waits for the other. Ends ascend, so that the last one is the greatest.
-        let (mut backwards, mut overflows) = (0_u64, 0_u64);
-        let mut end = 0_u64;
-        for area in self.areas {
-            backwards = backwards.wrapping_add(u64::from(area.offset < end));
-            let (next, overflow) = area.offset.overflowing_add(area.size);
-            overflows = overflows.wrapping_add(u64::from(overflow));
-            end = next;
+    /// Copies the areas to `room`, which has room for them, and tells whether they ascend without
+    /// overlap and end within `size`. If not, [`SparseMmap::check`] may yet find them in order.
+    #[inline(always)]
+    pub(crate) fn copy_in_order(&self, room: &mut [RegionSparseMmapArea], size: u64) -> bool {
+        let mut order = Order::default();
+        let (rest, steps) = self.areas.elements().as_rchunks::<STEP>();
+        let (room_of_rest, room_of_steps) = room.as_rchunks_mut::<STEP>();
+        order.add(rest);
+        for (slot, area) in room_of_rest.iter_mut().zip(rest) {
+            *slot = transmute!(*area);
         }
-        backwards == 0 && overflows == 0 && end <= size
+        for (slots, step) in room_of_steps.iter_mut().zip(steps) {
+            order.add(step);
+            // All at once, aligned or not.
+            *slots = transmute!(*step);
+        }
+        room.len() == self.areas.len() && order.is_ascending_within(size)
     }
 
     /// The check for areas in any order.
@@ -119,6 +128,46 @@ impl<'a> SparseMmap<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// How many areas are looked at in one step.
+const STEP: usize = 2;
+
+/// Whether areas ascend without overlap: then all is well.
+///
+/// What is wrong is counted instead of branched on, for carries are added by one instruction; in
+/// counts of their own for each place in a step, so that none waits for another.
+#[derive(Default)]
+struct Order {
+    /// Where the last area ends: the greatest end, as long as nothing is wrong.
+    end: u64,
+    /// How many areas start before the end of the one before.
+    backwards: [u64; STEP],
+    /// How many ends don't fit into 64 bits.
+    overflows: [u64; STEP],
+}
+
+impl Order {
+    /// Takes the next areas into account, of which there are at most [`STEP`].
+    #[inline(always)]
+    fn add(&mut self, areas: &[Unalign<RegionSparseMmapArea>]) {
+        let counts = self.backwards.iter_mut().zip(&mut self.overflows);
+        for ((backwards, overflows), area) in counts.zip(areas) {
+            let RegionSparseMmapArea { offset, size } = area.get();
+            let is_backwards = offset < self.end;
+            let (end, overflow) = offset.overflowing_add(size);
+            *backwards = backwards.wrapping_add(is_backwards.into());
+            *overflows = overflows.wrapping_add(overflow.into());
+            self.end = end;
+        }
+    }
+
+    /// Whether all areas ascend, and end within `size`.
+    #[inline(always)]
+    fn is_ascending_within(&self, size: u64) -> bool {
+        let ([a, b], [c, d]) = (self.backwards, self.overflows);
+        self.end <= size && a | b | c | d == 0
     }
 }
 

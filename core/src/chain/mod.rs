@@ -12,6 +12,7 @@ mod reader;
 mod writer;
 
 pub use error::ChainError;
+pub(crate) use reader::kind;
 pub use reader::{Capability, Chain, Iter};
 pub use writer::{Align, Full, Writer};
 

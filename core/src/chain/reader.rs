@@ -75,6 +75,13 @@ impl<'a> Chain<'a> {
         }
     }
 
+    /// The capability of a chain that has no other, all else being left to [`Chain::parse`].
+    #[inline(always)]
+    pub(crate) fn only(reply: &'a [u8], fixed: u32, first: u32) -> Option<Capability<'a>> {
+        let raw = Capability::read(reply, Self::start(fixed, first).ok()?).ok()?;
+        (raw.next == 0).then_some(raw)
+    }
+
     /// The chain of a reply that was read from `first` to its end.
     #[inline(always)]
     pub(crate) const fn checked(reply: &'a [u8], first: u32) -> Self {
@@ -140,12 +147,25 @@ impl<'a> Capability<'a> {
         })
     }
 
+    /// The id and the version in one number, which is compared at once; [`kind`] makes others.
+    #[inline(always)]
+    pub(crate) fn kind(&self) -> u32 {
+        kind(self.id, self.version)
+    }
+
     /// What follows the header.
     #[inline]
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
         self.bytes.split_at_checked(8).map_or(&[], |(_, body)| body)
     }
+}
+
+/// The id in the low half, the version in the high half.
+#[inline(always)]
+pub(crate) const fn kind(id: u16, version: u16) -> u32 {
+    let ([a, b], [c, d]) = (id.to_le_bytes(), version.to_le_bytes());
+    u32::from_le_bytes([c, d, 0, 0]) << 16 | u32::from_le_bytes([a, b, 0, 0])
 }
 
 impl<'a> Iterator for Iter<'a> {

@@ -2,42 +2,25 @@
 
 use core::fmt;
 
+use zerocopy::IntoBytes as _;
+
 use super::Device;
-use crate::abi::{self, DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea};
-use crate::caps::{RegionCap, RegionKind, SparseMmap};
-use crate::info::{Malformed, RegionCheck, RegionInfo};
+use super::region::{AreaList, Region};
+use crate::abi::{self, DeviceFlags, IrqFlags, RegionSparseMmapArea};
+use crate::info::{DeviceInfo, IrqInfo, Malformed, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, InfoRequest, Sys};
 
 /// What a device has: up to `R` regions and `I` interrupts, with `A` sparse areas in all.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Inventory<const R: usize, const I: usize, const A: usize> {
     flags: DeviceFlags,
-    num_regions: usize,
-    num_irqs: usize,
-    num_areas: usize,
+    num_regions: u32,
+    num_irqs: u32,
     regions: [Option<Region>; R],
     irqs: [Option<Interrupt>; I],
-    areas: [RegionSparseMmapArea; A],
-}
-
-/// A region of an [`Inventory`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Region {
-    /// What may be done with it.
-    pub flags: RegionFlags,
-    /// Bytes.
-    pub size: u64,
-    /// Where it lies in the device's file, in bytes.
-    pub offset: u64,
-    /// What it is, where it says so.
-    pub kind: Option<RegionKind>,
-    /// Whether the MSI-X table in it may be mapped.
-    pub msix_mappable: bool,
-    /// Its sparse areas: the first and the one past the last in the inventory.
-    areas: Option<(usize, usize)>,
+    areas: AreaList<A>,
 }
 
 /// An interrupt index of an [`Inventory`].
@@ -96,10 +79,9 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
             flags: DeviceFlags::empty(),
             num_regions: 0,
             num_irqs: 0,
-            num_areas: 0,
             regions: [None; R],
             irqs: [None; I],
-            areas: [RegionSparseMmapArea { offset: 0, size: 0 }; A],
+            areas: AreaList::new(),
         }
     }
 
@@ -111,41 +93,47 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
         device: &Device<S>,
         buffer: &mut B,
     ) -> Result<(), InventoryError> {
-        self.num_regions = 0;
-        self.num_irqs = 0;
-        self.num_areas = 0;
-        let info = device.info(buffer).map_err(InventoryError::Device)?;
-        let (num_regions, num_irqs) = (info.num_regions, info.num_irqs);
-        self.flags = info.flags;
-        let Some(regions) = first(&mut self.regions, num_regions) else {
-            return Err(InventoryError::TooManyRegions { count: num_regions });
-        };
-        let Some(irqs) = first(&mut self.irqs, num_irqs) else {
-            return Err(InventoryError::TooManyIrqs { count: num_irqs });
-        };
+        let answer = self.fill(device, buffer);
+        if answer.is_err() {
+            self.flags = DeviceFlags::empty();
+            (self.num_regions, self.num_irqs) = (0, 0);
+        }
+        answer
+    }
 
-        let mut free = Free {
-            areas: &mut self.areas,
-            used: 0,
+    /// [`Inventory::ask`] without an end to what is kept after an error.
+    #[inline(always)]
+    fn fill<S: Sys, B: ReplyBuffer + ?Sized>(
+        &mut self,
+        device: &Device<S>,
+        buffer: &mut B,
+    ) -> Result<(), InventoryError> {
+        query::ask_device(&device.sys, &device.fd, buffer).map_err(InventoryError::Device)?;
+        let reply = buffer.bytes();
+        let (flags, num_regions, num_irqs) = match DeviceInfo::plain(reply) {
+            Some(head) => (head.flags, head.num_regions, head.num_irqs),
+            None => {
+                let info = DeviceInfo::decode(reply);
+                let info = info.map_err(|error| InventoryError::Device(error.into()))?;
+                (info.flags, info.num_regions, info.num_irqs)
+            }
         };
-        let counts = (regions.len(), irqs.len());
-        for (index, region) in (0..).zip(regions) {
-            ask_region(device, index, buffer, region, &mut free)?;
+        if is_more_than(num_regions, R) {
+            return Err(InventoryError::TooManyRegions { count: num_regions });
         }
-        let num_areas = free.used;
-        for (index, irq) in (0..).zip(irqs) {
-            *irq = match device.irq(index) {
-                Ok(irq) => Some(Interrupt {
-                    flags: irq.flags,
-                    count: irq.count,
-                }),
-                // An index may be without an interrupt; the others keep their places.
-                Err(QueryError::Errno(Errno::EINVAL)) => None,
-                Err(error) => return Err(InventoryError::Irq { index, error }),
-            };
+        if is_more_than(num_irqs, I) {
+            return Err(InventoryError::TooManyIrqs { count: num_irqs });
         }
-        (self.num_regions, self.num_irqs) = counts;
-        self.num_areas = num_areas;
+        self.flags = flags;
+        self.num_regions = num_regions;
+        self.num_irqs = num_irqs;
+        self.areas.clear();
+        for (index, region) in (0..).zip(start_mut(&mut self.regions, num_regions)) {
+            ask_region(device, index, buffer, region, &mut self.areas)?;
+        }
+        for (index, irq) in (0..).zip(start_mut(&mut self.irqs, num_irqs)) {
+            ask_irq(device, index, irq)?;
+        }
         Ok(())
     }
 
@@ -158,21 +146,20 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
     /// The regions by index; `None` where an index has none.
     #[must_use]
     pub fn regions(&self) -> &[Option<Region>] {
-        self.regions.get(..self.num_regions).unwrap_or(&[])
+        start(&self.regions, self.num_regions)
     }
 
     /// The interrupts by index; `None` where an index has none.
     #[must_use]
     pub fn irqs(&self) -> &[Option<Interrupt>] {
-        self.irqs.get(..self.num_irqs).unwrap_or(&[])
+        start(&self.irqs, self.num_irqs)
     }
 
     /// The areas of a region that may be mapped; `None` where the region has no such list, and
     /// its MMAP flag alone decides.
     #[must_use]
     pub fn areas(&self, region: &Region) -> Option<&[RegionSparseMmapArea]> {
-        let (first, end) = region.areas?;
-        Some(self.areas.get(first..end).unwrap_or(&[]))
+        self.areas.of(region)
     }
 }
 
@@ -182,43 +169,37 @@ impl<const R: usize, const I: usize, const A: usize> Default for Inventory<R, I,
     }
 }
 
-/// The areas that are not in use yet.
-struct Free<'a> {
-    areas: &'a mut [RegionSparseMmapArea],
-    /// How many areas of the inventory are in use.
-    used: usize,
-}
-
-impl Free<'_> {
-    /// Keeps areas, and returns the first and the one past the last; `None` without room.
-    #[inline(always)]
-    fn keep(&mut self, sparse: SparseMmap<'_>) -> Option<(usize, usize)> {
-        let first = self.used;
-        let end = first.checked_add(sparse.areas.len())?;
-        self.areas
-            .get_mut(first..end)?
-            .iter_mut()
-            .zip(sparse.areas)
-            .for_each(|(to, from)| *to = from);
-        self.used = end;
-        Some((first, end))
-    }
-}
-
-/// The first `count` of a list, where it has so many.
+/// Whether there is no room for `count` where there is room for `room`.
 #[inline(always)]
-fn first<T>(list: &mut [T], count: u32) -> Option<&mut [T]> {
-    list.get_mut(..usize::try_from(count).ok()?)
+fn is_more_than(count: u32, room: usize) -> bool {
+    usize::try_from(count).map_or(true, |count| count > room)
+}
+
+/// The first `count` of a list, which has so many.
+fn start<T>(list: &[T], count: u32) -> &[T] {
+    usize::try_from(count)
+        .ok()
+        .and_then(|count| list.get(..count))
+        .unwrap_or_default()
+}
+
+/// The first `count` of a list, which has so many.
+#[inline(always)]
+fn start_mut<T>(list: &mut [T], count: u32) -> &mut [T] {
+    usize::try_from(count)
+        .ok()
+        .and_then(|count| list.get_mut(..count))
+        .unwrap_or_default()
 }
 
 /// Asks about a region.
 #[inline(always)]
-fn ask_region<S: Sys, B: ReplyBuffer + ?Sized>(
+fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
     device: &Device<S>,
     index: u32,
     buffer: &mut B,
     slot: &mut Option<Region>,
-    free: &mut Free<'_>,
+    areas: &mut AreaList<A>,
 ) -> Result<(), InventoryError> {
     match query::ask_region(&device.sys, &device.fd, index, buffer) {
         Ok(()) => (),
@@ -230,63 +211,74 @@ fn ask_region<S: Sys, B: ReplyBuffer + ?Sized>(
         Err(error) => return Err(InventoryError::Region { index, error }),
     }
     let reply = buffer.bytes();
-    let head = match RegionInfo::head(reply) {
-        Ok(head) if head.index == index => head,
-        _ => return Err(unusable_region(reply, index)),
+    match Region::keep(reply, index, slot, areas) {
+        Some(()) => Ok(()),
+        None => Err(unusable_region(reply, index)),
+    }
+}
+
+/// Asks about an interrupt index.
+#[inline(always)]
+fn ask_irq<S: Sys>(
+    device: &Device<S>,
+    index: u32,
+    slot: &mut Option<Interrupt>,
+) -> Result<(), InventoryError> {
+    let mut reply = query::irq_question(index);
+    if let Err(errno) = device
+        .sys
+        .ioctl_info(&device.fd, InfoRequest::Irq, reply.as_mut_bytes())
+    {
+        return absent_irq(errno, index, slot);
+    }
+    let Some(info) = IrqInfo::of_reply(reply.as_bytes(), index) else {
+        return Err(unusable_irq(&reply, index));
     };
-    let region = slot.insert(Region {
-        flags: head.flags,
-        size: head.size,
-        offset: head.offset,
-        kind: None,
-        msix_mappable: false,
-        areas: None,
+    *slot = Some(Interrupt {
+        flags: info.flags,
+        count: info.count,
     });
-    let Ok(mut check) = RegionCheck::start(reply, &head) else {
-        return Err(unusable_region(reply, index));
+    Ok(())
+}
+
+/// An index may be without an interrupt; the others keep their places.
+#[cold]
+#[inline(never)]
+fn absent_irq(
+    errno: Errno,
+    index: u32,
+    slot: &mut Option<Interrupt>,
+) -> Result<(), InventoryError> {
+    if errno == Errno::EINVAL {
+        *slot = None;
+        return Ok(());
+    }
+    let error = QueryError::Errno(errno);
+    Err(InventoryError::Irq { index, error })
+}
+
+/// Why the reply for an interrupt index was not kept.
+#[cold]
+#[inline(never)]
+fn unusable_irq(reply: &abi::IrqInfo, index: u32) -> InventoryError {
+    let error = match query::irq_answer(reply, index) {
+        Err(error) => error,
+        Ok(info) => QueryError::Malformed(Malformed::WrongIndex {
+            asked: index,
+            got: info.index,
+        }),
     };
-    loop {
-        match check.next() {
-            Ok(Some(cap)) => region
-                .keep(cap, free)
-                .ok_or(InventoryError::TooManyAreas { index })?,
-            Ok(None) => return Ok(()),
-            Err(_) => return Err(unusable_region(reply, index)),
-        }
-    }
+    InventoryError::Irq { index, error }
 }
 
-impl Region {
-    /// Keeps what a capability says, where there is room for it.
-    #[inline(always)]
-    fn keep(&mut self, cap: RegionCap<'_>, free: &mut Free<'_>) -> Option<()> {
-        match cap {
-            RegionCap::SparseMmap(sparse) if self.areas.is_none() => {
-                self.areas = Some(free.keep(sparse)?);
-            }
-            RegionCap::Type(kind) => self.kind = Some(kind),
-            RegionCap::MsixMappable => self.msix_mappable = true,
-            // Sparse areas that can't be read: nothing may be mapped.
-            RegionCap::Unknown(cap) if cap.id == abi::RegionCapId::SPARSE_MMAP.0 => {
-                self.areas = Some((0, 0));
-            }
-            // Known areas stand beside those that can't be read.
-            RegionCap::SparseMmap(_)
-            | RegionCap::Nvlink2Ssatgt { .. }
-            | RegionCap::Nvlink2Lnkspd { .. }
-            | RegionCap::Unknown(_) => (),
-        }
-        Some(())
-    }
-}
-
-/// What is wrong with the reply for a region. Interpreting it anew for that keeps the many errors
+/// Why the reply for a region was not kept. Interpreting it anew for that keeps the many errors
 /// out of the common case, which needs the registers.
 #[cold]
 #[inline(never)]
 fn unusable_region(reply: &[u8], index: u32) -> InventoryError {
     let error = match RegionInfo::decode(reply) {
         Err(error) => error.into(),
+        Ok(info) if info.index == index => return InventoryError::TooManyAreas { index },
         Ok(info) => QueryError::Malformed(Malformed::WrongIndex {
             asked: index,
             got: info.index,

@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 mod inventory;
+mod region;
 
-pub use inventory::{Interrupt, Inventory, InventoryError, Region};
+pub use inventory::{Interrupt, Inventory, InventoryError};
+pub use region::Region;
 
 use crate::abi;
 use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};

@@ -17,7 +17,6 @@ pub use error::{InfoError, Malformed};
 pub use hot_reset::HotResetInfo;
 pub use iommu::IommuInfo;
 pub use irq::IrqInfo;
-pub(crate) use region::RegionCheck;
 pub use region::{Mappable, RegionInfo};
 
 use zerocopy::{FromBytes, IntoBytes};
@@ -42,6 +41,16 @@ fn head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed
         Ok((head, _)) => Ok(head),
         Err(_) => short_head(reply, min),
     }
+}
+
+/// The fixed structure of a whole reply with an argsz that `argsz` finds in it, and the reply up
+/// to there. What is wrong with others is left to be found out.
+#[inline(always)]
+fn whole<H: FromBytes>(reply: &[u8], min: u32, argsz: impl Fn(&H) -> u32) -> Option<(H, &[u8])> {
+    let (head, _) = H::read_from_prefix(reply).ok()?;
+    let argsz = argsz(&head);
+    let whole = reply.get(..usize::try_from(argsz).ok()?)?;
+    (argsz >= min).then_some((head, whole))
 }
 
 /// [`head`] of a reply that is shorter than the structure.

@@ -1,8 +1,11 @@
 //! The reply of `VFIO_DEVICE_GET_REGION_INFO`.
 
-use super::{InfoError, Layout, Malformed, chain, head, is_whole};
+use zerocopy::FromBytes as _;
+
+use super::{InfoError, Layout, Malformed, chain, head, is_whole, whole};
 use crate::abi::{self, RegionFlags};
 use crate::caps::{Caps, Check, RegionCap, RegionKind, SparseMmap};
+use crate::chain::{Chain, ChainError};
 
 /// A region of a device (`struct vfio_region_info`, linux/vfio.h).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,29 +50,62 @@ impl<'a> RegionInfo<'a> {
     /// [`InfoError::Malformed`] where the reply can't be trusted.
     #[inline]
     pub fn decode(reply: &'a [u8]) -> Result<Self, InfoError<abi::RegionInfo>> {
-        let head = Self::head(reply)?;
-        let mut check = RegionCheck::start(reply, &head)?;
-        while check.next()?.is_some() {}
+        let head: abi::RegionInfo = head(reply, LAYOUT.min)?;
+        if !is_whole(reply, head.argsz, LAYOUT.min)? {
+            return Err(InfoError::TooSmall {
+                head,
+                needed: head.argsz.into(),
+            });
+        }
+        let has_caps = head.flags.contains(RegionFlags::CAPS);
+        let cap_offset = has_caps.then_some(head.cap_offset);
+        let mut check = chain(reply, head.argsz, &LAYOUT, cap_offset)?;
+        while let Some((offset, cap)) = check.next().map_err(Malformed::Cap)? {
+            if let RegionCap::SparseMmap(sparse) = cap {
+                sparse
+                    .check(head.size)
+                    .map_err(|error| Malformed::Area { offset, error })?;
+            }
+        }
         Ok(Self {
             flags: head.flags,
             index: head.index,
             size: head.size,
             offset: head.offset,
-            caps: check.caps.caps(),
+            caps: check.caps(),
         })
     }
 
-    /// The fixed structure of a reply that is there as a whole.
+    /// The fixed structure of a whole reply for the region `index`, and the reply up to its argsz;
+    /// all else is left to [`RegionInfo::decode`].
     #[inline(always)]
-    pub(crate) fn head(reply: &[u8]) -> Result<abi::RegionInfo, InfoError<abi::RegionInfo>> {
-        let head: abi::RegionInfo = head(reply, LAYOUT.min)?;
-        match is_whole(reply, head.argsz, LAYOUT.min)? {
-            true => Ok(head),
-            false => Err(InfoError::TooSmall {
-                head,
-                needed: head.argsz.into(),
-            }),
-        }
+    pub(crate) fn whole(reply: &[u8], index: u32) -> Option<(abi::RegionInfo, &[u8])> {
+        let (head, whole) = whole(reply, LAYOUT.min, |head: &abi::RegionInfo| head.argsz)?;
+        (head.index == index).then_some((head, whole))
+    }
+
+    /// Where the capabilities of a whole reply begin: read where it is needed.
+    #[inline(always)]
+    pub(crate) fn cap_offset(whole: &[u8]) -> Option<u32> {
+        let (head, _) = abi::RegionInfo::read_from_prefix(whole).ok()?;
+        Some(head.cap_offset)
+    }
+
+    /// The capability of a whole reply that has no other, all else being left to
+    /// [`RegionInfo::check`]; sparse areas are not checked against the region.
+    #[inline(always)]
+    pub(crate) fn only_cap(whole: &[u8], cap_offset: u32) -> Option<RegionCap<'_>> {
+        RegionCap::parse_common(&Chain::only(whole, LAYOUT.fixed, cap_offset)?)
+    }
+
+    /// Starts to check the capabilities of a whole reply; sparse areas are not checked against the
+    /// region.
+    #[inline(always)]
+    pub(crate) fn check(
+        whole: &[u8],
+        cap_offset: u32,
+    ) -> Result<Check<'_, RegionCap<'_>>, ChainError> {
+        Check::start(whole, LAYOUT.fixed, cap_offset)
     }
 
     /// What the region is, where it says so: needed from index 9 on.
@@ -109,39 +145,5 @@ impl<'a> RegionInfo<'a> {
             }
         }
         mappable
-    }
-}
-
-/// The capabilities of a region while they are checked, one after the other.
-pub(crate) struct RegionCheck<'a> {
-    caps: Check<'a, RegionCap<'a>>,
-    /// The region's size in bytes.
-    size: u64,
-}
-
-impl<'a> RegionCheck<'a> {
-    /// Starts to check the capabilities that belong to `head`.
-    #[inline(always)]
-    pub(crate) fn start(reply: &'a [u8], head: &abi::RegionInfo) -> Result<Self, Malformed> {
-        let has_caps = head.flags.contains(RegionFlags::CAPS);
-        let offset = has_caps.then_some(head.cap_offset);
-        Ok(Self {
-            caps: chain(reply, head.argsz, &LAYOUT, offset)?,
-            size: head.size,
-        })
-    }
-
-    /// The next capability, checked; `None` at the end.
-    #[inline(always)]
-    pub(crate) fn next(&mut self) -> Result<Option<RegionCap<'a>>, Malformed> {
-        let Some((offset, cap)) = self.caps.next()? else {
-            return Ok(None);
-        };
-        if let RegionCap::SparseMmap(sparse) = cap {
-            sparse
-                .check(self.size)
-                .map_err(|error| Malformed::Area { offset, error })?;
-        }
-        Ok(Some(cap))
     }
 }

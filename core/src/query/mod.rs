@@ -16,7 +16,7 @@ pub use buffer::VEC_LIMIT;
 pub use buffer::{ReplyBuffer, Staged};
 pub use error::QueryError;
 
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::abi;
 use crate::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo};
@@ -36,11 +36,20 @@ pub fn device<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     device: &S::Fd,
     buffer: &'b mut B,
 ) -> Result<DeviceInfo<'b>, QueryError<abi::DeviceInfo>> {
-    let head = abi::DeviceInfo::default();
-    ask(sys, device, InfoRequest::Device, &head, buffer, |reply| {
-        needs_more(DeviceInfo::decode(reply))
-    })?;
+    ask_device(sys, device, buffer)?;
     Ok(DeviceInfo::decode(buffer.bytes())?)
+}
+
+/// Asks a device about itself, and leaves the reply in the buffer.
+#[inline(always)]
+pub(crate) fn ask_device<S: Sys, B: ReplyBuffer + ?Sized>(
+    sys: &S,
+    device: &S::Fd,
+    buffer: &mut B,
+) -> Result<(), QueryError<abi::DeviceInfo>> {
+    ask(sys, device, InfoRequest::Device, 0, buffer, |reply| {
+        needs_more(DeviceInfo::decode(reply))
+    })
 }
 
 /// Asks a device about the region `index` (`VFIO_DEVICE_GET_REGION_INFO`). 32 bytes hold the
@@ -69,11 +78,7 @@ pub(crate) fn ask_region<S: Sys, B: ReplyBuffer + ?Sized>(
     index: u32,
     buffer: &mut B,
 ) -> Result<(), QueryError<abi::RegionInfo>> {
-    let head = abi::RegionInfo {
-        index,
-        ..Default::default()
-    };
-    ask(sys, device, InfoRequest::Region, &head, buffer, |reply| {
+    ask(sys, device, InfoRequest::Region, index, buffer, |reply| {
         needs_more(RegionInfo::decode(reply))
     })
 }
@@ -88,13 +93,28 @@ pub fn irq<S: Sys>(
     device: &S::Fd,
     index: u32,
 ) -> Result<IrqInfo, QueryError<abi::IrqInfo>> {
+    let mut reply = irq_question(index);
+    sys.ioctl_info(device, InfoRequest::Irq, reply.as_mut_bytes())?;
+    irq_answer(&reply, index)
+}
+
+/// What a device is asked with about the interrupt `index`.
+#[inline(always)]
+pub(crate) fn irq_question(index: u32) -> abi::IrqInfo {
     // The flags start from zero: some kernel drivers never write them.
-    let mut head = abi::IrqInfo {
+    abi::IrqInfo {
         index,
         ..Default::default()
-    };
-    sys.ioctl_info(device, InfoRequest::Irq, head.as_mut_bytes())?;
-    let info = IrqInfo::decode(head.as_bytes())?;
+    }
+}
+
+/// Interprets the reply for the interrupt `index`.
+#[inline(always)]
+pub(crate) fn irq_answer(
+    reply: &abi::IrqInfo,
+    index: u32,
+) -> Result<IrqInfo, QueryError<abi::IrqInfo>> {
+    let info = IrqInfo::decode(reply.as_bytes())?;
     same_index(index, info.index)?;
     Ok(info)
 }
@@ -110,8 +130,7 @@ pub fn iommu<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     container: &S::Fd,
     buffer: &'b mut B,
 ) -> Result<IommuInfo<'b>, QueryError<abi::IommuType1Info>> {
-    let head = abi::IommuType1Info::default();
-    ask(sys, container, InfoRequest::Iommu, &head, buffer, |reply| {
+    ask(sys, container, InfoRequest::Iommu, 0, buffer, |reply| {
         needs_more(IommuInfo::decode(reply))
     })?;
     Ok(IommuInfo::decode(buffer.bytes())?)
@@ -129,15 +148,9 @@ pub fn hot_reset<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     device: &S::Fd,
     buffer: &'b mut B,
 ) -> Result<HotResetInfo<'b>, QueryError<abi::PciHotResetInfo>> {
-    let head = abi::PciHotResetInfo::default();
-    let asked = ask(
-        sys,
-        device,
-        InfoRequest::PciHotReset,
-        &head,
-        buffer,
-        |reply| needs_more(HotResetInfo::decode(reply)),
-    );
+    let asked = ask(sys, device, InfoRequest::PciHotReset, 0, buffer, |reply| {
+        needs_more(HotResetInfo::decode(reply))
+    });
     let info = HotResetInfo::decode(buffer.bytes());
     match asked {
         // The list did not fit, and its length was filled in.
@@ -150,23 +163,22 @@ pub fn hot_reset<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     }
 }
 
-/// Asks until the reply is whole, the buffer can't grow, or the calls are used up.
+/// Asks until the reply is whole, the buffer can't grow, or the calls are used up. What has no
+/// index is asked for with 0.
 #[inline(always)]
-fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
+fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: FromZeros + IntoBytes + Immutable>(
     sys: &S,
     fd: &S::Fd,
     request: InfoRequest,
-    head: &H,
+    index: u32,
     buffer: &mut B,
     needs_more: impl Fn(&[u8]) -> Option<u64>,
 ) -> Result<(), QueryError<H>> {
     let mut answer = Ok(());
     for call in 1..=MAX_CALLS {
         let reply = buffer.bytes();
-        let len = u32::try_from(reply.len()).unwrap_or(u32::MAX);
-        if head.write_to_prefix(reply).is_err() {
-            let min = u32::try_from(size_of::<H>()).unwrap_or(u32::MAX);
-            return Err(QueryError::Malformed(Malformed::Truncated { len, min }));
+        if put_head::<H>(reply, index).is_none() {
+            return Err(QueryError::Malformed(truncated::<H>(reply)));
         }
         answer = sys.ioctl_info(fd, request, reply);
         let is_final = !matches!(answer, Ok(()) | Err(Errno::ENOSPC));
@@ -182,6 +194,26 @@ fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: IntoBytes + Immutable>(
         }
     }
     Ok(answer?)
+}
+
+/// Puts a cleared structure with an index at the start of a reply, where there is room for it.
+#[inline(always)]
+fn put_head<H: FromZeros + IntoBytes + Immutable>(reply: &mut [u8], index: u32) -> Option<()> {
+    H::new_zeroed().write_to_prefix(reply).ok()?;
+    // Behind argsz and the flags, in every structure that has an index.
+    let (_, rest) = reply.split_at_mut_checked(8)?;
+    *rest.first_chunk_mut()? = index.to_ne_bytes();
+    Some(())
+}
+
+/// The error of a buffer that is shorter than the structure.
+#[cold]
+fn truncated<H>(reply: &[u8]) -> Malformed {
+    let number = |len| u32::try_from(len).unwrap_or(u32::MAX);
+    Malformed::Truncated {
+        len: number(reply.len()),
+        min: number(size_of::<H>()),
+    }
 }
 
 /// The size that a reply needs, where it did not fit.

@@ -1,7 +1,8 @@
 //! Opening a device with code written for nothing else: what the work itself takes.
 //!
-//! It makes the same checks as `vfio-core` and keeps the same things, but has no types for what it does not need, no
-//! errors that say what is wrong, and no other use.
+//! It is C in Rust: structures laid over one buffer, every offset checked before it is followed. It makes the same
+//! checks as `vfio-core` and keeps the same things, but has no types for what it does not need, no errors that say what
+//! is wrong, no buffer but its own, and no other use.
 
 use core::ffi::{c_int, c_ulong, c_void};
 use core::ptr;
@@ -15,6 +16,13 @@ const GET_IRQ_INFO: c_ulong = 0x3b6d;
 /// How many sparse areas are kept in all.
 const AREAS: usize = 16;
 
+const HAS_CAPS_OF_DEVICE: u32 = 1 << 7;
+const HAS_CAPS_OF_REGION: u32 = 1 << 3;
+
+const HAS_AREAS: u32 = 1 << 0;
+const HAS_TYPE: u32 = 1 << 1;
+const MSIX_MAPPABLE: u32 = 1 << 2;
+
 unsafe extern "C" {
     fn ioctl(fd: c_int, number: c_ulong, argument: *mut c_void) -> c_int;
 }
@@ -23,162 +31,297 @@ unsafe extern "C" {
 #[derive(Default)]
 pub(crate) struct Device {
     flags: u32,
-    pub(crate) num_regions: usize,
-    pub(crate) num_irqs: usize,
+    pub(crate) num_regions: u32,
+    pub(crate) num_irqs: u32,
     regions: [Region; REGIONS],
-    irqs: [(u32, u32); IRQS],
-    pub(crate) num_areas: usize,
-    areas: [(u64, u64); AREAS],
+    irqs: [Irq; IRQS],
+    areas: Areas,
+}
+
+#[derive(Default)]
+struct Areas {
+    len: u32,
+    list: [Area; AREAS],
+}
+
+#[derive(Clone, Copy, Default)]
+struct Region {
+    size: u64,
+    offset: u64,
+    flags: u32,
+    /// Which of the fields below count.
+    has: u32,
+    type_: u32,
+    subtype: u32,
+    first_area: u32,
+    num_areas: u32,
 }
 
 #[derive(Clone, Copy, Default)]
 #[expect(dead_code, reason = "to keep it is part of the work")]
-struct Region {
+struct Irq {
     flags: u32,
+    count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Area {
+    offset: u64,
+    size: u64,
+}
+
+#[repr(C, align(8))]
+struct Buffer([u8; BUFFER]);
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct DeviceInfo {
+    argsz: u32,
+    flags: u32,
+    num_regions: u32,
+    num_irqs: u32,
+    cap_offset: u32,
+    pad: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct RegionInfo {
+    argsz: u32,
+    flags: u32,
+    index: u32,
+    cap_offset: u32,
     size: u64,
     offset: u64,
-    kind: Option<(u32, u32)>,
-    msix_mappable: bool,
-    areas: Option<(usize, usize)>,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct IrqInfo {
+    argsz: u32,
+    flags: u32,
+    index: u32,
+    count: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CapHeader {
+    /// The id and the version.
+    kind: u32,
+    next: u32,
+}
+
+impl Device {
+    /// How many sparse areas it has.
+    pub(crate) fn num_areas(&self) -> u32 {
+        self.areas.len
+    }
 }
 
 /// Opens the device into `device`.
 #[inline(always)]
 pub(crate) fn open(device: &mut Device) -> Option<()> {
-    let mut buffer = [0_u8; BUFFER];
-    ask(&mut buffer, GET_INFO, 24, 0)?;
-    let argsz = word(&buffer, 0)?;
-    let (flags, regions, irqs) = (word(&buffer, 4)?, word(&buffer, 8)?, word(&buffer, 12)?);
-    if !(16..=BUFFER as u32).contains(&argsz) || flags & 1 << 7 != 0 {
+    let mut buffer = Buffer([0; BUFFER]);
+    let info = ptr::from_mut(&mut buffer).cast::<DeviceInfo>();
+    let question = DeviceInfo {
+        argsz: BUFFER as u32,
+        ..Default::default()
+    };
+    // SAFETY: the buffer is aligned, and has room for the structure.
+    unsafe { info.write(question) };
+    // SAFETY: argsz is what the buffer has.
+    if unsafe { ioctl(0, GET_INFO, info.cast()) } < 0 {
         return None;
     }
-    if regions as usize > REGIONS || irqs as usize > IRQS {
+    // SAFETY: as above.
+    let info = unsafe { info.read() };
+    if info.argsz < 16 || info.argsz > BUFFER as u32 || info.flags & HAS_CAPS_OF_DEVICE != 0 {
         return None;
     }
-    device.flags = flags;
-    device.num_areas = 0;
-    for index in 0..regions {
-        let region = region(&mut buffer, index, &mut device.areas, &mut device.num_areas)?;
-        *device.regions.get_mut(index as usize)? = region;
+    if info.num_regions > REGIONS as u32 || info.num_irqs > IRQS as u32 {
+        return None;
     }
-    for index in 0..irqs {
-        let mut buffer = [0_u8; 16];
-        ask(&mut buffer, GET_IRQ_INFO, 16, index)?;
-        if word(&buffer, 0)? != 16 || word(&buffer, 8)? != index {
-            return None;
-        }
-        *device.irqs.get_mut(index as usize)? = (word(&buffer, 4)?, word(&buffer, 12)?);
+    device.flags = info.flags;
+    device.areas.len = 0;
+    for index in 0..info.num_regions {
+        region(device, &mut buffer, index)?;
     }
-    device.num_regions = regions as usize;
-    device.num_irqs = irqs as usize;
+    for index in 0..info.num_irqs {
+        irq(device, index)?;
+    }
+    device.num_regions = info.num_regions;
+    device.num_irqs = info.num_irqs;
     Some(())
 }
 
-/// Asks for what has `index`, of which `fixed` bytes are cleared before.
 #[inline(always)]
-fn ask(buffer: &mut [u8], number: c_ulong, fixed: usize, index: u32) -> Option<()> {
-    buffer.get_mut(..fixed)?.fill(0);
-    let argsz = buffer.len() as u32;
-    *buffer.get_mut(..4)?.first_chunk_mut()? = argsz.to_ne_bytes();
-    *buffer.get_mut(8..12)?.first_chunk_mut()? = index.to_ne_bytes();
-    // SAFETY: no more is written than argsz says, and that is the length of `buffer`.
-    let answer = unsafe { ioctl(0, number, ptr::from_mut(buffer).cast()) };
-    (answer >= 0).then_some(())
-}
-
-#[inline(always)]
-fn region(
-    buffer: &mut [u8; BUFFER],
-    index: u32,
-    areas: &mut [(u64, u64); AREAS],
-    num_areas: &mut usize,
-) -> Option<Region> {
-    ask(buffer, GET_REGION_INFO, 32, index)?;
-    let (argsz, flags) = (word(buffer, 0)?, word(buffer, 4)?);
-    if word(buffer, 8)? != index || argsz < 32 {
-        return None;
-    }
-    let reply = buffer.get(..argsz as usize)?;
-    let mut region = Region {
-        flags,
-        size: long(reply, 16)?,
-        offset: long(reply, 24)?,
-        ..Region::default()
+fn irq(device: &mut Device, index: u32) -> Option<()> {
+    let mut info = IrqInfo {
+        argsz: 16,
+        index,
+        ..Default::default()
     };
-    if flags & 1 << 3 == 0 {
-        return Some(region);
-    }
-    let mut at = word(reply, 12)?;
-    if at < 32 {
+    // SAFETY: argsz is what the structure has.
+    if unsafe { ioctl(0, GET_IRQ_INFO, ptr::from_mut(&mut info).cast()) } < 0 {
         return None;
     }
-    let mut seen = 0;
-    loop {
-        let (id, next) = (word(reply, at as usize)?, word(reply, at as usize + 4)?);
-        let end = match next {
-            0 => argsz,
-            next if next >= at + 8 && next <= argsz => next,
-            _ => return None,
-        };
-        let body = reply.get(at as usize + 8..end as usize)?;
-        match id {
-            // Version 1 of sparse mmap.
-            0x1_0001 => {
-                if seen & 1 != 0 {
-                    return None;
-                }
-                seen |= 1;
-                let count = word(body, 0)? as usize;
-                let list = body.get(8..)?.get(..count.checked_mul(16)?)?;
-                let first = *num_areas;
-                let (mut last, mut bad) = (0, false);
-                for (from, to) in list
-                    .chunks_exact(16)
-                    .zip(areas.get_mut(first..first + count)?)
-                {
-                    let (offset, size) = (long(from, 0)?, long(from, 8)?);
-                    let (end, overflow) = offset.overflowing_add(size);
-                    bad |= overflow | (offset < last);
-                    last = end;
-                    *to = (offset, size);
-                }
-                if bad || last > region.size {
-                    return None;
-                }
-                *num_areas += count;
-                region.areas = Some((first, first + count));
-            }
-            0x1_0002 => {
-                if seen & 2 != 0 {
-                    return None;
-                }
-                seen |= 2;
-                region.kind = Some((word(body, 0)?, word(body, 4)?));
-            }
-            0x1_0003 => {
-                if seen & 4 != 0 {
-                    return None;
-                }
-                seen |= 4;
-                region.msix_mappable = true;
-            }
-            _ => (),
+    if info.argsz != 16 || info.index != index {
+        return None;
+    }
+    *device.irqs.get_mut(index as usize)? = Irq {
+        flags: info.flags,
+        count: info.count,
+    };
+    Some(())
+}
+
+#[inline(always)]
+fn region(device: &mut Device, buffer: &mut Buffer, index: u32) -> Option<()> {
+    let info = ptr::from_mut(buffer).cast::<RegionInfo>();
+    let question = RegionInfo {
+        argsz: BUFFER as u32,
+        index,
+        ..Default::default()
+    };
+    // SAFETY: the buffer is aligned, and has room for the structure.
+    unsafe { info.write(question) };
+    // SAFETY: argsz is what the buffer has.
+    if unsafe { ioctl(0, GET_REGION_INFO, info.cast()) } < 0 {
+        return None;
+    }
+    // SAFETY: as above.
+    let info = unsafe { &*info };
+    if info.argsz < 32 || info.argsz > BUFFER as u32 || info.index != index {
+        return None;
+    }
+    let region = device.regions.get_mut(index as usize)?;
+    region.size = info.size;
+    region.offset = info.offset;
+    region.flags = info.flags;
+    region.has = 0;
+    if info.flags & HAS_CAPS_OF_REGION == 0 {
+        return Some(());
+    }
+    let (argsz, first) = (info.argsz, info.cap_offset);
+    if first < 32 || first > argsz - 8 {
+        return None;
+    }
+    // Most chains have one capability.
+    let areas = &mut device.areas;
+    match header(buffer, first) {
+        CapHeader { kind, next: 0 } => {
+            keep(region, areas, buffer, kind, first + 8, argsz - first - 8)
         }
-        if next == 0 {
-            return Some(region);
-        }
-        at = next;
+        _ => chain(region, areas, buffer, argsz, first),
     }
 }
 
+/// The header at `at`, which the caller checked.
 #[inline(always)]
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
-    let bytes = bytes.get(at..)?.first_chunk()?;
-    Some(u32::from_ne_bytes(*bytes))
+fn header(buffer: &Buffer, at: u32) -> CapHeader {
+    // SAFETY: the caller's promise.
+    unsafe { body(buffer, at).cast::<CapHeader>().read_unaligned() }
 }
 
 #[inline(always)]
-fn long(bytes: &[u8], at: usize) -> Option<u64> {
-    let bytes = bytes.get(at..)?.first_chunk()?;
-    Some(u64::from_ne_bytes(*bytes))
+fn body(buffer: &Buffer, at: u32) -> *const u8 {
+    buffer.0.as_ptr().wrapping_add(at as usize)
+}
+
+/// Keeps what several capabilities say, from `at` to `argsz`.
+#[inline(never)]
+fn chain(
+    region: &mut Region,
+    areas: &mut Areas,
+    buffer: &Buffer,
+    argsz: u32,
+    mut at: u32,
+) -> Option<()> {
+    loop {
+        if at > argsz - 8 {
+            return None;
+        }
+        let header = header(buffer, at);
+        let end = match header.next {
+            0 => argsz,
+            next if next < at + 8 || next > argsz => return None,
+            next => next,
+        };
+        keep(region, areas, buffer, header.kind, at + 8, end - at - 8)?;
+        if header.next == 0 {
+            return Some(());
+        }
+        at = header.next;
+    }
+}
+
+/// Keeps what a capability says, whose body has `len` bytes from `at`.
+#[inline(always)]
+fn keep(
+    region: &mut Region,
+    areas: &mut Areas,
+    buffer: &Buffer,
+    kind: u32,
+    at: u32,
+    len: u32,
+) -> Option<()> {
+    let body = body(buffer, at);
+    match kind {
+        0x1_0001 => {
+            if region.has & HAS_AREAS != 0 || len < 8 {
+                return None;
+            }
+            // SAFETY: so much is in the body.
+            let count = unsafe { body.cast::<u32>().read_unaligned() };
+            if count > (len - 8) / 16 || count > AREAS as u32 - areas.len {
+                return None;
+            }
+            sparse(region, areas, body.wrapping_add(8).cast(), count)
+        }
+        0x1_0002 => {
+            if region.has & HAS_TYPE != 0 || len < 8 {
+                return None;
+            }
+            region.has |= HAS_TYPE;
+            // SAFETY: so much is in the body.
+            [region.type_, region.subtype] = unsafe { body.cast::<[u32; 2]>().read_unaligned() };
+            Some(())
+        }
+        0x1_0003 => {
+            if region.has & MSIX_MAPPABLE != 0 {
+                return None;
+            }
+            region.has |= MSIX_MAPPABLE;
+            Some(())
+        }
+        _ => Some(()),
+    }
+}
+
+/// Keeps `count` areas that lie in the buffer, and for which there is room.
+#[inline(never)]
+fn sparse(region: &mut Region, areas: &mut Areas, from: *const Area, count: u32) -> Option<()> {
+    let first = areas.len;
+    let to = areas.list.as_mut_ptr().wrapping_add(first as usize);
+    let (mut last, mut backwards, mut overflows) = (0, 0, 0);
+    for n in 0..count as usize {
+        // SAFETY: the caller's promise.
+        let area = unsafe { from.wrapping_add(n).read_unaligned() };
+        // SAFETY: the caller's promise.
+        unsafe { to.wrapping_add(n).write(area) };
+        backwards += u32::from(area.offset < last);
+        let (end, overflow) = area.offset.overflowing_add(area.size);
+        overflows += u32::from(overflow);
+        last = end;
+    }
+    if backwards | overflows != 0 || last > region.size {
+        return None;
+    }
+    areas.len = first + count;
+    region.has |= HAS_AREAS;
+    region.first_area = first;
+    region.num_areas = count;
+    Some(())
 }

@@ -1,8 +1,9 @@
 //! What it costs to open a device: with `vfio-core`, with the crate `vfio-ioctls`, and written by hand.
 //!
 //! The kernel is replaced: [`replies`] takes the place of libc's `ioctl`, for all three. `cargo xtask bench` runs this
-//! program: `measure` prints everything but the instructions as JSON, and `once NAME` runs the code called NAME for
-//! valgrind to count, in a function called `measured_NAME`.
+//! program: `measure` prints everything but the instructions as JSON. `once NAME` and `again NAME` run the code called NAME
+//! for valgrind to count, in a function called `measured_NAME`: for the first time in a process, and after it ran
+//! before.
 
 mod allocator;
 mod floor;
@@ -62,7 +63,8 @@ fn main() -> Result<()> {
             Ok(())
         }
         ["once", "sparse", areas] => sparse::once(areas.parse().context("not a number of areas")?),
-        ["once", name] => measured::once(name),
+        ["once", name] => measured::once(name, true),
+        ["again", name] => measured::once(name, false),
         _ => bail!("start it with `cargo xtask bench`"),
     }
 }

@@ -72,7 +72,7 @@ pub(crate) fn prepare() -> Result<()> {
         };
     }
     let sparse = [RegionCap::SparseMmap(SparseMmap::new(&areas))];
-    let type_ = [RegionCap::Type(RegionKind::IntelIgdOpregion)];
+    let type_ = [RegionCap::Type(RegionKind::INTEL_IGD_OPREGION)];
     let mapped = RegionFlags::READ | RegionFlags::WRITE | RegionFlags::MMAP;
     let region = |n: u64, size, caps| {
         Some(Region {

@@ -5,7 +5,7 @@ use core::hint::black_box;
 use anyhow::{Result, anyhow, ensure};
 use serde::Serialize;
 use vfio_core::abi::{RegionFlags, RegionSparseMmapArea};
-use vfio_core::caps::{RegionCap, SparseMmap};
+use vfio_core::caps::{Array, RegionCap, SparseMmap};
 use vfio_core::info::RegionInfo;
 use vfio_core::server::{Device, Region};
 use vfio_core::sys::{InfoRequest, put_argsz};
@@ -21,14 +21,17 @@ pub(crate) struct Row {
     areas: u32,
     /// Nanoseconds to check the reply, every area included.
     decode: f64,
-    /// Nanoseconds to copy the reply's bytes.
+    /// Nanoseconds to copy the reply's bytes, by `memcpy`.
     copy: f64,
+    /// Nanoseconds to copy the areas one by one, as typed values.
+    elements: f64,
 }
 
-/// A reply, and room for a copy of it.
+/// A reply, and room for copies of it.
 struct Case {
     reply: Vec<u8>,
     copy: Vec<u8>,
+    elements: Vec<RegionSparseMmapArea>,
     whole: bool,
 }
 
@@ -44,11 +47,13 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
             let mut case = Case::new(areas)?;
             let decode = time::median(&mut case, Case::decode, |_| ());
             let copy = time::median(&mut case, Case::copy, |_| ());
+            let elements = time::median(&mut case, Case::copy_elements, |_| ());
             case.check(areas)?;
             Ok(Row {
                 areas,
                 decode,
                 copy,
+                elements,
             })
         })
         .collect()
@@ -90,6 +95,7 @@ impl Case {
             .map_err(|errno| anyhow!("{areas} areas: {errno}"))?;
         Ok(Self {
             copy: vec![0; reply.len()],
+            elements: vec![RegionSparseMmapArea::default(); list.len()],
             reply,
             whole: false,
         })
@@ -102,6 +108,24 @@ impl Case {
     fn copy(&mut self) {
         self.copy.copy_from_slice(black_box(&self.reply));
         black_box(&mut self.copy);
+    }
+
+    /// One by one, and not by `memcpy`: each is read, and what was read is looked at.
+    fn copy_elements(&mut self) {
+        let areas = Array::<RegionSparseMmapArea>::from_prefix(
+            black_box(&self.reply).get(48..).unwrap_or_default(),
+            u32::try_from(self.elements.len()).unwrap_or(u32::MAX),
+        );
+        let sum =
+            areas
+                .into_iter()
+                .flatten()
+                .zip(&mut self.elements)
+                .fold(0, |sum: u64, (from, to)| {
+                    *to = from;
+                    sum.wrapping_add(from.size)
+                });
+        black_box((sum, &mut self.elements));
     }
 
     fn check(&self, areas: u32) -> Result<()> {

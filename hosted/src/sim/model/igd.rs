@@ -34,9 +34,9 @@ pub fn igd() -> Model {
     let lpc = Config::pci(0x8086, 0x2918, 0x06_0100, 2);
     regions.extend(
         [
-            (9, OPREGION, RegionKind::IntelIgdOpregion),
-            (10, 256, RegionKind::IntelIgdHostCfg),
-            (11, 256, RegionKind::IntelIgdLpcCfg),
+            (9, OPREGION, RegionKind::INTEL_IGD_OPREGION),
+            (10, 256, RegionKind::INTEL_IGD_HOST_CFG),
+            (11, 256, RegionKind::INTEL_IGD_LPC_CFG),
         ]
         .map(|(index, size, kind)| {
             let region = Region::new(index, RegionFlags::READ, size);

@@ -132,9 +132,9 @@ fn igd() {
         ]
     );
     let kinds = [
-        (9, RegionKind::IntelIgdOpregion),
-        (10, RegionKind::IntelIgdHostCfg),
-        (11, RegionKind::IntelIgdLpcCfg),
+        (9, RegionKind::INTEL_IGD_OPREGION),
+        (10, RegionKind::INTEL_IGD_HOST_CFG),
+        (11, RegionKind::INTEL_IGD_LPC_CFG),
     ];
     for (index, kind) in kinds {
         let mut reply = [0; 48];

@@ -44,6 +44,7 @@ fn typed<'a, C: Typed<'a> + Copy + PartialEq>(bytes: &'a [u8], output: &mut [u8]
     }
     // The parser alone, on what no list has checked.
     for raw in Chain::parse(bytes, any(), any()).into_iter().flatten() {
+        used(<C as Typed>::is_known(raw.id, raw.version));
         match <C as Typed>::parse(&raw) {
             Ok(cap) => written(&cap, output),
             Err(error) => used((CapError::offset(&error), error)),
@@ -52,7 +53,6 @@ fn typed<'a, C: Typed<'a> + Copy + PartialEq>(bytes: &'a [u8], output: &mut [u8]
 }
 
 fn written<'a, C: Typed<'a>>(cap: &C, output: &mut [u8]) {
-    used(<C as Typed>::is_known(cap));
     for align in black_box([Align::Packed, Align::Eight]) {
         let mut writer = Writer::new(output, any(), align);
         used(<C as Typed>::emit(cap, &mut writer));

@@ -4,7 +4,7 @@ use core::hint::black_box;
 
 use vfio_core::abi::Extension;
 use vfio_core::container::{Container, Group};
-use vfio_core::device::{Device, Inventory};
+use vfio_core::device::{Device, Inventory, Region};
 use vfio_core::sys::{FdRequest, NameRequest, ValueRequest};
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, OpaqueMemory, any, used};
 
@@ -67,6 +67,7 @@ fn kept(inventory: &Inventory<10, 5, 16>) {
     used(Inventory::irqs(inventory));
     for region in Inventory::regions(inventory).iter().flatten() {
         used(Inventory::areas(inventory, region));
+        used((Region::kind(region), Region::is_msix_mappable(region)));
         used(region);
     }
 }
