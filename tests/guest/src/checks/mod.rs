@@ -34,7 +34,7 @@ const NAMED: &[&str] = &[
 ];
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 37] = [
+const CHECKS: [Check; 38] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -122,6 +122,10 @@ const CHECKS: [Check; 37] = [
     Check {
         name: "trigger msi-x",
         on: On::Modes(NAMED, pci::trigger_msix),
+    },
+    Check {
+        name: "page table",
+        on: On::Modes(NAMED, dma::page_table),
     },
     Check {
         name: "dma of 4 KiB",
