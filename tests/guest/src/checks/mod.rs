@@ -35,7 +35,7 @@ const NAMED: &[&str] = &[
 ];
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 42] = [
+const CHECKS: &[Check] = &[
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -123,6 +123,10 @@ const CHECKS: [Check; 42] = [
     Check {
         name: "trigger msi-x",
         on: On::Modes(NAMED, pci::trigger_msix),
+    },
+    Check {
+        name: "page table",
+        on: On::Modes(NAMED, dma::page_table),
     },
     Check {
         name: "dma of 4 KiB",

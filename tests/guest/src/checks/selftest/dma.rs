@@ -35,6 +35,19 @@ pub(crate) fn gigantic(_: &World, device: &Device, mode: Mode) -> Result<String>
     map_unmap(device, mode, GIGANTIC)
 }
 
+/// The IOMMU's page table is to be seen, so that the other checks look for what they map in it.
+pub(crate) fn page_table(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    let (_space, _opened) = mode.open(device)?;
+    if mode.splits() {
+        let reason = "the first version of type 1 may map smaller pages than it is given";
+        return Err(NotRun(reason.into()).into());
+    }
+    match PageTable::of(device, mode) {
+        Some(PageTable(path)) => Ok(path),
+        None => Err(NotRun("this kernel does not show the IOMMU's page table".into()).into()),
+    }
+}
+
 /// Maps one page of `size` bytes, looks for it where the IOMMU does, and unmaps it.
 fn map_unmap(device: &Device, mode: Mode, size: u64) -> Result<String> {
     let (space, _opened) = mode.open(device)?;
