@@ -240,6 +240,13 @@ impl<S: Sys + Clone> Group<S> {
     }
 }
 
+impl<S: Sys> Group<S> {
+    /// The open file.
+    pub(crate) const fn fd(&self) -> &S::Fd {
+        &self.fd
+    }
+}
+
 #[cfg(feature = "defmt")]
 impl<S: Sys> defmt::Format for Container<S> {
     fn format(&self, f: defmt::Formatter<'_>) {

@@ -19,6 +19,8 @@
 //! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
 //! - [`coverage`]: which bytes of a region can be mapped.
 //! - [`mmio`]: register access, mapped, trapped or simulated.
+//! - [`feature`], [`reset`], [`ioeventfd`], [`migration`]: what a device can be told beyond its
+//!   registers and interrupts.
 //! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
@@ -94,13 +96,17 @@ pub mod container;
 pub mod coverage;
 pub mod device;
 pub mod dma;
+pub mod feature;
 pub mod info;
+pub mod ioeventfd;
 pub mod iommufd;
 pub mod iova;
 pub mod irq;
+pub mod migration;
 pub mod mmio;
 pub mod pci;
 pub mod query;
 pub mod region;
+pub mod reset;
 pub mod server;
 pub mod sys;

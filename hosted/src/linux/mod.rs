@@ -20,7 +20,7 @@ use rustix::io::retry_on_intr;
 use rustix::ioctl::ioctl;
 use vfio_core::mmio::Access as _;
 use vfio_core::sys::{
-    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span, Sys,
+    Descriptor, Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span, Sys,
     ValueRequest, put_argsz,
 };
 
@@ -111,13 +111,49 @@ impl Sys for Linux {
     }
 
     fn exchange(&self, fd: &OwnedFd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        if exchange.request().descriptor().is_some() {
+            // Nobody would own what it opens.
+            return Err(Errno::EINVAL);
+        }
         let mut parts = exchange.into_parts();
         // The list is reached through its address only until the call returns.
         if let Some(list) = &mut parts.list {
             let address = list.as_mut_ptr().expose_provenance();
             parts.point(to_u64(address), 0)?;
         }
-        pass(fd, parts)
+        pass(fd, &mut parts)
+    }
+
+    fn exchange_open(
+        &self,
+        fd: &OwnedFd,
+        exchange: Exchange<'_>,
+    ) -> Result<Option<OwnedFd>, Errno> {
+        let place = exchange.request().descriptor().ok_or(Errno::EINVAL)?;
+        let mut parts = exchange.into_parts();
+        let answer = pass(fd, &mut parts)?;
+        let number = match place {
+            Descriptor::Returned => i32::try_from(answer).map_err(|_| Errno::EOVERFLOW)?,
+            Descriptor::At(at) => {
+                let field = parts.argument.get(at..).and_then(|rest| rest.first_chunk());
+                i32::from_ne_bytes(*field.ok_or(Errno::EINVAL)?)
+            }
+        };
+        if number < 0 {
+            return Ok(None);
+        }
+        // SAFETY: the request succeeded, and is one that opens a file for the caller: nobody else
+        // knows its number. Where it is a field of the structure, the exchange was made with -1
+        // there, so that the kernel wrote it.
+        Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+
+    fn read(&self, fd: &OwnedFd, buf: &mut [u8]) -> Result<usize, Errno> {
+        retry_on_intr(|| rustix::io::read(fd, &mut *buf)).map_err(errno)
+    }
+
+    fn write(&self, fd: &OwnedFd, buf: &[u8]) -> Result<usize, Errno> {
+        retry_on_intr(|| rustix::io::write(fd, buf)).map_err(errno)
     }
 
     fn exchange_memory(
@@ -135,7 +171,7 @@ impl Sys for Linux {
         let base = memory.address().as_ptr().expose_provenance();
         let address = base.checked_add(start).ok_or(Errno::EINVAL)?;
         parts.point(to_u64(address), to_u64(length))?;
-        pass(fd, parts)
+        pass(fd, &mut parts)
     }
 
     fn map(&self, fd: &OwnedFd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
@@ -184,11 +220,10 @@ impl Sys for Linux {
 }
 
 /// Passes a request to the kernel.
-fn pass(fd: &OwnedFd, parts: Parts<'_>) -> Result<u32, Errno> {
+fn pass(fd: &OwnedFd, parts: &mut Parts<'_>) -> Result<u32, Errno> {
     // SAFETY: an exchange can only be made of a structure of which the kernel touches no more
-    // than its argsz says, which is its length, and in which a pointer is the shim's: to a list
-    // that is borrowed until the call returns and is as long as the structure says, or to pages
-    // that the kernel pins. The numbers are set aside for VFIO and iommufd (ioctl-number.rst); a
+    // than its length, and in which a pointer is the shim's: to a list that is borrowed until
+    // the call returns and is as long as the structure says, or to pages that the kernel pins. The numbers are set aside for VFIO and iommufd (ioctl-number.rst); a
     // file of another kind refuses them.
     let answer = unsafe { ioctl(fd, Structure::new(parts)) }.map_err(errno)?;
     u32::try_from(answer).map_err(|_| Errno::EOVERFLOW)
