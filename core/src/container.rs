@@ -158,6 +158,16 @@ impl<S: Sys + Clone> Container<S> {
 }
 
 impl<S: Sys> Container<S> {
+    /// The shim below.
+    pub(crate) const fn sys(&self) -> &S {
+        &self.sys
+    }
+
+    /// The open file.
+    pub(crate) const fn fd(&self) -> &S::Fd {
+        &self.fd
+    }
+
     /// Asks about the IOMMU; [`query::iommu`].
     ///
     /// # Errors

@@ -32,8 +32,14 @@ pub enum IoeventfdError {
         /// The length of the region in bytes.
         size: u64,
     },
-    /// The kernel refuses: `EINVAL` for a region that is no BAR, a register off its width and
-    /// the MSI-X table, `EEXIST` where the same write is there, `ENOSPC` for too many (vfio-pci
+    /// The register does not lie at a multiple of its width, and the kernel does not look.
+    Misaligned {
+        /// Where it starts, in bytes from the start of the region.
+        at: u64,
+        /// Its width in bytes.
+        width: u64,
+    },
+    /// The kernel refuses: `EINVAL` for a region that is no BAR and for the MSI-X table, `EEXIST` where the same write is there, `ENOSPC` for too many (vfio-pci
     /// has 1000), `ENODEV` for one that is not there, `ENOTTY` where the device has none.
     Errno(Errno),
 }
@@ -56,6 +62,9 @@ impl<S: Sys> Device<S> {
         at.checked_add(width)
             .filter(|end| *end <= size)
             .ok_or(IoeventfdError::OutOfBounds { at, size })?;
+        if !at.is_multiple_of(width) {
+            return Err(IoeventfdError::Misaligned { at, width });
+        }
         let offset = region.offset.checked_add(at);
         let mut ioeventfd = Ioeventfd {
             device: self,
@@ -117,6 +126,9 @@ impl fmt::Display for IoeventfdError {
             Self::OutOfBounds { at, size } => {
                 write!(f, "no register at {at:#x} of a region of {size:#x} bytes")
             }
+            Self::Misaligned { at, width } => {
+                write!(f, "a register of {width} bytes at {at:#x}, off its width")
+            }
             Self::Errno(errno) => write!(f, "no write by the kernel: {errno}"),
         }
     }
@@ -125,7 +137,7 @@ impl fmt::Display for IoeventfdError {
 impl core::error::Error for IoeventfdError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::OutOfBounds { .. } => None,
+            Self::OutOfBounds { .. } | Self::Misaligned { .. } => None,
             Self::Errno(errno) => Some(errno),
         }
     }

@@ -21,6 +21,7 @@
 //! - [`mmio`]: register access, mapped, trapped or simulated.
 //! - [`feature`], [`reset`], [`ioeventfd`], [`migration`]: what a device can be told beyond its
 //!   registers and interrupts.
+//! - [`dirty`], [`dma_buf`], [`display`]: what was written by DMA, BARs for other devices, planes.
 //! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
@@ -95,7 +96,10 @@ mod config_region;
 pub mod container;
 pub mod coverage;
 pub mod device;
+pub mod dirty;
+pub mod display;
 pub mod dma;
+pub mod dma_buf;
 pub mod feature;
 pub mod info;
 pub mod ioeventfd;

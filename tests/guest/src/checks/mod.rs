@@ -4,10 +4,14 @@
 //! check is about, any other error where something does not hold. It is added by one row in [`CHECKS`].
 
 mod command;
+mod display;
 mod driver;
+mod feature;
 mod hardware;
+mod migration;
 mod presence;
 mod replies;
+mod reset;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,7 +22,7 @@ use crate::report::Report;
 use crate::world::World;
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 26] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -50,6 +54,58 @@ const CHECKS: [Check; 13] = [
     Check {
         name: "driver edu",
         on: On::EachPci(driver::edu),
+    },
+    Check {
+        name: "features",
+        on: On::EachPci(feature::probe),
+    },
+    Check {
+        name: "low power",
+        on: On::EachPci(feature::low_power),
+    },
+    Check {
+        name: "hot reset by groups",
+        on: On::EachPci(reset::by_group),
+    },
+    Check {
+        name: "hot reset by iommufd",
+        on: On::EachPci(reset::by_iommufd),
+    },
+    Check {
+        name: "hot reset of another's",
+        on: On::Guest(reset::of_another),
+    },
+    Check {
+        name: "ioeventfd",
+        on: On::Guest(reset::ioeventfd),
+    },
+    Check {
+        name: "migration, stop and copy",
+        on: On::Guest(migration::stop_copy),
+    },
+    Check {
+        name: "migration, pre-copy",
+        on: On::Guest(migration::pre_copy),
+    },
+    Check {
+        name: "migration, refused",
+        on: On::Guest(migration::refused),
+    },
+    Check {
+        name: "migration, missing",
+        on: On::EachPci(migration::missing),
+    },
+    Check {
+        name: "display, plane",
+        on: On::Guest(display::plane),
+    },
+    Check {
+        name: "display, EDID",
+        on: On::Guest(display::edid),
+    },
+    Check {
+        name: "display, missing",
+        on: On::EachPci(display::missing),
     },
     Check {
         name: "vfio --version",

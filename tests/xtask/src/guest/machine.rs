@@ -26,10 +26,11 @@ struct Sample {
     mdev_type: &'static str,
 }
 
-/// Root ports, of the buses 1 and 2. vfio-pci can reset a slot behind a port, but not one on the root bus.
+/// Root ports, of the buses 1 and 2. vfio-pci can reset a slot behind a port, but not one on the root bus. After a reset Linux
+/// waits for the link of a port of more than 5 GT/s, which QEMU does not bring up again.
 const PORTS: [&str; 2] = [
-    "pcie-root-port,id=port1,chassis=1,addr=10.0",
-    "pcie-root-port,id=port2,chassis=2,addr=11.0",
+    "pcie-root-port,id=port1,chassis=1,addr=10.0,x-speed=5",
+    "pcie-root-port,id=port2,chassis=2,addr=11.0,x-speed=5",
 ];
 
 /// The disks of the NVMe controllers, as their `drive` property names them.
