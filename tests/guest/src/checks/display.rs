@@ -26,8 +26,8 @@ mod dispi {
 /// `DRM_FORMAT_XRGB8888` (drm/drm_fourcc.h).
 const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
 
-/// The picture that is shown: width and height in pixels.
-const MODE: (u16, u16) = (64, 32);
+/// The picture that is shown: width and height in pixels. The device shows none smaller than 64 either way.
+const MODE: (u16, u16) = (128, 64);
 
 /// A plane appears with the mode that is set, and its dma-buf is the device's memory.
 pub(crate) fn plane(world: &World) -> Result<String> {
@@ -40,7 +40,9 @@ pub(crate) fn plane(world: &World) -> Result<String> {
     ensure!(dark.drm_format == 0, "a plane before a mode: {dark:?}");
 
     set_mode(&opened)?;
-    let plane = opened.plane(PlaneMemory::DmaBuf, PlaneType::Primary)?;
+    let plane = opened
+        .plane(PlaneMemory::DmaBuf, PlaneType::Primary)
+        .context("the plane")?;
     let (width, height) = (u32::from(MODE.0), u32::from(MODE.1));
     let seen = (plane.drm_format, plane.width, plane.height, plane.stride);
     ensure!(
@@ -52,7 +54,9 @@ pub(crate) fn plane(world: &World) -> Result<String> {
     let memory = opened.region(0, &mut buffer)?;
     let mut trapped = opened.trap::<ReadWrite>(&memory)?;
     trapped.write(4, 0x00c0_ffee_u32)?;
-    let dma_buf = opened.plane_dma_buf(plane.dmabuf_id())?;
+    let dma_buf = opened
+        .plane_dma_buf(plane.dmabuf_id())
+        .context("its dma-buf")?;
     let span = Span {
         offset: 0,
         len: usize::try_from(plane.size)?,
@@ -61,7 +65,11 @@ pub(crate) fn plane(world: &World) -> Result<String> {
         read: true,
         write: false,
     };
-    let mut pixels: Window<_> = Window::new(Linux.map(dma_buf.fd(), span, protection)?);
+    let mut pixels: Window<_> = Window::new(
+        Linux
+            .map(dma_buf.fd(), span, protection)
+            .context("its pixels")?,
+    );
     let pixel = pixels.read::<u32>(4)?;
     ensure!(pixel == 0x00c0_ffee, "the second pixel is {pixel:#x}");
     let unknown = opened.plane_dma_buf(u32::MAX).err();
@@ -97,7 +105,7 @@ pub(crate) fn edid(world: &World) -> Result<String> {
     ensure!(head.edid_max_size >= 128, "{head:?}");
 
     let mut written = [0; 256];
-    for (byte, value) in written.iter_mut().zip(0..) {
+    for (byte, value) in written.iter_mut().zip(0..=u8::MAX) {
         *byte = value;
     }
     edid.replace(&written)?;

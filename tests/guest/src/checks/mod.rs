@@ -4,7 +4,9 @@
 //! check is about, any other error where something does not hold. It is added by one row in [`CHECKS`].
 
 mod command;
+mod dirty;
 mod display;
+mod dma_buf;
 mod driver;
 mod feature;
 mod hardware;
@@ -22,7 +24,7 @@ use crate::report::Report;
 use crate::world::World;
 
 /// Every check, in the order in which they run.
-const CHECKS: [Check; 26] = [
+const CHECKS: [Check; 29] = [
     Check {
         name: "presence",
         on: On::Each(presence::presence),
@@ -106,6 +108,18 @@ const CHECKS: [Check; 26] = [
     Check {
         name: "display, missing",
         on: On::EachPci(display::missing),
+    },
+    Check {
+        name: "dirty pages of a container",
+        on: On::Guest(dirty::container),
+    },
+    Check {
+        name: "dirty pages of a device",
+        on: On::EachPci(dirty::device),
+    },
+    Check {
+        name: "BAR as a dma-buf",
+        on: On::Guest(dma_buf::export),
     },
     Check {
         name: "vfio --version",
