@@ -115,7 +115,7 @@ impl<S: Sys> Device<S> {
     /// The dma-buf of a plane, by [`DeviceGfxPlaneInfo::dmabuf_id`].
     ///
     /// # Errors
-    /// What the kernel returns: `EINVAL` for an id that it has not given.
+    /// What the kernel returns: `ENOENT` or `EINVAL` for an id that it has not given.
     pub fn plane_dma_buf(&self, mut id: u32) -> Result<DmaBuf<S>, Errno> {
         self.sys()
             .exchange_open(self.fd(), Exchange::gfx_dmabuf(&mut id))?
