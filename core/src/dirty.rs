@@ -10,15 +10,18 @@
 
 #![forbid(unsafe_code)]
 
-use zerocopy::IntoBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
-use crate::abi::{DeviceFeatureDmaLoggingRange, DirtyPagesFlags, FeatureId, IommuType1DirtyBitmap};
+use crate::abi::{
+    DeviceFeatureDmaLoggingRange, DirtyPagesFlags, FeatureId, IommuType1DirtyBitmap,
+    IommuType1DmaUnmap,
+};
 use crate::container::Container;
 use crate::device::Device;
 use crate::feature::FeatureError;
 use crate::sys::{
     DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Errno, Exchange,
-    ExchangeRequest, Sys,
+    ExchangeRequest, Sys, UNMAP_DIRTY_LEN,
 };
 
 /// A stretch of addresses, cut into pages.
@@ -37,7 +40,8 @@ impl<S: Sys> Container<S> {
     /// Starts to track dirty pages; no error where they are tracked already.
     ///
     /// # Errors
-    /// What the kernel returns: `ENOTTY` where the container does not track
+    /// What the kernel returns: `EACCES` with type1 of version 1, `ENOTTY` where the container
+    /// does not track
     /// ([`IommuCap::Migration`](crate::caps::IommuCap::Migration) is missing then).
     pub fn start_dirty_tracking(&self) -> Result<(), Errno> {
         self.send_dirty(DirtyPagesFlags::START)
@@ -62,6 +66,21 @@ impl<S: Sys> Container<S> {
         let mut buffer = [0; DIRTY_BITMAP_LEN];
         let exchange = Exchange::dirty_bitmap(&mut buffer, iova, size, page, bitmap)?;
         self.sys().exchange(self.fd(), exchange).map(drop)
+    }
+
+    /// Unmaps as [`Container::unmap`] does while dirty pages are tracked, and fills `bitmap` with
+    /// the pages that were written since it was last asked; returns how many bytes were unmapped.
+    ///
+    /// # Errors
+    /// As [`Container::dirty_pages`]; nothing is unmapped then.
+    pub fn unmap_dirty(&self, pages: Pages, bitmap: &mut [u64]) -> Result<u64, Errno> {
+        let Pages { iova, size, page } = pages;
+        let mut buffer = [0; UNMAP_DIRTY_LEN];
+        let exchange = Exchange::unmap_dirty(&mut buffer, iova, size, page, bitmap)?;
+        self.sys().exchange(self.fd(), exchange)?;
+        IommuType1DmaUnmap::read_from_prefix(&buffer)
+            .map(|(unmapped, _)| unmapped.size)
+            .map_err(|_| Errno::EINVAL)
     }
 
     fn send_dirty(&self, flags: DirtyPagesFlags) -> Result<(), Errno> {

@@ -26,6 +26,8 @@ pub enum ExchangeRequest {
     MapDma,
     /// `VFIO_IOMMU_UNMAP_DMA`, on a container.
     UnmapDma,
+    /// `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`, on a container: fills a bitmap.
+    UnmapDirty,
     /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: starts or stops.
     DirtyPages,
     /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: fills a bitmap.
@@ -127,7 +129,7 @@ impl ExchangeRequest {
     pub const fn number(self) -> u32 {
         match self {
             Self::MapDma => ioctl::container::IOMMU_MAP_DMA,
-            Self::UnmapDma => ioctl::container::IOMMU_UNMAP_DMA,
+            Self::UnmapDma | Self::UnmapDirty => ioctl::container::IOMMU_UNMAP_DMA,
             Self::DirtyPages | Self::DirtyBitmap => ioctl::container::IOMMU_DIRTY_PAGES,
             Self::SetIrqs => ioctl::device::SET_IRQS,
             Self::PciHotReset => ioctl::device::PCI_HOT_RESET,
@@ -161,6 +163,7 @@ impl ExchangeRequest {
             Self::PciHotReset => size_of::<abi::PciHotReset>(),
             Self::Ioeventfd => size_of::<abi::DeviceIoeventfd>(),
             Self::Feature => size_of::<DeviceFeature>(),
+            Self::UnmapDirty => super::UNMAP_DIRTY_LEN,
             Self::DirtyPages => size_of::<abi::IommuType1DirtyBitmap>(),
             Self::DirtyBitmap => super::DIRTY_BITMAP_LEN,
             Self::SetMigState => super::MIG_STATE_LEN,
@@ -184,7 +187,8 @@ impl ExchangeRequest {
     }
 
     /// Where the structure has a pointer that the shim puts in, in bytes. It has 64 bits, but for
-    /// [`ExchangeRequest::DirtyBitmap`], where it is the target's.
+    /// [`ExchangeRequest::DirtyBitmap`] and [`ExchangeRequest::UnmapDirty`], where it is the
+    /// target's.
     #[must_use]
     pub const fn pointer_at(self) -> Option<usize> {
         match self {
@@ -192,7 +196,7 @@ impl ExchangeRequest {
             Self::IoasMap | Self::IoasIovaRanges => Some(16),
             Self::DmaLoggingStart => Some(24),
             Self::DmaLoggingReport => Some(32),
-            Self::DirtyBitmap => Some(40),
+            Self::DirtyBitmap | Self::UnmapDirty => Some(40),
             _ => None,
         }
     }
@@ -236,6 +240,7 @@ impl<'a> Exchange<'a> {
             ExchangeRequest::MapDma
             | ExchangeRequest::IoasMap
             | ExchangeRequest::IoasIovaRanges
+            | ExchangeRequest::UnmapDirty
             | ExchangeRequest::DirtyBitmap
             | ExchangeRequest::SetMigState
             | ExchangeRequest::DmaBuf
@@ -359,7 +364,10 @@ impl Parts<'_> {
                 .and_then(|rest| rest.first_chunk_mut::<8>());
             field.map(|field| *field = value.to_ne_bytes())
         };
-        if self.request == ExchangeRequest::DirtyBitmap {
+        if matches!(
+            self.request,
+            ExchangeRequest::DirtyBitmap | ExchangeRequest::UnmapDirty
+        ) {
             return self.point_native(address);
         }
         put(self.request.pointer_at(), address).ok_or(Errno::EINVAL)?;

@@ -8,9 +8,12 @@ use super::opening::{feature, fill};
 use super::{Errno, Exchange, ExchangeRequest};
 use crate::abi::{
     Bitmap, DeviceFeature, DeviceFeatureDmaLoggingControl, DeviceFeatureDmaLoggingRange,
-    DeviceFeatureDmaLoggingReport, DirtyPagesFlags, FeatureFlags, FeatureId, IommuType1DirtyBitmap,
-    IommuType1DirtyBitmapGet,
+    DeviceFeatureDmaLoggingReport, DirtyPagesFlags, DmaUnmapFlags, FeatureFlags, FeatureId,
+    IommuType1DirtyBitmap, IommuType1DirtyBitmapGet, IommuType1DmaUnmap,
 };
+
+/// Bytes of a request to unmap memory and get its dirty pages.
+pub const UNMAP_DIRTY_LEN: usize = size_of::<IommuType1DmaUnmap>() + size_of::<Bitmap>();
 
 /// Bytes of a request for the dirty pages of a container.
 pub const DIRTY_BITMAP_LEN: usize =
@@ -43,11 +46,7 @@ impl<'a> Exchange<'a> {
         let get = IommuType1DirtyBitmapGet {
             iova,
             size,
-            bitmap: Bitmap {
-                pgsize: page,
-                size: u64::try_from(bitmap.len()).map_err(|_| Errno::EINVAL)?,
-                ..Default::default()
-            },
+            bitmap: place(page, bitmap)?,
         };
         let head = IommuType1DirtyBitmap {
             flags: DirtyPagesFlags::GET_BITMAP,
@@ -57,6 +56,34 @@ impl<'a> Exchange<'a> {
         Ok(Self {
             list: Some(bitmap),
             ..Self::sized(ExchangeRequest::DirtyBitmap, buffer)?
+        })
+    }
+
+    /// `VFIO_IOMMU_UNMAP_DMA` of the `size` bytes from `iova` on, made in `buffer`: a bit of
+    /// `bitmap` for each page of `page` bytes. Mappings can't reach out of the range, and so out
+    /// of the bitmap: the kernel tracks with type1v2 only, which refuses to cut a mapping.
+    ///
+    /// # Errors
+    /// As [`Exchange::dirty_bitmap`].
+    pub fn unmap_dirty(
+        buffer: &'a mut [u8; UNMAP_DIRTY_LEN],
+        iova: u64,
+        size: u64,
+        page: u64,
+        bitmap: &'a mut [u64],
+    ) -> Result<Self, Errno> {
+        check_bitmap(iova, size, page, bitmap.len())?;
+        let bitmap = bitmap.as_mut_bytes();
+        let unmap = IommuType1DmaUnmap {
+            flags: DmaUnmapFlags::GET_DIRTY_BITMAP,
+            iova,
+            size,
+            ..Default::default()
+        };
+        fill(buffer, [unmap.as_bytes(), place(page, bitmap)?.as_bytes()])?;
+        Ok(Self {
+            list: Some(bitmap),
+            ..Self::sized(ExchangeRequest::UnmapDirty, buffer)?
         })
     }
 
@@ -111,6 +138,15 @@ impl<'a> Exchange<'a> {
     }
 }
 
+/// Where a bitmap goes, but for its address.
+fn place(page: u64, bitmap: &[u8]) -> Result<Bitmap, Errno> {
+    Ok(Bitmap {
+        pgsize: page,
+        size: u64::try_from(bitmap.len()).map_err(|_| Errno::EINVAL)?,
+        ..Default::default()
+    })
+}
+
 /// Whether `words` words of 64 bits hold a bit for each page.
 ///
 /// # Errors
@@ -138,7 +174,9 @@ mod tests {
             let mut b = [0; DMA_LOGGING_REPORT_LEN];
             let a = Exchange::dirty_bitmap(&mut a, iova, size, page, &mut bitmap).is_ok();
             let b = Exchange::dma_logging_report(&mut b, iova, size, page, &mut bitmap).is_ok();
-            assert_eq!(a, b);
+            let mut c = [0; UNMAP_DIRTY_LEN];
+            let c = Exchange::unmap_dirty(&mut c, iova, size, page, &mut bitmap).is_ok();
+            assert_eq!((a, a), (b, c));
             a
         };
         assert!(check(0x1000, 128 * 0x1000, 0x1000));
@@ -158,6 +196,16 @@ mod tests {
         assert_eq!(parts.list.as_ref().map(|list| list.len()), Some(8));
         parts.point(0x1000, 0).unwrap();
         assert_eq!(parts.argument[32..40], 8_u64.to_ne_bytes());
+        assert_eq!(
+            parts.argument[40..40 + size_of::<usize>()],
+            0x1000_usize.to_ne_bytes()
+        );
+
+        let mut buffer = [0; UNMAP_DIRTY_LEN];
+        let exchange = Exchange::unmap_dirty(&mut buffer, 0, 4096, 4096, &mut bitmap).unwrap();
+        let mut parts = exchange.into_parts();
+        parts.point(0x1000, 0).unwrap();
+        assert_eq!(parts.argument[4..8], 1_u32.to_ne_bytes());
         assert_eq!(
             parts.argument[40..40 + size_of::<usize>()],
             0x1000_usize.to_ne_bytes()

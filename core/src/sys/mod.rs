@@ -18,7 +18,9 @@ use core::time::Duration;
 
 pub use errno::Errno;
 pub use exchange::{Descriptor, Exchange, ExchangeRequest, Parts};
-pub use logging::{DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN};
+pub use logging::{
+    DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, UNMAP_DIRTY_LEN,
+};
 pub use memory::{Absent, Protection, Span};
 pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
 pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};

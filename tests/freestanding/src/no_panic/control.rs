@@ -14,7 +14,7 @@ use vfio_core::migration::MigrationData;
 use vfio_core::reset::Ownership;
 use vfio_core::sys::{
     DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Exchange, ExchangeRequest,
-    MIG_STATE_LEN,
+    MIG_STATE_LEN, UNMAP_DIRTY_LEN,
 };
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, any, used};
 
@@ -88,6 +88,7 @@ fn tracked(container: &Container<Opaque>) {
     used(Container::start_dirty_tracking(container));
     used(Container::stop_dirty_tracking(container));
     used(Container::dirty_pages(container, pages(), &mut bitmap));
+    used(Container::unmap_dirty(container, pages(), &mut bitmap));
 }
 
 fn logs(device: &Device<Opaque>) {
@@ -145,6 +146,14 @@ fn exchanges(bytes: &mut [u8]) {
     let mut bitmap = [0; 3];
     let mut buffer = [0; DIRTY_BITMAP_LEN];
     used(Exchange::dirty_bitmap(
+        &mut buffer,
+        any(),
+        any(),
+        any(),
+        &mut bitmap,
+    ));
+    let mut buffer = [0; UNMAP_DIRTY_LEN];
+    used(Exchange::unmap_dirty(
         &mut buffer,
         any(),
         any(),

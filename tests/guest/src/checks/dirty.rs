@@ -81,12 +81,24 @@ pub(crate) fn container(world: &World) -> Result<String> {
         let answer = container.dirty_pages(pages, &mut bitmap);
         ensure!(answer == Err(Errno::EINVAL), "{name}: {answer:?}");
     }
+    let part = container.unmap_dirty(Pages { size: PAGE, ..all }, &mut bitmap);
+    ensure!(part == Err(Errno::EINVAL), "unmapped in part: {part:?}");
+    let mut last = [0_u64; 2];
+    ensure!(
+        container.unmap_dirty(all, &mut last)? == COUNT * PAGE,
+        "not all was unmapped"
+    );
+    ensure!(
+        last == [u64::MAX, (1 << (COUNT - 64)) - 1],
+        "the last bitmap is {last:x?}"
+    );
     container.stop_dirty_tracking()?;
     let late = container.dirty_pages(all, &mut bitmap);
     ensure!(late == Err(Errno::EINVAL), "no longer tracked: {late:?}");
+    let unmapped = container.unmap_dirty(all, &mut bitmap);
     ensure!(
-        container.unmap(IOVA, COUNT * PAGE)? == COUNT * PAGE,
-        "unmapped in part"
+        unmapped == Err(Errno::EINVAL),
+        "unmapped and not tracked: {unmapped:?}"
     );
     tracked
         .map(|max| format!("up to {max} bytes of bitmap"))
