@@ -2,8 +2,9 @@
 //!
 //! # Interrupted calls
 //!
-//! `open(2)`, `pread(2)` and `pwrite(2)` are made again when a signal interrupts them: they can
-//! wait (for the VGA arbiter, say), and nothing was transferred when they return `EINTR`. No ioctl
+//! `open(2)`, `read(2)`, `write(2)`, `pread(2)` and `pwrite(2)` are made again when a signal
+//! interrupts them: they can wait (for the VGA arbiter, say), and nothing was transferred when
+//! they return `EINTR`. No ioctl
 //! of the shim waits for anything that a signal interrupts; what it returns is handed on as it is.
 
 mod mapping;
@@ -262,6 +263,7 @@ mod tests {
     use std::ffi::CString;
     use std::os::unix::ffi::OsStrExt;
     use std::vec::Vec;
+    use vfio_core::sys::ExchangeRequest;
 
     fn c_path(path: &std::path::Path) -> CString {
         CString::new(path.as_os_str().as_bytes()).unwrap()
@@ -312,6 +314,30 @@ mod tests {
             let answer = Linux.ioctl_info(&null, InfoRequest::Device, &mut reply);
             assert_eq!(answer, Err(Errno::EINVAL));
         }
+    }
+
+    #[test]
+    fn only_a_request_that_opens_a_file_is_asked_for_one() {
+        let null = Linux.open(c"/dev/null").unwrap();
+        let mut id = 7;
+        let refused = Linux.exchange(&null, Exchange::gfx_dmabuf(&mut id));
+        assert_eq!(refused, Err(Errno::EINVAL));
+        let asked = Linux.exchange_open(&null, Exchange::gfx_dmabuf(&mut id));
+        assert_eq!(asked.err(), Some(Errno::ENOTTY));
+        let mut destroy = [0; 8];
+        let exchange = Exchange::new(ExchangeRequest::Destroy, &mut destroy).unwrap();
+        let refused = Linux.exchange_open(&null, exchange);
+        assert_eq!(refused.err(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_file_without_offsets_is_read_and_written() {
+        let event = Linux.event().unwrap();
+        assert_eq!(Linux.write(&event, &7_u64.to_ne_bytes()), Ok(8));
+        let mut count = [0; 8];
+        assert_eq!(Linux.read(&event, &mut count), Ok(8));
+        assert_eq!(u64::from_ne_bytes(count), 7);
+        assert_eq!(Linux.read(&event, &mut count), Err(Errno::EAGAIN));
     }
 
     #[test]
