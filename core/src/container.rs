@@ -159,6 +159,16 @@ impl<S: Sys + Clone> Container<S> {
 }
 
 impl<S: Sys> Container<S> {
+    /// The shim below.
+    pub(crate) const fn sys(&self) -> &S {
+        &self.sys
+    }
+
+    /// The open file.
+    pub(crate) const fn fd(&self) -> &S::Fd {
+        &self.fd
+    }
+
     /// Asks about the IOMMU; [`query::iommu`].
     ///
     /// # Errors
@@ -253,6 +263,13 @@ impl<S: Sys + Clone> Group<S> {
             .ioctl_name(&self.fd, NameRequest::GetDeviceFd, name)
             .map(|fd| Device::new(self.sys.clone(), fd))
             .map_err(OpenError::Device)
+    }
+}
+
+impl<S: Sys> Group<S> {
+    /// The open file.
+    pub(crate) const fn fd(&self) -> &S::Fd {
+        &self.fd
     }
 }
 

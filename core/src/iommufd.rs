@@ -124,6 +124,21 @@ impl<S: Sys> Ioas<S> {
         send(&self.sys, device.fd(), request, without_pasid)
     }
 
+    /// The shim below.
+    pub(crate) const fn sys(&self) -> &S {
+        &self.sys
+    }
+
+    /// The open file.
+    pub(crate) const fn fd(&self) -> &S::Fd {
+        &self.fd
+    }
+
+    /// The address space's id.
+    pub(crate) const fn id(&self) -> u32 {
+        self.id
+    }
+
     /// The ranges of IOVAs that can be mapped, sorted, into `ranges`; returns how many there are
     /// and the alignment of mappings in bytes. The last address belongs to a range.
     ///

@@ -21,6 +21,9 @@
 //! - [`irq`]: interrupts as events.
 //! - [`coverage`], [`region`]: which bytes of a region can be mapped, and bringing them into reach.
 //! - [`mmio`]: register access, mapped, trapped or simulated.
+//! - [`feature`], [`reset`], [`ioeventfd`], [`migration`]: what a device can be told beyond its
+//!   registers and interrupts.
+//! - [`dirty`], [`dma_buf`], [`display`]: what was written by DMA, BARs for other devices, planes.
 //! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
@@ -95,14 +98,21 @@ mod config_region;
 pub mod container;
 pub mod coverage;
 pub mod device;
+pub mod dirty;
+pub mod display;
 pub mod dma;
+pub mod dma_buf;
+pub mod feature;
 pub mod info;
+pub mod ioeventfd;
 pub mod iommufd;
 pub mod iova;
 pub mod irq;
+pub mod migration;
 pub mod mmio;
 pub mod pci;
 pub mod query;
 pub mod region;
+pub mod reset;
 pub mod server;
 pub mod sys;

@@ -13,8 +13,9 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::Errno;
 use crate::abi::{
-    self, BindFlags, DeviceBindIommufd, DeviceFeature, DmaUnmapFlags, FeatureFlags, FeatureId,
-    IommuIoasIovaRanges, IommuIovaRange, IommuType1DmaUnmap, ioctl,
+    self, BindFlags, DeviceBindIommufd, DeviceFeature, DirtyPagesFlags, DmaUnmapFlags,
+    FeatureFlags, FeatureId, IommuIoasIovaRanges, IommuIovaRange, IommuType1DirtyBitmap,
+    IommuType1DmaUnmap, PciHotReset, ioctl,
 };
 
 /// A request with a structure.
@@ -25,6 +26,12 @@ pub enum ExchangeRequest {
     MapDma,
     /// `VFIO_IOMMU_UNMAP_DMA`, on a container.
     UnmapDma,
+    /// `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`, on a container: fills a bitmap.
+    UnmapDirty,
+    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: starts or stops.
+    DirtyPages,
+    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: fills a bitmap.
+    DirtyBitmap,
     /// `VFIO_DEVICE_SET_IRQS`, on a device.
     SetIrqs,
     /// `VFIO_DEVICE_PCI_HOT_RESET`, on a device.
@@ -33,6 +40,21 @@ pub enum ExchangeRequest {
     Ioeventfd,
     /// `VFIO_DEVICE_FEATURE`, on a device.
     Feature,
+    /// `VFIO_DEVICE_FEATURE` that sets `MIG_DEVICE_STATE`, on a device: opens a data descriptor
+    /// where the new state has one.
+    SetMigState,
+    /// `VFIO_DEVICE_FEATURE` that gets `DMA_BUF`, on a device: opens a dma-buf.
+    DmaBuf,
+    /// `VFIO_DEVICE_FEATURE` that sets `DMA_LOGGING_START`, on a device: names a list of ranges.
+    DmaLoggingStart,
+    /// `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT`, on a device: fills a bitmap.
+    DmaLoggingReport,
+    /// `VFIO_MIG_GET_PRECOPY_INFO`, on a migration's data descriptor.
+    PrecopyInfo,
+    /// `VFIO_DEVICE_QUERY_GFX_PLANE`, on a device.
+    QueryGfxPlane,
+    /// `VFIO_DEVICE_GET_GFX_DMABUF`, on a device: opens a dma-buf.
+    GetGfxDmabuf,
     /// `VFIO_DEVICE_BIND_IOMMUFD`, on a device.
     BindIommufd,
     /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, on a device.
@@ -47,18 +69,30 @@ pub enum ExchangeRequest {
     IoasIovaRanges,
     /// `IOMMU_IOAS_MAP`, on an iommufd: maps memory of the shim.
     IoasMap,
+    /// `IOMMU_IOAS_MAP_FILE`, on an iommufd: maps a file.
+    IoasMapFile,
     /// `IOMMU_IOAS_UNMAP`, on an iommufd.
     IoasUnmap,
+}
+
+/// Where a request that opens a file leaves its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Descriptor {
+    /// The call returns it.
+    Returned,
+    /// It is an `i32` at this place of the structure, in bytes; -1 for none.
+    At(usize),
 }
 
 /// A request, its structure, and the memory that a pointer in it is to name.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Exchange<'a> {
-    request: ExchangeRequest,
-    argument: &'a mut [u8],
-    list: Option<&'a mut [u8]>,
-    memory: Range<usize>,
+    pub(super) request: ExchangeRequest,
+    pub(super) argument: &'a mut [u8],
+    pub(super) list: Option<&'a mut [u8]>,
+    pub(super) memory: Range<usize>,
 }
 
 /// What a shim passes to its kernel.
@@ -75,17 +109,17 @@ pub struct Parts<'a> {
     pub memory: Range<usize>,
 }
 
-/// Features whose data hold no pointer.
+/// Features whose data hold no pointer and which open nothing.
 const PLAIN_FEATURES: [FeatureId; 9] = [
     FeatureId::PCI_VF_TOKEN,
     FeatureId::MIGRATION,
-    FeatureId::MIG_DEVICE_STATE,
     FeatureId::LOW_POWER_ENTRY,
     FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP,
     FeatureId::LOW_POWER_EXIT,
     FeatureId::DMA_LOGGING_STOP,
     FeatureId::MIG_DATA_SIZE,
     FeatureId::BUS_MASTER,
+    FeatureId::MIG_PRECOPY_INFO_V2,
 ];
 
 impl ExchangeRequest {
@@ -95,11 +129,19 @@ impl ExchangeRequest {
     pub const fn number(self) -> u32 {
         match self {
             Self::MapDma => ioctl::container::IOMMU_MAP_DMA,
-            Self::UnmapDma => ioctl::container::IOMMU_UNMAP_DMA,
+            Self::UnmapDma | Self::UnmapDirty => ioctl::container::IOMMU_UNMAP_DMA,
+            Self::DirtyPages | Self::DirtyBitmap => ioctl::container::IOMMU_DIRTY_PAGES,
             Self::SetIrqs => ioctl::device::SET_IRQS,
             Self::PciHotReset => ioctl::device::PCI_HOT_RESET,
             Self::Ioeventfd => ioctl::device::IOEVENTFD,
-            Self::Feature => ioctl::device::FEATURE,
+            Self::Feature
+            | Self::SetMigState
+            | Self::DmaBuf
+            | Self::DmaLoggingStart
+            | Self::DmaLoggingReport => ioctl::device::FEATURE,
+            Self::PrecopyInfo => ioctl::migration::GET_PRECOPY_INFO,
+            Self::QueryGfxPlane => ioctl::device::QUERY_GFX_PLANE,
+            Self::GetGfxDmabuf => ioctl::device::GET_GFX_DMABUF,
             Self::BindIommufd => ioctl::device::BIND_IOMMUFD,
             Self::AttachIommufdPt => ioctl::device::ATTACH_IOMMUFD_PT,
             Self::DetachIommufdPt => ioctl::device::DETACH_IOMMUFD_PT,
@@ -107,6 +149,7 @@ impl ExchangeRequest {
             Self::IoasAlloc => ioctl::iommufd::IOAS_ALLOC,
             Self::IoasIovaRanges => ioctl::iommufd::IOAS_IOVA_RANGES,
             Self::IoasMap => ioctl::iommufd::IOAS_MAP,
+            Self::IoasMapFile => ioctl::iommufd::IOAS_MAP_FILE,
             Self::IoasUnmap => ioctl::iommufd::IOAS_UNMAP,
         }
     }
@@ -120,6 +163,17 @@ impl ExchangeRequest {
             Self::PciHotReset => size_of::<abi::PciHotReset>(),
             Self::Ioeventfd => size_of::<abi::DeviceIoeventfd>(),
             Self::Feature => size_of::<DeviceFeature>(),
+            Self::UnmapDirty => super::UNMAP_DIRTY_LEN,
+            Self::DirtyPages => size_of::<abi::IommuType1DirtyBitmap>(),
+            Self::DirtyBitmap => super::DIRTY_BITMAP_LEN,
+            Self::SetMigState => super::MIG_STATE_LEN,
+            Self::DmaBuf => super::DMA_BUF_LEN,
+            Self::DmaLoggingStart => super::DMA_LOGGING_START_LEN,
+            Self::DmaLoggingReport => super::DMA_LOGGING_REPORT_LEN,
+            Self::PrecopyInfo => size_of::<abi::PrecopyInfo>(),
+            Self::QueryGfxPlane => size_of::<abi::DeviceGfxPlaneInfo>(),
+            Self::GetGfxDmabuf => size_of::<u32>(),
+            Self::IoasMapFile => size_of::<abi::IommuIoasMapFile>(),
             Self::BindIommufd => size_of::<DeviceBindIommufd>(),
             // Before Linux 6.15 they ended before the PASID.
             Self::AttachIommufdPt => 12,
@@ -132,12 +186,30 @@ impl ExchangeRequest {
         }
     }
 
-    /// Where the structure has a pointer of 64 bits that the shim puts in, in bytes.
+    /// Where the structure has a pointer that the shim puts in, in bytes. It has 64 bits, but for
+    /// [`ExchangeRequest::DirtyBitmap`] and [`ExchangeRequest::UnmapDirty`], where it is the
+    /// target's.
     #[must_use]
     pub const fn pointer_at(self) -> Option<usize> {
         match self {
             Self::MapDma => Some(8),
             Self::IoasMap | Self::IoasIovaRanges => Some(16),
+            Self::DmaLoggingStart => Some(24),
+            Self::DmaLoggingReport => Some(32),
+            Self::DirtyBitmap | Self::UnmapDirty => Some(40),
+            _ => None,
+        }
+    }
+
+    /// Where the request leaves the number of a file that it opens: [`Sys::exchange_open`] makes
+    /// such a request, and no other method does.
+    ///
+    /// [`Sys::exchange_open`]: super::Sys::exchange_open
+    #[must_use]
+    pub const fn descriptor(self) -> Option<Descriptor> {
+        match self {
+            Self::SetMigState => Some(Descriptor::At(12)),
+            Self::DmaBuf | Self::GetGfxDmabuf => Some(Descriptor::Returned),
             _ => None,
         }
     }
@@ -158,12 +230,33 @@ impl<'a> Exchange<'a> {
     ///
     /// # Errors
     /// `EINVAL` for a structure that is too short, and for one that would make the kernel follow
-    /// a pointer.
+    /// a pointer, read past the structure, or open a file; there are other constructors for
+    /// those.
+    ///
+    /// Some numbers name another request on another kind of file: 0x3b71 is a hot reset of a
+    /// device and maps memory on a container. What would be harmful there is refused as well.
     pub fn new(request: ExchangeRequest, argument: &'a mut [u8]) -> Result<Self, Errno> {
         let follows_pointer = match request {
             ExchangeRequest::MapDma
             | ExchangeRequest::IoasMap
-            | ExchangeRequest::IoasIovaRanges => true,
+            | ExchangeRequest::IoasIovaRanges
+            | ExchangeRequest::UnmapDirty
+            | ExchangeRequest::DirtyBitmap
+            | ExchangeRequest::SetMigState
+            | ExchangeRequest::DmaBuf
+            | ExchangeRequest::DmaLoggingStart
+            | ExchangeRequest::DmaLoggingReport
+            | ExchangeRequest::QueryGfxPlane
+            | ExchangeRequest::GetGfxDmabuf => true,
+            ExchangeRequest::DirtyPages => {
+                let flags = read::<IommuType1DirtyBitmap>(argument)?.flags;
+                flags != DirtyPagesFlags::START && flags != DirtyPagesFlags::STOP
+            }
+            ExchangeRequest::PciHotReset => {
+                // A container takes the number for MAP_DMA, which without flags gives no access.
+                let reset = read::<PciHotReset>(argument)?;
+                reset.flags != 0 || hot_reset_len(reset.count) != Some(argument.len())
+            }
             ExchangeRequest::UnmapDma => {
                 // Any flag but ALL: a bitmap is written, or one is not known here.
                 let flags = read::<IommuType1DmaUnmap>(argument)?.flags;
@@ -175,7 +268,7 @@ impl<'a> Exchange<'a> {
             }
             ExchangeRequest::Feature => {
                 let flags = read::<DeviceFeature>(argument)?.flags;
-                !flags.contains(FeatureFlags::PROBE) && !PLAIN_FEATURES.contains(&flags.feature())
+                !is_plain(flags)
             }
             _ => false,
         };
@@ -221,7 +314,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Stores the length of the structure in its first four bytes.
-    fn sized(request: ExchangeRequest, argument: &'a mut [u8]) -> Result<Self, Errno> {
+    pub(super) fn sized(request: ExchangeRequest, argument: &'a mut [u8]) -> Result<Self, Errno> {
         if argument.len() < request.least() {
             return Err(Errno::EINVAL);
         }
@@ -271,10 +364,47 @@ impl Parts<'_> {
                 .and_then(|rest| rest.first_chunk_mut::<8>());
             field.map(|field| *field = value.to_ne_bytes())
         };
+        if matches!(
+            self.request,
+            ExchangeRequest::DirtyBitmap | ExchangeRequest::UnmapDirty
+        ) {
+            return self.point_native(address);
+        }
         put(self.request.pointer_at(), address).ok_or(Errno::EINVAL)?;
         put(self.request.length_at(), length);
         Ok(())
     }
+
+    /// Stores a pointer of the target's width.
+    fn point_native(&mut self, address: u64) -> Result<(), Errno> {
+        let address = usize::try_from(address).map_err(|_| Errno::EINVAL)?;
+        let field = self
+            .request
+            .pointer_at()
+            .and_then(|at| self.argument.get_mut(at..))
+            .and_then(|rest| rest.first_chunk_mut());
+        field
+            .map(|field| *field = address.to_ne_bytes())
+            .ok_or(Errno::EINVAL)
+    }
+}
+
+/// Whether a request for a feature moves plain data, or none.
+fn is_plain(flags: FeatureFlags) -> bool {
+    if flags.contains(FeatureFlags::PROBE) {
+        return true;
+    }
+    // A container takes the number for DIRTY_PAGES, which knows none of these two flags.
+    let moves = flags.intersects(FeatureFlags::GET | FeatureFlags::SET);
+    let id = flags.feature();
+    let reads_state = id == FeatureId::MIG_DEVICE_STATE && !flags.contains(FeatureFlags::SET);
+    moves && (reads_state || PLAIN_FEATURES.contains(&id))
+}
+
+/// The length in bytes of a hot reset's structure with so many groups.
+fn hot_reset_len(count: u32) -> Option<usize> {
+    let groups = usize::try_from(count).ok()?.checked_mul(size_of::<i32>())?;
+    groups.checked_add(size_of::<PciHotReset>())
 }
 
 fn read<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
@@ -327,6 +457,12 @@ mod tests {
             (FeatureId(99), FeatureFlags::GET, false),
             (FeatureId(99), FeatureFlags::GET | FeatureFlags::PROBE, true),
             (FeatureId::BUS_MASTER, FeatureFlags::GET, true),
+            // It opens a file.
+            (FeatureId::MIG_DEVICE_STATE, FeatureFlags::SET, false),
+            (FeatureId::MIG_DEVICE_STATE, FeatureFlags::GET, true),
+            (FeatureId::DMA_BUF, FeatureFlags::GET, false),
+            // A container would take it for GET_BITMAP.
+            (FeatureId(4), FeatureFlags::empty(), false),
         ] {
             let flags = flags.with_feature(id);
             let mut feature = DeviceFeature {
@@ -336,6 +472,22 @@ mod tests {
             let exchange = Exchange::new(ExchangeRequest::Feature, feature.as_mut_bytes());
             assert_eq!(exchange.is_ok(), allowed, "{id} {flags}");
         }
+    }
+
+    #[test]
+    fn a_hot_reset_names_as_many_groups_as_it_has() {
+        let reset = |len: usize, count: u32, flags: u32| {
+            let mut bytes = std::vec![0; len];
+            bytes[4..8].copy_from_slice(&flags.to_ne_bytes());
+            bytes[8..12].copy_from_slice(&count.to_ne_bytes());
+            Exchange::new(ExchangeRequest::PciHotReset, &mut bytes).is_ok()
+        };
+        assert!(reset(12, 0, 0));
+        assert!(reset(20, 2, 0));
+        assert!(!reset(12, 1, 0));
+        assert!(!reset(12, u32::MAX, 0));
+        // A container would take it for MAP_DMA of any memory.
+        assert!(!reset(32, 5, 3));
     }
 
     #[test]

@@ -9,7 +9,9 @@
 
 mod errno;
 mod exchange;
+mod logging;
 mod memory;
+mod opening;
 mod request;
 
 use core::convert::Infallible;
@@ -17,8 +19,12 @@ use core::ffi::CStr;
 use core::time::Duration;
 
 pub use errno::Errno;
-pub use exchange::{Exchange, ExchangeRequest, Parts};
+pub use exchange::{Descriptor, Exchange, ExchangeRequest, Parts};
+pub use logging::{
+    DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, UNMAP_DIRTY_LEN,
+};
 pub use memory::{Absent, Protection, Span};
+pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
 pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
 
 use crate::mmio::Access;
@@ -117,6 +123,43 @@ pub trait Sys {
     /// What `ioctl(2)` returns. The structure may have been written all the same.
     fn exchange(&self, fd: &Self::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
         let _ = (fd, exchange);
+        Err(Errno::ENOSYS)
+    }
+
+    /// Makes a request with a structure that opens a file, and returns the file; none where the
+    /// kernel opened none.
+    ///
+    /// # Implementation
+    /// Its number is where [`ExchangeRequest::descriptor`] says; a request without is refused,
+    /// and [`Sys::exchange`] refuses one with. A number below 0 is none.
+    ///
+    /// # Errors
+    /// What `ioctl(2)` returns; `EINVAL` for a request that opens nothing.
+    fn exchange_open(
+        &self,
+        fd: &Self::Fd,
+        exchange: Exchange<'_>,
+    ) -> Result<Option<Self::Fd>, Errno> {
+        let _ = (fd, exchange);
+        Err(Errno::ENOSYS)
+    }
+
+    /// Reads from a file that has no offsets, such as a migration's data, and returns how many
+    /// bytes were read: 0 at the end, and fewer than asked is no error.
+    ///
+    /// # Errors
+    /// What `read(2)` returns.
+    fn read(&self, fd: &Self::Fd, buf: &mut [u8]) -> Result<usize, Errno> {
+        let _ = (fd, buf);
+        Err(Errno::ENOSYS)
+    }
+
+    /// Writes to a file that has no offsets, and returns how many bytes were written.
+    ///
+    /// # Errors
+    /// What `write(2)` returns.
+    fn write(&self, fd: &Self::Fd, buf: &[u8]) -> Result<usize, Errno> {
+        let _ = (fd, buf);
         Err(Errno::ENOSYS)
     }
 
@@ -274,6 +317,22 @@ impl<S: Sys + ?Sized> Sys for &S {
 
     fn exchange(&self, fd: &Self::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
         S::exchange(self, fd, exchange)
+    }
+
+    fn exchange_open(
+        &self,
+        fd: &Self::Fd,
+        exchange: Exchange<'_>,
+    ) -> Result<Option<Self::Fd>, Errno> {
+        S::exchange_open(self, fd, exchange)
+    }
+
+    fn read(&self, fd: &Self::Fd, buf: &mut [u8]) -> Result<usize, Errno> {
+        S::read(self, fd, buf)
+    }
+
+    fn write(&self, fd: &Self::Fd, buf: &[u8]) -> Result<usize, Errno> {
+        S::write(self, fd, buf)
     }
 
     fn exchange_memory(

@@ -2,8 +2,9 @@
 //!
 //! # Interrupted calls
 //!
-//! `open(2)`, `pread(2)` and `pwrite(2)` are made again when a signal interrupts them: they can
-//! wait (for the VGA arbiter, say), and nothing was transferred when they return `EINTR`. No ioctl
+//! `open(2)`, `read(2)`, `write(2)`, `pread(2)` and `pwrite(2)` are made again when a signal
+//! interrupts them: they can wait (for the VGA arbiter, say), and nothing was transferred when
+//! they return `EINTR`. No ioctl
 //! of the shim waits for anything that a signal interrupts; what it returns is handed on as it is.
 
 mod mapping;
@@ -20,7 +21,7 @@ use rustix::io::retry_on_intr;
 use rustix::ioctl::ioctl;
 use vfio_core::mmio::Access as _;
 use vfio_core::sys::{
-    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span, Sys,
+    Descriptor, Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span, Sys,
     ValueRequest, put_argsz,
 };
 
@@ -111,6 +112,10 @@ impl Sys for Linux {
     }
 
     fn exchange(&self, fd: &OwnedFd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        if exchange.request().descriptor().is_some() {
+            // Nobody would own what it opens.
+            return Err(Errno::EINVAL);
+        }
         let mut parts = exchange.into_parts();
         // Memory is mapped by `exchange_memory`, which knows that it is the shim's.
         if parts.request.length_at().is_some() {
@@ -121,7 +126,39 @@ impl Sys for Linux {
             let address = list.as_mut_ptr().expose_provenance();
             parts.point(to_u64(address), 0)?;
         }
-        pass(fd, parts)
+        pass(fd, &mut parts)
+    }
+
+    fn exchange_open(
+        &self,
+        fd: &OwnedFd,
+        exchange: Exchange<'_>,
+    ) -> Result<Option<OwnedFd>, Errno> {
+        let place = exchange.request().descriptor().ok_or(Errno::EINVAL)?;
+        let mut parts = exchange.into_parts();
+        let answer = pass(fd, &mut parts)?;
+        let number = match place {
+            Descriptor::Returned => i32::try_from(answer).map_err(|_| Errno::EOVERFLOW)?,
+            Descriptor::At(at) => {
+                let field = parts.argument.get(at..).and_then(|rest| rest.first_chunk());
+                i32::from_ne_bytes(*field.ok_or(Errno::EINVAL)?)
+            }
+        };
+        if number < 0 {
+            return Ok(None);
+        }
+        // SAFETY: the request succeeded, and is one that opens a file for the caller: nobody else
+        // knows its number. Where it is a field of the structure, the exchange was made with -1
+        // there, so that the kernel wrote it.
+        Ok(Some(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+
+    fn read(&self, fd: &OwnedFd, buf: &mut [u8]) -> Result<usize, Errno> {
+        retry_on_intr(|| rustix::io::read(fd, &mut *buf)).map_err(errno)
+    }
+
+    fn write(&self, fd: &OwnedFd, buf: &[u8]) -> Result<usize, Errno> {
+        retry_on_intr(|| rustix::io::write(fd, buf)).map_err(errno)
     }
 
     fn exchange_memory(
@@ -198,16 +235,16 @@ fn pass_memory(fd: &OwnedFd, memory: &Mapping, exchange: Exchange<'_>) -> Result
     let base = memory.address().as_ptr().expose_provenance();
     let address = base.checked_add(start).ok_or(Errno::EINVAL)?;
     parts.point(to_u64(address), to_u64(length))?;
-    pass(fd, parts)
+    pass(fd, &mut parts)
 }
 
 /// Passes a request to the kernel.
-fn pass(fd: &OwnedFd, parts: Parts<'_>) -> Result<u32, Errno> {
+fn pass(fd: &OwnedFd, parts: &mut Parts<'_>) -> Result<u32, Errno> {
     // SAFETY: an exchange can only be made of a structure of which the kernel touches no more
-    // than its argsz says, which is its length, and in which a pointer is the shim's: to a list
-    // that is borrowed until the call returns and is as long as the structure says, or to pages
-    // that the kernel pins. The numbers are set aside for VFIO and iommufd (ioctl-number.rst); a
-    // file of another kind refuses them.
+    // than its length, and in which a pointer is the shim's: to a list that is borrowed until
+    // the call returns and is as long as the structure says, or to pages that the kernel pins.
+    // The numbers are set aside for VFIO and iommufd (ioctl-number.rst); a file of another kind
+    // refuses them.
     let answer = unsafe { ioctl(fd, Structure::new(parts)) }.map_err(errno)?;
     u32::try_from(answer).map_err(|_| Errno::EOVERFLOW)
 }
@@ -309,6 +346,30 @@ mod tests {
             let answer = Linux.ioctl_info(&null, InfoRequest::Device, &mut reply);
             assert_eq!(answer, Err(Errno::EINVAL));
         }
+    }
+
+    #[test]
+    fn only_a_request_that_opens_a_file_is_asked_for_one() {
+        let null = Linux.open(c"/dev/null").unwrap();
+        let mut id = 7;
+        let refused = Linux.exchange(&null, Exchange::gfx_dmabuf(&mut id));
+        assert_eq!(refused, Err(Errno::EINVAL));
+        let asked = Linux.exchange_open(&null, Exchange::gfx_dmabuf(&mut id));
+        assert_eq!(asked.err(), Some(Errno::ENOTTY));
+        let mut destroy = [0; 8];
+        let exchange = Exchange::new(ExchangeRequest::Destroy, &mut destroy).unwrap();
+        let refused = Linux.exchange_open(&null, exchange);
+        assert_eq!(refused.err(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_file_without_offsets_is_read_and_written() {
+        let event = Linux.event().unwrap();
+        assert_eq!(Linux.write(&event, &7_u64.to_ne_bytes()), Ok(8));
+        let mut count = [0; 8];
+        assert_eq!(Linux.read(&event, &mut count), Ok(8));
+        assert_eq!(u64::from_ne_bytes(count), 7);
+        assert_eq!(Linux.read(&event, &mut count), Err(Errno::EAGAIN));
     }
 
     #[test]

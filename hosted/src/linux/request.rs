@@ -35,10 +35,10 @@ pub(super) struct Name<'a> {
 }
 
 /// A request whose argument is a structure that was checked.
-pub(super) struct Structure<'a>(Parts<'a>);
+pub(super) struct Structure<'a, 'b>(&'a mut Parts<'b>);
 
-impl<'a> Structure<'a> {
-    pub(super) const fn new(parts: Parts<'a>) -> Self {
+impl<'a, 'b> Structure<'a, 'b> {
+    pub(super) const fn new(parts: &'a mut Parts<'b>) -> Self {
         Self(parts)
     }
 }
@@ -171,7 +171,7 @@ unsafe impl Ioctl for Name<'_> {
 
 // SAFETY: the kernel is given the start of the structure, which it may read and write, for as
 // long as the call lasts. The output is not taken from the pointer.
-unsafe impl Ioctl for Structure<'_> {
+unsafe impl Ioctl for Structure<'_, '_> {
     type Output = IoctlOutput;
 
     const IS_MUTATING: bool = true;

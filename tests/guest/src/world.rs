@@ -23,6 +23,19 @@ impl World {
         self.devices.iter().map(|(device, _)| device)
     }
 
+    /// The device called `name`, prepared.
+    ///
+    /// # Errors
+    ///
+    /// [`NotRun`] where the plan has none; why it could not be prepared.
+    pub(crate) fn named(&self, name: &str) -> Result<&Device> {
+        let device = self
+            .devices()
+            .find(|device| device.name == name)
+            .ok_or_else(|| NotRun(format!("there is no {name} here")))?;
+        self.ready(device).map(|()| device)
+    }
+
     /// Whether `device` could be prepared.
     ///
     /// # Errors

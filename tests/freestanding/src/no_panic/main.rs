@@ -9,6 +9,7 @@ mod abi;
 mod caps;
 mod chain;
 mod client;
+mod control;
 mod coverage;
 mod drive;
 mod info;
@@ -38,6 +39,7 @@ fn run() -> i32 {
     iova::all();
     client::all(a);
     drive::all(a);
+    control::all(a);
     #[cfg(feature = "deliberate-panic")]
     vfio_freestanding::opaque::used(a[any::<usize>()]);
     0

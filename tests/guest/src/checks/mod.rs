@@ -4,12 +4,18 @@
 //! check is about, any other error where something does not hold. It is added by one row in [`CHECKS`].
 
 mod command;
+mod dirty;
+mod display;
+mod dma_buf;
 mod driver;
+mod feature;
 mod hardware;
 mod held;
+mod migration;
 mod presence;
 mod registers;
 mod replies;
+mod reset;
 mod selftest;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -171,6 +177,70 @@ const CHECKS: &[Check] = &[
     Check {
         name: "vfio run edu",
         on: On::Guest(command::run_edu),
+    },
+    Check {
+        name: "features",
+        on: On::EachPci(feature::probe),
+    },
+    Check {
+        name: "low power",
+        on: On::EachPci(feature::low_power),
+    },
+    Check {
+        name: "hot reset by groups",
+        on: On::EachPci(reset::by_group),
+    },
+    Check {
+        name: "hot reset by iommufd",
+        on: On::EachPci(reset::by_iommufd),
+    },
+    Check {
+        name: "hot reset of another's",
+        on: On::Guest(reset::of_another),
+    },
+    Check {
+        name: "ioeventfd",
+        on: On::Guest(reset::ioeventfd),
+    },
+    Check {
+        name: "migration, stop and copy",
+        on: On::Guest(migration::stop_copy),
+    },
+    Check {
+        name: "migration, pre-copy",
+        on: On::Guest(migration::pre_copy),
+    },
+    Check {
+        name: "migration, refused",
+        on: On::Guest(migration::refused),
+    },
+    Check {
+        name: "migration, missing",
+        on: On::EachPci(migration::missing),
+    },
+    Check {
+        name: "display, plane",
+        on: On::Guest(display::plane),
+    },
+    Check {
+        name: "display, EDID",
+        on: On::Guest(display::edid),
+    },
+    Check {
+        name: "display, missing",
+        on: On::EachPci(display::missing),
+    },
+    Check {
+        name: "dirty pages of a container",
+        on: On::Guest(dirty::container),
+    },
+    Check {
+        name: "dirty pages of a device",
+        on: On::EachPci(dirty::device),
+    },
+    Check {
+        name: "BAR as a dma-buf",
+        on: On::Guest(dma_buf::export),
     },
     Check {
         name: "vfio --version",

@@ -37,11 +37,12 @@ struct Sample {
     mdev_type: &'static str,
 }
 
-/// Root ports, of the buses 1 to 3. vfio-pci can reset a slot behind a port, but not one on the root bus.
+/// Root ports, of the buses 1 to 3. vfio-pci can reset a slot behind a port, but not one on the root bus. After a reset Linux
+/// waits for the link of a port of more than 5 GT/s, which QEMU does not bring up again.
 const PORTS: [&str; 3] = [
-    "pcie-root-port,id=port1,chassis=1,addr=10.0",
-    "pcie-root-port,id=port2,chassis=2,addr=11.0",
-    "pcie-root-port,id=port3,chassis=3,addr=12.0",
+    "pcie-root-port,id=port1,chassis=1,addr=10.0,x-speed=5",
+    "pcie-root-port,id=port2,chassis=2,addr=11.0,x-speed=5",
+    "pcie-root-port,id=port3,chassis=3,addr=12.0,x-speed=5",
 ];
 
 /// The memory that `ivshmem-plain` shares with nobody, as QEMU's option `-object` takes it.

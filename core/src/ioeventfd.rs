@@ -1,0 +1,151 @@
+//! Writes that the kernel makes when an event is signalled (`VFIO_DEVICE_IOEVENTFD`,
+//! linux/vfio.h, since Linux 4.17).
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+use zerocopy::IntoBytes;
+
+use crate::abi::{DeviceIoeventfd, IoeventfdFlags};
+use crate::device::Device;
+use crate::info::RegionInfo;
+use crate::mmio::Width;
+use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+
+/// A write to a register whenever an event is signalled; taken away on drop.
+#[derive(Debug)]
+pub struct Ioeventfd<'d, S: Sys> {
+    device: &'d Device<S>,
+    request: DeviceIoeventfd,
+    is_set: bool,
+}
+
+/// Why the kernel does not make a write when an event is signalled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum IoeventfdError {
+    /// The register is not in the region.
+    OutOfBounds {
+        /// Where it starts, in bytes from the start of the region.
+        at: u64,
+        /// The length of the region in bytes.
+        size: u64,
+    },
+    /// The register does not lie at a multiple of its width, and the kernel does not look.
+    Misaligned {
+        /// Where it starts, in bytes from the start of the region.
+        at: u64,
+        /// Its width in bytes.
+        width: u64,
+    },
+    /// The kernel refuses: `EINVAL` for a region that is no BAR and for the MSI-X table, `EEXIST` where the same write is there, `ENOSPC` for too many (vfio-pci
+    /// has 1000), `ENODEV` for one that is not there, `ENOTTY` where the device has none.
+    Errno(Errno),
+}
+
+impl<S: Sys> Device<S> {
+    /// Makes the kernel write `value` (of 8, 16, 32 or 64 bits) at `at` of `region` (bytes)
+    /// whenever `event` is signalled.
+    ///
+    /// # Errors
+    /// [`IoeventfdError`]
+    pub fn ioeventfd<T: Width>(
+        &self,
+        region: &RegionInfo<'_>,
+        at: u64,
+        value: T,
+        event: &S::Event,
+    ) -> Result<Ioeventfd<'_, S>, IoeventfdError> {
+        let size = region.size;
+        let width = 1_u64 << T::SHIFT;
+        at.checked_add(width)
+            .filter(|end| *end <= size)
+            .ok_or(IoeventfdError::OutOfBounds { at, size })?;
+        if !at.is_multiple_of(width) {
+            return Err(IoeventfdError::Misaligned { at, width });
+        }
+        let offset = region.offset.checked_add(at);
+        let mut ioeventfd = Ioeventfd {
+            device: self,
+            request: DeviceIoeventfd {
+                flags: IoeventfdFlags::from_bits_retain(1 << T::SHIFT),
+                offset: offset.ok_or(IoeventfdError::OutOfBounds { at, size })?,
+                data: value.widen(),
+                fd: self.sys().event_number(event),
+                ..Default::default()
+            },
+            is_set: false,
+        };
+        ioeventfd.send()?;
+        ioeventfd.is_set = true;
+        Ok(ioeventfd)
+    }
+}
+
+impl<S: Sys> Ioeventfd<'_, S> {
+    /// Takes the write away, as dropping does, and tells how that went.
+    ///
+    /// # Errors
+    /// [`IoeventfdError::Errno`]
+    pub fn remove(mut self) -> Result<(), IoeventfdError> {
+        self.release()
+    }
+
+    fn release(&mut self) -> Result<(), IoeventfdError> {
+        if core::mem::take(&mut self.is_set) {
+            self.request.fd = -1;
+            self.send()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn send(&mut self) -> Result<(), IoeventfdError> {
+        let argument = self.request.as_mut_bytes();
+        let exchange =
+            Exchange::new(ExchangeRequest::Ioeventfd, argument).map_err(IoeventfdError::Errno)?;
+        self.device
+            .sys()
+            .exchange(self.device.fd(), exchange)
+            .map(drop)
+            .map_err(IoeventfdError::Errno)
+    }
+}
+
+impl<S: Sys> Drop for Ioeventfd<'_, S> {
+    fn drop(&mut self) {
+        // Closing the device takes it away as well; nothing more can be done here.
+        let _ = self.release();
+    }
+}
+
+impl fmt::Display for IoeventfdError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OutOfBounds { at, size } => {
+                write!(f, "no register at {at:#x} of a region of {size:#x} bytes")
+            }
+            Self::Misaligned { at, width } => {
+                write!(f, "a register of {width} bytes at {at:#x}, off its width")
+            }
+            Self::Errno(errno) => write!(f, "no write by the kernel: {errno}"),
+        }
+    }
+}
+
+impl core::error::Error for IoeventfdError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::OutOfBounds { .. } | Self::Misaligned { .. } => None,
+            Self::Errno(errno) => Some(errno),
+        }
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys> defmt::Format for Ioeventfd<'_, S> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Ioeventfd({})", self.request);
+    }
+}
