@@ -29,6 +29,21 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             "warnings",
         ]))
     });
+    // What has no place in the workspace's common build: defmt needs a logger to link.
+    for (package, features) in [
+        ("vfio-core", ["--all-features"].as_slice()),
+        ("vfio-core", &[]),
+        ("vfio-drivers", &["--all-features"]),
+        ("vfio-hosted", &["--no-default-features"]),
+    ] {
+        let name = format!("lints: {package} {}", features.join(" "));
+        steps.run(name.trim_end(), || {
+            run(cargo()
+                .args(["clippy", "--package", package])
+                .args(features)
+                .args(["--", "-D", "warnings"]))
+        });
+    }
     steps.run("tests", || {
         run(cargo().args(["test", "--workspace", "--features", FEATURES]))
     });
