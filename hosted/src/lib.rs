@@ -1,4 +1,13 @@
-//! VFIO on Linux.
+//! VFIO on Linux, and without it: the worlds of `vfio-core` that have an operating system.
+//!
+//! - [`linux`]: the system-call shim on the running kernel; without the feature `std` it needs
+//!   no libc.
+//! - `discovery`: PCI devices in sysfs, what stands in the way of opening each, and binding them
+//!   to vfio-pci and back (feature `std`).
+//! - `sim`: a VFIO kernel in this process, for tests without hardware (feature `std`).
+//! - `report`: INFO replies and devices for people and programs (feature `report`).
+//!
+//! The program `vfio` is built from these (feature `cli`, on by default).
 #![cfg_attr(not(feature = "std"), no_std)]
 
 #[cfg(feature = "std")]
