@@ -76,6 +76,39 @@ proptest! {
         prop_assert_eq!(SparseMmap::new(&areas).check(size), marked(&areas, size));
     }
 
+    /// Multiplied by a power of two, areas fit or overlap as before, up to the end of addresses.
+    #[test]
+    fn vast_areas(
+        (in_order, shuffled) in ascending().prop_flat_map(|areas| {
+            (Just(areas.clone()), Just(areas).prop_shuffle())
+        }),
+        overlapping in proptest::collection::vec((0..BYTES, 0..24_u64), 0..6),
+        size in 0..=BYTES,
+        shift in 48..=56_u32,
+    ) {
+        let overlapping: Vec<_> = overlapping
+            .into_iter()
+            .map(|(offset, size)| RegionSparseMmapArea { offset, size })
+            .collect();
+        for areas in [in_order, shuffled, overlapping] {
+            let vast: Vec<_> = areas
+                .iter()
+                .map(|area| RegionSparseMmapArea {
+                    offset: area.offset << shift,
+                    size: area.size << shift,
+                })
+                .collect();
+            let expected = marked(&areas, size).map_err(|error| match error {
+                AreaError::PastEnd { index, region } => AreaError::PastEnd {
+                    index,
+                    region: region << shift,
+                },
+                error => error,
+            });
+            prop_assert_eq!(SparseMmap::new(&vast).check(size << shift), expected);
+        }
+    }
+
     #[test]
     fn areas_in_any_order(areas in ascending().prop_shuffle(), size in 0..=BYTES) {
         prop_assert_eq!(SparseMmap::new(&areas).check(size), marked(&areas, size));

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use zerocopy::{Unalign, transmute};
+use zerocopy::transmute;
 
 use super::Array;
 use crate::abi::RegionSparseMmapArea;
@@ -62,10 +62,8 @@ impl<'a> SparseMmap<'a> {
     #[inline]
     pub fn check(&self, size: u64) -> Result<(), AreaError> {
         let mut order = Order::default();
-        let (rest, steps) = self.areas.elements().as_rchunks::<STEP>();
-        order.add(rest);
-        steps.iter().for_each(|step| order.add(step));
-        if order.is_ascending_within(size) {
+        self.areas.iter().for_each(|area| order.add(area));
+        if order.is_ascending_within(size, self.areas.len()) {
             Ok(())
         } else {
             self.check_each(size)
@@ -73,22 +71,23 @@ impl<'a> SparseMmap<'a> {
     }
 
     /// Copies the areas to `room`, which has room for them, and tells whether they ascend without
-    /// overlap and end within `size`. If not, [`SparseMmap::check`] may yet find them in order.
+    /// overlap and end within `size`. If not, [`SparseMmap::check`] may yet find nothing wrong.
+    ///
+    /// Two at a time, each as a whole, aligned or not.
     #[inline(always)]
     pub(crate) fn copy_in_order(&self, room: &mut [RegionSparseMmapArea], size: u64) -> bool {
         let mut order = Order::default();
-        let (rest, steps) = self.areas.elements().as_rchunks::<STEP>();
-        let (room_of_rest, room_of_steps) = room.as_rchunks_mut::<STEP>();
-        order.add(rest);
-        for (slot, area) in room_of_rest.iter_mut().zip(rest) {
+        let (first, pairs) = self.areas.elements().as_rchunks::<2>();
+        let (room_of_first, room_of_pairs) = room.as_rchunks_mut::<2>();
+        for (slot, area) in room_of_first.iter_mut().zip(first) {
+            order.add(area.get());
             *slot = transmute!(*area);
         }
-        for (slots, step) in room_of_steps.iter_mut().zip(steps) {
-            order.add(step);
-            // All at once, aligned or not.
-            *slots = transmute!(*step);
+        for (slots, pair) in room_of_pairs.iter_mut().zip(pairs) {
+            pair.iter().for_each(|area| order.add(area.get()));
+            *slots = transmute!(*pair);
         }
-        room.len() == self.areas.len() && order.is_ascending_within(size)
+        room.len() == self.areas.len() && order.is_ascending_within(size, self.areas.len())
     }
 
     /// The check for areas in any order.
@@ -131,43 +130,40 @@ impl<'a> SparseMmap<'a> {
     }
 }
 
-/// How many areas are looked at in one step.
-const STEP: usize = 2;
-
-/// Whether areas ascend without overlap: then all is well.
+/// Whether areas ascend without overlap.
 ///
-/// What is wrong is counted instead of branched on, for carries are added by one instruction; in
-/// counts of their own for each place in a step, so that none waits for another.
+/// Each area adds a gap and a size to where the one before it ends. As long as no sum of them can
+/// have left 64 bits, every end is right, and no gap was negative, which would be huge as a `u64`.
+/// That takes no comparison for each area, and they are looked at several at a time.
 #[derive(Default)]
 struct Order {
-    /// Where the last area ends: the greatest end, as long as nothing is wrong.
+    /// Where the last area ends.
     end: u64,
-    /// How many areas start before the end of the one before.
-    backwards: [u64; STEP],
-    /// How many ends don't fit into 64 bits.
-    overflows: [u64; STEP],
+    /// All gaps ORed together: none of them is greater.
+    gaps: u64,
+    /// All sizes ORed together.
+    sizes: u64,
 }
 
 impl Order {
-    /// Takes the next areas into account, of which there are at most [`STEP`].
+    /// Takes the next area into account.
     #[inline(always)]
-    fn add(&mut self, areas: &[Unalign<RegionSparseMmapArea>]) {
-        let counts = self.backwards.iter_mut().zip(&mut self.overflows);
-        for ((backwards, overflows), area) in counts.zip(areas) {
-            let RegionSparseMmapArea { offset, size } = area.get();
-            let is_backwards = offset < self.end;
-            let (end, overflow) = offset.overflowing_add(size);
-            *backwards = backwards.wrapping_add(is_backwards.into());
-            *overflows = overflows.wrapping_add(overflow.into());
-            self.end = end;
-        }
+    fn add(&mut self, area: RegionSparseMmapArea) {
+        self.gaps |= area.offset.wrapping_sub(self.end);
+        self.sizes |= area.size;
+        self.end = area.offset.wrapping_add(area.size);
     }
 
-    /// Whether all areas ascend, and end within `size`.
+    /// Whether all of `areas`, which were taken into account, ascend and end within `size`; `false`
+    /// also where they are too large to tell.
     #[inline(always)]
-    fn is_ascending_within(&self, size: u64) -> bool {
-        let ([a, b], [c, d]) = (self.backwards, self.overflows);
-        self.end <= size && a | b | c | d == 0
+    fn is_ascending_within(&self, size: u64, areas: usize) -> bool {
+        // A gap and a size for each.
+        let greatest = self.gaps | self.sizes;
+        let sum = u64::try_from(areas)
+            .ok()
+            .and_then(|areas| greatest.checked_mul(areas)?.checked_mul(2));
+        sum.is_some() && self.end <= size
     }
 }
 
