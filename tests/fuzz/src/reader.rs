@@ -171,7 +171,11 @@ where
     let mut known = HashSet::new();
     for (raw, cap) in seen.iter().zip(&typed) {
         assert_eq!(C::parse(raw).as_ref(), Ok(cap));
-        assert!(!cap.is_known() || known.insert(raw.id), "{} twice", raw.id);
+        assert!(
+            !C::is_known(raw.id, raw.version) || known.insert(raw.id),
+            "{} twice",
+            raw.id
+        );
     }
     assert_eq!(Chain::parse(whole, fixed, first), Ok(chain));
 }

@@ -337,8 +337,8 @@ fn inventory(kernel: &Kernel<'_>, script: &Script<'_>) {
             (region.flags, region.size, region.offset),
             (info.flags, info.size, info.offset)
         );
-        assert_eq!(region.kind, info.kind());
-        assert_eq!(region.msix_mappable, info.is_msix_mappable());
+        assert_eq!(region.kind(), info.kind());
+        assert_eq!(region.is_msix_mappable(), info.is_msix_mappable());
         areas::check_kept(&info, inventory.areas(region));
     }
 }
