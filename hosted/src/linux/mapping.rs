@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use rustix::fd::OwnedFd;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
-use vfio_core::mmio::{Access, Mapped, Width};
+use vfio_core::mmio::{Access, Mapped, Place, Width};
 use vfio_core::sys::{Errno, Protection, Span};
 
 use super::errno;
@@ -127,6 +127,28 @@ unsafe impl Access for Mapping {
     unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.memory().store(offset, value) }
+    }
+
+    #[inline]
+    fn place(&self, offset: usize) -> Place {
+        self.memory().place(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, place: Place, offset: usize) -> Result<T, Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().load_at(place, offset) }
+    }
+
+    #[inline]
+    unsafe fn store_at<T: Width>(
+        &self,
+        place: Place,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().store_at(place, offset, value) }
     }
 }
 
