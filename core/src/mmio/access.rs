@@ -1,13 +1,13 @@
 //! How device memory is reached.
 
-use super::{Place, Width};
+use super::{Origin, Width};
 
 /// A way to reach a stretch of device memory, from its first byte on.
 ///
 /// # Safety
 ///
 /// Implementations that touch memory must stay within [`Access::len`] bytes for as long as they
-/// live, and must make each access as one of its full width. What [`Access::place`] gave must
+/// live, and must make each access as one of its full width. What [`Access::origin`] gave must
 /// hold for as long, also where the value was moved since.
 pub unsafe trait Access {
     /// How an access can fail; [`core::convert::Infallible`] where it can't.
@@ -43,25 +43,25 @@ pub unsafe trait Access {
     ///
     /// Who overrides it overrides [`Access::load_at`] and [`Access::store_at`] too.
     #[inline]
-    fn place(&self, offset: usize) -> Place {
-        Place::at_offset(offset)
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::at_offset(offset)
     }
 
-    /// Reads the register `offset` bytes behind `place`, as [`Access::load`].
+    /// Reads the register `offset` bytes behind `origin`, as [`Access::load`].
     ///
     /// # Errors
     /// As [`Access::load`].
     ///
     /// # Safety
-    /// `place` is that of some offset, by [`Access::place`] of this very value, and that offset
+    /// `origin` is that of some offset, by [`Access::origin`] of this very value, and that offset
     /// and `offset` together are as for [`Access::load`].
     #[inline]
-    unsafe fn load_at<T: Width>(&self, place: Place, offset: usize) -> Result<T, Self::Error> {
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.load(place.offset(offset)) }
+        unsafe { self.load(origin.offset(offset)) }
     }
 
-    /// Writes the register `offset` bytes behind `place`, as [`Access::store`].
+    /// Writes the register `offset` bytes behind `origin`, as [`Access::store`].
     ///
     /// # Errors
     /// As [`Access::store`].
@@ -71,12 +71,12 @@ pub unsafe trait Access {
     #[inline]
     unsafe fn store_at<T: Width>(
         &self,
-        place: Place,
+        origin: Origin,
         offset: usize,
         value: T,
     ) -> Result<(), Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.store(place.offset(offset), value) }
+        unsafe { self.store(origin.offset(offset), value) }
     }
 }
 
@@ -102,24 +102,24 @@ unsafe impl<A: Access + ?Sized> Access for &A {
     }
 
     #[inline]
-    fn place(&self, offset: usize) -> Place {
-        A::place(self, offset)
+    fn origin(&self, offset: usize) -> Origin {
+        A::origin(self, offset)
     }
 
     #[inline]
-    unsafe fn load_at<T: Width>(&self, place: Place, offset: usize) -> Result<T, Self::Error> {
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { A::load_at(self, place, offset) }
+        unsafe { A::load_at(self, origin, offset) }
     }
 
     #[inline]
     unsafe fn store_at<T: Width>(
         &self,
-        place: Place,
+        origin: Origin,
         offset: usize,
         value: T,
     ) -> Result<(), Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { A::store_at(self, place, offset, value) }
+        unsafe { A::store_at(self, origin, offset, value) }
     }
 }

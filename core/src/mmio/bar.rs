@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Access, Place, Width};
+use super::{Access, Origin, Width};
 use crate::device::Device;
 use crate::sys::Sys;
 
@@ -62,24 +62,24 @@ unsafe impl<S: Sys> Access for Bar<'_, S> {
     }
 
     #[inline]
-    fn place(&self, offset: usize) -> Place {
-        self.mapping.place(offset)
+    fn origin(&self, offset: usize) -> Origin {
+        self.mapping.origin(offset)
     }
 
     #[inline]
-    unsafe fn load_at<T: Width>(&self, place: Place, offset: usize) -> Result<T, Self::Error> {
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.mapping.load_at(place, offset) }
+        unsafe { self.mapping.load_at(origin, offset) }
     }
 
     #[inline]
     unsafe fn store_at<T: Width>(
         &self,
-        place: Place,
+        origin: Origin,
         offset: usize,
         value: T,
     ) -> Result<(), Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.mapping.store_at(place, offset, value) }
+        unsafe { self.mapping.store_at(origin, offset, value) }
     }
 }

@@ -4,13 +4,13 @@ use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
 
 use super::field::{Pure, Read, Write};
-use super::{Access, Field, OffsetError, Place, ReadWrite, Readable, Writable};
+use super::{Access, Field, OffsetError, Origin, ReadWrite, Readable, Writable};
 
 /// The registers of the `repr(C)` structure `R`, whose fields are [`field`](super::field)s, at a
 /// place that was checked.
 pub struct Block<A, R, P = ReadWrite> {
     access: A,
-    place: Place,
+    origin: Origin,
     registers: PhantomData<fn() -> R>,
     permission: PhantomData<P>,
 }
@@ -31,10 +31,10 @@ impl<A: Access, R, P> Block<A, R, P> {
                 len,
             });
         }
-        let place = access.place(base);
+        let origin = access.origin(base);
         Ok(Self {
             access,
-            place,
+            origin,
             registers: PhantomData,
             permission: PhantomData,
         })
@@ -50,7 +50,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Readable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.load_at(self.place, field.offset()) }
+        unsafe { self.access.load_at(self.origin, field.offset()) }
     }
 
     /// Reads a register; the read may change the device.
@@ -63,7 +63,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Readable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.load_at(self.place, field.offset()) }
+        unsafe { self.access.load_at(self.origin, field.offset()) }
     }
 
     /// Writes a register.
@@ -76,7 +76,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Writable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.store_at(self.place, field.offset(), value) }
+        unsafe { self.access.store_at(self.origin, field.offset(), value) }
     }
 }
 
@@ -84,7 +84,7 @@ impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Block")
             .field("access", &self.access)
-            .field("place", &self.place)
+            .field("origin", &self.origin)
             .finish()
     }
 }
@@ -92,6 +92,6 @@ impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
 #[cfg(feature = "defmt")]
 impl<A, R, P> defmt::Format for Block<A, R, P> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Block(at {})", self.place);
+        defmt::write!(f, "Block(at {})", self.origin);
     }
 }

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use volatile::VolatilePtr;
 
-use super::{Access, Place, Width};
+use super::{Access, Origin, Width};
 
 /// A stretch of device memory in the address space: an access is one instruction.
 #[derive(Debug)]
@@ -53,24 +53,24 @@ unsafe impl Access for Mapped<'_> {
     #[inline]
     unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.load_at(self.place(0), offset) }
+        unsafe { self.load_at(self.origin(0), offset) }
     }
 
     #[inline]
     unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.store_at(self.place(0), offset, value) }
+        unsafe { self.store_at(self.origin(0), offset, value) }
     }
 
     #[inline]
-    fn place(&self, offset: usize) -> Place {
-        Place::at_address(self.base).behind(offset)
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::at_address(self.base).behind(offset)
     }
 
     #[inline]
-    unsafe fn load_at<T: Width>(&self, place: Place, offset: usize) -> Result<T, Infallible> {
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Infallible> {
         // SAFETY: the register lies in the memory, as the caller promises.
-        let register = unsafe { register::<T>(place, offset) };
+        let register = unsafe { register::<T>(origin, offset) };
         // SAFETY: the memory is valid and the register aligned: by the constructor's promise and
         // the caller's.
         let register = unsafe { VolatilePtr::new_read_only(register) };
@@ -80,12 +80,12 @@ unsafe impl Access for Mapped<'_> {
     #[inline]
     unsafe fn store_at<T: Width>(
         &self,
-        place: Place,
+        origin: Origin,
         offset: usize,
         value: T,
     ) -> Result<(), Infallible> {
         // SAFETY: the register lies in the memory, as the caller promises.
-        let register = unsafe { register::<T>(place, offset) };
+        let register = unsafe { register::<T>(origin, offset) };
         // SAFETY: the memory is valid and the register aligned: by the constructor's promise and
         // the caller's.
         let register = unsafe { VolatilePtr::new(register) };
@@ -94,14 +94,14 @@ unsafe impl Access for Mapped<'_> {
     }
 }
 
-/// The register `offset` bytes behind `place`.
+/// The register `offset` bytes behind `origin`.
 ///
 /// # Safety
 /// It lies in mapped memory.
 #[inline]
-unsafe fn register<T>(place: Place, offset: usize) -> NonNull<T> {
+unsafe fn register<T>(origin: Origin, offset: usize) -> NonNull<T> {
     // SAFETY: it lies behind the start of the memory, which is not at address 0.
-    unsafe { NonNull::new_unchecked(place.address(offset)) }.cast()
+    unsafe { NonNull::new_unchecked(origin.address(offset)) }.cast()
 }
 
 #[cfg(feature = "defmt")]

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use rustix::fd::OwnedFd;
 use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
-use vfio_core::mmio::{Access, Mapped, Place, Width};
+use vfio_core::mmio::{Access, Mapped, Origin, Width};
 use vfio_core::sys::{Errno, Protection, Span};
 
 use super::errno;
@@ -130,25 +130,25 @@ unsafe impl Access for Mapping {
     }
 
     #[inline]
-    fn place(&self, offset: usize) -> Place {
-        self.memory().place(offset)
+    fn origin(&self, offset: usize) -> Origin {
+        self.memory().origin(offset)
     }
 
     #[inline]
-    unsafe fn load_at<T: Width>(&self, place: Place, offset: usize) -> Result<T, Self::Error> {
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.memory().load_at(place, offset) }
+        unsafe { self.memory().load_at(origin, offset) }
     }
 
     #[inline]
     unsafe fn store_at<T: Width>(
         &self,
-        place: Place,
+        origin: Origin,
         offset: usize,
         value: T,
     ) -> Result<(), Self::Error> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.memory().store_at(place, offset, value) }
+        unsafe { self.memory().store_at(origin, offset, value) }
     }
 }
 

@@ -13,7 +13,7 @@ use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
-    self, Access, Bar, Block, Field, Mapped, Place, ReadWrite, Trapped, Width, Window,
+    self, Access, Bar, Block, Field, Mapped, Origin, ReadWrite, Trapped, Width, Window,
 };
 use vfio_core::sys::{Exchange, ExchangeRequest, Parts};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
@@ -37,17 +37,24 @@ pub(crate) fn all(bytes: &mut [u8]) {
     if let Ok(container) = Container::open(Opaque) {
         memory(AddressSpace::Container(container));
     }
+    if let Ok(container) = Container::open(Opaque) {
+        used(Container::attach_noiommu(&container, any()).is_ok());
+        memory(AddressSpace::NoIommu(container));
+    }
     mmio::before_doorbell();
     mmio::after_status();
     mmio::flush_combined();
     used(Access::is_empty(&OpaqueMemory));
-    let place = Access::place(&OpaqueMemory, any());
+    let origin = Access::origin(&OpaqueMemory, any());
     used((
-        place == Place::at_offset(any()),
-        Place::behind(place, any()),
+        origin == Origin::at_offset(any()),
+        Origin::behind(origin, any()),
     ));
-    used((Place::offset(place, any()), Place::address(place, any())));
-    used(Place::at_address(black_box(NonNull::dangling())));
+    used((
+        Origin::offset(origin, any()),
+        Origin::address(origin, any()),
+    ));
+    used(Origin::at_address(black_box(NonNull::dangling())));
     used((Width::widen(any::<u16>()), Width::to_device(any::<u32>())));
     let byte: u8 = Width::truncate(any());
     used(Width::from_device(byte));

@@ -14,8 +14,10 @@ mod coverage;
 mod drive;
 mod info;
 mod iova;
+mod pci;
 mod query;
 mod server;
+mod session;
 
 use core::hint::black_box;
 
@@ -40,6 +42,8 @@ fn run() -> i32 {
     client::all(a);
     drive::all(a);
     control::all(a);
+    pci::all(a);
+    session::all();
     #[cfg(feature = "deliberate-panic")]
     vfio_freestanding::opaque::used(a[any::<usize>()]);
     0

@@ -1,4 +1,4 @@
-//! Where a block of registers lies.
+//! Where a block of registers starts.
 
 use core::ptr::NonNull;
 
@@ -8,9 +8,9 @@ use core::ptr::NonNull;
 /// It is an address where registers are reached by one, so that a driver's access adds nothing to
 /// it but the register's place in the block, and an offset in bytes everywhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place(*mut u8);
+pub struct Origin(*mut u8);
 
-impl Place {
+impl Origin {
     /// At `offset` bytes from the start of the stretch.
     #[inline]
     #[must_use]
@@ -48,13 +48,13 @@ impl Place {
 }
 
 // SAFETY: a number; what may be done with it is for the access to say.
-unsafe impl Send for Place {}
+unsafe impl Send for Origin {}
 
 // SAFETY: as above.
-unsafe impl Sync for Place {}
+unsafe impl Sync for Origin {}
 
 #[cfg(feature = "defmt")]
-impl defmt::Format for Place {
+impl defmt::Format for Origin {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{:#x}", self.0.addr());
     }
