@@ -20,6 +20,7 @@ use super::event::{Counter, Event, Signal};
 use super::fault::FaultLog;
 use super::session::{File, Session};
 use super::{DmaMemory, Mapping, Model};
+use crate::OwnedPlace;
 
 /// Where the container is.
 pub const CONTAINER_PATH: &CStr = c"/dev/vfio/vfio";
@@ -103,6 +104,18 @@ impl Kernel {
         self
     }
 
+    /// Adds a device without an IOMMU, in a group of its own (`/dev/vfio/noiommu-GROUP`): its DMA
+    /// takes the addresses of [`Sys::physical_memory`].
+    ///
+    /// # Panics
+    /// As [`Kernel::with_device`].
+    #[must_use]
+    pub fn with_noiommu_device(self, name: &str, model: Model, group: u32) -> Self {
+        let this = self.with_device(name, model, group);
+        this.0.session().without_iommu(group);
+        this
+    }
+
     /// Adds a device of another driver to a group, which is then not viable.
     #[must_use]
     pub fn with_foreign_driver(self, group: u32) -> Self {
@@ -130,6 +143,19 @@ impl Kernel {
     pub fn device_path(&self, name: &str) -> Option<CString> {
         let place = self.0.session().place(name)?;
         CString::new(format!("{DEVICE_PREFIX}{place}")).ok()
+    }
+
+    /// Where the device of a name is opened; none where there is no such device.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<OwnedPlace> {
+        let (group, is_noiommu) = self.0.session().group_of(name)?;
+        let has_iommufd = !*lock(&self.0.has_no_iommufd);
+        Some(OwnedPlace {
+            name: CString::new(name).ok()?,
+            group: Some(group),
+            is_noiommu,
+            cdev: self.device_path(name).filter(|_| has_iommufd),
+        })
     }
 
     /// Lets time pass by one step for all devices; tells whether any has more to do.
@@ -222,6 +248,7 @@ impl Kernel {
             | Extension::TYPE1V2_IOMMU
             | Extension::UNMAP_ALL
             | Extension::UPDATE_VADDR => true,
+            Extension::NOIOMMU_IOMMU => self.0.session().has_noiommu(),
             Extension::DMA_CC_IOMMU => {
                 let session = self.0.session();
                 let device = session.first_device(container);
@@ -237,6 +264,8 @@ impl Kernel {
 
 /// What the path of a group begins with.
 const GROUP_PREFIX: &str = "/dev/vfio/";
+/// What the path of a group begins with that no IOMMU confines.
+const NOIOMMU_PREFIX: &str = "/dev/vfio/noiommu-";
 /// What the path of a device by itself begins with.
 const DEVICE_PREFIX: &str = "/dev/vfio/devices/vfio";
 
@@ -274,8 +303,10 @@ impl Sys for Kernel {
                 self.0.session().open_cdev(place)
             }
             _ => {
-                let number = number_behind(path, GROUP_PREFIX).ok_or(Errno::ENOENT)?;
-                self.0.session().open_group(number)
+                let noiommu = number_behind(path, NOIOMMU_PREFIX);
+                let number = noiommu.or_else(|| number_behind(path, GROUP_PREFIX));
+                let number = number.ok_or(Errno::ENOENT)?;
+                self.0.session().open_group(number, noiommu.is_some())
             }
         };
         Ok(self.fd(opened?))
@@ -437,6 +468,12 @@ impl Sys for Kernel {
     fn memory(&self, len: usize) -> Result<DmaMemory, Errno> {
         self.0.count(|calls| &mut calls.memory);
         DmaMemory::zeroed(len)
+    }
+
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(DmaMemory, u64), Errno> {
+        self.0.count(|calls| &mut calls.memory);
+        let memory = Arc::clone(self.0.session().physical());
+        DmaMemory::physical(&memory, len, highest)
     }
 
     fn event(&self) -> Result<Event, Errno> {

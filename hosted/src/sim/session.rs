@@ -13,6 +13,7 @@ use super::device::Device;
 use super::event::Signal;
 use super::iommufd::Iommufd;
 use super::kernel::lock;
+use super::space::SharedSpace;
 use super::type1::Type1;
 
 /// `EBADFD`: the file descriptor is of another kind. VFIO returns it nowhere else.
@@ -29,6 +30,8 @@ pub(super) struct Session {
     iommufds: BTreeMap<u64, Iommufd>,
     groups: BTreeMap<u32, Group>,
     devices: Vec<Slot>,
+    /// What devices reach that no IOMMU confines.
+    physical: SharedSpace,
 }
 
 /// What an open file is.
@@ -63,8 +66,15 @@ struct Container {
     is_open: bool,
     /// In the order of attachment.
     groups: Vec<u32>,
-    /// The IOMMU, once it was set.
-    iommu: Option<Type1>,
+    /// What maps memory, once it was set.
+    iommu: Option<ContainerIommu>,
+}
+
+/// The IOMMU driver of a container.
+enum ContainerIommu {
+    Type1(Type1),
+    /// Nothing is mapped.
+    NoIommu,
 }
 
 /// A group is in use for as long as its file or one of its devices is open.
@@ -75,6 +85,8 @@ struct Group {
     context: Option<Context>,
     /// Whether a device of the group is bound to a driver other than VFIO's.
     is_owned_elsewhere: bool,
+    /// Whether VFIO made it up for a device without an IOMMU.
+    is_noiommu: bool,
     /// How many of its devices are in use without it.
     bound_cdevs: usize,
 }
@@ -125,6 +137,21 @@ impl Session {
         self.groups.entry(group).or_default().is_owned_elsewhere = true;
     }
 
+    /// Makes a group one that no IOMMU confines.
+    pub(super) fn without_iommu(&mut self, group: u32) {
+        self.groups.entry(group).or_default().is_noiommu = true;
+    }
+
+    /// Whether there is a device that no IOMMU confines.
+    pub(super) fn has_noiommu(&self) -> bool {
+        self.groups.values().any(|group| group.is_noiommu)
+    }
+
+    /// Physical memory.
+    pub(super) const fn physical(&self) -> &SharedSpace {
+        &self.physical
+    }
+
     pub(super) fn open_files(&self) -> usize {
         self.files.len()
     }
@@ -142,9 +169,9 @@ impl Session {
 
     /// How many mappings for devices there are.
     pub(super) fn dma_mappings(&self) -> usize {
-        let of_container = |container: &Container| {
-            let iommu = container.iommu.as_ref();
-            iommu.map_or(0, |iommu| lock(&iommu.space).len())
+        let of_container = |container: &Container| match &container.iommu {
+            Some(ContainerIommu::Type1(iommu)) => lock(&iommu.space).len(),
+            Some(ContainerIommu::NoIommu) | None => 0,
         };
         let in_containers: usize = self.containers.values().map(of_container).sum();
         let in_iommufds: usize = self.iommufds.values().map(Iommufd::mappings).sum();
@@ -171,9 +198,24 @@ impl Session {
             .collect()
     }
 
-    /// The place of the device of a name.
+    /// The place of the device of a name, where it can be opened by itself.
     pub(super) fn place(&self, name: &str) -> Option<usize> {
-        self.devices.iter().position(|slot| slot.name == name)
+        let place = self.devices.iter().position(|slot| slot.name == name)?;
+        self.has_cdev(place).then_some(place)
+    }
+
+    /// The group of the device of a name, and whether no IOMMU confines it.
+    pub(super) fn group_of(&self, name: &str) -> Option<(u32, bool)> {
+        let slot = self.devices.iter().find(|slot| slot.name == name)?;
+        let group = self.groups.get(&slot.group)?;
+        Some((slot.group, group.is_noiommu))
+    }
+
+    /// Whether a device can be opened by itself.
+    fn has_cdev(&self, place: usize) -> bool {
+        let group = self.devices.get(place).map(|slot| slot.group);
+        let group = group.and_then(|group| self.groups.get(&group));
+        group.is_some_and(|group| !group.is_noiommu)
     }
 
     /// Opens a file, and gives it a number.
@@ -231,8 +273,14 @@ impl Session {
     }
 
     /// Opens a group, which only one file at a time can be.
-    pub(super) fn open_group(&mut self, number: u32) -> Result<(u64, i32), Errno> {
-        let group = self.groups.get_mut(&number).ok_or(Errno::ENOENT)?;
+    pub(super) fn open_group(
+        &mut self,
+        number: u32,
+        is_noiommu: bool,
+    ) -> Result<(u64, i32), Errno> {
+        let group = self.groups.get_mut(&number);
+        let group = group.filter(|group| group.is_noiommu == is_noiommu);
+        let group = group.ok_or(Errno::ENOENT)?;
         if group.is_in_use() || group.bound_cdevs != 0 {
             return Err(Errno::EBUSY);
         }
@@ -242,7 +290,7 @@ impl Session {
 
     /// Opens a device by itself.
     pub(super) fn open_cdev(&mut self, place: usize) -> Result<(u64, i32), Errno> {
-        if place >= self.devices.len() {
+        if !self.has_cdev(place) {
             return Err(Errno::ENOENT);
         }
         let is_bound = false;
@@ -260,6 +308,14 @@ impl Session {
     }
 
     pub(super) fn set_container(&mut self, number: u32, argument: File) -> Result<(), Errno> {
+        if let File::Container(id) = argument
+            && let Some(container) = self.containers.get(&id)
+            && !container.groups.is_empty()
+            && let Some(group) = self.groups.get(&number)
+            && self.is_noiommu(container) != group.is_noiommu
+        {
+            return Err(Errno::EPERM);
+        }
         let group = self.groups.get_mut(&number).ok_or(Errno::ENODEV)?;
         if group.context.is_some() {
             return Err(Errno::EINVAL);
@@ -298,15 +354,27 @@ impl Session {
 
     /// Whether the IOMMU of a container was set.
     pub(super) fn has_iommu(&self, container: u64) -> bool {
-        self.type1(container).is_ok()
+        let container = self.containers.get(&container);
+        container.is_some_and(|container| container.iommu.is_some())
     }
 
-    /// The IOMMU of a container; `EINVAL` where none was set.
+    /// The IOMMU of a container; `EINVAL` where none was set, `ENOTTY` where it does without.
     pub(super) fn type1(&self, container: u64) -> Result<Type1, Errno> {
-        let container = self.containers.get(&container);
-        container
-            .and_then(|container| container.iommu.clone())
-            .ok_or(Errno::EINVAL)
+        let container = self.containers.get(&container).ok_or(Errno::EINVAL)?;
+        match &container.iommu {
+            Some(ContainerIommu::Type1(iommu)) => Ok(iommu.clone()),
+            Some(ContainerIommu::NoIommu) => Err(Errno::ENOTTY),
+            None => Err(Errno::EINVAL),
+        }
+    }
+
+    /// What the devices of a container reach; `EINVAL` where no IOMMU was set.
+    fn space(&self, container: u64) -> Result<SharedSpace, Errno> {
+        match self.type1(container) {
+            Ok(iommu) => Ok(iommu.space),
+            Err(Errno::ENOTTY) => Ok(Arc::clone(&self.physical)),
+            Err(errno) => Err(errno),
+        }
     }
 
     pub(super) fn iommufd(&mut self, id: u64) -> Result<&mut Iommufd, Errno> {
@@ -328,7 +396,15 @@ impl Session {
         if container.groups.is_empty() || container.iommu.is_some() {
             return Err(Errno::EINVAL);
         }
+        let is_noiommu = self.is_noiommu(container);
         let is_v2 = match Extension(value) {
+            Extension::NOIOMMU_IOMMU if is_noiommu => {
+                let container = self.containers.get_mut(&id).ok_or(Errno::EINVAL)?;
+                container.iommu = Some(ContainerIommu::NoIommu);
+                return Ok(());
+            }
+            // No driver but the one that maps nothing takes such groups.
+            _ if is_noiommu => return Err(Errno::ENODEV),
             Extension::TYPE1_IOMMU => false,
             Extension::TYPE1V2_IOMMU => true,
             // Extensions that type1 has, but that are no IOMMU.
@@ -349,8 +425,15 @@ impl Session {
         };
         drop(device);
         let container = self.containers.get_mut(&id).ok_or(Errno::EINVAL)?;
-        container.iommu = Some(iommu);
+        container.iommu = Some(ContainerIommu::Type1(iommu));
         Ok(())
+    }
+
+    /// Whether the groups of a container are ones that no IOMMU confines.
+    fn is_noiommu(&self, container: &Container) -> bool {
+        let first = container.groups.first();
+        let first = first.and_then(|number| self.groups.get(number));
+        first.is_some_and(|group| group.is_noiommu)
     }
 
     /// The device whose IOMMU a container answers for: the first of the group that was attached
@@ -369,7 +452,7 @@ impl Session {
         let is_first = self.slot(place)?.open_files == 0;
         match group.context.ok_or(Errno::EINVAL)? {
             Context::Container(id) => {
-                let space = self.type1(id)?.space;
+                let space = self.space(id)?;
                 if is_first {
                     let device = self.device(place)?;
                     let mut device = lock(&device);
