@@ -122,8 +122,22 @@ impl<S: Sys + Clone> Container<S> {
     /// # Errors
     /// [`OpenError::Group`], [`OpenError::NotViable`], [`OpenError::Attach`]
     pub fn attach(&self, group: u32) -> Result<Group<S>, OpenError> {
+        self.attach_at(b"/dev/vfio/", group)
+    }
+
+    /// Opens `/dev/vfio/noiommu-GROUP`, a group that no IOMMU confines, and attaches it: its
+    /// container takes [`Extension::NOIOMMU_IOMMU`] and maps nothing.
+    ///
+    /// # Errors
+    /// As [`Container::attach`]; `EPERM` without `CAP_SYS_RAWIO`.
+    pub fn attach_noiommu(&self, group: u32) -> Result<Group<S>, OpenError> {
+        self.attach_at(b"/dev/vfio/noiommu-", group)
+    }
+
+    /// Opens the group whose path begins with `prefix` and attaches it.
+    fn attach_at(&self, prefix: &[u8], group: u32) -> Result<Group<S>, OpenError> {
         let error = |errno| OpenError::Group { group, errno };
-        let path = group_path(group).ok_or(error(Errno::EINVAL))?;
+        let path = group_path(prefix, group).ok_or(error(Errno::EINVAL))?;
         let path = CStr::from_bytes_with_nul(&path).map_err(|_| error(Errno::EINVAL))?;
         let fd = self.sys.open(path).map_err(error)?;
         let mut status = GroupStatus::default();
@@ -311,9 +325,9 @@ fn dma_map(iova: u64, flags: DmaMapFlags) -> IommuType1DmaMap {
     }
 }
 
-/// `/dev/vfio/GROUP` and its NUL, made without formatting: an image without `core::fmt` stays
-/// small. heapless' own C string has a panic that the compiler can't rule out.
-fn group_path(group: u32) -> Option<Vec<u8, 24>> {
+/// `prefix`, the number of a group and a NUL, made without formatting: an image without
+/// `core::fmt` stays small. heapless' own C string has a panic that the compiler can't rule out.
+fn group_path(prefix: &[u8], group: u32) -> Option<Vec<u8, 32>> {
     // A group number has at most ten digits.
     let mut digits = Vec::<u8, 10>::new();
     let mut rest = group;
@@ -327,7 +341,7 @@ fn group_path(group: u32) -> Option<Vec<u8, 24>> {
     }
     digits.reverse();
     let mut path = Vec::new();
-    path.extend_from_slice(b"/dev/vfio/").ok()?;
+    path.extend_from_slice(prefix).ok()?;
     path.extend_from_slice(&digits).ok()?;
     path.push(0).ok()?;
     Some(path)
@@ -417,12 +431,18 @@ mod tests {
 
     #[test]
     fn a_group_is_found_by_its_number() {
-        for (group, path) in [
-            (0, "/dev/vfio/0\0"),
-            (10, "/dev/vfio/10\0"),
-            (u32::MAX, "/dev/vfio/4294967295\0"),
+        for (prefix, group, path) in [
+            ("/dev/vfio/", 0, "/dev/vfio/0\0"),
+            ("/dev/vfio/", 10, "/dev/vfio/10\0"),
+            ("/dev/vfio/", u32::MAX, "/dev/vfio/4294967295\0"),
+            (
+                "/dev/vfio/noiommu-",
+                u32::MAX,
+                "/dev/vfio/noiommu-4294967295\0",
+            ),
         ] {
-            assert_eq!(group_path(group).unwrap(), path.as_bytes());
+            let made = group_path(prefix.as_bytes(), group).unwrap();
+            assert_eq!(made, path.as_bytes());
         }
     }
 }

@@ -35,6 +35,10 @@ pub(crate) fn all(bytes: &mut [u8]) {
     if let Ok(container) = Container::open(Opaque) {
         memory(AddressSpace::Container(container));
     }
+    if let Ok(container) = Container::open(Opaque) {
+        used(Container::attach_noiommu(&container, any()).is_ok());
+        memory(AddressSpace::NoIommu(container));
+    }
     mmio::before_doorbell();
     mmio::after_status();
     mmio::flush_combined();
