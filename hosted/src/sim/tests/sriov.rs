@@ -5,6 +5,7 @@ use vfio_core::container::{Container, OpenError};
 use vfio_core::device::Device;
 use vfio_core::feature::{FeatureError, Support};
 use vfio_core::iommufd::{Ioas, IommufdError};
+use vfio_core::session::{Mode, Place, Session, SessionError};
 
 use std::format;
 use std::string::String;
@@ -158,5 +159,37 @@ fn options_behind_an_address_are_read_as_vfio_pci_reads_them() {
         let name = std::ffi::CString::new(format!("0000:03:00.0{options}")).unwrap();
         let opened = group.device(&name).map(drop);
         assert_eq!(opened, expected.map_err(OpenError::Device), "{options}");
+    }
+}
+
+#[test]
+fn a_session_takes_the_token_in_every_mode() {
+    for mode in Mode::PREFERRED {
+        if mode == Mode::NoIommu {
+            continue;
+        }
+        let kernel = self::kernel();
+        let open = |name: &std::ffi::CStr, group, token| {
+            let path = kernel.device_path(name.to_str().unwrap()).unwrap();
+            let place = Place {
+                name,
+                group: Some(group),
+                cdev: Some(&path),
+                token,
+                ..Default::default()
+            };
+            Session::open_in(mode, &kernel, &place)
+        };
+        let _physical = open(PHYSICAL, 3, Some(ONE)).unwrap();
+        for token in [None, Some(OTHER)] {
+            let refused = open(VIRTUAL, 4, token).unwrap_err();
+            let is_refusal = matches!(
+                refused,
+                SessionError::Group(OpenError::Device(Errno::EACCES))
+                    | SessionError::Iommufd(IommufdError::Bind(Errno::EACCES))
+            );
+            assert!(is_refusal, "{mode}: {refused}");
+        }
+        open(VIRTUAL, 4, Some(ONE)).unwrap();
     }
 }
