@@ -15,6 +15,8 @@ pub struct OwnedPlace {
     pub is_noiommu: bool,
     /// As [`Place::cdev`].
     pub cdev: Option<CString>,
+    /// As [`Place::token`]; the system does not tell it.
+    pub token: Option<[u8; 16]>,
 }
 
 impl OwnedPlace {
@@ -26,6 +28,7 @@ impl OwnedPlace {
             group: self.group,
             is_noiommu: self.is_noiommu,
             cdev: self.cdev.as_deref(),
+            token: self.token,
         }
     }
 }

@@ -81,6 +81,7 @@ impl Device {
                 .cdev
                 .as_ref()
                 .map(|cdev| c_string(format!("/dev/vfio/devices/{cdev}"))),
+            token: None,
         }
     }
 

@@ -13,6 +13,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 use super::interrupts;
 use super::kernel::lock;
 use super::session::File;
+use super::sriov;
 use super::{DmaMemory, Fd, Kernel};
 
 /// Memory to map, and which bytes of it.
@@ -121,7 +122,10 @@ impl Kernel {
             if request.iommufd < 0 {
                 return Err(Errno::EINVAL);
             }
-            request.out_devid = self.0.session().bind_cdev(fd.id, request.iommufd)?;
+            // With the flag there is a list, which an exchange makes sure of.
+            let token = parts.list.and_then(|list| list.first_chunk().copied());
+            let mut session = self.0.session();
+            request.out_devid = session.bind_cdev(fd.id, request.iommufd, token)?;
             return put(argument, &request);
         }
         let place = file.device().ok_or(Errno::EINVAL)?;
@@ -146,11 +150,13 @@ impl Kernel {
                 let both = FeatureFlags::GET | FeatureFlags::SET;
                 let is_known = !flags.intersects(!(FeatureFlags::MASK | acts));
                 let is_one = flags.contains(FeatureFlags::PROBE) || !flags.contains(both);
-                Err(if is_known && is_one {
-                    Errno::ENOTTY
-                } else {
-                    Errno::EINVAL
-                })
+                if !is_known || !is_one {
+                    return Err(Errno::EINVAL);
+                }
+                match self.0.session().token(place) {
+                    Some(token) if sriov::is_token(flags) => token.feature(flags, argument),
+                    _ => Err(Errno::ENOTTY),
+                }
             }
             _ => Err(Errno::ENOTTY),
         }

@@ -116,6 +116,25 @@ impl Kernel {
         this
     }
 
+    /// As [`Kernel::with_device`], of a virtual function of the SR-IOV device `physical`, which
+    /// has a token from then on: nobody opens the virtual function without it.
+    ///
+    /// # Panics
+    /// Where the kernel has a device of that name, and where it has none called `physical`.
+    #[must_use]
+    pub fn with_virtual_function(
+        self,
+        name: &str,
+        model: Model,
+        group: u32,
+        physical: &str,
+    ) -> Self {
+        let kernel = self.with_device(name, model, group);
+        let made = kernel.0.session().make_virtual(name, physical);
+        assert!(made.is_ok(), "there is no device {physical}");
+        kernel
+    }
+
     /// Adds a device of another driver to a group, which is then not viable.
     #[must_use]
     pub fn with_foreign_driver(self, group: u32) -> Self {
@@ -155,6 +174,7 @@ impl Kernel {
             group: Some(group),
             is_noiommu,
             cdev: self.device_path(name).filter(|_| has_iommufd),
+            token: None,
         })
     }
 

@@ -8,8 +8,8 @@
 //!
 //! It answers as Linux does, errors included: what files owe to each other, the INFO ioctls,
 //! access to regions, trapped and mapped, the mappings of type1 and of iommufd, and the whole of
-//! `VFIO_DEVICE_SET_IRQS`. Hot resets, ioeventfds and device features are not simulated: they are
-//! refused with `ENOTTY`.
+//! `VFIO_DEVICE_SET_IRQS`, and the tokens of SR-IOV functions. Hot resets, ioeventfds and all other
+//! device features are not simulated: they are refused with `ENOTTY`.
 //!
 //! Devices do DMA through a checked IOMMU: what is not mapped faults, transfers nothing, and is
 //! kept in [`Kernel::faults`]. The time that they need for their work does not depend on the
@@ -59,6 +59,7 @@ mod registers;
 mod script;
 mod session;
 mod space;
+mod sriov;
 #[cfg(test)]
 mod tests;
 mod type1;

@@ -14,7 +14,9 @@ use super::event::Signal;
 use super::iommufd::Iommufd;
 use super::kernel::lock;
 use super::space::SharedSpace;
+use super::sriov::{self, Function, Token, Uuid};
 use super::type1::Type1;
+use crate::discovery::Address;
 
 /// `EBADFD`: the file descriptor is of another kind. VFIO returns it nowhere else.
 const EBADFD: Errno = Errno(77);
@@ -104,6 +106,7 @@ struct Slot {
     open_files: usize,
     device: Arc<Mutex<Device>>,
     binding: Option<Binding>,
+    function: Function,
 }
 
 /// The iommufd that a device is bound to.
@@ -128,8 +131,50 @@ impl Session {
             open_files: 0,
             device: Arc::new(Mutex::new(device)),
             binding: None,
+            function: Function::Plain,
         });
         Ok(())
+    }
+
+    /// Makes the device `name` a virtual function of `physical`.
+    pub(super) fn make_virtual(&mut self, name: &str, physical: &str) -> Result<(), Errno> {
+        let place = self.place(name).ok_or(Errno::ENODEV)?;
+        let of = self.place(physical).ok_or(Errno::ENODEV)?;
+        let slot = self.devices.get_mut(of).ok_or(Errno::ENODEV)?;
+        if slot.function == Function::Plain {
+            slot.function = Function::Physical(Token::UNKNOWN);
+        }
+        let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
+        slot.function = Function::Virtual(of);
+        Ok(())
+    }
+
+    /// The token of a physical function.
+    pub(super) fn token(&mut self, place: usize) -> Option<&mut Token> {
+        match &mut self.devices.get_mut(place)?.function {
+            Function::Physical(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Whether a device may be opened with the token that was given.
+    fn match_token(&mut self, place: usize, given: Option<Uuid>) -> Result<(), Errno> {
+        match self.slot(place)?.function {
+            Function::Plain if given.is_some() => Err(Errno::EINVAL),
+            Function::Plain => Ok(()),
+            Function::Physical(_) => self.token(place).ok_or(Errno::EINVAL)?.accept(given),
+            Function::Virtual(of) => self.token(of).ok_or(Errno::EINVAL)?.admit(given),
+        }
+    }
+
+    /// Counts those who use the token of a device's physical function.
+    fn use_token(&mut self, place: usize, count: impl FnOnce(usize) -> usize) {
+        let function = self.devices.get(place).map(|slot| slot.function);
+        if let Some(Function::Virtual(of)) = function
+            && let Some(token) = self.token(of)
+        {
+            token.users = count(token.users);
+        }
     }
 
     /// Binds a device of a group to another driver.
@@ -444,10 +489,28 @@ impl Session {
         Some(Arc::clone(&slot.device))
     }
 
+    /// The device of a group that is asked for, and the token that is given with its name.
+    fn named(&self, number: u32, name: &str) -> Result<(usize, Option<Uuid>), Errno> {
+        let of_group = |slot: &&Slot| slot.group == number;
+        for slot in self.devices.iter().filter(of_group) {
+            let matched = if slot.name.parse::<Address>().is_ok() {
+                sriov::options(name, &slot.name)?
+            } else {
+                // Options are vfio-pci's.
+                (slot.name == name).then_some(None)
+            };
+            if let Some(token) = matched {
+                let place = self.place(&slot.name).ok_or(Errno::ENODEV)?;
+                return Ok((place, token));
+            }
+        }
+        Err(Errno::ENODEV)
+    }
+
     /// Opens a device of a group, which any number of files at a time can be.
     pub(super) fn open_device(&mut self, number: u32, name: &str) -> Result<(u64, i32), Errno> {
-        let is_it = |slot: &Slot| slot.group == number && slot.name == name;
-        let place = self.devices.iter().position(is_it).ok_or(Errno::ENODEV)?;
+        let (place, token) = self.named(number, name)?;
+        self.match_token(place, token)?;
         let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
         let is_first = self.slot(place)?.open_files == 0;
         match group.context.ok_or(Errno::EINVAL)? {
@@ -474,6 +537,9 @@ impl Session {
                 }
             }
         }
+        if is_first {
+            self.use_token(place, |users| users.saturating_add(1));
+        }
         let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
         slot.open_files = slot.open_files.saturating_add(1);
         let group = self.groups.get_mut(&number).ok_or(Errno::ENODEV)?;
@@ -483,7 +549,12 @@ impl Session {
 
     /// Binds the device of the file `id`, which was opened by itself, to the iommufd of a
     /// number; returns the device's id there.
-    pub(super) fn bind_cdev(&mut self, id: u64, iommufd: i32) -> Result<u32, Errno> {
+    pub(super) fn bind_cdev(
+        &mut self,
+        id: u64,
+        iommufd: i32,
+        token: Option<Uuid>,
+    ) -> Result<u32, Errno> {
         let File::Cdev { place, is_bound } = self.file(id)? else {
             return Err(Errno::EINVAL);
         };
@@ -495,6 +566,8 @@ impl Session {
         if is_bound {
             return Err(Errno::EINVAL);
         }
+        self.match_token(place, token)?;
+        let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
         let iommufd = match self.numbers.get(&iommufd) {
             Some(Numbered::File(file)) if self.iommufds.contains_key(file) => *file,
             Some(_) => return Err(EBADFD),
@@ -507,6 +580,7 @@ impl Session {
             return Err(Errno::EPERM);
         }
         let device = self.bind(place, iommufd)?;
+        self.use_token(place, |users| users.saturating_add(1));
         let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
         slot.open_files = 1;
         if let Some(group) = self.groups.get_mut(&number) {
@@ -648,6 +722,7 @@ impl Session {
         slot.open_files = slot.open_files.saturating_sub(1);
         if slot.open_files == 0 {
             lock(&slot.device).disable();
+            self.use_token(place, |users| users.saturating_sub(1));
             self.unbind(place);
         }
         Some(number)

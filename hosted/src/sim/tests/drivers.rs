@@ -32,6 +32,7 @@ fn place(cdev: Option<&CString>) -> Place<'_> {
         group: Some(GROUP),
         is_noiommu: cdev.is_none(),
         cdev: cdev.map(CString::as_c_str),
+        token: None,
     }
 }
 

@@ -12,6 +12,7 @@ pub(crate) fn all() {
         group: any::<bool>().then(any),
         is_noiommu: any(),
         cdev: any::<bool>().then_some(c"/dev/vfio/devices/vfio0"),
+        token: any::<bool>().then(any),
     };
     if let Ok(session) = Session::open(&Opaque, &place) {
         used(Dma::<_, 4>::new(Opaque, session.space).is_ok());

@@ -8,10 +8,7 @@ use anyhow::{Context as _, Result};
 use vfio_guest::{Device, Kind, Plan};
 
 use super::kernel::{Choice, Kernel};
-use crate::tools::read;
-
-/// The program that emulates the machine.
-pub(crate) const QEMU: &str = "qemu-system-x86_64";
+use super::qemu::Qemu;
 
 /// A PCI device of the machine.
 struct Emulated {
@@ -166,10 +163,8 @@ const MDEV: [Sample; 4] = [
 ];
 
 impl Emulated {
-    fn device(&self, qemu: &Models) -> Device {
+    fn device(&self, qemu: &Qemu) -> Device {
         let (vendor, device) = self.ids;
-        let model = self.model();
-        let missing = !qemu.has(model);
         Device {
             name: self.name.into(),
             kind: Kind::Pci {
@@ -177,7 +172,7 @@ impl Emulated {
                 vendor,
                 device,
             },
-            missing: missing.then(|| format!("this QEMU has no {model}")),
+            missing: qemu.lacks(self.model()),
         }
     }
 }
@@ -197,25 +192,6 @@ impl Sample {
     }
 }
 
-/// The models of devices that a QEMU has.
-pub(crate) struct Models(String);
-
-impl Models {
-    /// Asks the QEMU of this system.
-    ///
-    /// # Errors
-    ///
-    /// It can't be run.
-    pub(crate) fn ask() -> Result<Self> {
-        read(Command::new(QEMU).args(["-device", "help"])).map(Self)
-    }
-
-    /// Whether there is the model `name`.
-    fn has(&self, name: &str) -> bool {
-        self.0.contains(&format!("name \"{name}\""))
-    }
-}
-
 /// The names of all devices.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PCI.iter()
@@ -224,7 +200,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The plan of a guest with this kernel: the devices called `chosen`, all when none is. Modules are still to be added.
-pub(crate) fn plan(kernel: &Choice, qemu: &Models, chosen: &[String]) -> Plan {
+pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     let pci = PCI.iter().map(|device| device.device(qemu));
     // No distribution's kernel has the samples.
     let mdev = MDEV
@@ -245,14 +221,14 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Models, chosen: &[String]) -> Plan {
 /// A disk cannot be created.
 pub(crate) fn command(
     kernel: &Kernel,
-    models: &Models,
+    qemu: &Qemu,
     initrd: &Path,
     directory: &Path,
 ) -> Result<Command> {
-    let mut qemu = Command::new(QEMU);
+    let mut command = qemu.command();
     // Everything is named by a path relative to `directory`, which may hold commas, special to QEMU's options.
-    qemu.current_dir(directory);
-    qemu.args([
+    command.current_dir(directory);
+    command.args([
         "-nodefaults",
         "-no-user-config",
         "-no-reboot",
@@ -261,7 +237,7 @@ pub(crate) fn command(
         "-nic",
         "none",
     ]);
-    qemu.args([
+    command.args([
         "-machine",
         "q35,accel=tcg,kernel-irqchip=split",
         "-cpu",
@@ -269,31 +245,33 @@ pub(crate) fn command(
         "-m",
         "4G",
     ]);
-    qemu.args([
+    command.args([
         "-device",
         "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
     ]);
-    qemu.args(["-object", SHARED]);
-    qemu.args(["-serial", "file:console", "-serial", "file:results"]);
-    qemu.arg("-kernel")
+    command.args(["-object", SHARED]);
+    command.args(["-serial", "file:console", "-serial", "file:results"]);
+    command
+        .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initrd);
-    qemu.args(["-append", COMMAND_LINE]);
+    command.args(["-append", COMMAND_LINE]);
     for disk in DISKS {
         let path = directory.join(disk);
         File::create(&path)
             .and_then(|file| file.set_len(DISK_SIZE))
             .with_context(|| format!("cannot create {}", path.display()))?;
-        qemu.arg("-drive")
+        command
+            .arg("-drive")
             .arg(format!("if=none,id={disk},format=raw,file={disk}"));
     }
     for device in PORTS.into_iter().chain(
         PCI.iter()
-            .filter(|device| models.has(device.model()))
+            .filter(|device| qemu.lacks(device.model()).is_none())
             .map(|device| device.qemu),
     ) {
-        qemu.args(["-device", device]);
+        command.args(["-device", device]);
     }
-    Ok(qemu)
+    Ok(command)
 }

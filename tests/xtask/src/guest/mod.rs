@@ -1,11 +1,13 @@
 //! Guests: a kernel, an initramfs and a machine with emulated PCI devices, booted to run checks against the kernel's VFIO.
 
+mod archive;
 mod boot;
 mod initramfs;
 mod kernel;
 mod machine;
 mod modules;
 mod package;
+mod qemu;
 mod results;
 
 use std::fs;
@@ -19,11 +21,10 @@ use vfio_guest::{Case, Plan};
 
 use crate::paths;
 use crate::steps::Steps;
-use crate::tools::require;
 
 use initramfs::Programs;
 use kernel::Choice;
-use machine::Models;
+use qemu::Qemu;
 use results::Results;
 
 /// What to boot and what to test there.
@@ -61,11 +62,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
 pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     let mut tools = None;
     steps.run("guest programs", || {
-        require(machine::QEMU, "qemu-system-x86")?;
-        tools = Some((initramfs::build()?, Models::ask()?));
+        let qemu = Qemu::obtain()?;
+        println!("{}", qemu.version());
+        tools = Some((initramfs::build()?, qemu));
         Ok(())
     });
-    let Some((programs, models)) = tools else {
+    let Some((programs, qemu)) = tools else {
         return;
     };
     for choice in &options.kernels {
@@ -76,13 +78,13 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
             let name = format!("guest: {choice}{}", world.suffix());
             let reason = match choice.missing() {
                 None => {
-                    steps.run(&name, || test(choice, world, options, &programs, &models));
+                    steps.run(&name, || test(choice, world, options, &programs, &qemu));
                     continue;
                 }
                 Some(reason) => reason,
             };
             println!("\n== {name}");
-            match world.cases(&programs, &machine::plan(choice, &models, &options.devices)) {
+            match world.cases(&programs, &machine::plan(choice, &qemu, &options.devices)) {
                 Ok(cases) => println!("{}", Results::not_run(cases, reason)),
                 Err(error) => eprintln!("error: {error:#}."),
             }
@@ -138,7 +140,7 @@ fn test(
     world: World,
     options: &Options,
     programs: &Programs,
-    models: &Models,
+    qemu: &Qemu,
 ) -> Result<()> {
     let kernel = kernel::obtain(choice)?;
     let name = format!("{}{}", kernel.name, world.suffix());
@@ -150,7 +152,7 @@ fn test(
         .with_context(|| format!("cannot create {}", directory.display()))?;
 
     let modules = modules::needed(&kernel)?;
-    let mut plan = machine::plan(choice, models, &options.devices);
+    let mut plan = machine::plan(choice, qemu, &options.devices);
     plan.modules = modules
         .iter()
         .map(|module| module.path_in_guest())
@@ -165,7 +167,7 @@ fn test(
     initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(
         &kernel,
-        models,
+        qemu,
         &initrd,
         &directory,
         Duration::from_secs(options.time_limit),
