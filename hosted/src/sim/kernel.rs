@@ -160,7 +160,10 @@ impl Kernel {
     /// device of that name.
     #[must_use]
     pub fn device_path(&self, name: &str) -> Option<CString> {
-        let place = self.0.session().place(name)?;
+        let session = self.0.session();
+        let place = session
+            .place(name)
+            .filter(|place| session.has_cdev(*place))?;
         CString::new(format!("{DEVICE_PREFIX}{place}")).ok()
     }
 

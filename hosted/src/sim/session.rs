@@ -243,10 +243,9 @@ impl Session {
             .collect()
     }
 
-    /// The place of the device of a name, where it can be opened by itself.
+    /// The place of the device of a name.
     pub(super) fn place(&self, name: &str) -> Option<usize> {
-        let place = self.devices.iter().position(|slot| slot.name == name)?;
-        self.has_cdev(place).then_some(place)
+        self.devices.iter().position(|slot| slot.name == name)
     }
 
     /// The group of the device of a name, and whether no IOMMU confines it.
@@ -257,7 +256,7 @@ impl Session {
     }
 
     /// Whether a device can be opened by itself.
-    fn has_cdev(&self, place: usize) -> bool {
+    pub(super) fn has_cdev(&self, place: usize) -> bool {
         let group = self.devices.get(place).map(|slot| slot.group);
         let group = group.and_then(|group| self.groups.get(&group));
         group.is_some_and(|group| !group.is_noiommu)
