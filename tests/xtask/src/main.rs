@@ -3,8 +3,10 @@
 mod bench;
 mod fuzz;
 mod guest;
+mod matrix;
 mod paths;
 mod proofs;
+mod simulated;
 mod steps;
 mod test;
 mod tools;

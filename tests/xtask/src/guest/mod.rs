@@ -78,14 +78,24 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
             let name = format!("guest: {choice}{}", world.suffix());
             let reason = match choice.missing().or_else(|| world.missing(choice)) {
                 None => {
-                    steps.run(&name, || test(choice, world, options, &programs, &qemu));
+                    let mut results = None;
+                    steps.run(&name, || {
+                        test(choice, world, options, &programs, &qemu, &mut results)
+                    });
+                    if let Some(results) = results {
+                        results.add_to(&mut steps.matrix, &name);
+                    }
                     continue;
                 }
                 Some(reason) => reason,
             };
             println!("\n== {name}");
             match world.cases(&programs, &world.plan(choice, &qemu, options)) {
-                Ok(cases) => println!("{}", Results::not_run(cases, reason)),
+                Ok(cases) => {
+                    let results = Results::not_run(cases, reason);
+                    println!("{results}");
+                    results.add_to(&mut steps.matrix, &name);
+                }
                 Err(error) => eprintln!("error: {error:#}."),
             }
             steps.not_run(&name, reason);
@@ -159,13 +169,14 @@ impl World {
     }
 }
 
-/// Boots one kernel and checks what its guest reports.
+/// Boots one kernel and checks what its guest reports, which is kept in `reported`.
 fn test(
     choice: &Choice,
     world: World,
     options: &Options,
     programs: &Programs,
     qemu: &Qemu,
+    reported: &mut Option<Results>,
 ) -> Result<()> {
     let kernel = kernel::obtain(choice)?;
     let name = format!("{}{}", kernel.name, world.suffix());
@@ -184,6 +195,9 @@ fn test(
         .collect();
     let expected = world.cases(programs, &plan)?;
 
+    // What stands where the guest is not even booted.
+    *reported = Some(Results::read(expected.clone(), ""));
+
     let initrd = directory.join("initramfs");
     let root = match world {
         World::Std | World::NoIommu => programs.root(&plan)?,
@@ -198,7 +212,7 @@ fn test(
         &directory,
         Duration::from_secs(options.time_limit),
     )?;
-    let results = Results::read(expected, &boot.results);
+    let results = reported.insert(Results::read(expected, &boot.results));
     println!("{results}");
     println!(
         "{name} in {:.1} s; {}",
