@@ -9,6 +9,7 @@ mod modules;
 mod package;
 mod qemu;
 mod results;
+pub(crate) mod source;
 
 use std::fs;
 use std::process::ExitCode;
