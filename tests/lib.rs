@@ -8,3 +8,5 @@ pub mod hostile;
 pub mod outcome;
 pub mod reply;
 pub mod scripted;
+pub mod session;
+pub mod way;
