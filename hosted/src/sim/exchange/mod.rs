@@ -1,5 +1,7 @@
 //! Requests with a structure: mappings, interrupts, iommufd's objects.
 
+pub(in crate::sim) mod structure;
+
 use std::ops::Range;
 
 use vfio_core::abi::{
@@ -8,19 +10,20 @@ use vfio_core::abi::{
     IommuType1DmaMap, IommuType1DmaUnmap,
 };
 use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Parts};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::interrupts;
-use super::kernel::lock;
-use super::session::File;
-use super::{DmaMemory, Fd, Kernel};
+use structure::{get, get_prefix, get_whole, put};
+
+use crate::sim::interrupts;
+use crate::sim::kernel::lock;
+use crate::sim::session::File;
+use crate::sim::{DmaMemory, Fd, Kernel};
 
 /// Memory to map, and which bytes of it.
 type Source<'m> = Option<(&'m DmaMemory, Range<usize>)>;
 
 impl Kernel {
     /// Makes a request; `memory` is what it maps, for one that maps something.
-    pub(super) fn make(
+    pub(in crate::sim) fn make(
         &self,
         fd: &Fd,
         exchange: Exchange<'_>,
@@ -192,40 +195,4 @@ fn pasid(flags: AttachFlags) -> Result<(), Errno> {
     } else {
         Err(Errno::EINVAL)
     }
-}
-
-/// The structure at the start of an argument.
-fn get<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
-    let read = T::read_from_prefix(argument);
-    read.map(|(head, _)| head).map_err(|_| Errno::EINVAL)
-}
-
-/// The structure that an argument is: what follows it, which this kernel does not know, must be
-/// zero.
-fn get_whole<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
-    let (head, rest) = T::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
-    if rest.iter().all(|byte| *byte == 0) {
-        Ok(head)
-    } else {
-        Err(Errno::E2BIG)
-    }
-}
-
-/// A structure of which only the beginning may be there.
-fn get_prefix<T: FromBytes + IntoBytes + Immutable + Default>(argument: &[u8]) -> T {
-    let mut head = T::default();
-    head.as_mut_bytes()
-        .iter_mut()
-        .zip(argument)
-        .for_each(|(to, from)| *to = *from);
-    head
-}
-
-/// Writes the answer, as far as there is room.
-fn put<T: IntoBytes + Immutable>(argument: &mut [u8], answer: &T) -> Result<(), Errno> {
-    argument
-        .iter_mut()
-        .zip(answer.as_bytes())
-        .for_each(|(to, from)| *to = *from);
-    Ok(())
 }

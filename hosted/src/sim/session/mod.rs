@@ -1,0 +1,221 @@
+//! What containers, iommufds, groups and devices owe to each other (drivers/vfio/group.c,
+//! container.c, device_cdev.c and iommufd.c of Linux).
+
+mod binding;
+mod closing;
+mod group;
+mod numbers;
+
+use std::collections::BTreeMap;
+use std::string::String;
+use std::sync::{Arc, Mutex};
+use std::vec::Vec;
+
+use vfio_core::sys::Errno;
+
+use crate::sim::device::Device;
+use crate::sim::event::Signal;
+use crate::sim::iommufd::Iommufd;
+use crate::sim::kernel::lock;
+use crate::sim::type1::Type1;
+
+/// `EBADFD`: the file descriptor is of another kind. VFIO returns it nowhere else.
+const EBADFD: Errno = Errno(77);
+
+/// All that is open, and what it is attached to.
+#[derive(Default)]
+pub(in crate::sim) struct Session {
+    last_id: u64,
+    files: BTreeMap<u64, Open>,
+    /// What the numbers stand for that requests name files and events by.
+    numbers: BTreeMap<i32, Numbered>,
+    containers: BTreeMap<u64, Container>,
+    iommufds: BTreeMap<u64, Iommufd>,
+    groups: BTreeMap<u32, Group>,
+    devices: Vec<Slot>,
+}
+
+/// What an open file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum File {
+    /// A container, by its id.
+    Container(u64),
+    /// An iommufd, by its id.
+    Iommufd(u64),
+    /// A group, by its number.
+    Group(u32),
+    /// A device, by its place among the devices, opened through its group.
+    Device(usize),
+    /// A device that was opened by itself.
+    Cdev { place: usize, is_bound: bool },
+}
+
+/// A file stays open until the last who has a share in it gives it back.
+struct Open {
+    file: File,
+    shares: usize,
+}
+
+enum Numbered {
+    /// A file, by its id.
+    File(u64),
+    Event(Signal),
+}
+
+/// A container lives for as long as its file is open or a group is in it.
+struct Container {
+    is_open: bool,
+    /// In the order of attachment.
+    groups: Vec<u32>,
+    /// The IOMMU, once it was set.
+    iommu: Option<Type1>,
+}
+
+/// A group is in use for as long as its file or one of its devices is open.
+#[derive(Default)]
+struct Group {
+    is_open: bool,
+    open_devices: usize,
+    context: Option<Context>,
+    /// Whether a device of the group is bound to a driver other than VFIO's.
+    is_owned_elsewhere: bool,
+    /// How many of its devices are in use without it.
+    bound_cdevs: usize,
+}
+
+/// What a group is attached to, by the id of the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Context {
+    Container(u64),
+    Iommufd(u64),
+}
+
+struct Slot {
+    name: String,
+    group: u32,
+    open_files: usize,
+    device: Arc<Mutex<Device>>,
+    binding: Option<Binding>,
+}
+
+/// The iommufd that a device is bound to.
+struct Binding {
+    /// The id of the file.
+    iommufd: u64,
+    device: u32,
+    /// The address space that it is attached to.
+    ioas: Option<u32>,
+}
+
+impl Session {
+    /// Adds a device, unless the name is taken.
+    pub(in crate::sim) fn add(
+        &mut self,
+        name: String,
+        group: u32,
+        device: Device,
+    ) -> Result<(), Errno> {
+        if self.devices.iter().any(|slot| slot.name == name) {
+            return Err(Errno::EEXIST);
+        }
+        self.groups.entry(group).or_default();
+        self.devices.push(Slot {
+            name,
+            group,
+            open_files: 0,
+            device: Arc::new(Mutex::new(device)),
+            binding: None,
+        });
+        Ok(())
+    }
+
+    /// Binds a device of a group to another driver.
+    pub(in crate::sim) fn own_elsewhere(&mut self, group: u32) {
+        self.groups.entry(group).or_default().is_owned_elsewhere = true;
+    }
+
+    pub(in crate::sim) fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// How many events there are.
+    pub(in crate::sim) fn open_events(&self) -> usize {
+        let is_event = |numbered: &&Numbered| matches!(numbered, Numbered::Event(_));
+        self.numbers.values().filter(is_event).count()
+    }
+
+    /// How many containers are alive: their files may be closed already.
+    pub(in crate::sim) fn live_containers(&self) -> usize {
+        self.containers.len()
+    }
+
+    /// How many mappings for devices there are.
+    pub(in crate::sim) fn dma_mappings(&self) -> usize {
+        let of_container = |container: &Container| {
+            let iommu = container.iommu.as_ref();
+            iommu.map_or(0, |iommu| lock(&iommu.space).len())
+        };
+        let in_containers: usize = self.containers.values().map(of_container).sum();
+        let in_iommufds: usize = self.iommufds.values().map(Iommufd::mappings).sum();
+        in_containers.saturating_add(in_iommufds)
+    }
+
+    pub(in crate::sim) fn file(&self, id: u64) -> Result<File, Errno> {
+        self.files
+            .get(&id)
+            .map(|open| open.file)
+            .ok_or(Errno::EBADF)
+    }
+
+    pub(in crate::sim) fn device(&self, place: usize) -> Result<Arc<Mutex<Device>>, Errno> {
+        let slot = self.devices.get(place).ok_or(Errno::ENODEV)?;
+        Ok(Arc::clone(&slot.device))
+    }
+
+    /// All devices.
+    pub(in crate::sim) fn devices(&self) -> Vec<Arc<Mutex<Device>>> {
+        self.devices
+            .iter()
+            .map(|slot| Arc::clone(&slot.device))
+            .collect()
+    }
+
+    /// The place of the device of a name.
+    pub(in crate::sim) fn place(&self, name: &str) -> Option<usize> {
+        self.devices.iter().position(|slot| slot.name == name)
+    }
+
+    fn slot(&self, place: usize) -> Result<&Slot, Errno> {
+        self.devices.get(place).ok_or(Errno::ENODEV)
+    }
+}
+
+impl File {
+    /// The device that it is, by its place; not one that was not bound yet.
+    pub(in crate::sim) const fn device(self) -> Option<usize> {
+        match self {
+            Self::Device(place)
+            | Self::Cdev {
+                place,
+                is_bound: true,
+            } => Some(place),
+            _ => None,
+        }
+    }
+
+    /// The error of a request that is for another kind of file.
+    pub(in crate::sim) const fn refusal(self) -> Errno {
+        match self {
+            Self::Cdev {
+                is_bound: false, ..
+            } => Errno::EINVAL,
+            _ => Errno::ENOTTY,
+        }
+    }
+}
+
+impl Group {
+    const fn is_in_use(&self) -> bool {
+        self.is_open || self.open_devices != 0
+    }
+}
