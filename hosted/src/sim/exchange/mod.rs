@@ -5,13 +5,13 @@ pub(in crate::sim) mod structure;
 use std::ops::Range;
 
 use vfio_core::abi::{
-    AttachFlags, DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, DeviceFeature,
-    FeatureFlags, IommuDestroy, IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap,
-    IommuType1DmaMap, IommuType1DmaUnmap,
+    AttachFlags, DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, IommuDestroy,
+    IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap, IommuType1DmaMap,
+    IommuType1DmaUnmap, PrecopyInfo,
 };
 use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Parts};
 
-use structure::{get, get_prefix, get_whole, put};
+use structure::{get, get_prefix, get_two, get_whole, put};
 
 use crate::sim::interrupts;
 use crate::sim::kernel::lock;
@@ -28,7 +28,7 @@ impl Kernel {
         fd: &Fd,
         exchange: Exchange<'_>,
         memory: Option<&DmaMemory>,
-    ) -> Result<(), Errno> {
+    ) -> Result<Option<(u64, i32)>, Errno> {
         let parts = exchange.into_parts();
         let source = match memory {
             Some(memory) => Some(source(memory, &parts)?),
@@ -36,8 +36,9 @@ impl Kernel {
         };
         let file = self.file(fd)?;
         match file {
-            File::Container(id) => self.of_container(id, parts, source),
-            File::Iommufd(id) => self.of_iommufd(id, parts, source),
+            File::Container(id) => self.of_container(id, parts, source).map(|()| None),
+            File::Iommufd(id) => self.of_iommufd(id, parts, source).map(|()| None),
+            File::Migration(id) => self.of_migration(id, parts).map(|()| None),
             File::Group(_) => Err(Errno::ENOTTY),
             File::Device(_) | File::Cdev { .. } => self.of_device(fd, file, parts),
         }
@@ -59,6 +60,16 @@ impl Kernel {
                 let mut request = get::<IommuType1DmaUnmap>(parts.argument)?;
                 type1.unmap(&mut request)?;
                 put(parts.argument, &request)
+            }
+            ExchangeRequest::UnmapDirty => {
+                let type1 = type1?;
+                let (mut request, bitmap) = get_two(parts.argument)?;
+                let list = parts.list.unwrap_or_default();
+                type1.unmap_dirty(&mut request, bitmap, list)?;
+                put(parts.argument, &request)
+            }
+            ExchangeRequest::DirtyPages | ExchangeRequest::DirtyBitmap => {
+                type1?.dirty_pages(parts.argument, parts.list.unwrap_or_default())
             }
             _ => Err(unknown),
         }
@@ -117,7 +128,43 @@ impl Kernel {
         }
     }
 
-    fn of_device(&self, fd: &Fd, file: File, parts: Parts<'_>) -> Result<(), Errno> {
+    fn of_migration(&self, id: u64, parts: Parts<'_>) -> Result<(), Errno> {
+        if parts.request != ExchangeRequest::PrecopyInfo {
+            return Err(Errno::ENOTTY);
+        }
+        let mut info = get::<PrecopyInfo>(parts.argument)?;
+        let (place, data) = self.0.session().migration(id)?;
+        let device = self.0.session().device(place)?;
+        lock(&device).precopy(&data, &mut info)?;
+        put(parts.argument, &info)
+    }
+
+    fn of_device(
+        &self,
+        fd: &Fd,
+        file: File,
+        parts: Parts<'_>,
+    ) -> Result<Option<(u64, i32)>, Errno> {
+        let place = file.device();
+        if let Some(place) = place {
+            let device = self.0.session().device(place)?;
+            lock(&device).wake();
+        }
+        match (parts.request, place) {
+            (
+                ExchangeRequest::Feature
+                | ExchangeRequest::SetMigState
+                | ExchangeRequest::DmaBuf
+                | ExchangeRequest::DmaLoggingStart
+                | ExchangeRequest::DmaLoggingReport,
+                Some(place),
+            ) => self.feature(place, parts),
+            _ => self.of_device_plain(fd, file, parts).map(|()| None),
+        }
+    }
+
+    /// A request that opens nothing.
+    fn of_device_plain(&self, fd: &Fd, file: File, parts: Parts<'_>) -> Result<(), Errno> {
         let argument = parts.argument;
         if parts.request == ExchangeRequest::BindIommufd {
             let mut request = get::<DeviceBindIommufd>(argument)?;
@@ -143,18 +190,8 @@ impl Kernel {
                 self.0.session().detach(place);
                 Ok(())
             }
-            ExchangeRequest::Feature => {
-                let flags = get::<DeviceFeature>(argument)?.flags;
-                let acts = FeatureFlags::GET | FeatureFlags::SET | FeatureFlags::PROBE;
-                let both = FeatureFlags::GET | FeatureFlags::SET;
-                let is_known = !flags.intersects(!(FeatureFlags::MASK | acts));
-                let is_one = flags.contains(FeatureFlags::PROBE) || !flags.contains(both);
-                Err(if is_known && is_one {
-                    Errno::ENOTTY
-                } else {
-                    Errno::EINVAL
-                })
-            }
+            ExchangeRequest::PciHotReset => self.hot_reset(place, file, argument),
+            ExchangeRequest::Ioeventfd => self.ioeventfd(place, argument),
             _ => Err(Errno::ENOTTY),
         }
     }

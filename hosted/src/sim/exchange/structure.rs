@@ -9,6 +9,14 @@ pub(in crate::sim) fn get<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
     read.map(|(head, _)| head).map_err(|_| Errno::EINVAL)
 }
 
+/// The two structures at the start of an argument.
+pub(in crate::sim) fn get_two<T: FromBytes, U: FromBytes>(
+    argument: &[u8],
+) -> Result<(T, U), Errno> {
+    let (first, rest) = T::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
+    Ok((first, get(rest)?))
+}
+
 /// The structure that an argument is: what follows it, which this kernel does not know, must be
 /// zero.
 pub(in crate::sim) fn get_whole<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {

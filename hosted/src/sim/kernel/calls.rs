@@ -19,8 +19,12 @@ pub struct Calls {
     pub pread: u64,
     /// [`Sys::pwrite`].
     pub pwrite: u64,
-    /// [`Sys::exchange`] and [`Sys::exchange_memory`].
+    /// [`Sys::exchange`], [`Sys::exchange_open`] and [`Sys::exchange_memory`].
     pub exchange: u64,
+    /// [`Sys::read`].
+    pub read: u64,
+    /// [`Sys::write`].
+    pub write: u64,
     /// [`Sys::map`].
     pub map: u64,
     /// Mappings that were taken away.

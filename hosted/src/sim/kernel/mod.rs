@@ -137,7 +137,9 @@ impl Kernel {
         let place = file.device().ok_or(Errno::EINVAL)?;
         // The session is not locked meanwhile: a device may take its time.
         let device = self.0.session().device(place)?;
-        act(&mut lock(&device))
+        let mut device = lock(&device);
+        device.wake();
+        act(&mut device)
     }
 }
 

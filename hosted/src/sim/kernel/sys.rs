@@ -83,8 +83,9 @@ impl Sys for Kernel {
                 server::group_status(flags, reply)
             }
             File::Group(_) => Err(Errno::ENOTTY),
+            File::Migration(_) => Err(Errno::ENOTTY),
             file @ (File::Device(_) | File::Cdev { .. }) => {
-                file.device().ok_or(Errno::EINVAL)?;
+                let place = file.device().ok_or(Errno::EINVAL)?;
                 if request == InfoRequest::GroupStatus {
                     return Err(Errno::ENOTTY);
                 }
@@ -93,6 +94,12 @@ impl Sys for Kernel {
                 } else {
                     request
                 };
+                let by_id = matches!(file, File::Cdev { .. })
+                    && request == InfoRequest::PciHotReset
+                    && self.with_device_of(file, |device| Ok(!device.is_scripted()))?;
+                if by_id {
+                    return self.hot_reset_info_by_id(place, reply);
+                }
                 self.with_device_of(file, |device| device.info(request, reply))
             }
         }
@@ -136,9 +143,14 @@ impl Sys for Kernel {
             (File::Group(number), ValueRequest::UnsetContainer) => {
                 self.0.session().unset_container(number).map(|()| 0)
             }
-            (File::Group(_) | File::Device(_) | File::Cdev { .. } | File::Iommufd(_), _) => {
-                Err(Errno::ENOTTY)
-            }
+            (
+                File::Group(_)
+                | File::Device(_)
+                | File::Cdev { .. }
+                | File::Iommufd(_)
+                | File::Migration(_),
+                _,
+            ) => Err(Errno::ENOTTY),
         }
     }
 
@@ -181,7 +193,43 @@ impl Sys for Kernel {
 
     fn exchange(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
         self.0.count(|calls| &mut calls.exchange);
-        self.make(fd, exchange, None).map(|()| 0)
+        if exchange.request().descriptor().is_some() {
+            // Nobody would own what it opens.
+            return Err(Errno::EINVAL);
+        }
+        self.make(fd, exchange, None).map(|_| 0)
+    }
+
+    fn exchange_open(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<Option<Fd>, Errno> {
+        self.0.count(|calls| &mut calls.exchange);
+        if exchange.request().descriptor().is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let opened = self.make(fd, exchange, None)?;
+        Ok(opened.map(|opened| self.fd(opened)))
+    }
+
+    fn read(&self, fd: &Fd, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.0.count(|calls| &mut calls.read);
+        match self.file(fd)? {
+            File::Migration(id) => {
+                let (_, data) = self.0.session().migration(id)?;
+                lock(&data).read(buf)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn write(&self, fd: &Fd, buf: &[u8]) -> Result<usize, Errno> {
+        self.0.count(|calls| &mut calls.write);
+        match self.file(fd)? {
+            File::Migration(id) => {
+                let (place, data) = self.0.session().migration(id)?;
+                let device = self.0.session().device(place)?;
+                lock(&device).resume(&data, buf)
+            }
+            _ => Err(Errno::EINVAL),
+        }
     }
 
     fn exchange_memory(
@@ -191,7 +239,7 @@ impl Sys for Kernel {
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
         self.0.count(|calls| &mut calls.exchange);
-        self.make(fd, exchange, Some(memory)).map(|()| 0)
+        self.make(fd, exchange, Some(memory)).map(|_| 0)
     }
 
     fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {

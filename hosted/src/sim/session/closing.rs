@@ -35,6 +35,9 @@ impl Session {
                 }
                 self.release_container(container);
             }
+            File::Migration(id) => {
+                self.migrations.remove(&id);
+            }
             File::Iommufd(id) => {
                 self.iommufds.remove(&id);
             }

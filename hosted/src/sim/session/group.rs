@@ -117,6 +117,7 @@ impl Session {
             space: device.iommu().space().shared(),
             limit: device.iommu().limit(),
             is_v2,
+            is_tracking: Arc::default(),
             past_the_end: if device.is_of_old_kernel() {
                 Errno::EINVAL
             } else {

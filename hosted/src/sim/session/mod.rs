@@ -17,6 +17,7 @@ use crate::sim::device::Device;
 use crate::sim::event::Signal;
 use crate::sim::iommufd::Iommufd;
 use crate::sim::kernel::lock;
+use crate::sim::migration::SharedData;
 use crate::sim::type1::Type1;
 
 /// `EBADFD`: the file descriptor is of another kind. VFIO returns it nowhere else.
@@ -33,6 +34,8 @@ pub(in crate::sim) struct Session {
     iommufds: BTreeMap<u64, Iommufd>,
     groups: BTreeMap<u32, Group>,
     devices: Vec<Slot>,
+    /// The data of migrations, each with the place of its device.
+    migrations: BTreeMap<u64, (usize, SharedData)>,
 }
 
 /// What an open file is.
@@ -48,6 +51,8 @@ pub(in crate::sim) enum File {
     Device(usize),
     /// A device that was opened by itself.
     Cdev { place: usize, is_bound: bool },
+    /// The data of a migration, by the id of the file.
+    Migration(u64),
 }
 
 /// A file stays open until the last who has a share in it gives it back.
@@ -178,6 +183,52 @@ impl Session {
             .iter()
             .map(|slot| Arc::clone(&slot.device))
             .collect()
+    }
+
+    /// Opens the data of the migration of a device.
+    pub(in crate::sim) fn open_migration(&mut self, place: usize, data: SharedData) -> (u64, i32) {
+        let (id, number) = self.open(File::Migration);
+        self.migrations.insert(id, (place, data));
+        (id, number)
+    }
+
+    /// The data of a migration, and the place of its device.
+    pub(in crate::sim) fn migration(&self, id: u64) -> Result<(usize, SharedData), Errno> {
+        self.migrations.get(&id).cloned().ok_or(Errno::EBADF)
+    }
+
+    /// The group whose file has a number.
+    pub(in crate::sim) fn group_by_number(&self, number: i32) -> Result<u32, Errno> {
+        match self.numbers.get(&number) {
+            None => Err(Errno::EBADF),
+            Some(Numbered::Event(_)) => Err(Errno::EINVAL),
+            Some(Numbered::File(id)) => match self.file(*id)? {
+                File::Group(group) => Ok(group),
+                _ => Err(Errno::EINVAL),
+            },
+        }
+    }
+
+    /// The iommufd that a device is bound to, and the device's id there.
+    pub(in crate::sim) fn binding(&self, place: usize) -> Option<(u64, u32)> {
+        let binding = self.devices.get(place)?.binding.as_ref()?;
+        Some((binding.iommufd, binding.device))
+    }
+
+    /// The iommufd that a device is bound to.
+    pub(in crate::sim) fn iommufd_of(&self, place: usize) -> Option<u64> {
+        self.binding(place).map(|(iommufd, _)| iommufd)
+    }
+
+    /// Whether a device of the group of another one is bound to an iommufd.
+    pub(in crate::sim) fn has_group_bound(&self, iommufd: u64, place: usize) -> bool {
+        let Some(group) = self.devices.get(place).map(|slot| slot.group) else {
+            return false;
+        };
+        self.devices.iter().any(|slot| {
+            let bound = slot.binding.as_ref().map(|binding| binding.iommufd);
+            slot.group == group && bound == Some(iommufd)
+        })
     }
 
     /// The place of the device of a name.
