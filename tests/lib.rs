@@ -10,4 +10,3 @@ pub mod outcome;
 pub mod reply;
 pub mod scripted;
 pub mod session;
-pub mod way;

@@ -6,13 +6,12 @@ use core::fmt;
 
 use vfio_core::abi::{DeviceFlags, FeatureId, pci_irq, pci_region};
 use vfio_core::device::Device;
-use vfio_core::dma::{Direction, Dma};
+use vfio_core::dma::{AddressSpace, Direction, Dma};
 use vfio_core::mmio::{Access, ReadWrite, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
+use vfio_core::session::{Mode, Place, Session};
 use vfio_core::sys::{Errno, Sys};
 use vfio_drivers::edu::Edu;
-
-use crate::way::{Place, Way};
 
 /// How a session ends.
 pub type Ended = Result<(), Box<dyn Error>>;
@@ -47,8 +46,8 @@ const WORD: u64 = 0x0123_4567_89ab_cdef;
 ///
 /// # Errors
 /// What a call returns, and [`Differs`] where the device does not do what it should.
-pub fn edu<S: Sys + Clone>(sys: &S, place: &Place, way: Way, reach: Reach) -> Ended {
-    let (space, device) = way.open(sys, place)?;
+pub fn edu<S: Sys + Clone>(sys: &S, place: &Place<'_>, mode: Mode, reach: Reach) -> Ended {
+    let Session { device, space, .. } = Session::open_in(mode, sys, place)?;
     let mut buffer = [0; 1024];
     let inventory = device.inventory::<16, 8, 16, _>(&mut buffer)?;
     let bars = inventory.regions().iter().flatten();
@@ -64,6 +63,9 @@ pub fn edu<S: Sys + Clone>(sys: &S, place: &Place, way: Way, reach: Reach) -> En
     drive(&device, &dma, reach)?;
     if device.info(&mut buffer)?.flags.contains(DeviceFlags::RESET) {
         device.reset()?;
+    }
+    if matches!(dma.space(), AddressSpace::NoIommu(_)) {
+        return Ok(());
     }
     match dma.space().unmap_all() {
         // iommufd has nothing left to unmap.

@@ -122,8 +122,22 @@ impl<S: Sys + Clone> Container<S> {
     /// # Errors
     /// [`OpenError::Group`], [`OpenError::NotViable`], [`OpenError::Attach`]
     pub fn attach(&self, group: u32) -> Result<Group<S>, OpenError> {
+        self.attach_at(b"/dev/vfio/", group)
+    }
+
+    /// Opens `/dev/vfio/noiommu-GROUP`, a group that no IOMMU confines, and attaches it: its
+    /// container takes [`Extension::NOIOMMU_IOMMU`] and maps nothing.
+    ///
+    /// # Errors
+    /// As [`Container::attach`]; `EPERM` without `CAP_SYS_RAWIO`.
+    pub fn attach_noiommu(&self, group: u32) -> Result<Group<S>, OpenError> {
+        self.attach_at(b"/dev/vfio/noiommu-", group)
+    }
+
+    /// Opens the group whose path begins with `prefix` and attaches it.
+    fn attach_at(&self, prefix: &[u8], group: u32) -> Result<Group<S>, OpenError> {
         let error = |errno| OpenError::Group { group, errno };
-        let path = group_path(group).ok_or(error(Errno::EINVAL))?;
+        let path = group_path(prefix, group).ok_or(error(Errno::EINVAL))?;
         let path = CStr::from_bytes_with_nul(&path).map_err(|_| error(Errno::EINVAL))?;
         let fd = self.sys.open(path).map_err(error)?;
         let mut status = GroupStatus::default();
@@ -266,6 +280,21 @@ impl<S: Sys + Clone> Group<S> {
     }
 }
 
+impl<S: Sys + Clone> Group<S> {
+    /// As [`Group::device`], with the token of an SR-IOV physical function, a UUID: it is set
+    /// for the physical function itself, and must be the one that was set for a virtual function
+    /// ([`Device::set_vf_token`]). Linux 5.7 and later.
+    ///
+    /// # Errors
+    /// [`OpenError::Device`]: `EACCES` for another token than the one that was set, `EINVAL` for
+    /// a device without SR-IOV, and for a name that is too long for a PCI device.
+    pub fn device_with_token(&self, name: &CStr, token: [u8; 16]) -> Result<Device<S>, OpenError> {
+        let error = OpenError::Device(Errno::EINVAL);
+        let name = name_with_token(name, token).ok_or(error)?;
+        self.device(CStr::from_bytes_with_nul(&name).map_err(|_| error)?)
+    }
+}
+
 impl<S: Sys> Group<S> {
     /// The open file.
     pub(crate) const fn fd(&self) -> &S::Fd {
@@ -296,9 +325,9 @@ fn dma_map(iova: u64, flags: DmaMapFlags) -> IommuType1DmaMap {
     }
 }
 
-/// `/dev/vfio/GROUP` and its NUL, made without formatting: an image without `core::fmt` stays
-/// small. heapless' own C string has a panic that the compiler can't rule out.
-fn group_path(group: u32) -> Option<Vec<u8, 24>> {
+/// `prefix`, the number of a group and a NUL, made without formatting: an image without
+/// `core::fmt` stays small. heapless' own C string has a panic that the compiler can't rule out.
+fn group_path(prefix: &[u8], group: u32) -> Option<Vec<u8, 32>> {
     // A group number has at most ten digits.
     let mut digits = Vec::<u8, 10>::new();
     let mut rest = group;
@@ -312,10 +341,29 @@ fn group_path(group: u32) -> Option<Vec<u8, 24>> {
     }
     digits.reverse();
     let mut path = Vec::new();
-    path.extend_from_slice(b"/dev/vfio/").ok()?;
+    path.extend_from_slice(prefix).ok()?;
     path.extend_from_slice(&digits).ok()?;
     path.push(0).ok()?;
     Some(path)
+}
+
+/// `NAME vf_token=UUID` and its NUL, which vfio-pci takes for a name. PCI addresses are shorter
+/// than 32 bytes.
+fn name_with_token(name: &CStr, token: [u8; 16]) -> Option<Vec<u8, 80>> {
+    let mut text = Vec::new();
+    text.extend_from_slice(name.to_bytes()).ok()?;
+    text.extend_from_slice(b" vf_token=").ok()?;
+    for (place, byte) in token.into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push(b'-').ok()?;
+        }
+        for digit in [byte >> 4, byte & 0xf] {
+            let first = if digit < 10 { b'0' } else { b'a' - 10 };
+            text.push(first.checked_add(digit)?).ok()?;
+        }
+    }
+    text.push(0).ok()?;
+    Some(text)
 }
 
 impl fmt::Display for OpenError {
@@ -370,13 +418,31 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_token_follows_the_name() {
+        let token = 0x00112233_4455_6677_8899_aabbccddeeff_u128.to_be_bytes();
+        let text = name_with_token(c"0000:03:10.0", token).unwrap();
+        let uuid = "00112233-4455-6677-8899-aabbccddeeff";
+        assert_eq!(
+            text,
+            std::format!("0000:03:10.0 vf_token={uuid}\0").as_bytes()
+        );
+        assert!(name_with_token(c"5f6b0d1e-0b3c-4c7a-9a51-000000000001", token).is_none());
+    }
+
+    #[test]
     fn a_group_is_found_by_its_number() {
-        for (group, path) in [
-            (0, "/dev/vfio/0\0"),
-            (10, "/dev/vfio/10\0"),
-            (u32::MAX, "/dev/vfio/4294967295\0"),
+        for (prefix, group, path) in [
+            ("/dev/vfio/", 0, "/dev/vfio/0\0"),
+            ("/dev/vfio/", 10, "/dev/vfio/10\0"),
+            ("/dev/vfio/", u32::MAX, "/dev/vfio/4294967295\0"),
+            (
+                "/dev/vfio/noiommu-",
+                u32::MAX,
+                "/dev/vfio/noiommu-4294967295\0",
+            ),
         ] {
-            assert_eq!(group_path(group).unwrap(), path.as_bytes());
+            let made = group_path(prefix.as_bytes(), group).unwrap();
+            assert_eq!(made, path.as_bytes());
         }
     }
 }

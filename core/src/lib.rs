@@ -16,6 +16,7 @@
 //! - [`sys`]: the shim, all that this crate asks of the world below it.
 //! - [`query`]: the INFO protocol over the shim, in a buffer of any size.
 //! - [`container`], [`iommufd`], [`device`]: what is open, closed on drop.
+//! - [`session`]: a device that is open for driving, in whichever way the system has.
 //! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
 //! - [`dma`]: memory that a device reads and writes.
 //! - [`irq`]: interrupts as events.
@@ -115,4 +116,5 @@ pub mod query;
 pub mod region;
 pub mod reset;
 pub mod server;
+pub mod session;
 pub mod sys;

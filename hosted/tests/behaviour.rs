@@ -8,10 +8,10 @@ use vfio_core::device::Device;
 use vfio_core::dma::AddressSpace;
 use vfio_core::iommufd::Ioas;
 use vfio_core::reset::Ownership;
+use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Errno;
 use vfio_hosted::sim::{Description, HotReset, Kernel, Model, model};
 use vfio_tests::behaviour::{dirty, feature, hot_reset, ioeventfd, migration};
-use vfio_tests::way::{Place, Way};
 
 const GROUP: u32 = 3;
 
@@ -44,9 +44,14 @@ fn open(model: Model) -> Opened {
 #[test]
 fn features() {
     for model in [model::edu(), model::msix(), model::igd()] {
-        feature::probe(&open(model).device).unwrap();
+        feature::probe(&open(model).device, false).unwrap();
     }
     feature::probe_sample(&open(model::mtty(1)).device).unwrap();
+    let kernel = Kernel::new()
+        .with_device("0000:01:00.0", model::edu(), GROUP)
+        .with_virtual_function("0000:01:00.1", model::edu(), 4, "0000:01:00.0");
+    let physical = open_in(kernel, "0000:01:00.0", GROUP);
+    feature::probe(&physical.device, true).unwrap();
 }
 
 #[test]
@@ -83,25 +88,19 @@ fn dirty_pages() {
 
 #[test]
 fn dirty_pages_are_not_tracked_everywhere() {
-    for way in Way::ALL {
+    for (mode, expected) in [
+        (Mode::Type1v2, Ok(())),
+        (Mode::Type1, Err(Errno::EACCES)),
+        (Mode::IommufdType1v2, Err(Errno::ENOTTY)),
+        (Mode::IommufdType1, Err(Errno::ENOTTY)),
+    ] {
         let kernel = Kernel::new().with_device("0000:01:00.0", model::edu(), GROUP);
-        let place = Place {
-            name: c"0000:01:00.0".into(),
-            group: GROUP,
-            cdev: kernel.device_path("0000:01:00.0").unwrap(),
+        let place = kernel.place("0000:01:00.0").unwrap();
+        let session = Session::open_in(mode, &kernel, &place.as_place()).unwrap();
+        let AddressSpace::Container(container) = &session.space else {
+            panic!("{mode} has a container")
         };
-        let (space, _device) = way.open(&kernel, &place).unwrap();
-        let AddressSpace::Container(container) = &space else {
-            continue;
-        };
-        let expected = match way {
-            way if way.tracks() => Ok(()),
-            Way::Group {
-                is_iommufd: false, ..
-            } => Err(Errno::EACCES),
-            _ => Err(Errno::ENOTTY),
-        };
-        assert_eq!(container.start_dirty_tracking(), expected, "{way:?}");
+        assert_eq!(container.start_dirty_tracking(), expected, "{mode}");
     }
 }
 

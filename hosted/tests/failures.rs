@@ -1,11 +1,11 @@
 //! Every system call of a session fails, one after the other: each time the session ends in an
 //! error that says so, and leaves nothing open or mapped.
 
+use vfio_core::session::{Mode, Place};
 use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest};
 use vfio_hosted::failing::{Call, Failing, Fault};
 use vfio_hosted::sim::{Kernel, model};
 use vfio_tests::session::{self, Differs, Ended, Reach};
-use vfio_tests::way::{Place, Way};
 
 const GROUP: u32 = 26;
 const NAME: &str = "0000:00:05.0";
@@ -21,11 +21,17 @@ const ERRNOS: [Errno; 6] = [
 
 /// Runs a session once for each of its calls, which fails, alone or with all that follow; tells
 /// which call failed, and how the session ended.
-fn each_call(fault: Fault, session: impl Fn(&Failing<Kernel>, &Place) -> Ended, ended: Check) {
+fn each_call(
+    mode: Mode,
+    fault: Fault,
+    session: impl Fn(&Failing<Kernel>, &Place<'_>) -> Ended,
+    ended: Check<'_>,
+) {
     for alone in [true, false] {
         for n in 0.. {
-            let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
-            let place = place(&kernel);
+            let kernel = kernel(mode);
+            let place = kernel.place(NAME).unwrap();
+            let place = place.as_place();
             let sys = Failing::new(kernel.clone());
             let failing = if alone {
                 sys.at(n, fault)
@@ -47,11 +53,12 @@ fn each_call(fault: Fault, session: impl Fn(&Failing<Kernel>, &Place) -> Ended, 
 
 type Check<'a> = &'a dyn Fn(Call, Ended);
 
-fn place(kernel: &Kernel) -> Place {
-    Place {
-        name: c"0000:00:05.0".into(),
-        group: GROUP,
-        cdev: kernel.device_path(NAME).unwrap(),
+fn kernel(mode: Mode) -> Kernel {
+    let kernel = Kernel::new();
+    if mode == Mode::NoIommu {
+        kernel.with_noiommu_device(NAME, model::edu(), GROUP)
+    } else {
+        kernel.with_device(NAME, model::edu(), GROUP)
     }
 }
 
@@ -61,6 +68,7 @@ fn nothing_is_left(kernel: &Kernel) {
     let mappings = (kernel.live_mappings(), kernel.live_dma_mappings());
     assert_eq!(mappings, (0, 0), "{kernel:?}");
     assert_eq!(kernel.live_containers(), 0, "{kernel:?}");
+    assert_eq!(kernel.live_physical_memory(), 0, "{kernel:?}");
 }
 
 /// Whether the session may not learn of a failure from the call itself.
@@ -80,11 +88,12 @@ fn is_tolerated(call: Call, errno: Errno) -> bool {
 
 #[test]
 fn each_call_that_fails_ends_the_session_with_its_error() {
-    for (way, reach) in ways() {
+    for (mode, reach) in ways() {
         for errno in ERRNOS {
             each_call(
+                mode,
                 Fault::Errno(errno),
-                |sys, place| session::edu(sys, place, way, reach),
+                |sys, place| session::edu(sys, place, mode, reach),
                 &|call, ended| match ended {
                     Ok(()) => assert!(is_tolerated(call, errno), "{call:?} {errno}: passed"),
                     Err(error) if session::errno(&*error) == Some(errno) => (),
@@ -100,12 +109,13 @@ fn each_call_that_fails_ends_the_session_with_its_error() {
 
 #[test]
 fn a_short_transfer_is_an_error_that_says_how_short() {
-    for (way, reach) in ways() {
+    for (mode, reach) in ways() {
         // Every transfer of the session is of two bytes at least.
         for most in [0, 1] {
             each_call(
+                mode,
                 Fault::Short(most),
-                |sys, place| session::edu(sys, place, way, reach),
+                |sys, place| session::edu(sys, place, mode, reach),
                 &|call, ended| {
                     let text = ended.unwrap_err().to_string();
                     let said = text.contains(&format!("only {most} bytes"));
@@ -116,9 +126,9 @@ fn a_short_transfer_is_an_error_that_says_how_short() {
     }
 }
 
-fn ways() -> impl Iterator<Item = (Way, Reach)> {
+fn ways() -> impl Iterator<Item = (Mode, Reach)> {
     let reaches = [Reach::Mapped, Reach::Trapped];
-    Way::ALL
+    Mode::PREFERRED
         .into_iter()
-        .flat_map(move |way| reaches.map(|reach| (way, reach)))
+        .flat_map(move |mode| reaches.map(|reach| (mode, reach)))
 }

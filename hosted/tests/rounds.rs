@@ -1,41 +1,46 @@
 //! Devices that are opened and closed over and over, and driven by threads at once.
 
-use std::ffi::CString;
-
-use vfio_core::dma::Dma;
+use vfio_core::container::Container;
+use vfio_core::device::Device;
+use vfio_core::dma::{AddressSpace, Dma};
+use vfio_core::iommufd::Ioas;
+use vfio_core::session::Mode;
 use vfio_core::sys::Sys as _;
+use vfio_hosted::OwnedPlace;
 use vfio_hosted::sim::{Kernel, model};
 use vfio_tests::session::{self, Reach};
-use vfio_tests::way::{Place, Way};
+
+/// The modes in which memory is mapped.
+const MODES: [Mode; 5] = [
+    Mode::Type1,
+    Mode::Type1v2,
+    Mode::IommufdType1,
+    Mode::IommufdType1v2,
+    Mode::Iommufd,
+];
 
 /// A kernel with so many devices, each in a group of its own.
-fn kernel(devices: u32) -> (Kernel, Vec<Place>) {
-    let names = (0..devices).map(|n| (n, format!("0000:00:{n:02x}.0")));
-    names.fold(
-        (Kernel::new(), Vec::new()),
-        |(kernel, mut places), (group, name)| {
-            let kernel = kernel.with_device(&name, model::edu(), group);
-            places.push(Place {
-                cdev: kernel.device_path(&name).unwrap(),
-                name: CString::new(name).unwrap(),
-                group,
-            });
-            (kernel, places)
-        },
-    )
+fn kernel(devices: u32) -> (Kernel, Vec<OwnedPlace>) {
+    let name = |n: u32| format!("0000:00:{n:02x}.0");
+    let kernel = (0..devices).fold(Kernel::new(), |kernel, n| {
+        kernel.with_device(&name(n), model::edu(), n)
+    });
+    let places = (0..devices).map(|n| kernel.place(&name(n)).unwrap());
+    let places = places.collect();
+    (kernel, places)
 }
 
 #[test]
 fn a_thousand_rounds_leave_nothing() {
     let (kernel, places) = kernel(1);
-    for way in Way::ALL {
-        let number = |kernel: &Kernel| {
-            let event = kernel.event().unwrap();
-            kernel.event_number(&event)
-        };
-        let first = number(&kernel);
+    let number = || {
+        let event = kernel.event().unwrap();
+        kernel.event_number(&event)
+    };
+    let first = number();
+    for mode in MODES {
         for round in 0..1000 {
-            session::edu(&kernel, &places[0], way, Reach::Mapped).unwrap();
+            session::edu(&kernel, &places[0].as_place(), mode, Reach::Mapped).unwrap();
             let left = [
                 kernel.open_files(),
                 kernel.open_events(),
@@ -43,23 +48,43 @@ fn a_thousand_rounds_leave_nothing() {
                 kernel.live_dma_mappings(),
                 kernel.live_containers(),
             ];
-            assert_eq!(left, [0; 5], "{way:?}, round {round}");
+            assert_eq!(left, [0; 5], "{mode}, round {round}");
         }
-        assert_eq!(number(&kernel), first, "{way:?}: numbers are used up");
+        assert_eq!(number(), first, "{mode}: numbers are used up");
     }
     assert_eq!(kernel.faults(), []);
 }
 
+/// All devices in one address space.
+fn open_all(
+    kernel: &Kernel,
+    places: &[OwnedPlace],
+    mode: Mode,
+) -> (AddressSpace<Kernel>, Vec<Device<Kernel>>) {
+    let mut devices = Vec::new();
+    if mode == Mode::Iommufd {
+        let ioas = Ioas::open(kernel.clone()).unwrap();
+        for place in places {
+            devices.push(ioas.attach(place.cdev.as_ref().unwrap()).unwrap());
+        }
+        return (AddressSpace::Ioas(ioas), devices);
+    }
+    let container = Container::open_at(kernel.clone(), mode.container_path()).unwrap();
+    for place in places {
+        let group = container.attach(place.group.unwrap()).unwrap();
+        if devices.is_empty() {
+            container.set_iommu(mode.iommu()).unwrap();
+        }
+        devices.push(group.device(&place.name).unwrap());
+    }
+    (AddressSpace::Container(container), devices)
+}
+
 #[test]
 fn two_threads_drive_four_devices_in_one_address_space() {
-    for way in Way::ALL {
+    for mode in MODES {
         let (kernel, places) = kernel(4);
-        let space = way.space(&kernel).unwrap();
-        let devices: Vec<_> = places
-            .iter()
-            .enumerate()
-            .map(|(n, place)| way.device(&space, place, n == 0).unwrap())
-            .collect();
+        let (space, devices) = open_all(&kernel, &places, mode);
         let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
         std::thread::scope(|scope| {
             for pair in devices.chunks(2) {
@@ -73,11 +98,11 @@ fn two_threads_drive_four_devices_in_one_address_space() {
                 });
             }
         });
-        assert_eq!(kernel.live_dma_mappings(), 0, "{way:?}");
+        assert_eq!(kernel.live_dma_mappings(), 0, "{mode}");
         drop(devices);
         drop(dma);
         assert_eq!((kernel.open_files(), kernel.live_mappings()), (0, 0));
-        assert_eq!(kernel.faults(), [], "{way:?}");
+        assert_eq!(kernel.faults(), [], "{mode}");
     }
 }
 
@@ -88,8 +113,8 @@ fn threads_open_and_close_devices_at_once() {
         for (n, place) in places.iter().enumerate() {
             let kernel = &kernel;
             scope.spawn(move || {
-                for way in Way::ALL.into_iter().cycle().skip(n).take(50) {
-                    session::edu(kernel, place, way, Reach::Trapped).unwrap();
+                for mode in MODES.into_iter().cycle().skip(n).take(50) {
+                    session::edu(kernel, &place.as_place(), mode, Reach::Trapped).unwrap();
                 }
             });
         }

@@ -11,11 +11,11 @@ use vfio_core::sys::{Errno, Sys};
 /// The longest that a device may take to wake.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a PCI device without SR-IOV and migration has.
+/// What a PCI device without migration has, with SR-IOV or without.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
-pub fn probe<S: Sys>(opened: &Device<S>) -> Result<String> {
+pub fn probe<S: Sys>(opened: &Device<S>, has_sriov: bool) -> Result<String> {
     let mut seen = Vec::new();
     for id in (0..=13).chain([99, u16::MAX]).map(FeatureId) {
         let support = opened.probe_feature(id)?;
@@ -25,6 +25,10 @@ pub fn probe<S: Sys>(opened: &Device<S>) -> Result<String> {
             | FeatureId::LOW_POWER_EXIT => Support {
                 get: false,
                 set: true,
+            },
+            FeatureId::PCI_VF_TOKEN => Support {
+                get: false,
+                set: has_sriov,
             },
             // As the kernel is built.
             FeatureId::DMA_BUF => Support {
@@ -38,14 +42,20 @@ pub fn probe<S: Sys>(opened: &Device<S>) -> Result<String> {
             seen.push(id.to_string());
         }
     }
-    for (feature, answer) in [
-        (FeatureId::BUS_MASTER, opened.set_bus_master(true)),
-        (FeatureId::PCI_VF_TOKEN, opened.set_vf_token([7; 16])),
+    for (feature, answer, is_there) in [
+        (FeatureId::BUS_MASTER, opened.set_bus_master(true), false),
+        (
+            FeatureId::PCI_VF_TOKEN,
+            opened.set_vf_token([7; 16]),
+            has_sriov,
+        ),
     ] {
-        ensure!(
-            answer == Err(FeatureError::Missing(feature)),
-            "{feature}: {answer:?}"
-        );
+        let expected = if is_there {
+            Ok(())
+        } else {
+            Err(FeatureError::Missing(feature))
+        };
+        ensure!(answer == expected, "{feature}: {answer:?}");
     }
     Ok(seen.join(", "))
 }

@@ -20,21 +20,24 @@ pub struct Buffer<'d, S: Sys, const N: usize> {
 impl<'d, S: Sys, const N: usize> Buffer<'d, S, N> {
     pub(super) fn new(
         dma: &'d Dma<S, N>,
-        memory: S::Memory,
+        len: usize,
         direction: Direction,
         highest: u64,
     ) -> Result<Self, DmaError> {
+        let Some(iovas) = &dma.iovas else {
+            return Self::physical(dma, len, highest);
+        };
+        let memory = dma.sys.memory(len).map_err(DmaError::Memory)?;
         let len = memory.len();
         let size = u64::try_from(len).unwrap_or(u64::MAX);
         let page = u64::try_from(dma.sys.page_size()).unwrap_or(u64::MAX);
-        let iova = dma
-            .iovas()
+        let iova = iovas
             .lock()
             .allocate_up_to(size, page, highest)
             .map_err(DmaError::Iova)?;
         if let Err(errno) = dma.space().map(&memory, 0..len, iova, direction) {
             // It was just taken: giving it back can't fail.
-            let _ = dma.iovas().lock().free(iova, size);
+            let _ = iovas.lock().free(iova, size);
             return Err(DmaError::Map { iova, errno });
         }
         Ok(Self {
@@ -46,7 +49,23 @@ impl<'d, S: Sys, const N: usize> Buffer<'d, S, N> {
         })
     }
 
-    /// Where the device finds the memory.
+    /// Memory at its physical address.
+    fn physical(dma: &'d Dma<S, N>, len: usize, highest: u64) -> Result<Self, DmaError> {
+        let (memory, iova) = dma
+            .sys
+            .physical_memory(len, highest)
+            .map_err(DmaError::Physical)?;
+        let size = u64::try_from(memory.len()).unwrap_or(u64::MAX);
+        Ok(Self {
+            dma,
+            memory,
+            iova,
+            size,
+            is_mapped: false,
+        })
+    }
+
+    /// Where the device finds the memory: its physical address where there is no IOMMU.
     #[inline]
     #[must_use]
     pub const fn iova(&self) -> u64 {
@@ -90,7 +109,9 @@ impl<'d, S: Sys, const N: usize> Buffer<'d, S, N> {
         match self.dma.space().unmap(iova, self.size) {
             Ok(size) if size == self.size => {
                 // Where the list of free addresses is full these stay taken, to nobody's harm.
-                let _ = self.dma.iovas().lock().free(iova, self.size);
+                if let Some(iovas) = &self.dma.iovas {
+                    let _ = iovas.lock().free(iova, self.size);
+                }
                 Ok(())
             }
             Ok(_) => Err(DmaError::Unmap {

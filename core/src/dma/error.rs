@@ -19,6 +19,9 @@ pub enum DmaError {
     Ranges(IovaRangesError),
     /// There is no memory.
     Memory(Errno),
+    /// There is no memory that is contiguous, whose physical address can be known, and which
+    /// the device reaches; [`Sys::physical_memory`](crate::sys::Sys::physical_memory).
+    Physical(Errno),
     /// There is no address.
     Iova(IovaError),
     /// The memory can't be mapped; `ENOMEM` past the limit of locked memory (`ulimit -l`).
@@ -44,6 +47,10 @@ impl fmt::Display for DmaError {
             Self::Ask(errno) => write!(f, "the I/O address space can't be asked: {errno}"),
             Self::Ranges(error) => error.fmt(f),
             Self::Memory(errno) => write!(f, "there is no memory for DMA: {errno}"),
+            Self::Physical(errno) => write!(
+                f,
+                "there is no contiguous memory for DMA without an IOMMU: {errno}"
+            ),
             Self::Iova(error) => error.fmt(f),
             Self::Map {
                 iova,
@@ -71,6 +78,7 @@ impl core::error::Error for DmaError {
             Self::Iova(error) => Some(error),
             Self::Ask(errno)
             | Self::Memory(errno)
+            | Self::Physical(errno)
             | Self::Map { errno, .. }
             | Self::Unmap { errno, .. } => Some(errno),
         }

@@ -4,6 +4,10 @@
 //! it. A buffer is unmapped before its memory is freed. Where the kernel does not unmap it, the
 //! shim keeps the memory valid for the device, and the addresses are not given out again: a
 //! device can't write what is Rust's to use.
+//!
+//! Without an IOMMU nothing holds a device back: a buffer's address is the physical one, and
+//! nothing is mapped or unmapped. There the driver alone sees to it that the device is done with
+//! a buffer before it is dropped.
 
 #![forbid(unsafe_code)]
 
@@ -26,7 +30,8 @@ use crate::sys::Sys;
 pub struct Dma<S: Sys, const N: usize> {
     sys: S,
     space: AddressSpace<S>,
-    iovas: Mutex<IovaAllocator<N>>,
+    /// None without an IOMMU, where memory has the addresses that it has.
+    iovas: Option<Mutex<IovaAllocator<N>>>,
 }
 
 impl<S: Sys, const N: usize> Dma<S, N> {
@@ -61,8 +66,12 @@ impl<S: Sys, const N: usize> Dma<S, N> {
                 });
                 IovaAllocator::new(told, alignment.max(page), None)
             }
+            AddressSpace::NoIommu(_) => {
+                let iovas = None;
+                return Ok(Self { sys, space, iovas });
+            }
         };
-        let iovas = Mutex::new(iovas.map_err(DmaError::Ranges)?);
+        let iovas = Some(Mutex::new(iovas.map_err(DmaError::Ranges)?));
         Ok(Self { sys, space, iovas })
     }
 
@@ -85,19 +94,13 @@ impl<S: Sys, const N: usize> Dma<S, N> {
         direction: Direction,
         highest: u64,
     ) -> Result<Buffer<'_, S, N>, DmaError> {
-        let memory = self.sys.memory(len).map_err(DmaError::Memory)?;
-        Buffer::new(self, memory, direction, highest)
+        Buffer::new(self, len, direction, highest)
     }
 
     /// The address space below.
     #[must_use]
     pub const fn space(&self) -> &AddressSpace<S> {
         &self.space
-    }
-
-    /// The addresses.
-    pub(super) const fn iovas(&self) -> &Mutex<IovaAllocator<N>> {
-        &self.iovas
     }
 }
 

@@ -15,6 +15,9 @@ pub enum AddressSpace<S: Sys> {
     Container(Container<S>),
     /// iommufd.
     Ioas(Ioas<S>),
+    /// A container without an IOMMU, in which nothing is mapped: devices reach all memory, at
+    /// its physical addresses.
+    NoIommu(Container<S>),
 }
 
 /// What a device may do with memory.
@@ -33,7 +36,7 @@ impl<S: Sys> AddressSpace<S> {
     /// Maps the bytes `range` of `memory` at `iova`.
     ///
     /// # Errors
-    /// As [`Container::map`] and [`Ioas::map`].
+    /// As [`Container::map`] and [`Ioas::map`]; without an IOMMU `ENOTTY`, as for all below.
     pub fn map(
         &self,
         memory: &S::Memory,
@@ -42,7 +45,9 @@ impl<S: Sys> AddressSpace<S> {
         direction: Direction,
     ) -> Result<(), Errno> {
         match self {
-            Self::Container(container) => container.map(memory, range, iova, direction.dma()),
+            Self::Container(container) | Self::NoIommu(container) => {
+                container.map(memory, range, iova, direction.dma())
+            }
             Self::Ioas(ioas) => ioas.map(memory, range, iova, direction.ioas()),
         }
     }
@@ -60,7 +65,9 @@ impl<S: Sys> AddressSpace<S> {
         direction: Direction,
     ) -> Result<(), Errno> {
         match self {
-            Self::Container(container) => container.map_bar(bar, range, iova, direction.dma()),
+            Self::Container(container) | Self::NoIommu(container) => {
+                container.map_bar(bar, range, iova, direction.dma())
+            }
             Self::Ioas(ioas) => ioas.map_bar(bar, range, iova, direction.ioas()),
         }
     }
@@ -72,7 +79,7 @@ impl<S: Sys> AddressSpace<S> {
     /// As [`Container::unmap`] and [`Ioas::unmap`].
     pub fn unmap(&self, iova: u64, size: u64) -> Result<u64, Errno> {
         match self {
-            Self::Container(container) => container.unmap(iova, size),
+            Self::Container(container) | Self::NoIommu(container) => container.unmap(iova, size),
             Self::Ioas(ioas) => ioas.unmap(iova, size),
         }
     }
@@ -83,7 +90,7 @@ impl<S: Sys> AddressSpace<S> {
     /// As [`Container::unmap_all`] and [`Ioas::unmap`].
     pub fn unmap_all(&self) -> Result<u64, Errno> {
         match self {
-            Self::Container(container) => container.unmap_all(),
+            Self::Container(container) | Self::NoIommu(container) => container.unmap_all(),
             Self::Ioas(ioas) => ioas.unmap(0, u64::MAX),
         }
     }
@@ -123,6 +130,7 @@ impl<S: Sys> defmt::Format for AddressSpace<S> {
         match self {
             Self::Container(_) => defmt::write!(f, "Container"),
             Self::Ioas(_) => defmt::write!(f, "Ioas"),
+            Self::NoIommu(_) => defmt::write!(f, "NoIommu"),
         }
     }
 }

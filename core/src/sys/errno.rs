@@ -55,6 +55,7 @@ errnos! {
     EMFILE = 24, "too many open files";
     ENOTTY = 25, "not a request of this file";
     ENOSPC = 28, "no space left";
+    ERANGE = 34, "result out of range";
     ENOSYS = 38, "function not implemented";
     EOVERFLOW = 75, "value too large";
     EMSGSIZE = 90, "message too long";

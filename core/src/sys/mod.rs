@@ -227,6 +227,21 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
+    /// Memory as that of [`Sys::memory`] that is contiguous in physical memory and no byte of
+    /// which lies above the address `highest`, and its physical address: for devices that no
+    /// IOMMU confines.
+    ///
+    /// # Implementation
+    /// The memory stays where it is for as long as it lives.
+    ///
+    /// # Errors
+    /// As [`Sys::memory`]; `ENOMEM` where there is none that is contiguous, `ERANGE` where it
+    /// lies too high, `EPERM` where the caller may not know physical addresses.
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(Self::Memory, u64), Errno> {
+        let _ = (len, highest);
+        Err(Errno::ENOSYS)
+    }
+
     /// A new event with nothing in it.
     ///
     /// # Errors
@@ -368,6 +383,10 @@ impl<S: Sys + ?Sized> Sys for &S {
 
     fn memory(&self, len: usize) -> Result<Self::Memory, Errno> {
         S::memory(self, len)
+    }
+
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(Self::Memory, u64), Errno> {
+        S::physical_memory(self, len, highest)
     }
 
     fn event(&self) -> Result<Self::Event, Errno> {

@@ -113,6 +113,10 @@ impl<S: Sys> Sys for Failing<S> {
         self.call(Call::Memory, |sys| sys.memory(len))
     }
 
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(S::Memory, u64), Errno> {
+        self.call(Call::Memory, |sys| sys.physical_memory(len, highest))
+    }
+
     fn event(&self) -> Result<S::Event, Errno> {
         self.call(Call::Event, S::event)
     }

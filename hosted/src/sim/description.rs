@@ -36,8 +36,6 @@ pub struct Description {
     pub migration: MigrationFlags,
     /// Whether it logs what it writes by DMA.
     pub logs_dma: bool,
-    /// Whether it is a physical function whose virtual functions are opened with a token.
-    pub has_vf_token: bool,
     /// The kernel to answer like.
     pub dialect: Dialect,
 }

@@ -12,7 +12,7 @@ use vfio_core::sys::{Errno, Parts};
 use super::device::Device;
 use super::exchange::structure::{get, put};
 use super::kernel::lock;
-use super::{Description, Kernel};
+use super::{Description, Kernel, sriov};
 
 /// Bytes of a request before its data.
 const HEAD: usize = size_of::<DeviceFeature>();
@@ -30,10 +30,15 @@ impl Kernel {
     ) -> Result<Option<(u64, i32)>, Errno> {
         let Parts { argument, list, .. } = parts;
         let flags = get::<DeviceFeature>(argument)?.flags;
+        check_acts(flags)?;
+        if sriov::is_token(flags) {
+            let mut session = self.0.session();
+            let token = session.token(place).ok_or(Errno::ENOTTY)?;
+            return token.feature(flags, argument).map(|()| None);
+        }
         let (_, data) = argument.split_at_mut_checked(HEAD).ok_or(Errno::EINVAL)?;
         let id = flags.feature();
         let device = self.0.session().device(place)?;
-        check_acts(flags)?;
         let support = lock(&device).description().support(id)?;
         if !is_to_be_done(flags, support, data.len())? {
             return Ok(None);
@@ -81,8 +86,6 @@ impl Device {
                 self.exit_low_power();
                 Ok(())
             }
-            // The tokens of functions that are opened are not simulated.
-            FeatureId::PCI_VF_TOKEN => Ok(()),
             FeatureId::MIGRATION => {
                 let flags = self.description().migration;
                 put(data, &DeviceFeatureMigration { flags })
@@ -152,7 +155,6 @@ impl Description {
             FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP if !is_sample => {
                 Ok((set, size_of::<DeviceLowPowerEntryWithWakeup>()))
             }
-            FeatureId::PCI_VF_TOKEN if self.has_vf_token => Ok((set, 16)),
             _ => Err(Errno::ENOTTY),
         }
     }

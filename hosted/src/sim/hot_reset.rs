@@ -50,7 +50,7 @@ impl Kernel {
             }
             session.all_owned(&affected, |at| {
                 session
-                    .group_of(at)
+                    .group_at(at)
                     .is_some_and(|group| groups.contains(&group))
             })?;
         }
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// The group of the device at an address.
-    fn group_of(&self, at: PciDependentDevice) -> Option<u32> {
+    fn group_at(&self, at: PciDependentDevice) -> Option<u32> {
         let device = self.device(self.place_at(at)?).ok()?;
         let group = lock(&device).address().group_id;
         Some(group)

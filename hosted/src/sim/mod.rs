@@ -68,6 +68,7 @@ mod registers;
 mod script;
 mod session;
 mod space;
+mod sriov;
 #[cfg(test)]
 mod tests;
 mod type1;

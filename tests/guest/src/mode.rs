@@ -49,7 +49,7 @@ impl Mode {
     pub(crate) fn open(self, device: &Device) -> Result<(AddressSpace<Linux>, Opened<Linux>)> {
         let space = self.space()?;
         let opened = match &space {
-            AddressSpace::Container(container) => {
+            AddressSpace::Container(container) | AddressSpace::NoIommu(container) => {
                 let attached = container.attach(group(device)?)?;
                 container.set_iommu(self.iommu())?;
                 in_group(&attached, device)?

@@ -1,13 +1,16 @@
 //! QEMU's educational device: the smallest driver that uses registers, interrupts and DMA.
 //!
-//! [`Edu`] drives the device; [`exercise`] tries all that it can do and tells how each step went.
+//! [`Edu`] drives the device; [`exercise`] tries all that it can do and tells how each step went,
+//! and [`run`] does so on a device that was just opened.
 
 mod error;
 mod exercise;
 mod registers;
+mod run;
 
 pub use error::EduError;
 pub use exercise::{Outcome, Report, Step, exercise};
+pub use run::{RunError, run};
 
 use core::time::Duration;
 

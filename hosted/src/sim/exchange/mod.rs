@@ -171,7 +171,10 @@ impl Kernel {
             if request.iommufd < 0 {
                 return Err(Errno::EINVAL);
             }
-            request.out_devid = self.0.session().bind_cdev(fd.id, request.iommufd)?;
+            // With the flag there is a list, which an exchange makes sure of.
+            let token = parts.list.and_then(|list| list.first_chunk().copied());
+            let mut session = self.0.session();
+            request.out_devid = session.bind_cdev(fd.id, request.iommufd, token)?;
             return put(argument, &request);
         }
         let place = file.device().ok_or(Errno::EINVAL)?;

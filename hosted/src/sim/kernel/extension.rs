@@ -47,6 +47,7 @@ impl Kernel {
             | Extension::TYPE1V2_IOMMU
             | Extension::UNMAP_ALL
             | Extension::UPDATE_VADDR => true,
+            Extension::NOIOMMU_IOMMU => self.0.session().has_noiommu(),
             Extension::DMA_CC_IOMMU => {
                 let session = self.0.session();
                 let device = session.first_device(container);

@@ -19,6 +19,7 @@ use super::device::Device;
 use super::event::{Counter, Event};
 use super::fault::FaultLog;
 use super::session::{File, Session};
+use crate::OwnedPlace;
 
 pub use calls::Calls;
 pub use fd::Fd;
@@ -62,6 +63,37 @@ impl Kernel {
         self
     }
 
+    /// Adds a device without an IOMMU, in a group of its own (`/dev/vfio/noiommu-GROUP`): its DMA
+    /// takes the addresses of [`Sys::physical_memory`].
+    ///
+    /// # Panics
+    /// As [`Kernel::with_device`].
+    #[must_use]
+    pub fn with_noiommu_device(self, name: &str, model: Model, group: u32) -> Self {
+        let this = self.with_device(name, model, group);
+        this.0.session().without_iommu(group);
+        this
+    }
+
+    /// As [`Kernel::with_device`], of a virtual function of the SR-IOV device `physical`, which
+    /// has a token from then on: nobody opens the virtual function without it.
+    ///
+    /// # Panics
+    /// Where the kernel has a device of that name, and where it has none called `physical`.
+    #[must_use]
+    pub fn with_virtual_function(
+        self,
+        name: &str,
+        model: Model,
+        group: u32,
+        physical: &str,
+    ) -> Self {
+        let kernel = self.with_device(name, model, group);
+        let made = kernel.0.session().make_virtual(name, physical);
+        assert!(made.is_ok(), "there is no device {physical}");
+        kernel
+    }
+
     /// Adds a device of another driver to a group, which is then not viable.
     #[must_use]
     pub fn with_foreign_driver(self, group: u32) -> Self {
@@ -87,8 +119,25 @@ impl Kernel {
     /// device of that name.
     #[must_use]
     pub fn device_path(&self, name: &str) -> Option<CString> {
-        let place = self.0.session().place(name)?;
+        let session = self.0.session();
+        let place = session
+            .place(name)
+            .filter(|place| session.has_cdev(*place))?;
         CString::new(format!("{DEVICE_PREFIX}{place}")).ok()
+    }
+
+    /// Where the device of a name is opened; none where there is no such device.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<OwnedPlace> {
+        let (group, is_noiommu) = self.0.session().group_of(name)?;
+        let has_iommufd = !*lock(&self.0.has_no_iommufd);
+        Some(OwnedPlace {
+            name: CString::new(name).ok()?,
+            group: Some(group),
+            is_noiommu,
+            cdev: self.device_path(name).filter(|_| has_iommufd),
+            token: None,
+        })
     }
 
     /// Lets time pass by one step for all devices; tells whether any has more to do.
@@ -145,6 +194,8 @@ impl Kernel {
 
 /// What the path of a group begins with.
 const GROUP_PREFIX: &str = "/dev/vfio/";
+/// What the path of a group begins with that no IOMMU confines.
+const NOIOMMU_PREFIX: &str = "/dev/vfio/noiommu-";
 /// What the path of a device by itself begins with.
 const DEVICE_PREFIX: &str = "/dev/vfio/devices/vfio";
 

@@ -13,7 +13,8 @@ use vfio_core::sys::{
 };
 
 use super::{
-    CONTAINER_PATH, DEVICE_PREFIX, Fd, GROUP_PREFIX, IOMMUFD_PATH, Kernel, lock, number_behind,
+    CONTAINER_PATH, DEVICE_PREFIX, Fd, GROUP_PREFIX, IOMMUFD_PATH, Kernel, NOIOMMU_PREFIX, lock,
+    number_behind,
 };
 use crate::sim::device::Device;
 use crate::sim::event::{Event, Signal};
@@ -49,8 +50,10 @@ impl Sys for Kernel {
                 self.0.session().open_cdev(place)
             }
             _ => {
-                let number = number_behind(path, GROUP_PREFIX).ok_or(Errno::ENOENT)?;
-                self.0.session().open_group(number)
+                let noiommu = number_behind(path, NOIOMMU_PREFIX);
+                let number = noiommu.or_else(|| number_behind(path, GROUP_PREFIX));
+                let number = number.ok_or(Errno::ENOENT)?;
+                self.0.session().open_group(number, noiommu.is_some())
             }
         };
         Ok(self.fd(opened?))
@@ -260,6 +263,12 @@ impl Sys for Kernel {
     fn memory(&self, len: usize) -> Result<DmaMemory, Errno> {
         self.0.count(|calls| &mut calls.memory);
         DmaMemory::zeroed(len)
+    }
+
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(DmaMemory, u64), Errno> {
+        self.0.count(|calls| &mut calls.memory);
+        let memory = Arc::clone(self.0.session().physical());
+        DmaMemory::physical(&memory, len, highest)
     }
 
     fn event(&self) -> Result<Event, Errno> {

@@ -8,6 +8,7 @@ use super::{Binding, EBADFD, File, Numbered, Session, Slot};
 use crate::sim::device::Device;
 use crate::sim::iommufd::Iommufd;
 use crate::sim::kernel::lock;
+use crate::sim::sriov::Uuid;
 
 impl Session {
     pub(in crate::sim) fn open_iommufd(&mut self) -> (u64, i32) {
@@ -18,7 +19,7 @@ impl Session {
 
     /// Opens a device by itself.
     pub(in crate::sim) fn open_cdev(&mut self, place: usize) -> Result<(u64, i32), Errno> {
-        if place >= self.devices.len() {
+        if !self.has_cdev(place) {
             return Err(Errno::ENOENT);
         }
         let is_bound = false;
@@ -41,7 +42,12 @@ impl Session {
 
     /// Binds the device of the file `id`, which was opened by itself, to the iommufd of a
     /// number; returns the device's id there.
-    pub(in crate::sim) fn bind_cdev(&mut self, id: u64, iommufd: i32) -> Result<u32, Errno> {
+    pub(in crate::sim) fn bind_cdev(
+        &mut self,
+        id: u64,
+        iommufd: i32,
+        token: Option<Uuid>,
+    ) -> Result<u32, Errno> {
         let File::Cdev { place, is_bound } = self.file(id)? else {
             return Err(Errno::EINVAL);
         };
@@ -53,6 +59,8 @@ impl Session {
         if is_bound {
             return Err(Errno::EINVAL);
         }
+        self.match_token(place, token)?;
+        let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
         let iommufd = match self.numbers.get(&iommufd) {
             Some(Numbered::File(file)) if self.iommufds.contains_key(file) => *file,
             Some(_) => return Err(EBADFD),
@@ -65,6 +73,7 @@ impl Session {
             return Err(Errno::EPERM);
         }
         let device = self.bind(place, iommufd)?;
+        self.use_token(place, |users| users.saturating_add(1));
         let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
         slot.open_files = 1;
         if let Some(group) = self.groups.get_mut(&number) {

@@ -75,6 +75,7 @@ impl Session {
         slot.open_files = slot.open_files.saturating_sub(1);
         if slot.open_files == 0 {
             lock(&slot.device).disable();
+            self.use_token(place, |users| users.saturating_sub(1));
             self.unbind(place);
         }
         Some(number)

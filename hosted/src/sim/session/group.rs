@@ -6,9 +6,12 @@ use std::vec::Vec;
 use vfio_core::abi::{Extension, GroupFlags};
 use vfio_core::sys::Errno;
 
-use super::{Container, Context, EBADFD, File, Session, Slot};
+use super::{Container, ContainerIommu, Context, EBADFD, File, Session, Slot};
+use crate::discovery::Address;
 use crate::sim::device::Device;
 use crate::sim::kernel::lock;
+use crate::sim::space::SharedSpace;
+use crate::sim::sriov::{self, Uuid};
 use crate::sim::type1::Type1;
 
 impl Session {
@@ -26,8 +29,14 @@ impl Session {
     }
 
     /// Opens a group, which only one file at a time can be.
-    pub(in crate::sim) fn open_group(&mut self, number: u32) -> Result<(u64, i32), Errno> {
-        let group = self.groups.get_mut(&number).ok_or(Errno::ENOENT)?;
+    pub(in crate::sim) fn open_group(
+        &mut self,
+        number: u32,
+        is_noiommu: bool,
+    ) -> Result<(u64, i32), Errno> {
+        let group = self.groups.get_mut(&number);
+        let group = group.filter(|group| group.is_noiommu == is_noiommu);
+        let group = group.ok_or(Errno::ENOENT)?;
         if group.is_in_use() || group.bound_cdevs != 0 {
             return Err(Errno::EBUSY);
         }
@@ -50,6 +59,14 @@ impl Session {
         number: u32,
         argument: File,
     ) -> Result<(), Errno> {
+        if let File::Container(id) = argument
+            && let Some(container) = self.containers.get(&id)
+            && !container.groups.is_empty()
+            && let Some(group) = self.groups.get(&number)
+            && self.is_noiommu(container) != group.is_noiommu
+        {
+            return Err(Errno::EPERM);
+        }
         let group = self.groups.get_mut(&number).ok_or(Errno::ENODEV)?;
         if group.context.is_some() {
             return Err(Errno::EINVAL);
@@ -88,15 +105,27 @@ impl Session {
 
     /// Whether the IOMMU of a container was set.
     pub(in crate::sim) fn has_iommu(&self, container: u64) -> bool {
-        self.type1(container).is_ok()
+        let container = self.containers.get(&container);
+        container.is_some_and(|container| container.iommu.is_some())
     }
 
-    /// The IOMMU of a container; `EINVAL` where none was set.
+    /// The IOMMU of a container; `EINVAL` where none was set, `ENOTTY` where it does without.
     pub(in crate::sim) fn type1(&self, container: u64) -> Result<Type1, Errno> {
-        let container = self.containers.get(&container);
-        container
-            .and_then(|container| container.iommu.clone())
-            .ok_or(Errno::EINVAL)
+        let container = self.containers.get(&container).ok_or(Errno::EINVAL)?;
+        match &container.iommu {
+            Some(ContainerIommu::Type1(iommu)) => Ok(iommu.clone()),
+            Some(ContainerIommu::NoIommu) => Err(Errno::ENOTTY),
+            None => Err(Errno::EINVAL),
+        }
+    }
+
+    /// What the devices of a container reach; `EINVAL` where no IOMMU was set.
+    fn space(&self, container: u64) -> Result<SharedSpace, Errno> {
+        match self.type1(container) {
+            Ok(iommu) => Ok(iommu.space),
+            Err(Errno::ENOTTY) => Ok(Arc::clone(&self.physical)),
+            Err(errno) => Err(errno),
+        }
     }
 
     pub(in crate::sim) fn set_iommu(&mut self, id: u64, value: u32) -> Result<(), Errno> {
@@ -104,7 +133,15 @@ impl Session {
         if container.groups.is_empty() || container.iommu.is_some() {
             return Err(Errno::EINVAL);
         }
+        let is_noiommu = self.is_noiommu(container);
         let is_v2 = match Extension(value) {
+            Extension::NOIOMMU_IOMMU if is_noiommu => {
+                let container = self.containers.get_mut(&id).ok_or(Errno::EINVAL)?;
+                container.iommu = Some(ContainerIommu::NoIommu);
+                return Ok(());
+            }
+            // No driver but the one that maps nothing takes such groups.
+            _ if is_noiommu => return Err(Errno::ENODEV),
             Extension::TYPE1_IOMMU => false,
             Extension::TYPE1V2_IOMMU => true,
             // Extensions that type1 has, but that are no IOMMU.
@@ -126,8 +163,15 @@ impl Session {
         };
         drop(device);
         let container = self.containers.get_mut(&id).ok_or(Errno::EINVAL)?;
-        container.iommu = Some(iommu);
+        container.iommu = Some(ContainerIommu::Type1(iommu));
         Ok(())
+    }
+
+    /// Whether the groups of a container are ones that no IOMMU confines.
+    fn is_noiommu(&self, container: &Container) -> bool {
+        let first = container.groups.first();
+        let first = first.and_then(|number| self.groups.get(number));
+        first.is_some_and(|group| group.is_noiommu)
     }
 
     /// The device whose IOMMU a container answers for: the first of the group that was attached
@@ -138,19 +182,37 @@ impl Session {
         Some(Arc::clone(&slot.device))
     }
 
+    /// The device of a group that is asked for, and the token that is given with its name.
+    fn named(&self, number: u32, name: &str) -> Result<(usize, Option<Uuid>), Errno> {
+        let of_group = |slot: &&Slot| slot.group == number;
+        for slot in self.devices.iter().filter(of_group) {
+            let matched = if slot.name.parse::<Address>().is_ok() {
+                sriov::options(name, &slot.name)?
+            } else {
+                // Options are vfio-pci's.
+                (slot.name == name).then_some(None)
+            };
+            if let Some(token) = matched {
+                let place = self.place(&slot.name).ok_or(Errno::ENODEV)?;
+                return Ok((place, token));
+            }
+        }
+        Err(Errno::ENODEV)
+    }
+
     /// Opens a device of a group, which any number of files at a time can be.
     pub(in crate::sim) fn open_device(
         &mut self,
         number: u32,
         name: &str,
     ) -> Result<(u64, i32), Errno> {
-        let is_it = |slot: &Slot| slot.group == number && slot.name == name;
-        let place = self.devices.iter().position(is_it).ok_or(Errno::ENODEV)?;
+        let (place, token) = self.named(number, name)?;
+        self.match_token(place, token)?;
         let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
         let is_first = self.slot(place)?.open_files == 0;
         match group.context.ok_or(Errno::EINVAL)? {
             Context::Container(id) => {
-                let space = self.type1(id)?.space;
+                let space = self.space(id)?;
                 if is_first {
                     let device = self.device(place)?;
                     let mut device = lock(&device);
@@ -171,6 +233,9 @@ impl Session {
                     }
                 }
             }
+        }
+        if is_first {
+            self.use_token(place, |users| users.saturating_add(1));
         }
         let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
         slot.open_files = slot.open_files.saturating_add(1);

@@ -18,6 +18,8 @@ use crate::sim::event::Signal;
 use crate::sim::iommufd::Iommufd;
 use crate::sim::kernel::lock;
 use crate::sim::migration::SharedData;
+use crate::sim::space::SharedSpace;
+use crate::sim::sriov::{Function, Token, Uuid};
 use crate::sim::type1::Type1;
 
 /// `EBADFD`: the file descriptor is of another kind. VFIO returns it nowhere else.
@@ -34,6 +36,8 @@ pub(in crate::sim) struct Session {
     iommufds: BTreeMap<u64, Iommufd>,
     groups: BTreeMap<u32, Group>,
     devices: Vec<Slot>,
+    /// What devices reach that no IOMMU confines.
+    physical: SharedSpace,
     /// The data of migrations, each with the place of its device.
     migrations: BTreeMap<u64, (usize, SharedData)>,
 }
@@ -72,8 +76,15 @@ struct Container {
     is_open: bool,
     /// In the order of attachment.
     groups: Vec<u32>,
-    /// The IOMMU, once it was set.
-    iommu: Option<Type1>,
+    /// What maps memory, once it was set.
+    iommu: Option<ContainerIommu>,
+}
+
+/// The IOMMU driver of a container.
+enum ContainerIommu {
+    Type1(Type1),
+    /// Nothing is mapped.
+    NoIommu,
 }
 
 /// A group is in use for as long as its file or one of its devices is open.
@@ -84,6 +95,8 @@ struct Group {
     context: Option<Context>,
     /// Whether a device of the group is bound to a driver other than VFIO's.
     is_owned_elsewhere: bool,
+    /// Whether VFIO made it up for a device without an IOMMU.
+    is_noiommu: bool,
     /// How many of its devices are in use without it.
     bound_cdevs: usize,
 }
@@ -101,6 +114,7 @@ struct Slot {
     open_files: usize,
     device: Arc<Mutex<Device>>,
     binding: Option<Binding>,
+    function: Function,
 }
 
 /// The iommufd that a device is bound to.
@@ -130,13 +144,70 @@ impl Session {
             open_files: 0,
             device: Arc::new(Mutex::new(device)),
             binding: None,
+            function: Function::Plain,
         });
         Ok(())
+    }
+
+    /// Makes the device `name` a virtual function of `physical`.
+    pub(in crate::sim) fn make_virtual(&mut self, name: &str, physical: &str) -> Result<(), Errno> {
+        let place = self.place(name).ok_or(Errno::ENODEV)?;
+        let of = self.place(physical).ok_or(Errno::ENODEV)?;
+        let slot = self.devices.get_mut(of).ok_or(Errno::ENODEV)?;
+        if slot.function == Function::Plain {
+            slot.function = Function::Physical(Token::UNKNOWN);
+        }
+        let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
+        slot.function = Function::Virtual(of);
+        Ok(())
+    }
+
+    /// The token of a physical function.
+    pub(in crate::sim) fn token(&mut self, place: usize) -> Option<&mut Token> {
+        match &mut self.devices.get_mut(place)?.function {
+            Function::Physical(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Whether a device may be opened with the token that was given.
+    fn match_token(&mut self, place: usize, given: Option<Uuid>) -> Result<(), Errno> {
+        match self.slot(place)?.function {
+            Function::Plain if given.is_some() => Err(Errno::EINVAL),
+            Function::Plain => Ok(()),
+            Function::Physical(_) => self.token(place).ok_or(Errno::EINVAL)?.accept(given),
+            Function::Virtual(of) => self.token(of).ok_or(Errno::EINVAL)?.admit(given),
+        }
+    }
+
+    /// Counts those who use the token of a device's physical function.
+    fn use_token(&mut self, place: usize, count: impl FnOnce(usize) -> usize) {
+        let function = self.devices.get(place).map(|slot| slot.function);
+        if let Some(Function::Virtual(of)) = function
+            && let Some(token) = self.token(of)
+        {
+            token.users = count(token.users);
+        }
     }
 
     /// Binds a device of a group to another driver.
     pub(in crate::sim) fn own_elsewhere(&mut self, group: u32) {
         self.groups.entry(group).or_default().is_owned_elsewhere = true;
+    }
+
+    /// Makes a group one that no IOMMU confines.
+    pub(in crate::sim) fn without_iommu(&mut self, group: u32) {
+        self.groups.entry(group).or_default().is_noiommu = true;
+    }
+
+    /// Whether there is a device that no IOMMU confines.
+    pub(in crate::sim) fn has_noiommu(&self) -> bool {
+        self.groups.values().any(|group| group.is_noiommu)
+    }
+
+    /// Physical memory.
+    pub(in crate::sim) const fn physical(&self) -> &SharedSpace {
+        &self.physical
     }
 
     pub(in crate::sim) fn open_files(&self) -> usize {
@@ -156,9 +227,9 @@ impl Session {
 
     /// How many mappings for devices there are.
     pub(in crate::sim) fn dma_mappings(&self) -> usize {
-        let of_container = |container: &Container| {
-            let iommu = container.iommu.as_ref();
-            iommu.map_or(0, |iommu| lock(&iommu.space).len())
+        let of_container = |container: &Container| match &container.iommu {
+            Some(ContainerIommu::Type1(iommu)) => lock(&iommu.space).len(),
+            Some(ContainerIommu::NoIommu) | None => 0,
         };
         let in_containers: usize = self.containers.values().map(of_container).sum();
         let in_iommufds: usize = self.iommufds.values().map(Iommufd::mappings).sum();
@@ -183,6 +254,20 @@ impl Session {
             .iter()
             .map(|slot| Arc::clone(&slot.device))
             .collect()
+    }
+
+    /// The group of the device of a name, and whether no IOMMU confines it.
+    pub(in crate::sim) fn group_of(&self, name: &str) -> Option<(u32, bool)> {
+        let slot = self.devices.iter().find(|slot| slot.name == name)?;
+        let group = self.groups.get(&slot.group)?;
+        Some((slot.group, group.is_noiommu))
+    }
+
+    /// Whether a device can be opened by itself.
+    pub(in crate::sim) fn has_cdev(&self, place: usize) -> bool {
+        let group = self.devices.get(place).map(|slot| slot.group);
+        let group = group.and_then(|group| self.groups.get(&group));
+        group.is_some_and(|group| !group.is_noiommu)
     }
 
     /// Opens the data of the migration of a device.

@@ -16,6 +16,7 @@ mod info;
 mod iova;
 mod query;
 mod server;
+mod session;
 
 use core::hint::black_box;
 
@@ -40,6 +41,7 @@ fn run() -> i32 {
     client::all(a);
     drive::all(a);
     control::all(a);
+    session::all();
     #[cfg(feature = "deliberate-panic")]
     vfio_freestanding::opaque::used(a[any::<usize>()]);
     0

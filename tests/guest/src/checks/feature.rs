@@ -1,6 +1,7 @@
 //! Which features do devices have, and do those that move no data work?
 
 use std::fs;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,10 +16,11 @@ use crate::world::World;
 /// The longest that a device may take to fall asleep.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What a PCI device without SR-IOV and migration has.
+/// What a PCI device without migration has, with SR-IOV or without.
 pub(crate) fn probe(_: &World, device: &Device) -> Result<String> {
     let (_container, opened) = open(device)?;
-    feature::probe(&opened)
+    let has_sriov = Path::new(&device.sysfs()).join("sriov_numvfs").exists();
+    feature::probe(&opened, has_sriov)
 }
 
 /// What a sample has that migrates.

@@ -77,7 +77,7 @@ fn open(space: &Space, device: &Device, mode: Mode) -> Result<Opening> {
     let start = Instant::now();
     let mut is_first = false;
     let opened = match space {
-        AddressSpace::Container(container) => {
+        AddressSpace::Container(container) | AddressSpace::NoIommu(container) => {
             let attached = container.attach(group(device)?)?;
             match container.set_iommu(mode.iommu()) {
                 Ok(()) => is_first = true,

@@ -25,7 +25,7 @@ type Range = (u64, u64);
 /// The ranges of IOVAs that can be mapped: some, sorted, and none within another.
 fn ranges(space: &AddressSpace<Linux>) -> Result<Vec<Range>> {
     let ranges: Vec<Range> = match space {
-        AddressSpace::Container(container) => {
+        AddressSpace::Container(container) | AddressSpace::NoIommu(container) => {
             let mut buffer = vec![0; 24];
             let info = container.iommu_info(&mut buffer)?;
             let ranges = info.iova_ranges().context("no IOVA ranges")?.into_iter();

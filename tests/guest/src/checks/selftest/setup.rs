@@ -94,7 +94,7 @@ fn sub_page(bars: &mut [MappedBar<'_>]) -> Result<()> {
 pub(crate) fn iova_ranges(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, _opened) = mode.open(device)?;
     match &space {
-        AddressSpace::Container(container) => {
+        AddressSpace::Container(container) | AddressSpace::NoIommu(container) => {
             let mut least = [0; 24];
             match container.iommu_info(&mut least) {
                 Err(QueryError::TooSmall { needed, .. }) => {

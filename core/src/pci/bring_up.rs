@@ -1,0 +1,81 @@
+//! A PCI device made ready for its driver.
+
+use core::fmt;
+
+use super::{Command, Config, ConfigError, DeviceConfig, TransferError};
+use crate::abi;
+use crate::device::Device;
+use crate::mmio::{Bar, ReadWrite, Window};
+use crate::query::QueryError;
+use crate::region::RegionError;
+use crate::sys::Sys;
+
+/// Why a device could not be made ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum BringUpError {
+    /// A region can't be asked about: that of config space, or the BAR.
+    Region {
+        /// Its index.
+        index: u32,
+        /// Why.
+        error: QueryError<abi::RegionInfo>,
+    },
+    /// The command register can't be read or written.
+    Command(ConfigError<TransferError>),
+    /// The BAR can't be mapped.
+    Map {
+        /// Its index.
+        index: u32,
+        /// Why.
+        error: RegionError,
+    },
+}
+
+/// The longest reply that is waited for: a BAR with a sparse area for each of its corners.
+const REPLY: usize = 256;
+
+impl<S: Sys> Device<S> {
+    /// Switches decoding of memory and bus mastering on, and maps the BAR `index`
+    /// ([`pci_region`](abi::pci_region)) from its start on: what a driver needs before its first
+    /// register access.
+    ///
+    /// Bus mastering is off again once the device is closed (vfio-pci sees to it).
+    ///
+    /// # Errors
+    /// [`BringUpError`]
+    pub fn bring_up(&self, index: u32) -> Result<Window<Bar<'_, S>, ReadWrite>, BringUpError> {
+        let of_region = |index| move |error| BringUpError::Region { index, error };
+        let mut reply = [0; REPLY];
+        let config =
+            DeviceConfig::ask(self, &mut reply).map_err(of_region(abi::pci_region::CONFIG))?;
+        let mut config = Config::new(config);
+        let command = config.command().map_err(BringUpError::Command)?;
+        config
+            .set_command(command | Command::MASTER | Command::MEMORY)
+            .map_err(BringUpError::Command)?;
+        let bar = self.region(index, &mut reply).map_err(of_region(index))?;
+        self.map(&bar, 0)
+            .map_err(|error| BringUpError::Map { index, error })
+    }
+}
+
+impl fmt::Display for BringUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Region { index, error } => write!(f, "region {index}: {error}"),
+            Self::Command(error) => write!(f, "the command register: {error}"),
+            Self::Map { index, error } => write!(f, "BAR {index}: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for BringUpError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Region { error, .. } => Some(error),
+            Self::Command(error) => Some(error),
+            Self::Map { error, .. } => Some(error),
+        }
+    }
+}

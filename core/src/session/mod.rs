@@ -1,0 +1,116 @@
+//! A device that is open for driving, in whichever way the system has.
+//!
+//! Linux has several ways to a device and to the memory that it reaches ([`Mode`]). A [`Session`]
+//! is opened in the best that there is, or in one that the caller asks for, and is the same to a
+//! driver in all of them.
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod mode;
+mod place;
+
+pub use error::SessionError;
+pub use mode::Mode;
+pub use place::Place;
+
+use crate::container::{Container, Group};
+use crate::device::Device;
+use crate::dma::AddressSpace;
+use crate::iommufd::{Ioas, IommufdError};
+use crate::sys::Sys;
+
+/// An open device, and where memory is mapped for it. Dropping it closes both.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Session<S: Sys> {
+    /// The way in which it was opened.
+    pub mode: Mode,
+    /// The device.
+    pub device: Device<S>,
+    /// The address space that the device is attached to.
+    pub space: AddressSpace<S>,
+}
+
+impl<S: Sys + Clone> Session<S> {
+    /// Opens the device in the first of [`Mode::PREFERRED`] that the system has, without an
+    /// IOMMU only where its group has none.
+    ///
+    /// The system does not have a mode whose files are not there or not the caller's to open;
+    /// any other failure is final.
+    ///
+    /// # Errors
+    /// [`SessionError`] of the first mode that the system has; where it has none, of the one
+    /// that is nearest: whose files are there.
+    pub fn open(sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
+        Self::open_first(&Mode::PREFERRED, sys, place)
+    }
+
+    /// As [`Session::open`], of `modes` in their order.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_first(modes: &[Mode], sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
+        let mut nearest = SessionError::Nowhere;
+        for &mode in modes {
+            if (mode == Mode::NoIommu) != place.is_noiommu {
+                continue;
+            }
+            match Self::open_in(mode, sys, place) {
+                Err(error) if error.is_absence() => nearest = nearest.nearer(error),
+                result => return result,
+            }
+        }
+        Err(nearest)
+    }
+
+    /// Opens the device in `mode`.
+    ///
+    /// # Errors
+    /// [`SessionError`]
+    pub fn open_in(mode: Mode, sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
+        let (space, device) = if mode == Mode::Iommufd {
+            let path = place.cdev.ok_or(SessionError::NoCdev)?;
+            let ioas = Ioas::open(sys.clone())?;
+            let device = match place.token {
+                Some(token) => ioas.bind_with_token(path, token),
+                None => ioas.bind(path),
+            }?;
+            ioas.attach_device(&device).map_err(IommufdError::Attach)?;
+            (AddressSpace::Ioas(ioas), device)
+        } else {
+            let number = place.group.ok_or(SessionError::NoGroup)?;
+            let container = Container::open_at(sys.clone(), mode.container_path())?;
+            let group = attach(mode, &container, number)?;
+            container.set_iommu(mode.iommu())?;
+            let device = match place.token {
+                Some(token) => group.device_with_token(place.name, token),
+                None => group.device(place.name),
+            }?;
+            let space = match mode {
+                Mode::NoIommu => AddressSpace::NoIommu(container),
+                _ => AddressSpace::Container(container),
+            };
+            (space, device)
+        };
+        debug!("the device is open in the mode {}", mode.name());
+        Ok(Self {
+            mode,
+            device,
+            space,
+        })
+    }
+}
+
+/// Attaches the group `number` to a container.
+fn attach<S: Sys + Clone>(
+    mode: Mode,
+    container: &Container<S>,
+    number: u32,
+) -> Result<Group<S>, SessionError> {
+    let group = match mode {
+        Mode::NoIommu => container.attach_noiommu(number),
+        _ => container.attach(number),
+    };
+    Ok(group?)
+}
