@@ -5,6 +5,7 @@
 //! - `discovery`: PCI devices in sysfs, what stands in the way of opening each, and binding them
 //!   to vfio-pci and back (feature `std`).
 //! - `sim`: a VFIO kernel in this process, for tests without hardware (feature `std`).
+//! - `failing`: a shim over another one, whose calls fail when a test says so (feature `std`).
 //! - `OwnedPlace`: where either finds a device, to open a session at (feature `std`).
 //! - `report`: INFO replies and devices for people and programs (feature `report`).
 //!
@@ -13,6 +14,8 @@
 
 #[cfg(feature = "std")]
 pub mod discovery;
+#[cfg(feature = "std")]
+pub mod failing;
 pub mod linux;
 #[cfg(feature = "std")]
 mod place;

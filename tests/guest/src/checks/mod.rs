@@ -188,6 +188,10 @@ const CHECKS: &[Check] = &[
         on: On::EachPci(feature::probe),
     },
     Check {
+        name: "features of a sample",
+        on: On::Guest(feature::probe_sample),
+    },
+    Check {
         name: "low power",
         on: On::EachPci(feature::low_power),
     },
@@ -242,6 +246,10 @@ const CHECKS: &[Check] = &[
     Check {
         name: "dirty pages of a device",
         on: On::EachPci(dirty::device),
+    },
+    Check {
+        name: "dirty pages, logged",
+        on: On::Guest(dirty::logged),
     },
     Check {
         name: "BAR as a dma-buf",
