@@ -280,6 +280,21 @@ impl<S: Sys + Clone> Group<S> {
     }
 }
 
+impl<S: Sys + Clone> Group<S> {
+    /// As [`Group::device`], with the token of an SR-IOV physical function, a UUID: it is set
+    /// for the physical function itself, and must be the one that was set for a virtual function
+    /// ([`Device::set_vf_token`]). Linux 5.7 and later.
+    ///
+    /// # Errors
+    /// [`OpenError::Device`]: `EACCES` for another token than the one that was set, `EINVAL` for
+    /// a device without SR-IOV, and for a name that is too long for a PCI device.
+    pub fn device_with_token(&self, name: &CStr, token: [u8; 16]) -> Result<Device<S>, OpenError> {
+        let error = OpenError::Device(Errno::EINVAL);
+        let name = name_with_token(name, token).ok_or(error)?;
+        self.device(CStr::from_bytes_with_nul(&name).map_err(|_| error)?)
+    }
+}
+
 impl<S: Sys> Group<S> {
     /// The open file.
     pub(crate) const fn fd(&self) -> &S::Fd {
@@ -332,6 +347,25 @@ fn group_path(prefix: &[u8], group: u32) -> Option<Vec<u8, 32>> {
     Some(path)
 }
 
+/// `NAME vf_token=UUID` and its NUL, which vfio-pci takes for a name. PCI addresses are shorter
+/// than 32 bytes.
+fn name_with_token(name: &CStr, token: [u8; 16]) -> Option<Vec<u8, 80>> {
+    let mut text = Vec::new();
+    text.extend_from_slice(name.to_bytes()).ok()?;
+    text.extend_from_slice(b" vf_token=").ok()?;
+    for (place, byte) in token.into_iter().enumerate() {
+        if matches!(place, 4 | 6 | 8 | 10) {
+            text.push(b'-').ok()?;
+        }
+        for digit in [byte >> 4, byte & 0xf] {
+            let first = if digit < 10 { b'0' } else { b'a' - 10 };
+            text.push(first.checked_add(digit)?).ok()?;
+        }
+    }
+    text.push(0).ok()?;
+    Some(text)
+}
+
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -382,6 +416,18 @@ impl core::error::Error for OpenError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_follows_the_name() {
+        let token = 0x00112233_4455_6677_8899_aabbccddeeff_u128.to_be_bytes();
+        let text = name_with_token(c"0000:03:10.0", token).unwrap();
+        let uuid = "00112233-4455-6677-8899-aabbccddeeff";
+        assert_eq!(
+            text,
+            std::format!("0000:03:10.0 vf_token={uuid}\0").as_bytes()
+        );
+        assert!(name_with_token(c"5f6b0d1e-0b3c-4c7a-9a51-000000000001", token).is_none());
+    }
 
     #[test]
     fn a_group_is_found_by_its_number() {

@@ -81,7 +81,11 @@ impl<S: Sys> Device<S> {
         self.set_feature(FeatureId::BUS_MASTER, data.as_mut_bytes())
     }
 
-    /// Gives a physical function the token, a UUID, that its virtual functions are opened with.
+    /// Gives a physical function the token, a UUID, that its virtual functions are opened with
+    /// ([`Group::device_with_token`], [`Ioas::bind_with_token`]).
+    ///
+    /// [`Group::device_with_token`]: crate::container::Group::device_with_token
+    /// [`Ioas::bind_with_token`]: crate::iommufd::Ioas::bind_with_token
     ///
     /// # Errors
     /// [`FeatureError`]

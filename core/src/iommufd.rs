@@ -75,18 +75,34 @@ impl<S: Sys + Clone> Ioas<S> {
     /// # Errors
     /// [`IommufdError::Device`], [`IommufdError::Bind`]
     pub fn bind(&self, path: &CStr) -> Result<Device<S>, IommufdError> {
+        self.bound(path, None)
+    }
+
+    /// As [`Ioas::bind`], with the token of an SR-IOV physical function, a UUID: it is set for
+    /// the physical function itself, and must be the one that was set for a virtual function
+    /// ([`Device::set_vf_token`]). Linux 6.17 and later.
+    ///
+    /// # Errors
+    /// As [`Ioas::bind`]; [`IommufdError::Bind`] with `EACCES` for another token than the one
+    /// that was set, with `EINVAL` for a device without SR-IOV and before Linux 6.17.
+    pub fn bind_with_token(&self, path: &CStr, token: [u8; 16]) -> Result<Device<S>, IommufdError> {
+        self.bound(path, Some(token))
+    }
+
+    fn bound(&self, path: &CStr, token: Option<[u8; 16]>) -> Result<Device<S>, IommufdError> {
         let fd = self.sys.open(path).map_err(IommufdError::Device)?;
         let mut bind = DeviceBindIommufd {
             iommufd: self.sys.number(&self.fd),
             ..Default::default()
         };
-        send(
-            &self.sys,
-            &fd,
-            ExchangeRequest::BindIommufd,
-            bind.as_mut_bytes(),
-        )
-        .map_err(IommufdError::Bind)?;
+        let mut uuid = token.unwrap_or_default();
+        let exchange = match token {
+            Some(_) => Exchange::bind_with_token(&mut bind, &mut uuid),
+            None => Exchange::new(ExchangeRequest::BindIommufd, bind.as_mut_bytes()),
+        };
+        exchange
+            .and_then(|exchange| self.sys.exchange(&fd, exchange))
+            .map_err(IommufdError::Bind)?;
         Ok(Device::new(self.sys.clone(), fd))
     }
 }

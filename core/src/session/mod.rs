@@ -17,7 +17,7 @@ pub use place::Place;
 use crate::container::{Container, Group};
 use crate::device::Device;
 use crate::dma::AddressSpace;
-use crate::iommufd::Ioas;
+use crate::iommufd::{Ioas, IommufdError};
 use crate::sys::Sys;
 
 /// An open device, and where memory is mapped for it. Dropping it closes both.
@@ -43,8 +43,16 @@ impl<S: Sys + Clone> Session<S> {
     /// [`SessionError`] of the first mode that the system has; where it has none, of the one
     /// that is nearest: whose files are there.
     pub fn open(sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
+        Self::open_first(&Mode::PREFERRED, sys, place)
+    }
+
+    /// As [`Session::open`], of `modes` in their order.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_first(modes: &[Mode], sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
         let mut nearest = SessionError::Nowhere;
-        for mode in Mode::PREFERRED {
+        for &mode in modes {
             if (mode == Mode::NoIommu) != place.is_noiommu {
                 continue;
             }
@@ -64,14 +72,21 @@ impl<S: Sys + Clone> Session<S> {
         let (space, device) = if mode == Mode::Iommufd {
             let path = place.cdev.ok_or(SessionError::NoCdev)?;
             let ioas = Ioas::open(sys.clone())?;
-            let device = ioas.attach(path)?;
+            let device = match place.token {
+                Some(token) => ioas.bind_with_token(path, token),
+                None => ioas.bind(path),
+            }?;
+            ioas.attach_device(&device).map_err(IommufdError::Attach)?;
             (AddressSpace::Ioas(ioas), device)
         } else {
             let number = place.group.ok_or(SessionError::NoGroup)?;
             let container = Container::open_at(sys.clone(), mode.container_path())?;
             let group = attach(mode, &container, number)?;
             container.set_iommu(mode.iommu())?;
-            let device = group.device(place.name)?;
+            let device = match place.token {
+                Some(token) => group.device_with_token(place.name, token),
+                None => group.device(place.name),
+            }?;
             let space = match mode {
                 Mode::NoIommu => AddressSpace::NoIommu(container),
                 _ => AddressSpace::Container(container),

@@ -17,6 +17,10 @@ pub struct Place<'a> {
     pub is_noiommu: bool,
     /// The path of its character device (`/dev/vfio/devices/vfioN`), where it has one.
     pub cdev: Option<&'a CStr>,
+    /// The token, a UUID, of an SR-IOV physical function: it is set for the physical function
+    /// itself, and a virtual one is not opened without it
+    /// ([`set_vf_token`](crate::device::Device::set_vf_token)).
+    pub token: Option<[u8; 16]>,
 }
 
 #[cfg(feature = "defmt")]

@@ -193,7 +193,7 @@ impl ExchangeRequest {
     pub const fn pointer_at(self) -> Option<usize> {
         match self {
             Self::MapDma => Some(8),
-            Self::IoasMap | Self::IoasIovaRanges => Some(16),
+            Self::IoasMap | Self::IoasIovaRanges | Self::BindIommufd => Some(16),
             Self::DmaLoggingStart => Some(24),
             Self::DmaLoggingReport => Some(32),
             Self::DirtyBitmap | Self::UnmapDirty => Some(40),
@@ -291,6 +291,22 @@ impl<'a> Exchange<'a> {
         let exchange = Self::sized(ExchangeRequest::IoasIovaRanges, argument.as_mut_bytes())?;
         Ok(Self {
             list: Some(ranges.as_mut_bytes()),
+            ..exchange
+        })
+    }
+
+    /// `VFIO_DEVICE_BIND_IOMMUFD` with a token, a UUID, of which the kernel reads the 16 bytes.
+    ///
+    /// # Errors
+    /// None: the structure is whole.
+    pub fn bind_with_token(
+        argument: &'a mut DeviceBindIommufd,
+        token: &'a mut [u8; 16],
+    ) -> Result<Self, Errno> {
+        argument.flags = BindFlags::TOKEN;
+        let exchange = Self::sized(ExchangeRequest::BindIommufd, argument.as_mut_bytes())?;
+        Ok(Self {
+            list: Some(token),
             ..exchange
         })
     }
@@ -472,6 +488,26 @@ mod tests {
             let exchange = Exchange::new(ExchangeRequest::Feature, feature.as_mut_bytes());
             assert_eq!(exchange.is_ok(), allowed, "{id} {flags}");
         }
+    }
+
+    #[test]
+    fn only_a_token_that_is_there_is_pointed_at() {
+        let flags = BindFlags::TOKEN;
+        let mut bind = DeviceBindIommufd {
+            flags,
+            token_uuid_ptr: 0x1000,
+            ..Default::default()
+        };
+        let refused = Exchange::new(ExchangeRequest::BindIommufd, bind.as_mut_bytes());
+        assert_eq!(refused.unwrap_err(), Errno::EINVAL);
+
+        bind.flags = BindFlags::empty();
+        let mut token = [7; 16];
+        let exchange = Exchange::bind_with_token(&mut bind, &mut token).unwrap();
+        let mut parts = exchange.into_parts();
+        assert_eq!(parts.list.as_deref(), Some(&[7; 16][..]));
+        parts.point(0x2000, 0).unwrap();
+        assert_eq!((bind.flags, bind.token_uuid_ptr), (flags, 0x2000));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod regions;
 mod replies;
 mod script;
 mod session;
+mod sriov;
 mod type1;
 
 use std::ops::Range;

@@ -37,10 +37,14 @@ fn opened(container: &Container<Opaque>, bytes: &mut [u8]) {
     used(Container::unmap(container, any(), any()));
     used(Container::unmap_all(container));
     match Container::attach(container, any()) {
-        Ok(group) => match Group::device(&group, black_box(c"0000:00:05.0")) {
-            Ok(opened) => device(&opened, bytes),
-            Err(error) => used(error),
-        },
+        Ok(group) => {
+            let name = black_box(c"0000:00:05.0");
+            used(Group::device_with_token(&group, name, any()).is_ok());
+            match Group::device(&group, name) {
+                Ok(opened) => device(&opened, bytes),
+                Err(error) => used(error),
+            }
+        }
         Err(error) => used(error),
     }
 }

@@ -4,7 +4,7 @@ use core::hint::black_box;
 use core::ptr::NonNull;
 use core::time::Duration;
 
-use vfio_core::abi::{IommuIoasIovaRanges, IommuIovaRange};
+use vfio_core::abi::{DeviceBindIommufd, IommuIoasIovaRanges, IommuIovaRange};
 use vfio_core::container::Container;
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma};
@@ -150,11 +150,14 @@ fn exchanges(bytes: &mut [u8]) {
     let mut argument = IommuIoasIovaRanges::default();
     let mut ranges = [IommuIovaRange::default(); 3];
     used(Exchange::iova_ranges(black_box(&mut argument), &mut ranges).is_ok());
+    let mut bind = DeviceBindIommufd::default();
+    used(Exchange::bind_with_token(black_box(&mut bind), &mut any()).is_ok());
 }
 
 fn iommufd(ioas: &Ioas<Opaque>) {
     let path = black_box(c"/dev/vfio/devices/vfio0");
     used(Ioas::attach(ioas, path).is_ok());
+    used(Ioas::bind_with_token(ioas, path, any()).is_ok());
     if let Ok(device) = Ioas::bind(ioas, path) {
         used(Ioas::attach_device(ioas, &device));
         used(Ioas::detach_device(ioas, &device));

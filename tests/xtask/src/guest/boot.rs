@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::kernel::Kernel;
-use super::machine::{self, Models};
+use super::machine;
+use super::qemu::Qemu;
 
 /// How often the machine is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -56,14 +57,15 @@ impl Drop for Running {
     }
 }
 
-/// Boots `kernel` with `initrd` and waits until the machine ends, or ends it after `limit`.
+/// Boots `kernel` with `initrd`, on a machine with an IOMMU or without, and waits until the machine ends, or ends it after `limit`.
 ///
 /// # Errors
 ///
 /// QEMU cannot be started.
 pub(crate) fn boot(
     kernel: &Kernel,
-    models: &Models,
+    qemu: &Qemu,
+    noiommu: bool,
     initrd: &Path,
     directory: &Path,
     limit: Duration,
@@ -74,23 +76,23 @@ pub(crate) fn boot(
         File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     let log = File::create(directory.join("qemu")).context("cannot create QEMU's log")?;
-    let mut command = machine::command(kernel, models, initrd, directory)?;
+    let mut command = machine::command(kernel, qemu, noiommu, initrd, directory)?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
         .stderr(log);
 
     let start = Instant::now();
-    let mut qemu = Running(command.spawn().context("cannot start qemu-system-x86_64")?);
+    let mut running = Running(command.spawn().context("cannot start QEMU")?);
     let mut hung = false;
-    while qemu.0.try_wait()?.is_none() {
+    while running.0.try_wait()?.is_none() {
         if start.elapsed() > limit {
             hung = true;
             break;
         }
         thread::sleep(POLL);
     }
-    drop(qemu);
+    drop(running);
     let results = lossy(&directory.join("results"));
     Ok(Boot {
         results,

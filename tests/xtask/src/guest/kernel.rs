@@ -7,8 +7,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
+use super::archive::Archive;
 use super::package;
 
 /// The environment variable that names a kernel built for the tests.
@@ -83,11 +84,16 @@ pub(crate) struct Kernel {
 /// It is not there, or cannot be fetched.
 pub(crate) fn obtain(choice: &Choice) -> Result<Kernel> {
     match choice {
-        Choice::Debian => package::obtain(package::Suite::Own),
-        Choice::DebianBackports => package::obtain(package::Suite::Backports),
+        Choice::Debian => package::obtain(&distribution(Archive::own)?),
+        Choice::DebianBackports => package::obtain(&distribution(Archive::backports)?),
         Choice::Given => whole(Path::new(&given().unwrap_or_default())),
         Choice::Path(path) => whole(path),
     }
+}
+
+/// Where a distribution's kernel is from.
+fn distribution(archive: fn() -> Result<Archive>) -> Result<Archive> {
+    archive().context("name another kernel with `cargo xtask guest --kernel PATH`")
 }
 
 /// A kernel with everything built in.

@@ -8,10 +8,7 @@ use anyhow::{Context as _, Result};
 use vfio_guest::{Device, Kind, Plan};
 
 use super::kernel::{Choice, Kernel};
-use crate::tools::read;
-
-/// The program that emulates the machine.
-pub(crate) const QEMU: &str = "qemu-system-x86_64";
+use super::qemu::Qemu;
 
 /// A PCI device of the machine.
 struct Emulated {
@@ -52,6 +49,13 @@ const SHARED: &str = "memory-backend-ram,id=shared,size=4M,share=on";
 /// 4 GiB whole. A busy host starves the timer that Linux tries out at boot; it works all the same.
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check intel_iommu=on iommu=nopt \
                             default_hugepagesz=2M hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=16";
+
+/// What the kernel of a machine without an IOMMU is told.
+const NOIOMMU_COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=4";
+
+/// The devices that are tested without an IOMMU.
+pub(crate) const NOIOMMU_DEVICES: [&str; 1] = ["edu"];
 
 /// The disks of the NVMe controllers, as their `drive` property names them.
 const DISKS: [&str; 2] = ["disk0", "disk1"];
@@ -166,10 +170,8 @@ const MDEV: [Sample; 4] = [
 ];
 
 impl Emulated {
-    fn device(&self, qemu: &Models) -> Device {
+    fn device(&self, qemu: &Qemu) -> Device {
         let (vendor, device) = self.ids;
-        let model = self.model();
-        let missing = !qemu.has(model);
         Device {
             name: self.name.into(),
             kind: Kind::Pci {
@@ -177,7 +179,7 @@ impl Emulated {
                 vendor,
                 device,
             },
-            missing: missing.then(|| format!("this QEMU has no {model}")),
+            missing: qemu.lacks(self.model()),
         }
     }
 }
@@ -197,25 +199,6 @@ impl Sample {
     }
 }
 
-/// The models of devices that a QEMU has.
-pub(crate) struct Models(String);
-
-impl Models {
-    /// Asks the QEMU of this system.
-    ///
-    /// # Errors
-    ///
-    /// It can't be run.
-    pub(crate) fn ask() -> Result<Self> {
-        read(Command::new(QEMU).args(["-device", "help"])).map(Self)
-    }
-
-    /// Whether there is the model `name`.
-    fn has(&self, name: &str) -> bool {
-        self.0.contains(&format!("name \"{name}\""))
-    }
-}
-
 /// The names of all devices.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PCI.iter()
@@ -224,7 +207,7 @@ pub(crate) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// The plan of a guest with this kernel: the devices called `chosen`, all when none is. Modules are still to be added.
-pub(crate) fn plan(kernel: &Choice, qemu: &Models, chosen: &[String]) -> Plan {
+pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     let pci = PCI.iter().map(|device| device.device(qemu));
     // No distribution's kernel has the samples.
     let mdev = MDEV
@@ -233,26 +216,28 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Models, chosen: &[String]) -> Plan {
         .map(Sample::device);
     let wanted = |device: &Device| chosen.is_empty() || chosen.contains(&device.name);
     Plan {
+        noiommu: false,
         modules: Vec::new(),
         devices: pci.chain(mdev).filter(wanted).collect(),
     }
 }
 
-/// The command that starts the machine; `directory` takes its disks, its console and the results of the guest.
+/// The command that starts the machine, with an IOMMU or without; `directory` takes its disks, its console and the results of the guest.
 ///
 /// # Errors
 ///
 /// A disk cannot be created.
 pub(crate) fn command(
     kernel: &Kernel,
-    models: &Models,
+    qemu: &Qemu,
+    noiommu: bool,
     initrd: &Path,
     directory: &Path,
 ) -> Result<Command> {
-    let mut qemu = Command::new(QEMU);
+    let mut command = qemu.command();
     // Everything is named by a path relative to `directory`, which may hold commas, special to QEMU's options.
-    qemu.current_dir(directory);
-    qemu.args([
+    command.current_dir(directory);
+    command.args([
         "-nodefaults",
         "-no-user-config",
         "-no-reboot",
@@ -261,39 +246,44 @@ pub(crate) fn command(
         "-nic",
         "none",
     ]);
-    qemu.args([
+    command.args([
         "-machine",
         "q35,accel=tcg,kernel-irqchip=split",
         "-cpu",
         "max",
-        "-m",
-        "4G",
     ]);
-    qemu.args([
-        "-device",
-        "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
-    ]);
-    qemu.args(["-object", SHARED]);
-    qemu.args(["-serial", "file:console", "-serial", "file:results"]);
-    qemu.arg("-kernel")
+    if noiommu {
+        // All of it within reach of edu's 28 address lines.
+        command.args(["-m", "256M", "-append", NOIOMMU_COMMAND_LINE]);
+    } else {
+        command.args(["-m", "4G", "-append", COMMAND_LINE]);
+        command.args([
+            "-device",
+            "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
+        ]);
+    }
+    command.args(["-object", SHARED]);
+    command.args(["-serial", "file:console", "-serial", "file:results"]);
+    command
+        .arg("-kernel")
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initrd);
-    qemu.args(["-append", COMMAND_LINE]);
     for disk in DISKS {
         let path = directory.join(disk);
         File::create(&path)
             .and_then(|file| file.set_len(DISK_SIZE))
             .with_context(|| format!("cannot create {}", path.display()))?;
-        qemu.arg("-drive")
+        command
+            .arg("-drive")
             .arg(format!("if=none,id={disk},format=raw,file={disk}"));
     }
     for device in PORTS.into_iter().chain(
         PCI.iter()
-            .filter(|device| models.has(device.model()))
+            .filter(|device| qemu.lacks(device.model()).is_none())
             .map(|device| device.qemu),
     ) {
-        qemu.args(["-device", device]);
+        command.args(["-device", device]);
     }
-    Ok(qemu)
+    Ok(command)
 }
