@@ -76,12 +76,12 @@ impl Programs {
     }
 }
 
-/// Builds the guest's programs.
+/// Builds the guest's programs, optimised where they are `fast`.
 ///
 /// # Errors
 ///
 /// The build fails.
-pub(crate) fn build() -> Result<Programs> {
+pub(crate) fn build(fast: bool) -> Result<Programs> {
     let target = paths::guest().join("build");
     run(cargo()
         .args([
@@ -94,11 +94,14 @@ pub(crate) fn build() -> Result<Programs> {
             "vfio-hosted",
         ])
         .args(["--bin", "vfio-guest", "--bin", "vfio"])
+        .args(fast.then_some("--release"))
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         // Symbols stay for backtraces; the rest would be most of the initramfs.
         .env("CARGO_PROFILE_DEV_STRIP", "debuginfo"))?;
-    let directory = target.join(TRIPLE).join("debug");
+    let directory = target
+        .join(TRIPLE)
+        .join(if fast { "release" } else { "debug" });
     Ok(Programs {
         init: directory.join("vfio-guest"),
         vfio: directory.join("vfio"),
