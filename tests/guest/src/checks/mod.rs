@@ -27,7 +27,7 @@ use crate::mode::Mode;
 use crate::report::Report;
 use crate::world::World;
 
-use selftest::{cdev, dma, init, mmio, pci, setup};
+use selftest::{cdev, dma, init, mmio, pci, setup, sriov};
 
 /// The devices on which everything is asserted that the kernel's own VFIO selftests assert.
 const NAMED: &[&str] = &[
@@ -39,6 +39,9 @@ const NAMED: &[&str] = &[
     "e1000e",
     "igb",
 ];
+
+/// The devices with SR-IOV.
+const SRIOV: &[&str] = &["igb", "nvme-sriov"];
 
 /// Every check, in the order in which they run.
 const CHECKS: &[Check] = &[
@@ -169,6 +172,30 @@ const CHECKS: &[Check] = &[
     Check {
         name: "dma of a misaligned bar",
         on: On::Modes(NAMED, mmio::misaligned),
+    },
+    Check {
+        name: "virtual function",
+        on: On::Some(SRIOV, sriov::make),
+    },
+    Check {
+        name: "token of a virtual function",
+        on: On::Modes(SRIOV, sriov::init_token_match),
+    },
+    Check {
+        name: "token of a closed function",
+        on: On::Modes(SRIOV, sriov::early_close),
+    },
+    Check {
+        name: "token set anew",
+        on: On::Modes(SRIOV, sriov::override_token),
+    },
+    Check {
+        name: "token in use",
+        on: On::Modes(SRIOV, sriov::token_in_use),
+    },
+    Check {
+        name: "virtual function, taken away",
+        on: On::Some(SRIOV, sriov::take_away),
     },
     Check {
         name: "devices at once",

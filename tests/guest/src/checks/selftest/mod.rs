@@ -9,6 +9,7 @@ pub(super) mod init;
 pub(super) mod mmio;
 pub(super) mod pci;
 pub(super) mod setup;
+pub(super) mod sriov;
 
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::dma::AddressSpace;
