@@ -1,6 +1,7 @@
 //! Conformance of `vfio-core` and `vfio-hosted`: the tests stand in `conformance/`, and what
 //! several of them need stands here.
 
+pub mod behaviour;
 pub mod capability;
 pub mod described;
 pub mod fixture;
@@ -8,3 +9,4 @@ pub mod hostile;
 pub mod outcome;
 pub mod reply;
 pub mod scripted;
+pub mod session;

@@ -5,6 +5,8 @@
 //! - `discovery`: PCI devices in sysfs, what stands in the way of opening each, and binding them
 //!   to vfio-pci and back (feature `std`).
 //! - `sim`: a VFIO kernel in this process, for tests without hardware (feature `std`).
+//! - `failing`: a shim over another one, whose calls fail when a test says so (feature `std`).
+//! - `OwnedPlace`: where either finds a device, to open a session at (feature `std`).
 //! - `report`: INFO replies and devices for people and programs (feature `report`).
 //!
 //! The program `vfio` is built from these (feature `cli`, on by default).
@@ -12,11 +14,18 @@
 
 #[cfg(feature = "std")]
 pub mod discovery;
+#[cfg(feature = "std")]
+pub mod failing;
 pub mod linux;
+#[cfg(feature = "std")]
+mod place;
 #[cfg(feature = "report")]
 pub mod report;
 #[cfg(feature = "std")]
 pub mod sim;
+
+#[cfg(feature = "std")]
+pub use place::OwnedPlace;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -60,6 +60,28 @@ fn every_model_is_inspected_without_trouble() {
 }
 
 #[test]
+fn each_mode_tells_what_it_knows_of_the_iommu() {
+    for (mode, has_iommu, has_ioas) in [
+        ("type1", true, false),
+        ("iommufd-type1v2", true, false),
+        ("iommufd", false, true),
+        ("noiommu", false, false),
+    ] {
+        let output = vfio(
+            Path::new("/nowhere"),
+            &["inspect", "--json", "--mode", mode, "sim:edu"],
+        );
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(record["mode"], mode);
+        assert_eq!(record["iommu"].is_object(), has_iommu, "{record}");
+        let ranges = record["ioas"]["iova_ranges"].as_array();
+        assert_eq!(ranges.is_some_and(|list| !list.is_empty()), has_ioas);
+        assert_eq!(record["troubles"].as_array().map(Vec::len), Some(0));
+    }
+}
+
+#[test]
 fn regions_that_are_device_specific_say_what_they_are() {
     let record = inspect("sim:igd");
     let names: Vec<_> = record["regions"].as_array().unwrap()[9..]

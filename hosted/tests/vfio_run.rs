@@ -3,6 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use vfio_core::session::Mode;
 use vfio_drivers::edu::Step;
 
 fn run(arguments: &[&str]) -> Output {
@@ -27,6 +28,18 @@ fn the_whole_driver_passes_on_the_simulated_edu() {
         .collect();
     assert_eq!(names, Step::ALL.map(Step::name));
     assert!(steps.iter().all(|step| step["passed"] == true), "{record}");
+}
+
+#[test]
+fn every_mode_can_be_asked_for() {
+    for mode in Mode::PREFERRED.map(Mode::name) {
+        let output = run(&["--json", "--mode", mode]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        let record: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(record["mode"], mode);
+    }
+    let unknown = run(&["--mode", "type2"]);
+    assert_eq!(unknown.status.code(), Some(2), "{unknown:?}");
 }
 
 #[test]

@@ -83,7 +83,15 @@ impl<E: fmt::Display> fmt::Display for RegisterError<E> {
     }
 }
 
-impl<E: core::error::Error> core::error::Error for RegisterError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for RegisterError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Offset(_) => None,
+            // The access speaks for itself above.
+            Self::Access(error) => error.source(),
+        }
+    }
+}
 
 impl fmt::Display for TrapError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

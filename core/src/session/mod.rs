@@ -43,8 +43,16 @@ impl<S: Sys + Clone> Session<S> {
     /// [`SessionError`] of the first mode that the system has; where it has none, of the one
     /// that is nearest: whose files are there.
     pub fn open(sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
+        Self::open_first(&Mode::PREFERRED, sys, place)
+    }
+
+    /// As [`Session::open`], of `modes` in their order.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub fn open_first(modes: &[Mode], sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
         let mut nearest = SessionError::Nowhere;
-        for mode in Mode::PREFERRED {
+        for &mode in modes {
             if (mode == Mode::NoIommu) != place.is_noiommu {
                 continue;
             }

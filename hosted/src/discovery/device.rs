@@ -1,10 +1,12 @@
 //! A PCI device as sysfs describes it.
 
+use std::ffi::CString;
 use std::path::Path;
 
 use super::group::is_vfio_driver;
 use super::sysfs;
 use super::{Address, DiscoveryError, Group, Member};
+use crate::OwnedPlace;
 
 /// PCI class codes of the bridges that a driver cannot be given: PCI to PCI, and CardBus.
 const BRIDGE_CLASSES: [u32; 2] = [0x06_04, 0x06_07];
@@ -64,6 +66,23 @@ impl Device {
                 .cdev
                 .as_deref()
                 .is_some_and(|cdev| cdev.starts_with("noiommu-"))
+    }
+
+    /// Where it is opened, once a VFIO driver is bound.
+    #[must_use]
+    pub fn place(&self) -> OwnedPlace {
+        // There is no NUL in an address, nor in the name of a file.
+        let c_string = |text: String| CString::new(text).unwrap_or_default();
+        OwnedPlace {
+            name: c_string(self.address.to_string()),
+            group: self.group.as_ref().map(|group| group.number),
+            is_noiommu: self.is_noiommu(),
+            cdev: self
+                .cdev
+                .as_ref()
+                .map(|cdev| c_string(format!("/dev/vfio/devices/{cdev}"))),
+            token: None,
+        }
     }
 
     /// Reads the device at `path`, all but the names.

@@ -2,10 +2,11 @@
 
 use core::convert::Infallible;
 use core::ffi::c_void;
+use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
 use rustix::fd::OwnedFd;
-use rustix::mm::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use rustix::mm::{MapFlags, ProtFlags, mlock, mmap, mmap_anonymous, munmap};
 use vfio_core::mmio::{Access, Mapped, Width};
 use vfio_core::sys::{Errno, Protection, Span};
 
@@ -13,7 +14,8 @@ use super::errno;
 
 /// The huge pages that are tried, the largest first: size in bytes, and how they are asked for.
 /// Where a kernel has none of a size, it says so.
-const HUGE: [(usize, MapFlags); 2] = [(1 << 30, MapFlags::HUGE_1GB), (2 << 20, MapFlags::HUGE_2MB)];
+pub(super) const HUGE: [(usize, MapFlags); 2] =
+    [(1 << 30, MapFlags::HUGE_1GB), (2 << 20, MapFlags::HUGE_2MB)];
 
 /// Pages of the address space, and how much of them is in reach.
 #[derive(Debug)]
@@ -49,27 +51,69 @@ impl Mapping {
     /// Zeroed memory of whole pages, of huge ones where they fit and there are any.
     pub(super) fn anonymous(len: usize) -> Result<Self, Errno> {
         let mapped = pages(len)?;
-        let map = |flags| {
-            let prot = ProtFlags::READ | ProtFlags::WRITE;
-            // SAFETY: the kernel chooses where, so that nothing that is in use is touched.
-            unsafe { mmap_anonymous(core::ptr::null_mut(), mapped, prot, flags) }
-        };
-        // Shared, so that a fork does not leave the parent with copies of what the device writes.
-        let flags = MapFlags::SHARED;
-        let huge = HUGE.into_iter().find_map(|(size, pages)| {
+        let huge = HUGE.into_iter().find_map(|(size, flags)| {
             let fits = mapped.is_multiple_of(size);
-            fits.then(|| map(flags | MapFlags::HUGETLB | pages).ok())?
+            fits.then(|| Self::huge(mapped, mapped, flags).ok())?
         });
-        let base = match huge {
-            Some(base) => base,
-            None => map(flags).map_err(errno)?,
+        match huge {
+            Some(huge) => Ok(huge),
+            None => Self::map(mapped, mapped, MapFlags::empty()),
+        }
+    }
+
+    /// Zeroed memory of `mapped` bytes in huge pages of the size that `flags` ask for, of which
+    /// `len` are in reach.
+    pub(super) fn huge(mapped: usize, len: usize, flags: MapFlags) -> Result<Self, Errno> {
+        Self::map(mapped, len, MapFlags::HUGETLB | flags)
+    }
+
+    fn map(mapped: usize, len: usize, flags: MapFlags) -> Result<Self, Errno> {
+        let prot = ProtFlags::READ | ProtFlags::WRITE;
+        // Shared, so that a fork does not leave the parent with copies of what the device writes.
+        let flags = MapFlags::SHARED | flags;
+        // SAFETY: the kernel chooses where, so that nothing that is in use is touched.
+        let base = unsafe { mmap_anonymous(core::ptr::null_mut(), mapped, prot, flags) };
+        Self::new(base.map_err(errno)?, mapped, len)
+    }
+
+    /// Brings all pages into memory and keeps them there.
+    pub(super) fn lock(&self) -> Result<(), Errno> {
+        // SAFETY: the pages are the value's own; they stay locked until they are unmapped.
+        unsafe { mlock(self.base.as_ptr().cast(), self.mapped) }.map_err(errno)
+    }
+
+    /// The `len` bytes at `at`, whole pages; the others are unmapped.
+    pub(super) fn cut(self, at: usize, len: usize) -> Result<Self, Errno> {
+        let end = at.checked_add(len).filter(|end| *end <= self.mapped);
+        let behind = end.and_then(|end| self.mapped.checked_sub(end));
+        let (Some(end), Some(behind)) = (end, behind) else {
+            return Err(Errno::EINVAL);
         };
-        Self::new(base, mapped, mapped)
+        let whole = ManuallyDrop::new(self);
+        let part = |at, len| {
+            // SAFETY: the offset is in bounds, or one past the end.
+            let base = unsafe { whole.base.add(at) };
+            Self {
+                base,
+                mapped: len,
+                len,
+            }
+        };
+        // Each part has an owner of its own: those that nobody keeps are unmapped.
+        let parts = [part(0, at), part(at, len), part(end, behind)];
+        let [before, kept, after] = parts;
+        drop((before, after));
+        Ok(kept)
     }
 
     fn new(base: *mut c_void, mapped: usize, len: usize) -> Result<Self, Errno> {
         let base = NonNull::new(base.cast()).ok_or(Errno::ENOMEM)?;
         Ok(Self { base, mapped, len })
+    }
+
+    /// How many bytes are mapped.
+    pub(super) const fn pages(&self) -> usize {
+        self.mapped
     }
 
     /// The address of the first byte.
@@ -96,6 +140,9 @@ fn pages(len: usize) -> Result<usize, Errno> {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
+        if self.mapped == 0 {
+            return;
+        }
         // SAFETY: the pages were mapped by the constructor, and belong to the value alone.
         // Nothing can be done where it fails.
         let _ = unsafe { munmap(self.base.as_ptr().cast(), self.mapped) };

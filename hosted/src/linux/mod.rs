@@ -8,6 +8,7 @@
 //! of the shim waits for anything that a signal interrupts; what it returns is handed on as it is.
 
 mod mapping;
+mod physical;
 mod request;
 
 use core::ffi::CStr;
@@ -189,6 +190,10 @@ impl Sys for Linux {
 
     fn memory(&self, len: usize) -> Result<Mapping, Errno> {
         Mapping::anonymous(len)
+    }
+
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(Mapping, u64), Errno> {
+        physical::memory(len, highest)
     }
 
     fn event(&self) -> Result<OwnedFd, Errno> {

@@ -1,10 +1,11 @@
 //! All that VFIO says of an open device.
 
 use serde::Serialize;
-use vfio_core::abi::{DeviceFlags, pci_irq, pci_region};
-use vfio_core::container::Container;
+use vfio_core::abi::{DeviceFlags, IommuIovaRange, pci_irq, pci_region};
 use vfio_core::coverage::{Access, Coverage};
 use vfio_core::device::Device;
+use vfio_core::dma::AddressSpace;
+use vfio_core::iommufd;
 use vfio_core::query::QueryError;
 use vfio_core::sys::{Errno, Sys};
 
@@ -30,6 +31,9 @@ pub struct Inspection {
     /// The IOMMU of the device's container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iommu: Option<Iommu>,
+    /// The I/O address space of an iommufd that the device is attached to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ioas: Option<Ioas>,
     /// What a hot reset takes along; none where the device can't be reset so.
     pub hot_reset: Option<HotReset>,
     /// What could not be asked, or was answered with nonsense.
@@ -96,6 +100,15 @@ pub struct Iommu {
     pub caps: Vec<Cap>,
 }
 
+/// An I/O address space of an iommufd.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Ioas {
+    /// What addresses and sizes of mappings are multiples of, in bytes.
+    pub iova_alignment: u64,
+    /// The first and the last address of each range that can be mapped.
+    pub iova_ranges: Vec<(u64, u64)>,
+}
+
 /// What a hot reset takes along.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct HotReset {
@@ -122,11 +135,14 @@ pub struct Trouble {
 /// can claim 4 billion.
 const MAX_INDEXES: u32 = 1024;
 
-/// Asks a device, and its container if there is one, about everything. `page` is the size of
-/// the host's pages in bytes.
+/// How many ranges of IOVAs there is room for: a machine has a handful.
+const MAX_RANGES: usize = 256;
+
+/// Asks a device, and the address space that it is attached to, about everything. `page` is the
+/// size of the host's pages in bytes.
 pub fn inspect<S: Sys + Clone>(
     device: &Device<S>,
-    container: Option<&Container<S>>,
+    space: &AddressSpace<S>,
     page: u64,
 ) -> Inspection {
     let mut troubles = Vec::new();
@@ -140,6 +156,7 @@ pub fn inspect<S: Sys + Clone>(
         regions: Vec::new(),
         irqs: Vec::new(),
         iommu: None,
+        ioas: None,
         hot_reset: None,
         troubles: Vec::new(),
     };
@@ -176,8 +193,8 @@ pub fn inspect<S: Sys + Clone>(
             Err(error) => troubles.push(trouble(&format!("interrupt {index}"), &error)),
         }
     }
-    if let Some(container) = container {
-        match container.iommu_info(&mut buffer) {
+    match space {
+        AddressSpace::Container(container) => match container.iommu_info(&mut buffer) {
             Ok(info) => {
                 this.iommu = Some(Iommu {
                     flags: names(&info.flags),
@@ -187,7 +204,16 @@ pub fn inspect<S: Sys + Clone>(
                 });
             }
             Err(error) => troubles.push(trouble("IOMMU", &error)),
-        }
+        },
+        AddressSpace::Ioas(ioas) => match ask_ioas(ioas) {
+            Ok(ioas) => this.ioas = Some(ioas),
+            Err(errno) => troubles.push(Trouble {
+                subject: "I/O address space".into(),
+                message: errno.to_string(),
+                malformed: false,
+            }),
+        },
+        AddressSpace::NoIommu(_) => (),
     }
     match device.hot_reset_info(&mut buffer) {
         Ok(info) => {
@@ -203,6 +229,17 @@ pub fn inspect<S: Sys + Clone>(
     }
     this.troubles = troubles;
     this
+}
+
+/// Asks an I/O address space for its ranges.
+fn ask_ioas<S: Sys>(ioas: &iommufd::Ioas<S>) -> Result<Ioas, Errno> {
+    let mut ranges = vec![IommuIovaRange::default(); MAX_RANGES];
+    let (count, iova_alignment) = ioas.iova_ranges(&mut ranges)?;
+    let told = ranges.iter().take(count);
+    Ok(Ioas {
+        iova_alignment,
+        iova_ranges: told.map(|range| (range.start, range.last)).collect(),
+    })
 }
 
 /// Asks a device about its regions alone: those that are there, and what could not be asked. `page` is the size of the

@@ -7,7 +7,9 @@ mod inspection;
 mod reply;
 
 pub use caps::{Area, Body, Cap, Range};
-pub use inspection::{HotReset, Inspection, Iommu, Irq, Region, Span, Trouble, inspect, regions};
+pub use inspection::{
+    HotReset, Inspection, Ioas, Iommu, Irq, Region, Span, Trouble, inspect, regions,
+};
 pub use reply::{Dependent, Fields, Kind, Reply, Status, decode};
 
 use bitflags::Flags;

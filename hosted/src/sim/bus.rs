@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use std::vec::Vec;
 
 use super::config::Config;
+use super::dma_log::DmaLog;
 use super::fault::{DmaAccess, Fault, FaultLog, FaultReason};
 use super::interrupts::Interrupts;
 use super::space::{Piece, SharedSpace};
@@ -18,6 +19,8 @@ pub struct Bus<'a> {
     pub(super) space: Option<&'a SharedSpace>,
     pub(super) interrupts: &'a mut Interrupts,
     pub(super) faults: &'a FaultLog,
+    /// What the device writes, where that is logged.
+    pub(super) log: Option<&'a mut DmaLog>,
 }
 
 /// Where messages go that are interrupts on x86.
@@ -49,6 +52,9 @@ impl Bus<'_> {
             let (part, left) = rest.split_at(piece.len);
             piece.memory.write(piece.offset, part);
             rest = left;
+        }
+        if let Some(log) = &mut self.log {
+            log.write(iova, data.len());
         }
         Ok(())
     }
@@ -131,6 +137,7 @@ pub(super) mod tests {
             space: None,
             interrupts: &mut Interrupts::default(),
             faults: &FaultLog::default(),
+            log: None,
         })
     }
 }

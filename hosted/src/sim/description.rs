@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use vfio_core::abi::{
-    AtomicCompFlags, DeviceFlags, HotResetFlags, PciDependentDevice, RegionFlags,
+    AtomicCompFlags, DeviceFlags, HotResetFlags, MigrationFlags, PciDependentDevice, RegionFlags,
     RegionSparseMmapArea,
 };
 use vfio_core::caps::{self, RegionKind, SparseMmap, Unknown};
@@ -32,6 +32,10 @@ pub struct Description {
     pub msix_table: Option<MsixTable>,
     /// The IOMMU that the device is behind.
     pub iommu: Iommu,
+    /// Whether it migrates, and which states it has then; none where it does not.
+    pub migration: MigrationFlags,
+    /// Whether it logs what it writes by DMA.
+    pub logs_dma: bool,
     /// The kernel to answer like.
     pub dialect: Dialect,
 }

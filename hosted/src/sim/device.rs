@@ -10,12 +10,16 @@ use vfio_core::server::{Dialect, Irq};
 use vfio_core::sys::{Errno, InfoRequest, Protection, Span};
 
 use super::config::Config;
+use super::dma_log::DmaLog;
 use super::dma_memory::PAGE;
 use super::fault::FaultLog;
 use super::interrupts::Interrupts;
+use super::ioeventfd::Ioeventfd;
 use super::mapping::Stretch;
+use super::migration::Migration;
+use super::power::Power;
 use super::space::SharedSpace;
-use super::{Bus, Iommu, Model, Region, RegionCap, Registers};
+use super::{Bus, Description, Iommu, Model, Region, RegionCap, Registers};
 use crate::discovery::Address;
 
 /// A device, and the state that it is in.
@@ -28,6 +32,10 @@ pub(super) struct Device {
     /// What it reaches by DMA, while it is attached to something.
     space: Option<SharedSpace>,
     faults: FaultLog,
+    power: Power,
+    ioeventfds: Vec<Ioeventfd>,
+    migration: Migration,
+    dma_log: Option<DmaLog>,
 }
 
 /// Where an access goes.
@@ -68,6 +76,10 @@ impl Device {
             interrupts: Interrupts::default(),
             space: None,
             faults,
+            power: Power::default(),
+            ioeventfds: Vec::new(),
+            migration: Migration::default(),
+            dma_log: None,
         }
     }
 
@@ -79,12 +91,16 @@ impl Device {
             space: self.space.as_ref(),
             interrupts: &mut self.interrupts,
             faults: &self.faults,
+            log: self.dma_log.as_mut(),
         };
         (&mut *self.model.registers, bus)
     }
 
     /// What vfio-pci does before the first file of a device is open.
     pub(super) fn enable(&mut self) {
+        if self.dialect().knows_hot_reset {
+            self.migration.reset();
+        }
         self.config = self.model.description.config.clone();
         self.config.stop_mastering();
         self.interrupts.turn_intx(self.config.is_intx_off());
@@ -99,6 +115,11 @@ impl Device {
         self.config.stop_mastering();
         self.interrupts.close();
         self.space = None;
+        self.power = Power::default();
+        self.ioeventfds.clear();
+        // A sample that is stopped stays so.
+        self.migration.end();
+        self.dma_log = None;
     }
 
     /// Gives the device an address space, or takes it away.
@@ -109,6 +130,10 @@ impl Device {
     /// Lets time pass by one step; tells whether there is more to do.
     pub(super) fn advance(&mut self) -> bool {
         self.interrupts.poll_unmask();
+        self.poll_ioeventfds();
+        if self.migration.is_stopped() {
+            return false;
+        }
         let (registers, mut bus) = self.parts();
         registers.advance(&mut bus)
     }
@@ -127,9 +152,52 @@ impl Device {
         if !self.model.description.flags.contains(DeviceFlags::RESET) {
             return Err(Errno::EINVAL);
         }
+        self.reset_with_others();
+        Ok(())
+    }
+
+    /// Resets the device as a part of its slot or bus.
+    pub(super) fn reset_with_others(&mut self) {
+        self.migration.reset();
         let (registers, mut bus) = self.parts();
         registers.reset(&mut bus);
-        Ok(())
+    }
+
+    /// What it says of itself.
+    pub(super) const fn description(&self) -> &Description {
+        &self.model.description
+    }
+
+    /// Its address, and its group.
+    pub(super) const fn address(&self) -> PciDependentDevice {
+        self.at
+    }
+
+    pub(super) const fn power(&mut self) -> &mut Power {
+        &mut self.power
+    }
+
+    pub(super) const fn ioeventfds(&mut self) -> &mut Vec<Ioeventfd> {
+        &mut self.ioeventfds
+    }
+
+    pub(super) const fn migration(&mut self) -> &mut Migration {
+        &mut self.migration
+    }
+
+    pub(super) const fn dma_log(&mut self) -> &mut Option<DmaLog> {
+        &mut self.dma_log
+    }
+
+    pub(super) fn registers(&mut self) -> &mut dyn Registers {
+        &mut *self.model.registers
+    }
+
+    /// The index and the size of the region that `offset` of the device's file lies in, and how
+    /// far in it.
+    pub(super) fn found(&self, offset: u64) -> Option<(u32, u64, u64)> {
+        let (index, region, at) = self.region_at(offset)?;
+        Some((index, region.size, at))
     }
 
     /// The IOMMU that it is behind.
@@ -209,7 +277,8 @@ impl Device {
             .and_then(|index| self.model.description.regions.get(index)?.as_ref());
         let end = u64::try_from(len).ok().and_then(|len| at.checked_add(len));
         let is_there = region.is_some_and(|region| end.is_some_and(|end| end <= region.size));
-        is_there && (!self.config.is_memory_bar(index) || self.config.decodes_memory())
+        let answers = self.config.decodes_memory() && !self.power.is_low();
+        is_there && (!self.config.is_memory_bar(index) || answers)
     }
 
     /// Answers an INFO ioctl of the device.
@@ -239,6 +308,11 @@ impl Device {
                 .with_used(used)
                 .with_server(description.dialect, |iommu| iommu.answer(request, reply)),
         }
+    }
+
+    /// Whether a test answers for it.
+    pub(super) const fn is_scripted(&self) -> bool {
+        self.model.script.is_some()
     }
 
     /// The kernel that it describes.

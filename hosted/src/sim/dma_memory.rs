@@ -7,6 +7,10 @@ use std::vec::Vec;
 
 use vfio_core::sys::Errno;
 
+use super::kernel::lock;
+use super::space::{Area, SharedSpace};
+use super::type1;
+
 /// The size of a page, in bytes.
 pub(super) const PAGE: usize = 4096;
 
@@ -18,6 +22,14 @@ const WORD: usize = 8;
 /// Dropping it takes it away from the driver; what is mapped of it stays in reach of the device.
 pub struct DmaMemory {
     pages: Pages,
+    /// Where devices find it that no IOMMU confines; given back on drop.
+    _physical: Option<Physical>,
+}
+
+/// A place in physical memory, given back on drop.
+struct Physical {
+    memory: SharedSpace,
+    address: u64,
 }
 
 /// The memory itself. Words are little-endian: a byte is at 8 times its offset in its word.
@@ -40,11 +52,51 @@ impl DmaMemory {
         words.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         words.resize_with(count, AtomicU64::default);
         let pages = Pages(Arc::new(words));
-        Ok(Self { pages })
+        let _physical = None;
+        Ok(Self { pages, _physical })
+    }
+
+    /// Memory of at least `len` bytes in `memory`, with no byte above `highest`; and its address.
+    pub(super) fn physical(
+        memory: &SharedSpace,
+        len: usize,
+        highest: u64,
+    ) -> Result<(Self, u64), Errno> {
+        let this = Self::zeroed(len)?;
+        let len = u64::try_from(this.pages.len()).map_err(|_| Errno::ENOMEM)?;
+        let mut space = lock(memory);
+        let page = u64::try_from(PAGE).map_err(|_| Errno::ENOMEM)?;
+        let address = space.find(len, page);
+        let address = address.ok_or(Errno::ENOMEM)?;
+        let last = type1::last_of(address, len).ok_or(Errno::ENOMEM)?;
+        if last > highest {
+            return Err(Errno::ERANGE);
+        }
+        let area = Area {
+            last,
+            memory: this.pages.clone(),
+            offset: 0,
+            readable: true,
+            writable: true,
+        };
+        space.insert(address, area);
+        drop(space);
+        let physical = Physical {
+            memory: Arc::clone(memory),
+            address,
+        };
+        let _physical = Some(physical);
+        Ok((Self { _physical, ..this }, address))
     }
 
     pub(super) const fn pages(&self) -> &Pages {
         &self.pages
+    }
+}
+
+impl Drop for Physical {
+    fn drop(&mut self) {
+        lock(&self.memory).remove(self.address);
     }
 }
 

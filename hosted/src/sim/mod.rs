@@ -8,8 +8,9 @@
 //!
 //! It answers as Linux does, errors included: what files owe to each other, the INFO ioctls,
 //! access to regions, trapped and mapped, the mappings of type1 and of iommufd, and the whole of
-//! `VFIO_DEVICE_SET_IRQS`, and the tokens of SR-IOV functions. Hot resets, ioeventfds and all other
-//! device features are not simulated: they are refused with `ENOTTY`.
+//! `VFIO_DEVICE_SET_IRQS`; resets, hot ones by group and by iommufd, ioeventfds, device features,
+//! migration, and dirty pages, tracked by a type1 container or logged by a device. dma-bufs are
+//! not simulated: they are refused with `ENOTTY`.
 //!
 //! Devices do DMA through a checked IOMMU: what is not mapped faults, transfers nothing, and is
 //! kept in [`Kernel::faults`]. The time that they need for their work does not depend on the
@@ -43,18 +44,26 @@ mod bus;
 mod config;
 mod description;
 mod device;
+mod dirty;
+mod dma_log;
 mod dma_memory;
 mod edu;
 mod event;
 mod exchange;
 mod fault;
+mod feature;
+mod hot_reset;
 mod interrupts;
+mod ioeventfd;
 mod iommu;
 mod iommufd;
 mod kernel;
 mod mapping;
+mod migration;
 pub mod model;
+mod mtty;
 mod observation;
+mod power;
 mod registers;
 mod script;
 mod session;
@@ -75,5 +84,6 @@ pub use iommu::{Iommu, IommuCap};
 pub use kernel::{CONTAINER_PATH, Calls, Fd, IOMMUFD_PATH, Kernel};
 pub use mapping::{Mapping, MappingError};
 pub use model::Model;
+pub use mtty::Mtty;
 pub use registers::{Memory, Registers};
 pub use script::Script;

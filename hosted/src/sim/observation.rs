@@ -45,6 +45,14 @@ impl Kernel {
         self.0.session().dma_mappings()
     }
 
+    /// How many pieces of physical memory are given out ([`Sys::physical_memory`]).
+    ///
+    /// [`Sys::physical_memory`]: vfio_core::sys::Sys::physical_memory
+    #[must_use]
+    pub fn live_physical_memory(&self) -> usize {
+        super::kernel::lock(self.0.session().physical()).len()
+    }
+
     /// The DMA of all devices that was refused, in order.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {

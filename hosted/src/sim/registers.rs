@@ -3,6 +3,9 @@
 use std::boxed::Box;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::vec::Vec;
+
+use vfio_core::sys::Errno;
 
 use super::Bus;
 
@@ -31,6 +34,37 @@ pub trait Registers: Send {
 
     /// Resets the device.
     fn reset(&mut self, bus: &mut Bus<'_>);
+
+    /// What the data of a migration begin with, and can be read while the device still runs.
+    fn initial(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// The state of the stopped device, which follows in the data of a migration.
+    fn save(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    /// Looks at the data of a migration that were written so far.
+    ///
+    /// # Errors
+    /// What writing them returns: they are not taken then.
+    fn accept(&self, data: &[u8]) -> Result<(), Errno> {
+        let _ = data;
+        Ok(())
+    }
+
+    /// Takes the state over from the data of a migration.
+    ///
+    /// # Errors
+    /// `EINVAL` where they are not the device's.
+    fn restore(&mut self, data: &[u8]) -> Result<(), Errno> {
+        if data.is_empty() {
+            Ok(())
+        } else {
+            Err(Errno::EINVAL)
+        }
+    }
 }
 
 /// Memory behind every region: it reads as zeros until it is written, and takes up room only
@@ -105,6 +139,32 @@ impl Registers for Memory {
 
     fn reset(&mut self, _: &mut Bus<'_>) {
         self.pages.clone_from(&self.initial);
+    }
+
+    /// Each page: its region, its number, and its bytes.
+    fn save(&self) -> Vec<u8> {
+        let mut data = Vec::new();
+        for ((region, page), bytes) in &self.pages {
+            data.extend(region.to_le_bytes());
+            data.extend(page.to_le_bytes());
+            data.extend(&**bytes);
+        }
+        data
+    }
+
+    fn restore(&mut self, data: &[u8]) -> Result<(), Errno> {
+        let mut pages = BTreeMap::new();
+        let mut rest = data;
+        while !rest.is_empty() {
+            let (region, tail) = rest.split_first_chunk().ok_or(Errno::EINVAL)?;
+            let (page, tail) = tail.split_first_chunk().ok_or(Errno::EINVAL)?;
+            let (bytes, tail) = tail.split_first_chunk().ok_or(Errno::EINVAL)?;
+            let place = (u32::from_le_bytes(*region), u64::from_le_bytes(*page));
+            pages.insert(place, Box::new(*bytes));
+            rest = tail;
+        }
+        self.pages = pages;
+        Ok(())
     }
 }
 

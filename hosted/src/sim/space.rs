@@ -48,6 +48,13 @@ pub(super) const EVERYTHING: IovaRange = IovaRange {
     end: u64::MAX,
 };
 
+/// An address space of which everything can be mapped, to the byte.
+impl Default for Space {
+    fn default() -> Self {
+        Self::new(vec![EVERYTHING], 1)
+    }
+}
+
 impl Space {
     pub(super) fn new(allowed: Vec<IovaRange>, page: u64) -> Self {
         Self {

@@ -1,6 +1,7 @@
 //! DMA mappings of a type1 container (drivers/vfio/vfio_iommu_type1.c of Linux).
 
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
 use vfio_core::abi::{DmaMapFlags, DmaUnmapFlags, IommuType1DmaMap, IommuType1DmaUnmap};
 use vfio_core::sys::Errno;
@@ -16,6 +17,8 @@ pub(super) struct Type1 {
     pub(super) limit: usize,
     /// Type1v2: a mapping is unmapped whole or not at all.
     pub(super) is_v2: bool,
+    /// Whether dirty pages are tracked.
+    pub(super) is_tracking: Arc<Mutex<bool>>,
     /// Before Linux 7.0 what goes past 2^64 was merely invalid.
     pub(super) past_the_end: Errno,
 }

@@ -54,6 +54,11 @@ fn test() -> Result<()> {
     let mut report = Report::new(results);
 
     modules::load(&plan.modules)?;
+    if plan.noiommu {
+        let parameter = "/sys/module/vfio/parameters/enable_unsafe_noiommu_mode";
+        fs::write(parameter, "Y").with_context(|| format!("cannot write {parameter}"))?;
+    }
+    let checks = checks::of(&plan);
     let devices = plan
         .devices
         .into_iter()
@@ -65,7 +70,7 @@ fn test() -> Result<()> {
             (device, ready)
         })
         .collect();
-    checks::run(&World::new(devices), &mut report)?;
+    checks::run(checks, &World::new(devices), &mut report)?;
     report.finish()
 }
 

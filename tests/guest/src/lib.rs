@@ -19,6 +19,9 @@ pub struct Plan {
     pub modules: Vec<String>,
     /// The devices to test.
     pub devices: Vec<Device>,
+    /// Whether the machine has no IOMMU, so that VFIO is told to do without.
+    #[serde(default)]
+    pub noiommu: bool,
 }
 
 /// A device that the guest is to test.

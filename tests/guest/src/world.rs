@@ -4,6 +4,8 @@ use std::fs;
 
 use anyhow::{Context as _, Result, anyhow};
 use vfio_guest::Device;
+use vfio_hosted::OwnedPlace;
+use vfio_hosted::discovery::System;
 
 use crate::report::NotRun;
 
@@ -51,6 +53,15 @@ impl World {
             None => Err(anyhow!("{} is not in the plan", device.name)),
         }
     }
+}
+
+/// Where the program's own way of looking finds the device.
+///
+/// # Errors
+///
+/// It is no PCI device, or sysfs cannot be read.
+pub(crate) fn place(device: &Device) -> Result<OwnedPlace> {
+    Ok(System::host().device(device.address().parse()?)?.place())
 }
 
 /// The number of the device's IOMMU group.

@@ -3,8 +3,10 @@
 mod bench;
 mod fuzz;
 mod guest;
+mod matrix;
 mod paths;
 mod proofs;
+mod simulated;
 mod steps;
 mod test;
 mod tools;
@@ -33,6 +35,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Boot guests under QEMU and test against their kernels' VFIO.
     Guest(guest::Options),
+    /// Build a kernel for the guests, with IOMMUFD and the mediated sample devices, from the distribution's source package.
+    GuestKernel(guest::source::Options),
 }
 
 fn main() -> ExitCode {
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Task::Bench => bench::run_all(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),
+        Task::GuestKernel(options) => guest::source::build(&options),
     };
     match result {
         Ok(code) => code,

@@ -70,4 +70,18 @@ impl<E: fmt::Display> fmt::Display for EduError<E> {
     }
 }
 
-impl<E: core::error::Error> core::error::Error for EduError<E> {}
+impl<E: core::error::Error + 'static> core::error::Error for EduError<E> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            // These speak for themselves above.
+            Self::Access(error) => error.source(),
+            Self::Irq(error) => error.source(),
+            Self::Wait(errno) => Some(errno),
+            Self::Offset(_)
+            | Self::NotEdu { .. }
+            | Self::Stuck
+            | Self::NoInterrupt { .. }
+            | Self::TooLong { .. } => None,
+        }
+    }
+}

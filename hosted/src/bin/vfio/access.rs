@@ -5,12 +5,12 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::System;
+use vfio_hosted::report::Region;
 
 use crate::access_error::AccessError;
 use crate::failure::Failure;
 use crate::region::{Intent, Named, Selector, Width};
-use crate::target::{Opened, Target, Task};
+use crate::target::{Opened, Target, Task, World};
 use crate::{number, output};
 
 /// Read a register.
@@ -78,12 +78,12 @@ struct Read<'a>(&'a ReadArgs);
 
 struct Write<'a>(&'a WriteArgs);
 
-pub(crate) fn read(args: &ReadArgs, system: &System) -> Result<ExitCode, Failure> {
-    args.register.device.open(system, Read(args))?;
+pub(crate) fn read(args: &ReadArgs, world: &World) -> Result<ExitCode, Failure> {
+    args.register.device.open(world, Read(args))?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(crate) fn write(args: &WriteArgs, system: &System) -> Result<ExitCode, Failure> {
+pub(crate) fn write(args: &WriteArgs, world: &World) -> Result<ExitCode, Failure> {
     let width = args.register.width;
     if !width.holds(args.value) {
         return Err(AccessError::TooWide {
@@ -92,27 +92,33 @@ pub(crate) fn write(args: &WriteArgs, system: &System) -> Result<ExitCode, Failu
         }
         .into());
     }
-    args.register.device.open(system, Write(args))?;
+    args.register.device.open(world, Write(args))?;
     Ok(ExitCode::SUCCESS)
+}
+
+impl Register {
+    /// The region that the register is in, ready for what is intended.
+    pub(crate) fn region<S: Sys + Clone>(
+        &self,
+        opened: &Opened<S>,
+        intent: Intent,
+    ) -> Result<Region, Failure> {
+        let region = opened.region(&self.region, intent)?;
+        if self.enable_memory {
+            opened.enable_memory()?;
+        }
+        Ok(region)
+    }
 }
 
 impl Task for Read<'_> {
     type Output = ();
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
-        let Register {
-            region,
-            offset,
-            width,
-            enable_memory,
-            ..
-        } = &self.0.register;
-        let region = opened.region(region, Intent::Read)?;
-        if *enable_memory {
-            opened.enable_memory()?;
-        }
+        let Register { offset, width, .. } = self.0.register;
+        let region = self.0.register.region(&opened, Intent::Read)?;
         let value = width
-            .read(&mut opened.window(&region), *offset)
+            .read(&mut opened.window(&region), offset)
             .map_err(|error| AccessError::Register {
                 region: region.name.clone(),
                 error,
@@ -121,7 +127,7 @@ impl Task for Read<'_> {
             return output::json(&Record {
                 device: &opened.name,
                 region: Named::from(&region),
-                offset: *offset,
+                offset,
                 width: width.bits(),
                 value,
                 hex: width.hex(value),
@@ -138,19 +144,10 @@ impl Task for Write<'_> {
     type Output = ();
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
-        let Register {
-            region,
-            offset,
-            width,
-            enable_memory,
-            ..
-        } = &self.0.register;
-        let region = opened.region(region, Intent::Write)?;
-        if *enable_memory {
-            opened.enable_memory()?;
-        }
+        let Register { offset, width, .. } = self.0.register;
+        let region = self.0.register.region(&opened, Intent::Write)?;
         width
-            .write(&mut opened.window(&region), *offset, self.0.value)
+            .write(&mut opened.window(&region), offset, self.0.value)
             .map_err(|error| {
                 AccessError::Register {
                     region: region.name.clone(),
@@ -170,10 +167,10 @@ mod tests {
     use crate::target::simulate;
 
     fn decoding_off() -> Opened<vfio_hosted::sim::Kernel> {
-        let Ok(opened) = simulate("sim:edu", model::edu()) else {
+        let Ok(opened) = simulate::<Read<'_>>(model::edu(), None) else {
             panic!("the device does not open");
         };
-        let config = DeviceConfig::ask(&opened.device, &mut [0; 64][..]).unwrap();
+        let config = DeviceConfig::ask(&opened.session.device, &mut [0; 64][..]).unwrap();
         let mut config = Config::new(config);
         config.set_command(Command::empty()).unwrap();
         opened

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use comfy_table::{Cell, Color, Table};
 use vfio_hosted::report::{
-    Body, Cap, Dependent, Fields, HotReset, Inspection, Iommu, Region, Reply, Status,
+    Body, Cap, Dependent, Fields, HotReset, Inspection, Ioas, Iommu, Region, Reply, Status,
 };
 
 use crate::failure::Failure;
@@ -127,6 +127,18 @@ pub(crate) fn inspection(
             flags(names, *flags_raw)
         )?;
         write_caps(out, caps, "")?;
+    }
+
+    if let Some(Ioas {
+        iova_alignment,
+        iova_ranges,
+    }) = &inspection.ioas
+    {
+        writeln!(out, "\n{SUBJECT}I/O address space{SUBJECT:#}")?;
+        writeln!(out, "mappings are multiples of {}", bytes(*iova_alignment))?;
+        for (start, last) in iova_ranges {
+            writeln!(out, "  {start:#x} to {last:#x}")?;
+        }
     }
 
     writeln!(out, "\n{SUBJECT}Hot reset{SUBJECT:#}")?;

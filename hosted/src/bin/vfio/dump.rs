@@ -9,14 +9,13 @@ use std::process::ExitCode;
 use serde::Serialize;
 use vfio_core::mmio::{Trapped, Window};
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::System;
 use vfio_hosted::report::Region;
 
 use crate::access_error::AccessError;
 use crate::failure::Failure;
 use crate::output;
 use crate::region::{Intent, Named, Selector, Width, is_harmless};
-use crate::target::{Opened, Target, Task};
+use crate::target::{Opened, Target, Task, World};
 
 use lines::Lines;
 use range::Stretch;
@@ -75,8 +74,8 @@ struct Dump<'a>(&'a Args);
 /// How many bytes a line shows.
 const LINE: u64 = 16;
 
-pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
-    args.device.open(system, Dump(args))?;
+pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
+    args.device.open(world, Dump(args))?;
     Ok(ExitCode::SUCCESS)
 }
 

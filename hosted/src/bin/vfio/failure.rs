@@ -6,8 +6,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use vfio_core::container::OpenError;
 use vfio_core::info::Malformed;
+use vfio_core::session::SessionError;
 use vfio_core::sys::Errno;
 use vfio_hosted::discovery::{Address, BindError, DiscoveryError, Obstacle};
 use vfio_hosted::report::Trouble;
@@ -52,7 +52,7 @@ pub(crate) enum Failure {
         /// Its name.
         name: String,
         /// At which step, and why.
-        error: OpenError,
+        error: SessionError,
     },
     /// A device was not given to vfio-pci, or not given back.
     Bind(BindError),

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use vfio_core::session::Mode;
 use vfio_core::sys::Sys;
 use vfio_hosted::discovery::{Caller, Device, System};
 use vfio_hosted::report::{self, Inspection};
@@ -11,7 +12,7 @@ use vfio_hosted::report::{self, Inspection};
 use crate::describe;
 use crate::failure::Failure;
 use crate::output;
-use crate::target::{Opened, Target, Task, first_obstacle};
+use crate::target::{Opened, Target, Task, World, first_obstacle};
 
 /// Show a device's regions, interrupts, capabilities, IOMMU and reset set.
 ///
@@ -40,17 +41,18 @@ struct Record {
     simulated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     group: Option<u32>,
+    mode: &'static str,
     iommu_driver: &'static str,
     #[serde(flatten)]
     inspection: Inspection,
 }
 
-pub(crate) fn run(args: Args, system: &System) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     let (target, why) = match args.device {
         Some(target) => (target, None),
-        None => choose(system)?,
+        None => choose(&world.system)?,
     };
-    let record = target.open(system, Inspect)?;
+    let record = target.open(world, Inspect)?;
     if args.json {
         output::json(&record)?;
     } else {
@@ -106,13 +108,25 @@ fn choose(system: &System) -> Result<(Target, Option<String>), Failure> {
 impl Task for Inspect {
     type Output = Record;
 
+    /// A container says more of its IOMMU than iommufd does.
+    const MODES: &'static [Mode] = &[
+        Mode::Type1v2,
+        Mode::Type1,
+        Mode::IommufdType1v2,
+        Mode::IommufdType1,
+        Mode::Iommufd,
+        Mode::NoIommu,
+    ];
+
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Record, Failure> {
+        let mode = opened.session.mode;
         Ok(Record {
             device: opened.name.clone(),
             simulated: opened.simulated,
-            group: Some(opened.group),
-            iommu_driver: opened.iommu.name().unwrap_or("unknown"),
-            inspection: report::inspect(&opened.device, Some(&opened.container), opened.page),
+            group: opened.group,
+            mode: mode.name(),
+            iommu_driver: mode.iommu().name().unwrap_or("unknown"),
+            inspection: report::inspect(&opened.session.device, &opened.session.space, opened.page),
         })
     }
 }
@@ -120,12 +134,10 @@ impl Task for Inspect {
 impl Record {
     fn title(&self) -> String {
         let world = if self.simulated { ", simulated" } else { "" };
+        let mode = self.mode;
         match self.group {
-            Some(group) => format!(
-                "{}{world}, IOMMU group {group}, IOMMU driver {}",
-                self.device, self.iommu_driver
-            ),
-            None => format!("{}{world}", self.device),
+            Some(group) => format!("{}{world}, IOMMU group {group}, {mode}", self.device),
+            None => format!("{}{world}, {mode}", self.device),
         }
     }
 }

@@ -14,6 +14,7 @@ mod failure;
 mod inspect;
 mod list;
 mod map;
+mod mode;
 mod number;
 mod output;
 mod region;
@@ -26,7 +27,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use vfio_core::session::Mode;
 use vfio_hosted::discovery::System;
+
+use target::World;
 
 /// Shows PCI devices as VFIO sees them, binds them, and reaches their registers.
 #[derive(Parser)]
@@ -41,6 +45,11 @@ struct Cli {
         default_value = "/"
     )]
     root: PathBuf,
+
+    /// Open devices in this mode: with iommufd, through a container, without an IOMMU. Without it, in the best that
+    /// there is.
+    #[arg(long, global = true, value_name = "MODE", value_parser = mode::parser())]
+    mode: Option<Mode>,
 
     #[command(subcommand)]
     command: Command,
@@ -65,20 +74,24 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let system = System::below(&cli.root);
+    let world = World {
+        system: System::below(&cli.root),
+        mode: cli.mode,
+    };
+    let system = &world.system;
     let result = match cli.command {
-        Command::List(args) => list::run(&args, &system),
-        Command::Inspect(args) => inspect::run(args, &system),
-        Command::Bind(args) => bind::bind(&args, &system),
-        Command::Unbind(args) => bind::unbind(&args, &system),
-        Command::Read(args) => access::read(&args, &system),
-        Command::Write(args) => access::write(&args, &system),
-        Command::Dump(args) => dump::run(&args, &system),
-        Command::Watch(args) => watch::run(&args, &system),
-        Command::Map(args) => map::run(&args, &system),
-        Command::Reset(args) => reset::run(&args, &system),
+        Command::List(args) => list::run(&args, system),
+        Command::Inspect(args) => inspect::run(args, &world),
+        Command::Bind(args) => bind::bind(&args, system),
+        Command::Unbind(args) => bind::unbind(&args, system),
+        Command::Read(args) => access::read(&args, &world),
+        Command::Write(args) => access::write(&args, &world),
+        Command::Dump(args) => dump::run(&args, &world),
+        Command::Watch(args) => watch::run(&args, &world),
+        Command::Map(args) => map::run(&args, &world),
+        Command::Reset(args) => reset::run(&args, &world),
         Command::Decode(args) => decode::run(&args),
-        Command::Run(args) => run::run(args, &system),
+        Command::Run(args) => run::run(args, &world),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -12,12 +12,11 @@ use serde::Serialize;
 use vfio_core::abi::pci_region;
 use vfio_core::pci::{Config, ConfigError, DeviceConfig, Msix};
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::System;
 use vfio_hosted::report::{self, Region, Trouble};
 
 use crate::failure::{self, Failure};
 use crate::output;
-use crate::target::{Opened, Target, Task};
+use crate::target::{Opened, Target, Task, World};
 
 /// Draw a device's BARs: what is mapped, what is trapped, and where MSI-X lies.
 #[derive(clap::Args)]
@@ -66,8 +65,8 @@ struct Place {
 
 struct Draw;
 
-pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
-    let map = args.device.open(system, Draw)?;
+pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
+    let map = args.device.open(world, Draw)?;
     match &args.svg {
         _ if args.json => output::json(&map)?,
         None => terminal::draw(&map)?,
@@ -98,7 +97,7 @@ impl Task for Draw {
     type Output = Map;
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Map, Failure> {
-        let (regions, mut troubles) = report::regions(&opened.device, opened.page);
+        let (regions, mut troubles) = report::regions(&opened.session.device, opened.page);
         let msix = msix(&opened, &regions).unwrap_or_else(|trouble| {
             troubles.push(trouble);
             None
@@ -130,7 +129,7 @@ fn msix<S: Sys + Clone>(
         return Ok(None);
     };
     let config = Config::new(DeviceConfig::new(
-        &opened.device,
+        &opened.session.device,
         config.offset,
         config.size,
     ));

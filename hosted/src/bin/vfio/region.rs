@@ -130,7 +130,7 @@ fn place(offset: u64) -> usize {
 impl<S: Sys + Clone> Opened<S> {
     /// The region that is meant, if it permits what is intended.
     pub(crate) fn region(&self, selector: &Selector, intent: Intent) -> Result<Region, Failure> {
-        let (regions, troubles) = report::regions(&self.device, self.page);
+        let (regions, troubles) = report::regions(&self.session.device, self.page);
         let regions: Vec<Region> = regions
             .into_iter()
             .filter(|region| region.size > 0)
@@ -167,13 +167,13 @@ impl<S: Sys + Clone> Opened<S> {
     /// All of a region, through system calls.
     pub(crate) fn window(&self, region: &Region) -> Window<Trapped<'_, S>> {
         let len = usize::try_from(region.size).unwrap_or(usize::MAX);
-        Window::new(Trapped::new(&self.device, region.offset, len))
+        Window::new(Trapped::new(&self.session.device, region.offset, len))
     }
 
     /// Has the device answer on the memory of its BARs, for as long as it is open.
     pub(crate) fn enable_memory(&self) -> Result<(), Failure> {
         let enable = || -> Result<(), String> {
-            let config = DeviceConfig::ask(&self.device, &mut [0; 64][..])
+            let config = DeviceConfig::ask(&self.session.device, &mut [0; 64][..])
                 .map_err(|error| error.to_string())?;
             let mut config = Config::new(config);
             let command = config.command().map_err(|error| error.to_string())?;

@@ -4,11 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::System;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::target::{Opened, Target, Task};
+use crate::target::{Opened, Target, Task, World};
 
 /// Reset a device alone, without the others on its bus.
 #[derive(clap::Args)]
@@ -19,8 +18,8 @@ pub(crate) struct Args {
 
 struct Reset;
 
-pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
-    let name = args.device.open(system, Reset)?;
+pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
+    let name = args.device.open(world, Reset)?;
     let mut out = output::stdout();
     writeln!(out, "{name} was reset.")?;
     out.flush()?;
@@ -32,10 +31,14 @@ impl Task for Reset {
     type Output = String;
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<String, Failure> {
-        opened.device.reset().map_err(|errno| Failure::Reset {
-            name: opened.name.clone(),
-            errno,
-        })?;
+        opened
+            .session
+            .device
+            .reset()
+            .map_err(|errno| Failure::Reset {
+                name: opened.name.clone(),
+                errno,
+            })?;
         Ok(opened.name.clone())
     }
 }

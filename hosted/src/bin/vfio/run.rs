@@ -4,17 +4,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use vfio_core::abi::pci_region;
-use vfio_core::dma::{AddressSpace, Dma};
-use vfio_core::mmio::ReadWrite;
-use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::Sys;
 use vfio_drivers::edu::{self, Outcome};
-use vfio_hosted::discovery::System;
 
 use crate::failure::Failure;
 use crate::output;
-use crate::target::{Opened, Target, Task};
+use crate::target::{Opened, Target, Task, World};
 
 /// Run a reference driver on a device, step by step.
 ///
@@ -47,6 +42,7 @@ struct Record {
     driver: &'static str,
     device: String,
     simulated: bool,
+    mode: &'static str,
     iommu_driver: &'static str,
     passed: bool,
     steps: Vec<Step>,
@@ -63,14 +59,14 @@ struct Step {
 
 struct Edu;
 
-pub(crate) fn run(args: Args, system: &System) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     let Driver::Edu { device, json } = args.driver;
-    let record = device.open(system, Edu)?;
+    let record = device.open(world, Edu)?;
     if json {
         output::json(&record)?;
     } else {
         let mut out = output::stdout();
-        writeln!(out, "edu on {}", record.device)?;
+        writeln!(out, "edu on {}, {}", record.device, record.mode)?;
         for Step { name, detail, .. } in &record.steps {
             match detail {
                 None => writeln!(out, "  passed  {name}")?,
@@ -93,34 +89,15 @@ impl Task for Edu {
         let Opened {
             name,
             simulated,
-            iommu,
             sys,
-            device,
-            container,
+            session,
             ..
         } = opened;
-        let failed = |message: String| Failure::Drive {
+        let mode = session.mode;
+        let report = edu::run(sys, session).map_err(|error| Failure::Drive {
             name: name.clone(),
-            message,
-        };
-        let mut buffer = [0; 512];
-        let ask = |error: &dyn std::fmt::Display| failed(error.to_string());
-
-        let config = DeviceConfig::ask(&device, &mut buffer).map_err(|error| ask(&error))?;
-        let mut config = Config::new(config);
-        let command = config.command().map_err(|error| ask(&error))?;
-        config
-            .set_command(command | Command::MASTER | Command::MEMORY)
-            .map_err(|error| ask(&error))?;
-        let space = AddressSpace::Container(container);
-        let dma = Dma::<_, 64>::new(sys, space).map_err(|error| ask(&error))?;
-        let region = device
-            .region(pci_region::BAR0, &mut buffer)
-            .map_err(|error| ask(&error))?;
-        let bar0 = device
-            .map::<ReadWrite>(&region, 0)
-            .map_err(|error| ask(&error))?;
-        let report = edu::exercise(&device, bar0, &dma);
+            message: error.to_string(),
+        })?;
 
         let steps = report.steps.iter().map(|(step, outcome)| {
             let passed = matches!(outcome, Outcome::Passed);
@@ -134,7 +111,8 @@ impl Task for Edu {
             driver: "edu",
             device: name.clone(),
             simulated,
-            iommu_driver: iommu.name().unwrap_or("unknown"),
+            mode: mode.name(),
+            iommu_driver: mode.iommu().name().unwrap_or("unknown"),
             passed: report.passed(),
             steps: steps.collect(),
         })

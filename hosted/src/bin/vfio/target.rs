@@ -1,18 +1,24 @@
 //! The device that a command is about, real or simulated, and opening it.
 
-use std::ffi::CString;
 use std::fmt;
 use std::str::FromStr;
 
-use vfio_core::abi::Extension;
-use vfio_core::container::{Container, Group, OpenError};
-use vfio_core::device::Device;
+use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::{self, Address, Caller, NoIommuMode, Obstacle, System};
+use vfio_hosted::OwnedPlace;
+use vfio_hosted::discovery::{self, Address, Caller, Obstacle, System};
 use vfio_hosted::linux::Linux;
 use vfio_hosted::sim::{Kernel, Model, model};
 
 use crate::failure::Failure;
+
+/// Where devices are, and how they are opened.
+pub(crate) struct World {
+    /// The system.
+    pub(crate) system: System,
+    /// The mode that is asked for.
+    pub(crate) mode: Option<Mode>,
+}
 
 /// The device that is meant.
 #[derive(Clone, Copy)]
@@ -30,25 +36,22 @@ pub(crate) struct Opened<S: Sys> {
     /// Whether it is simulated.
     pub(crate) simulated: bool,
     /// Its IOMMU group.
-    pub(crate) group: u32,
-    /// The IOMMU driver of its container.
-    pub(crate) iommu: Extension,
+    pub(crate) group: Option<u32>,
     /// The page size of its host, in bytes.
     pub(crate) page: u64,
     /// The shim below.
     pub(crate) sys: S,
-    /// The device.
-    pub(crate) device: Device<S>,
-    /// Its container.
-    pub(crate) container: Container<S>,
-    /// Holds the group for as long as the device is open.
-    _group: Group<S>,
+    /// The device, and where memory is mapped for it.
+    pub(crate) session: Session<S>,
 }
 
 /// Something that is done with an open device, in whichever world it is.
 pub(crate) trait Task {
     /// What comes of it.
     type Output;
+
+    /// The modes in which the device is opened where none is asked for: the first that the system has.
+    const MODES: &'static [Mode] = &Mode::PREFERRED;
 
     /// Does it.
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Self::Output, Failure>;
@@ -63,33 +66,42 @@ const SIMULATED_ADDRESS: &str = "0000:00:05.0";
 
 impl Target {
     /// Opens the device and does `task` with it. A simulated device is there only meanwhile.
-    pub(crate) fn open<T: Task>(self, system: &System, task: T) -> Result<T::Output, Failure> {
+    pub(crate) fn open<T: Task>(self, world: &World, task: T) -> Result<T::Output, Failure> {
         match self {
             Self::Real(address) => {
-                let device = system.device(address)?;
-                let group = openable(&device, system)?;
+                let device = world.system.device(address)?;
+                openable(&device, &world.system)?;
                 let page = u64::try_from(rustix::param::page_size()).unwrap_or(SIMULATED_PAGE);
-                let name = address.to_string();
-                task.run(Opened::through_group(Linux, group, &name, page)?)
+                let opened = Opened::at::<T>(Linux, device.place(), world.mode, page)?;
+                task.run(opened)
             }
             Self::Simulated(name) => {
                 // The name was checked when it was parsed.
                 let model = Model::by_name(name).unwrap_or_else(model::edu);
-                task.run(simulate(&format!("sim:{name}"), model)?)
+                let opened = simulate::<T>(model, world.mode)?;
+                task.run(Opened {
+                    name: format!("sim:{name}"),
+                    simulated: true,
+                    ..opened
+                })
             }
         }
     }
 }
 
 /// Opens a simulated device.
-pub(crate) fn simulate(name: &str, model: Model) -> Result<Opened<Kernel>, Failure> {
-    let kernel = Kernel::new().with_device(SIMULATED_ADDRESS, model, SIMULATED_GROUP);
-    let opened = Opened::through_group(kernel, SIMULATED_GROUP, SIMULATED_ADDRESS, SIMULATED_PAGE)?;
-    Ok(Opened {
-        name: name.to_owned(),
-        simulated: true,
-        ..opened
-    })
+pub(crate) fn simulate<T: Task>(
+    model: Model,
+    mode: Option<Mode>,
+) -> Result<Opened<Kernel>, Failure> {
+    let (address, group) = (SIMULATED_ADDRESS, SIMULATED_GROUP);
+    let kernel = Kernel::new();
+    let kernel = match mode {
+        Some(Mode::NoIommu) => kernel.with_noiommu_device(address, model, group),
+        _ => kernel.with_device(address, model, group),
+    };
+    let place = kernel.place(address).unwrap_or_default();
+    Opened::at::<T>(kernel, place, mode, SIMULATED_PAGE)
 }
 
 /// What keeps a device from being looked at. Looking pins no memory.
@@ -104,56 +116,41 @@ pub(crate) fn first_obstacle(
         .find(|obstacle| !matches!(obstacle, Obstacle::MemlockLimit { .. }))
 }
 
-/// The group of a device that nothing stands before.
-fn openable(device: &discovery::Device, system: &System) -> Result<u32, Failure> {
-    let without_group = || Obstacle::NoIommu {
-        mode: NoIommuMode::NotLoaded,
-    };
-    first_obstacle(system, device, &Caller::current())
-        .map_or_else(
-            || {
-                let group = device.group.as_ref().map(|group| group.number);
-                group.ok_or_else(without_group)
-            },
-            Err,
-        )
-        .map_err(|obstacle| Failure::Obstacle {
+/// Whether nothing stands before a device.
+fn openable(device: &discovery::Device, system: &System) -> Result<(), Failure> {
+    match first_obstacle(system, device, &Caller::current()) {
+        None => Ok(()),
+        Some(obstacle) => Err(Failure::Obstacle {
             address: device.address,
             obstacle,
-        })
+        }),
+    }
 }
 
 impl<S: Sys + Clone> Opened<S> {
-    /// Opens the device called `name` through its group.
-    fn through_group(sys: S, group: u32, name: &str, page: u64) -> Result<Self, Failure> {
-        let open = |error| Failure::Open {
-            name: name.to_owned(),
-            error,
+    /// Opens the device at `place`: in `mode`, or else in one of the task's.
+    fn at<T: Task>(
+        sys: S,
+        place: OwnedPlace,
+        mode: Option<Mode>,
+        page: u64,
+    ) -> Result<Self, Failure> {
+        let opened = match mode {
+            Some(mode) => Session::open_in(mode, &sys, &place.as_place()),
+            None => Session::open_first(T::MODES, &sys, &place.as_place()),
         };
-        let container = Container::open(sys.clone()).map_err(open)?;
-        let attached = container.attach(group).map_err(open)?;
-        let iommu = [Extension::TYPE1V2_IOMMU, Extension::TYPE1_IOMMU]
-            .into_iter()
-            .find_map(|iommu| match container.set_iommu(iommu) {
-                Err(OpenError::NoIommu(_)) => None,
-                other => Some(other.map(|()| iommu)),
-            })
-            .unwrap_or(Err(OpenError::NoIommu(Extension::TYPE1_IOMMU)))
-            .map_err(open)?;
-        // Names come from an address: there is no NUL in them.
-        let c_name = CString::new(name).unwrap_or_default();
-        let device = attached.device(&c_name).map_err(open)?;
-        Ok(Self {
-            name: name.to_owned(),
-            simulated: false,
-            group,
-            iommu,
-            page,
-            sys,
-            device,
-            container,
-            _group: attached,
-        })
+        let name = place.name.to_string_lossy().into_owned();
+        match opened {
+            Ok(session) => Ok(Self {
+                name,
+                simulated: false,
+                group: place.group,
+                page,
+                sys,
+                session,
+            }),
+            Err(error) => Err(Failure::Open { name, error }),
+        }
     }
 }
 

@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::System;
 
 use crate::access::Register;
 use crate::access_error::AccessError;
 use crate::failure::Failure;
 use crate::output::{self, COMMAND, SUBJECT};
 use crate::region::{Intent, Width, is_harmless};
-use crate::target::{Opened, Task};
+use crate::target::{Opened, Task, World};
 
 /// Watch a register until Ctrl-C.
 ///
@@ -61,14 +60,14 @@ struct Watch<'a> {
     stop: mpsc::Receiver<()>,
 }
 
-pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
     let (sender, stop) = mpsc::channel();
     // Without a handler, a signal ends the program less tidily, but ends it.
     let _ = ctrlc::set_handler(move || {
         let _ = sender.send(());
     });
     let watch = Watch { args, stop };
-    args.register.device.open(system, watch)?;
+    args.register.device.open(world, watch)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -76,33 +75,24 @@ impl Task for Watch<'_> {
     type Output = ();
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
-        let Register {
-            region,
-            offset,
-            width,
-            enable_memory,
-            ..
-        } = &self.args.register;
-        let region = opened.region(region, Intent::Read)?;
+        let Register { offset, width, .. } = self.args.register;
+        let region = self.args.register.region(&opened, Intent::Read)?;
         if !self.args.force && !is_harmless(&region) {
             return Err(AccessError::SideEffects {
                 region: region.name,
             }
             .into());
         }
-        if *enable_memory {
-            opened.enable_memory()?;
-        }
         let mut window = opened.window(&region);
         let mut read = || {
             width
-                .read(&mut window, *offset)
+                .read(&mut window, offset)
                 .map_err(|error| AccessError::Register {
                     region: region.name.clone(),
                     error,
                 })
         };
-        let mut view = View::new(self.args.json, *width);
+        let mut view = View::new(self.args.json, width);
         let ended = self.follow(&mut read, &mut view);
         view.end()?;
         ended

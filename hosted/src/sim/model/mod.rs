@@ -1,11 +1,12 @@
 //! The devices that the simulated kernel can have.
 //!
 //! [`edu`], [`igd`] and [`msix`] say what Linux 6.12 said of the same devices of QEMU, and
-//! [`sparse`] what a libvfio-user server said.
+//! [`sparse`] what a libvfio-user server said; [`mtty`] is a sample of Linux itself.
 
 mod igd;
 mod legacy_msix;
 mod msix;
+mod mtty;
 mod sparse;
 
 use std::boxed::Box;
@@ -18,6 +19,7 @@ use vfio_core::sys::{Errno, InfoRequest};
 pub use igd::igd;
 pub use legacy_msix::{legacy_msix, legacy_msix_full};
 pub use msix::msix;
+pub use mtty::mtty;
 pub use sparse::sparse;
 
 use super::script::Answer;
@@ -32,13 +34,15 @@ pub struct Model {
 
 impl Model {
     /// The names of the ready-made models, for [`Model::by_name`].
-    pub const NAMES: [&str; 6] = [
+    pub const NAMES: [&str; 8] = [
         "edu",
         "igd",
         "sparse",
         "msix",
         "legacy-msix",
         "legacy-msix-full",
+        "mtty-1",
+        "mtty-2",
     ];
 
     /// A device with memory behind its regions.
@@ -73,6 +77,8 @@ impl Model {
             "msix" => msix(),
             "legacy-msix" => legacy_msix(),
             "legacy-msix-full" => legacy_msix_full(),
+            "mtty-1" => mtty(1),
+            "mtty-2" => mtty(2),
             _ => return None,
         })
     }

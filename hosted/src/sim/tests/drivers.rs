@@ -1,51 +1,48 @@
 //! The reference drivers on the simulated kernel, through the client types of the core.
 
+use std::ffi::CString;
+
 use vfio_core::abi::{pci_irq, pci_region};
-use vfio_core::container::Container;
+use vfio_core::container::OpenError;
 use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Direction, Dma};
-use vfio_core::iommufd::Ioas;
+use vfio_core::dma::{AddressSpace, Direction, Dma, DmaError};
+use vfio_core::iommufd::IommufdError;
 use vfio_core::mmio::ReadWrite;
 use vfio_core::pci::{Command, Config, DeviceConfig};
-use vfio_drivers::edu::{Edu, EduError, Outcome, exercise};
+use vfio_core::session::{Mode, Place, Session, SessionError};
+use vfio_drivers::edu::{Edu, EduError, Outcome, exercise, run};
 
 use super::*;
-use crate::sim::{DmaAccess, FaultReason, IOMMUFD_PATH, model};
+use crate::sim::{DmaAccess, FaultReason, model};
 
-#[derive(Clone, Copy, Debug)]
-enum Mode {
-    Group(&'static std::ffi::CStr, Extension),
-    Cdev,
+/// A kernel with edu, as `mode` needs it, and where edu is.
+fn with_edu(mode: Mode) -> (Kernel, Option<CString>) {
+    let kernel = Kernel::new();
+    let kernel = match mode {
+        Mode::NoIommu => kernel.with_noiommu_device(NAME, model::edu(), GROUP),
+        _ => kernel.with_device(NAME, model::edu(), GROUP),
+    };
+    let cdev = kernel.device_path(NAME);
+    (kernel, cdev)
 }
 
-/// The ways to an I/O address space.
-const MODES: [Mode; 5] = [
-    Mode::Group(CONTAINER_PATH, Extension::TYPE1_IOMMU),
-    Mode::Group(CONTAINER_PATH, Extension::TYPE1V2_IOMMU),
-    Mode::Group(IOMMUFD_PATH, Extension::TYPE1_IOMMU),
-    Mode::Group(IOMMUFD_PATH, Extension::TYPE1V2_IOMMU),
-    Mode::Cdev,
-];
+fn place(cdev: Option<&CString>) -> Place<'_> {
+    Place {
+        name: C_NAME,
+        group: Some(GROUP),
+        is_noiommu: cdev.is_none(),
+        cdev: cdev.map(CString::as_c_str),
+        token: None,
+    }
+}
 
 /// Opens edu, and lets it master the bus.
-fn open_edu(kernel: &Kernel, mode: Mode) -> (AddressSpace<Kernel>, Device<Kernel>) {
-    let (space, device) = match mode {
-        Mode::Group(path, iommu) => {
-            let container = Container::open_at(kernel.clone(), path).unwrap();
-            let group = container.attach(GROUP).unwrap();
-            container.set_iommu(iommu).unwrap();
-            let device = group.device(C_NAME).unwrap();
-            (AddressSpace::Container(container), device)
-        }
-        Mode::Cdev => {
-            let ioas = Ioas::open(kernel.clone()).unwrap();
-            let path = kernel.device_path(NAME).unwrap();
-            let device = ioas.attach(&path).unwrap();
-            (AddressSpace::Ioas(ioas), device)
-        }
-    };
-    master(&device, true);
-    (space, device)
+fn open_edu(mode: Mode) -> (Kernel, AddressSpace<Kernel>, Device<Kernel>) {
+    let (kernel, cdev) = with_edu(mode);
+    let session = Session::open_in(mode, &kernel, &place(cdev.as_ref())).unwrap();
+    assert_eq!(session.mode, mode);
+    master(&session.device, true);
+    (kernel, session.space, session.device)
 }
 
 fn master(device: &Device<Kernel>, is_on: bool) {
@@ -57,32 +54,93 @@ fn master(device: &Device<Kernel>, is_on: bool) {
 
 #[test]
 fn edu_passes_every_step_in_every_mode() {
-    for mode in MODES {
-        let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
-        let (space, device) = open_edu(&kernel, mode);
-        let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
-        let mut buffer = [0; 64];
-        let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-        let bar0 = device.map::<ReadWrite>(&region, 0).unwrap();
-        assert_eq!(kernel.live_mappings(), 1);
-        let report = exercise(&device, bar0, &dma);
+    for mode in Mode::PREFERRED {
+        let (kernel, cdev) = with_edu(mode);
+        let session = Session::open_in(mode, &kernel, &place(cdev.as_ref())).unwrap();
+        let report = run(kernel.clone(), session).unwrap();
         for (step, outcome) in &report.steps {
-            assert_eq!(*outcome, Outcome::Passed, "{mode:?}: {}", step.name());
+            assert_eq!(*outcome, Outcome::Passed, "{mode}: {}", step.name());
         }
         assert_eq!(kernel.faults(), []);
-        assert_eq!(kernel.live_mappings(), 0);
-        assert_eq!(kernel.live_dma_mappings(), 0);
-        assert_eq!(kernel.open_events(), 0);
-        drop(device);
-        drop(dma);
-        assert_eq!((kernel.open_files(), kernel.live_containers()), (0, 0));
+        assert_nothing_is_left(&kernel);
     }
 }
 
 #[test]
-fn edu_passes_every_step_when_trapped() {
+fn the_best_mode_that_the_system_has_is_taken() {
+    let with_edu = || Kernel::new().with_device(NAME, model::edu(), GROUP);
+    let cdev = with_edu().device_path(NAME);
+    let open = |kernel: Kernel, place: &Place<'_>| {
+        let opened = Session::open(&kernel, place);
+        opened.map(|session| session.mode)
+    };
+    let by_both = place(cdev.as_ref());
+    let by_group = Place {
+        cdev: None,
+        ..by_both
+    };
+    assert_eq!(open(with_edu(), &by_both), Ok(Mode::Iommufd));
+    assert_eq!(open(with_edu(), &by_group), Ok(Mode::Type1v2));
+    // What sysfs says of a device may be older than what is there.
+    let without = with_edu().without_iommufd();
+    assert_eq!(open(without, &by_both), Ok(Mode::Type1v2));
+    let noiommu = Kernel::new().with_noiommu_device(NAME, model::edu(), GROUP);
+    assert_eq!(open(noiommu, &place(None)), Ok(Mode::NoIommu));
+}
+
+#[test]
+fn what_keeps_a_device_from_being_opened_is_told() {
     let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
-    let (space, device) = open_edu(&kernel, MODES[1]);
+    let nowhere = Session::open(&kernel, &Place::default());
+    assert_eq!(nowhere.err(), Some(SessionError::NoCdev));
+    let cdev = kernel.device_path(NAME);
+    let other = Place {
+        group: Some(GROUP + 1),
+        cdev: None,
+        ..place(cdev.as_ref())
+    };
+    let missing = OpenError::Group {
+        group: GROUP + 1,
+        errno: Errno::ENOENT,
+    };
+    let error = Session::open(&kernel, &other).err();
+    assert_eq!(error, Some(SessionError::Group(missing)));
+    // A device that is in use is a failure, and no reason to try another way.
+    let group = kernel.open(&Kernel::group_path(GROUP)).unwrap();
+    let error = Session::open(&kernel, &place(cdev.as_ref())).err();
+    let busy = SessionError::Iommufd(IommufdError::Bind(Errno::EBUSY));
+    assert_eq!(error, Some(busy));
+    drop(group);
+    assert_nothing_is_left(&kernel);
+}
+
+#[test]
+fn without_an_iommu_nothing_is_mapped() {
+    let (kernel, space, _device) = open_edu(Mode::NoIommu);
+    assert_eq!(space.unmap_all(), Err(Errno::ENOTTY));
+    let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
+    let first = dma.buffer(1, Direction::Both).unwrap();
+    let second = dma.buffer(5000, Direction::Both).unwrap();
+    assert!(second.iova() >= first.iova() + 4096);
+    assert_eq!((second.len(), kernel.live_physical_memory()), (8192, 2));
+    let too_high = dma.buffer_up_to(1, Direction::Both, 0xfff);
+    assert_eq!(too_high.err(), Some(DmaError::Physical(Errno::ERANGE)));
+    first.unmap().unwrap();
+    drop(second);
+    assert_eq!(kernel.live_physical_memory(), 0);
+}
+
+fn assert_nothing_is_left(kernel: &Kernel) {
+    assert_eq!(kernel.live_mappings(), 0);
+    assert_eq!(kernel.live_dma_mappings(), 0);
+    assert_eq!(kernel.live_physical_memory(), 0);
+    assert_eq!(kernel.open_events(), 0);
+    assert_eq!((kernel.open_files(), kernel.live_containers()), (0, 0));
+}
+
+#[test]
+fn edu_passes_every_step_when_trapped() {
+    let (kernel, space, device) = open_edu(Mode::Type1v2);
     let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
@@ -92,8 +150,7 @@ fn edu_passes_every_step_when_trapped() {
 
 #[test]
 fn edu_interrupts_through_its_pin() {
-    let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
-    let (_space, device) = open_edu(&kernel, MODES[1]);
+    let (_kernel, _space, device) = open_edu(Mode::Type1v2);
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
     let mut edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
@@ -107,8 +164,7 @@ fn edu_interrupts_through_its_pin() {
 
 #[test]
 fn a_driver_that_forgets_bus_mastering_moves_nothing() {
-    let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
-    let (space, device) = open_edu(&kernel, Mode::Cdev);
+    let (kernel, space, device) = open_edu(Mode::Iommufd);
     master(&device, false);
     let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
     let mut buffer = [0; 64];
@@ -131,9 +187,11 @@ fn a_driver_that_forgets_bus_mastering_moves_nothing() {
 
 #[test]
 fn rights_of_a_mapping_are_kept() {
-    for mode in MODES {
-        let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
-        let (space, device) = open_edu(&kernel, mode);
+    for mode in Mode::PREFERRED
+        .into_iter()
+        .filter(|mode| *mode != Mode::NoIommu)
+    {
+        let (kernel, space, device) = open_edu(mode);
         let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
         let mut buffer = [0; 64];
         let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
@@ -165,8 +223,7 @@ fn rights_of_a_mapping_are_kept() {
 
 #[test]
 fn an_interrupt_that_is_not_waited_for_by_the_one_who_started_it_arrives() {
-    let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
-    let (_space, device) = open_edu(&kernel, Mode::Cdev);
+    let (_kernel, _space, device) = open_edu(Mode::Iommufd);
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
     let vectors = device.vectors::<1>(pci_irq::MSI).unwrap();
@@ -185,7 +242,12 @@ fn an_interrupt_that_is_not_waited_for_by_the_one_who_started_it_arrives() {
 #[test]
 fn another_device_is_told_from_edu() {
     let kernel = Kernel::new().with_device(NAME, model::msix(), GROUP);
-    let (_space, device) = open_edu(&kernel, Mode::Cdev);
+    let place = place(None);
+    let place = Place {
+        is_noiommu: false,
+        ..place
+    };
+    let device = Session::open(&kernel, &place).unwrap().device;
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
     let edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap());

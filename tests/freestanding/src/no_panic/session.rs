@@ -1,5 +1,7 @@
 //! Opening a device in whichever way there is.
 
+use core::hint::black_box;
+
 use vfio_core::dma::Dma;
 use vfio_core::session::{Mode, Place, Session, SessionError};
 use vfio_freestanding::opaque::{Opaque, any, used};
@@ -16,6 +18,8 @@ pub(crate) fn all() {
         used(Dma::<_, 4>::new(Opaque, session.space).is_ok());
         used(session.device.bring_up(any()).is_ok());
     }
+    let modes = [Mode::Type1, Mode::NoIommu];
+    used(Session::open_first(black_box(&modes), &Opaque, &place).is_ok());
     for mode in Mode::PREFERRED {
         used((Mode::name(mode), Mode::is_iommufd(mode)));
         used((Mode::iommu(mode), Mode::container_path(mode)));

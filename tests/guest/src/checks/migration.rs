@@ -2,22 +2,13 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
-use vfio_core::abi::{FeatureId, MigState, MigrationFlags};
-use vfio_core::device::Device as Opened;
-use vfio_core::feature::{FeatureError, Support};
-use vfio_core::migration::{MigrationData, MigrationError};
-use vfio_core::mmio::ReadWrite;
-use vfio_core::sys::Errno;
+use anyhow::{Result, anyhow};
 use vfio_guest::{Device, Kind};
-use vfio_hosted::linux::Linux;
+use vfio_tests::behaviour::migration;
 
 use super::hardware::open;
 use crate::mdev;
 use crate::world::World;
-
-/// The scratch register of a UART.
-const SCRATCH: usize = 7;
 
 /// A device of the same kind as the one that goes.
 struct Twin(Device);
@@ -28,57 +19,7 @@ pub(crate) fn stop_copy(world: &World) -> Result<String> {
     let twin = Twin::of(source)?;
     let (_space, source) = open(source)?;
     let (_other_space, target) = open(&twin.0)?;
-
-    let flags = source.migration()?;
-    ensure!(flags.contains(MigrationFlags::STOP_COPY), "{flags}");
-    ensure!(
-        source.probe_feature(FeatureId::MIG_DEVICE_STATE)?
-            == Support {
-                get: true,
-                set: true
-            },
-        "the state can't be read and set"
-    );
-    ensure!(
-        source.migration_state()? == MigState::RUNNING,
-        "not running"
-    );
-    scratch(&source, Some(0x5a))?;
-    ensure!(scratch(&target, None)? == 0, "the twin is not new");
-
-    let mut data = started(&source, MigState::STOP_COPY)?;
-    let len = source.stop_copy_len()?;
-    let bytes = read_all(&mut data)?;
-    ensure!(!bytes.is_empty(), "no data");
-    ensure!(
-        u64::try_from(bytes.len())? <= len,
-        "{} bytes, of {len}",
-        bytes.len()
-    );
-    let none = source.set_migration_state(MigState::STOP)?;
-    ensure!(none.is_none(), "data of a stopped device");
-    let late = data.read(&mut [0; 8]);
-    ensure!(
-        late == Err(Errno::ENODEV),
-        "read when it was over: {late:?}"
-    );
-
-    let mut resumed = started(&target, MigState::RESUMING)?;
-    for part in bytes.chunks(7) {
-        resumed.write_all(part)?;
-    }
-    drop(resumed);
-    for state in [MigState::STOP, MigState::RUNNING] {
-        target.set_migration_state(state)?;
-        ensure!(target.migration_state()? == state, "not in {state}");
-    }
-    let seen = scratch(&target, None)?;
-    ensure!(seen == 0x5a, "the scratch register holds {seen:#x}");
-    let copied = read_all(&mut started(&target, MigState::STOP_COPY)?)?;
-    ensure!(copied == bytes, "the data of the two differ");
-    target.set_migration_state(MigState::RUNNING)?;
-    source.set_migration_state(MigState::RUNNING)?;
-    Ok(format!("{flags}; {} bytes, the same of both", bytes.len()))
+    migration::stop_copy(&source, &target)
 }
 
 /// A part of the data is read while the device still runs.
@@ -87,127 +28,20 @@ pub(crate) fn pre_copy(world: &World) -> Result<String> {
     let twin = Twin::of(source)?;
     let (_space, source) = open(source)?;
     let (_other_space, target) = open(&twin.0)?;
-    ensure!(
-        source.migration()?.contains(MigrationFlags::PRE_COPY),
-        "no PRE_COPY"
-    );
-    let mut data = started(&source, MigState::PRE_COPY)?;
-    let before = data.precopy()?;
-    ensure!(before.initial_bytes > 0, "{before:?}");
-    let mut initial = vec![0; usize::try_from(before.initial_bytes)?];
-    let count = data.read(&mut initial)?;
-    ensure!(count == initial.len(), "{count} bytes, of {before:?}");
-    let after = data.precopy()?;
-    ensure!(after.initial_bytes == 0, "{after:?}");
-    // It still runs.
-    scratch(&source, Some(0x77))?;
-
-    let fresh = source.set_migration_state(MigState::STOP_COPY)?;
-    ensure!(fresh.is_none(), "the data do not go on");
-    let stopped = data.precopy();
-    ensure!(
-        stopped.is_err(),
-        "a stopped device is asked what it has while it runs: {stopped:?}"
-    );
-    let rest = read_all(&mut data)?;
-    let mut resumed = started(&target, MigState::RESUMING)?;
-    resumed.write_all(&initial)?;
-    resumed.write_all(&rest)?;
-    drop(resumed);
-    target.set_migration_state(MigState::RUNNING)?;
-    let seen = scratch(&target, None)?;
-    ensure!(seen == 0x77, "the scratch register holds {seen:#x}");
-    source.set_migration_state(MigState::RUNNING)?;
-    Ok(format!(
-        "{} bytes before the stop, {} after",
-        initial.len(),
-        rest.len()
-    ))
+    migration::pre_copy(&source, &target)
 }
 
 /// What is refused: states that are none, data of another kind of device.
 pub(crate) fn refused(world: &World) -> Result<String> {
     let (_space, source) = open(world.named("mtty-1")?)?;
-    for to in [MigState::ERROR, MigState(99)] {
-        let answer = source.set_migration_state(to).err();
-        let expected = MigrationError::State {
-            to,
-            now: Some(MigState::RUNNING),
-            errno: Errno::EINVAL,
-        };
-        ensure!(answer == Some(expected), "{to}: {answer:?}");
-    }
-    let bytes = read_all(&mut started(&source, MigState::STOP_COPY)?)?;
-    source.set_migration_state(MigState::RUNNING)?;
-
-    // It has two ports, not one.
     let (_other_space, other) = open(world.named("mtty-2")?)?;
-    let mut data = started(&other, MigState::RESUMING)?;
-    let written = data.write_all(&bytes);
-    let answer = other.set_migration_state(MigState::STOP).err();
-    ensure!(
-        matches!(
-            answer,
-            Some(MigrationError::State {
-                to: MigState::STOP,
-                ..
-            })
-        ),
-        "data of a device with one port: {written:?}, {answer:?}"
-    );
-    other.reset()?;
-    ensure!(
-        other.migration_state()? == MigState::RUNNING,
-        "not running after a reset"
-    );
-    Ok(format!("{answer:?}"))
+    migration::refused(&source, &other)
 }
 
 /// PCI devices without a driver of their own do not migrate.
 pub(crate) fn missing(_: &World, device: &Device) -> Result<String> {
     let (_space, opened) = open(device)?;
-    let answer = opened.migration();
-    ensure!(
-        answer == Err(FeatureError::Missing(FeatureId::MIGRATION)),
-        "{answer:?}"
-    );
-    let answer = opened.set_migration_state(MigState::STOP).err();
-    let missing = FeatureError::Missing(FeatureId::MIG_DEVICE_STATE);
-    ensure!(
-        answer == Some(MigrationError::Feature(missing)),
-        "{answer:?}"
-    );
-    Ok("no migration".into())
-}
-
-/// Brings a device into a state that has data.
-fn started(device: &Opened<Linux>, state: MigState) -> Result<MigrationData<Linux>> {
-    device
-        .set_migration_state(state)?
-        .with_context(|| format!("no data in {state}"))
-}
-
-/// The data to their end, in small parts.
-fn read_all(data: &mut MigrationData<Linux>) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    let mut part = [0; 5];
-    loop {
-        match data.read(&mut part)? {
-            0 => return Ok(bytes),
-            count => bytes.extend_from_slice(&part[..count]),
-        }
-    }
-}
-
-/// Writes the scratch register, if something is to be written, and reads it.
-fn scratch(device: &Opened<Linux>, value: Option<u8>) -> Result<u8> {
-    let mut buffer = [0; 128];
-    let region = device.region(0, &mut buffer)?;
-    let mut ports = device.trap::<ReadWrite>(&region)?;
-    if let Some(value) = value {
-        ports.write(SCRATCH, value)?;
-    }
-    Ok(ports.read(SCRATCH)?)
+    migration::missing(&opened)
 }
 
 impl Twin {

@@ -12,6 +12,7 @@ mod feature;
 mod hardware;
 mod held;
 mod migration;
+mod noiommu;
 mod presence;
 mod registers;
 mod replies;
@@ -76,6 +77,10 @@ const CHECKS: &[Check] = &[
     Check {
         name: "driver edu",
         on: On::Modes(&["edu"], driver::edu),
+    },
+    Check {
+        name: "edu through its pin",
+        on: On::Modes(&["edu"], driver::edu_through_its_pin),
     },
     Check {
         name: "initialise",
@@ -210,6 +215,10 @@ const CHECKS: &[Check] = &[
         on: On::EachPci(feature::probe),
     },
     Check {
+        name: "features of a sample",
+        on: On::Guest(feature::probe_sample),
+    },
+    Check {
         name: "low power",
         on: On::EachPci(feature::low_power),
     },
@@ -266,6 +275,10 @@ const CHECKS: &[Check] = &[
         on: On::EachPci(dirty::device),
     },
     Check {
+        name: "dirty pages, logged",
+        on: On::Guest(dirty::logged),
+    },
+    Check {
         name: "BAR as a dma-buf",
         on: On::Guest(dma_buf::export),
     },
@@ -307,8 +320,36 @@ const CHECKS: &[Check] = &[
     },
 ];
 
+/// Every check of a machine without an IOMMU.
+const NOIOMMU_CHECKS: &[Check] = &[
+    Check {
+        name: "nothing is mapped",
+        on: On::Some(&["edu"], noiommu::nothing_is_mapped),
+    },
+    Check {
+        name: "physical memory",
+        on: On::Some(&["edu"], noiommu::memory),
+    },
+    Check {
+        name: "driver edu, noiommu",
+        on: On::Some(&["edu"], driver::edu_without_iommu),
+    },
+    Check {
+        name: "vfio run edu",
+        on: On::Guest(command::run_edu),
+    },
+    Check {
+        name: "vfio list",
+        on: On::EachPci(command::list),
+    },
+    Check {
+        name: "vfio inspect",
+        on: On::EachPci(noiommu::inspect),
+    },
+];
+
 /// A named check.
-struct Check {
+pub(crate) struct Check {
     /// The name in reports.
     name: &'static str,
     on: On,
@@ -407,21 +448,26 @@ impl Run<'_> {
     }
 }
 
+/// The checks that a plan asks for.
+pub(crate) fn of(plan: &Plan) -> &'static [Check] {
+    if plan.noiommu { NOIOMMU_CHECKS } else { CHECKS }
+}
+
 /// The cases for a plan, in the order in which they run.
 pub(crate) fn cases(plan: &Plan) -> Vec<Case> {
     let devices: Vec<_> = plan.devices.iter().collect();
-    let runs = CHECKS.iter().flat_map(|check| check.runs(&devices));
+    let runs = of(plan).iter().flat_map(|check| check.runs(&devices));
     runs.map(|run| run.case()).collect()
 }
 
-/// Runs every check.
+/// Runs every one of `checks`.
 ///
 /// # Errors
 ///
 /// The report cannot be written.
-pub(crate) fn run(world: &World, report: &mut Report) -> Result<()> {
+pub(crate) fn run(checks: &[Check], world: &World, report: &mut Report) -> Result<()> {
     let devices: Vec<_> = world.devices().collect();
-    for run in CHECKS.iter().flat_map(|check| check.runs(&devices)) {
+    for run in checks.iter().flat_map(|check| check.runs(&devices)) {
         report.case(run.case(), &run.verdict(world))?;
     }
     Ok(())

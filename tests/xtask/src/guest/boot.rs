@@ -57,7 +57,7 @@ impl Drop for Running {
     }
 }
 
-/// Boots `kernel` with `initrd` and waits until the machine ends, or ends it after `limit`.
+/// Boots `kernel` with `initrd`, on a machine with an IOMMU or without, and waits until the machine ends, or ends it after `limit`.
 ///
 /// # Errors
 ///
@@ -65,6 +65,7 @@ impl Drop for Running {
 pub(crate) fn boot(
     kernel: &Kernel,
     qemu: &Qemu,
+    noiommu: bool,
     initrd: &Path,
     directory: &Path,
     limit: Duration,
@@ -75,7 +76,7 @@ pub(crate) fn boot(
         File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     let log = File::create(directory.join("qemu")).context("cannot create QEMU's log")?;
-    let mut command = machine::command(kernel, qemu, initrd, directory)?;
+    let mut command = machine::command(kernel, qemu, noiommu, initrd, directory)?;
     command
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -54,6 +54,13 @@ const SHARED: &str = "memory-backend-ram,id=shared,size=4M,share=on";
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check intel_iommu=on iommu=nopt \
                             default_hugepagesz=2M hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=16";
 
+/// What the kernel of a machine without an IOMMU is told.
+const NOIOMMU_COMMAND_LINE: &str =
+    "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=4";
+
+/// The devices that are tested without an IOMMU.
+pub(crate) const NOIOMMU_DEVICES: [&str; 1] = ["edu"];
+
 /// The disks of the NVMe controllers, as their `drive` property names them.
 const DISKS: [&str; 2] = ["disk0", "disk1"];
 
@@ -230,12 +237,13 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
         .map(Sample::device);
     let wanted = |device: &Device| chosen.is_empty() || chosen.contains(&device.name);
     Plan {
+        noiommu: false,
         modules: Vec::new(),
         devices: pci.chain(mdev).filter(wanted).collect(),
     }
 }
 
-/// The command that starts the machine; `directory` takes its disks, its console and the results of the guest.
+/// The command that starts the machine, with an IOMMU or without; `directory` takes its disks, its console and the results of the guest.
 ///
 /// # Errors
 ///
@@ -243,6 +251,7 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
 pub(crate) fn command(
     kernel: &Kernel,
     qemu: &Qemu,
+    noiommu: bool,
     initrd: &Path,
     directory: &Path,
 ) -> Result<Command> {
@@ -263,13 +272,17 @@ pub(crate) fn command(
         "q35,accel=tcg,kernel-irqchip=split",
         "-cpu",
         "max",
-        "-m",
-        "4G",
     ]);
-    command.args([
-        "-device",
-        "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
-    ]);
+    if noiommu {
+        // All of it within reach of edu's 28 address lines.
+        command.args(["-m", "256M", "-append", NOIOMMU_COMMAND_LINE]);
+    } else {
+        command.args(["-m", "4G", "-append", COMMAND_LINE]);
+        command.args([
+            "-device",
+            "intel-iommu,intremap=on,caching-mode=on,aw-bits=48",
+        ]);
+    }
     command.args(["-object", SHARED]);
     command.args(["-serial", "file:console", "-serial", "file:results"]);
     command
@@ -277,7 +290,6 @@ pub(crate) fn command(
         .arg(&kernel.image)
         .arg("-initrd")
         .arg(initrd);
-    command.args(["-append", COMMAND_LINE]);
     for disk in DISKS {
         let path = directory.join(disk);
         File::create(&path)

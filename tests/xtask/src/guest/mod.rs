@@ -9,6 +9,7 @@ mod modules;
 mod package;
 mod qemu;
 mod results;
+pub(crate) mod source;
 
 use std::fs;
 use std::process::ExitCode;
@@ -17,7 +18,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use vfio_freestanding::checks;
-use vfio_guest::{Case, Plan};
+use vfio_guest::{Case, Device, Plan};
 
 use crate::paths;
 use crate::steps::Steps;
@@ -76,16 +77,26 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
                 continue;
             }
             let name = format!("guest: {choice}{}", world.suffix());
-            let reason = match choice.missing() {
+            let reason = match choice.missing().or_else(|| world.missing(choice)) {
                 None => {
-                    steps.run(&name, || test(choice, world, options, &programs, &qemu));
+                    let mut results = None;
+                    steps.run(&name, || {
+                        test(choice, world, options, &programs, &qemu, &mut results)
+                    });
+                    if let Some(results) = results {
+                        results.add_to(&mut steps.matrix, &name);
+                    }
                     continue;
                 }
                 Some(reason) => reason,
             };
             println!("\n== {name}");
-            match world.cases(&programs, &machine::plan(choice, &qemu, &options.devices)) {
-                Ok(cases) => println!("{}", Results::not_run(cases, reason)),
+            match world.cases(&programs, &world.plan(choice, &qemu, options)) {
+                Ok(cases) => {
+                    let results = Results::not_run(cases, reason);
+                    println!("{results}");
+                    results.add_to(&mut steps.matrix, &name);
+                }
                 Err(error) => eprintln!("error: {error:#}."),
             }
             steps.not_run(&name, reason);
@@ -100,29 +111,54 @@ enum World {
     Std,
     /// A program without libc and std, which makes its own checks on one device.
     Freestanding,
+    /// As [`World::Std`], on a machine without an IOMMU, with the checks and devices that are for it.
+    NoIommu,
 }
 
 impl World {
-    const ALL: [Self; 2] = [Self::Std, Self::Freestanding];
+    const ALL: [Self; 3] = [Self::Std, Self::Freestanding, Self::NoIommu];
 
     /// What is added to the names of steps and directories.
     fn suffix(self) -> &'static str {
         match self {
             Self::Std => "",
             Self::Freestanding => ", without libc",
+            Self::NoIommu => ", without an IOMMU",
         }
     }
 
     /// Whether it has one of the devices that were asked for.
     fn is_wanted(self, options: &Options) -> bool {
-        let has = |name: &String| self == Self::Std || name == checks::DEVICE;
+        let has = |name: &String| match self {
+            Self::Std => true,
+            Self::Freestanding => name == checks::DEVICE,
+            Self::NoIommu => machine::NOIOMMU_DEVICES.contains(&name.as_str()),
+        };
         options.devices.is_empty() || options.devices.iter().any(has)
+    }
+
+    /// Why this kernel can't have it; `None` where it can.
+    fn missing(self, choice: &Choice) -> Option<&'static str> {
+        (self == Self::NoIommu && !choice.is_built_for_tests())
+            .then_some("Debian builds its kernels without CONFIG_VFIO_NOIOMMU")
+    }
+
+    /// The plan of its guest; modules are still to be added.
+    fn plan(self, choice: &Choice, qemu: &Qemu, options: &Options) -> Plan {
+        let mut plan = machine::plan(choice, qemu, &options.devices);
+        if self == Self::NoIommu {
+            plan.noiommu = true;
+            let is_kept =
+                |device: &Device| machine::NOIOMMU_DEVICES.contains(&device.name.as_str());
+            plan.devices.retain(is_kept);
+        }
+        plan
     }
 
     /// The cases that the guest must report.
     fn cases(self, programs: &Programs, plan: &Plan) -> Result<Vec<Case>> {
         match self {
-            Self::Std => programs.cases(plan),
+            Self::Std | Self::NoIommu => programs.cases(plan),
             Self::Freestanding => Ok(checks::Check::ALL
                 .into_iter()
                 .map(|check| Case {
@@ -134,13 +170,14 @@ impl World {
     }
 }
 
-/// Boots one kernel and checks what its guest reports.
+/// Boots one kernel and checks what its guest reports, which is kept in `reported`.
 fn test(
     choice: &Choice,
     world: World,
     options: &Options,
     programs: &Programs,
     qemu: &Qemu,
+    reported: &mut Option<Results>,
 ) -> Result<()> {
     let kernel = kernel::obtain(choice)?;
     let name = format!("{}{}", kernel.name, world.suffix());
@@ -152,27 +189,31 @@ fn test(
         .with_context(|| format!("cannot create {}", directory.display()))?;
 
     let modules = modules::needed(&kernel)?;
-    let mut plan = machine::plan(choice, qemu, &options.devices);
+    let mut plan = world.plan(choice, qemu, options);
     plan.modules = modules
         .iter()
         .map(|module| module.path_in_guest())
         .collect();
     let expected = world.cases(programs, &plan)?;
 
+    // What stands where the guest is not even booted.
+    *reported = Some(Results::read(expected.clone(), ""));
+
     let initrd = directory.join("initramfs");
     let root = match world {
-        World::Std => programs.root(&plan)?,
+        World::Std | World::NoIommu => programs.root(&plan)?,
         World::Freestanding => programs.freestanding_root(&plan),
     };
     initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(
         &kernel,
         qemu,
+        plan.noiommu,
         &initrd,
         &directory,
         Duration::from_secs(options.time_limit),
     )?;
-    let results = Results::read(expected, &boot.results);
+    let results = reported.insert(Results::read(expected, &boot.results));
     println!("{results}");
     println!(
         "{name} in {:.1} s; {}",

@@ -1,32 +1,34 @@
 //! Requests with a structure: mappings, interrupts, iommufd's objects.
 
+pub(in crate::sim) mod structure;
+
 use std::ops::Range;
 
 use vfio_core::abi::{
-    AttachFlags, DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, DeviceFeature,
-    FeatureFlags, IommuDestroy, IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap,
-    IommuType1DmaMap, IommuType1DmaUnmap,
+    AttachFlags, DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, IommuDestroy,
+    IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap, IommuType1DmaMap,
+    IommuType1DmaUnmap, PrecopyInfo,
 };
 use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Parts};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::interrupts;
-use super::kernel::lock;
-use super::session::File;
-use super::sriov;
-use super::{DmaMemory, Fd, Kernel};
+use structure::{get, get_prefix, get_two, get_whole, put};
+
+use crate::sim::interrupts;
+use crate::sim::kernel::lock;
+use crate::sim::session::File;
+use crate::sim::{DmaMemory, Fd, Kernel};
 
 /// Memory to map, and which bytes of it.
 type Source<'m> = Option<(&'m DmaMemory, Range<usize>)>;
 
 impl Kernel {
     /// Makes a request; `memory` is what it maps, for one that maps something.
-    pub(super) fn make(
+    pub(in crate::sim) fn make(
         &self,
         fd: &Fd,
         exchange: Exchange<'_>,
         memory: Option<&DmaMemory>,
-    ) -> Result<(), Errno> {
+    ) -> Result<Option<(u64, i32)>, Errno> {
         let parts = exchange.into_parts();
         let source = match memory {
             Some(memory) => Some(source(memory, &parts)?),
@@ -34,8 +36,9 @@ impl Kernel {
         };
         let file = self.file(fd)?;
         match file {
-            File::Container(id) => self.of_container(id, parts, source),
-            File::Iommufd(id) => self.of_iommufd(id, parts, source),
+            File::Container(id) => self.of_container(id, parts, source).map(|()| None),
+            File::Iommufd(id) => self.of_iommufd(id, parts, source).map(|()| None),
+            File::Migration(id) => self.of_migration(id, parts).map(|()| None),
             File::Group(_) => Err(Errno::ENOTTY),
             File::Device(_) | File::Cdev { .. } => self.of_device(fd, file, parts),
         }
@@ -57,6 +60,16 @@ impl Kernel {
                 let mut request = get::<IommuType1DmaUnmap>(parts.argument)?;
                 type1.unmap(&mut request)?;
                 put(parts.argument, &request)
+            }
+            ExchangeRequest::UnmapDirty => {
+                let type1 = type1?;
+                let (mut request, bitmap) = get_two(parts.argument)?;
+                let list = parts.list.unwrap_or_default();
+                type1.unmap_dirty(&mut request, bitmap, list)?;
+                put(parts.argument, &request)
+            }
+            ExchangeRequest::DirtyPages | ExchangeRequest::DirtyBitmap => {
+                type1?.dirty_pages(parts.argument, parts.list.unwrap_or_default())
             }
             _ => Err(unknown),
         }
@@ -115,7 +128,43 @@ impl Kernel {
         }
     }
 
-    fn of_device(&self, fd: &Fd, file: File, parts: Parts<'_>) -> Result<(), Errno> {
+    fn of_migration(&self, id: u64, parts: Parts<'_>) -> Result<(), Errno> {
+        if parts.request != ExchangeRequest::PrecopyInfo {
+            return Err(Errno::ENOTTY);
+        }
+        let mut info = get::<PrecopyInfo>(parts.argument)?;
+        let (place, data) = self.0.session().migration(id)?;
+        let device = self.0.session().device(place)?;
+        lock(&device).precopy(&data, &mut info)?;
+        put(parts.argument, &info)
+    }
+
+    fn of_device(
+        &self,
+        fd: &Fd,
+        file: File,
+        parts: Parts<'_>,
+    ) -> Result<Option<(u64, i32)>, Errno> {
+        let place = file.device();
+        if let Some(place) = place {
+            let device = self.0.session().device(place)?;
+            lock(&device).wake();
+        }
+        match (parts.request, place) {
+            (
+                ExchangeRequest::Feature
+                | ExchangeRequest::SetMigState
+                | ExchangeRequest::DmaBuf
+                | ExchangeRequest::DmaLoggingStart
+                | ExchangeRequest::DmaLoggingReport,
+                Some(place),
+            ) => self.feature(place, parts),
+            _ => self.of_device_plain(fd, file, parts).map(|()| None),
+        }
+    }
+
+    /// A request that opens nothing.
+    fn of_device_plain(&self, fd: &Fd, file: File, parts: Parts<'_>) -> Result<(), Errno> {
         let argument = parts.argument;
         if parts.request == ExchangeRequest::BindIommufd {
             let mut request = get::<DeviceBindIommufd>(argument)?;
@@ -144,20 +193,8 @@ impl Kernel {
                 self.0.session().detach(place);
                 Ok(())
             }
-            ExchangeRequest::Feature => {
-                let flags = get::<DeviceFeature>(argument)?.flags;
-                let acts = FeatureFlags::GET | FeatureFlags::SET | FeatureFlags::PROBE;
-                let both = FeatureFlags::GET | FeatureFlags::SET;
-                let is_known = !flags.intersects(!(FeatureFlags::MASK | acts));
-                let is_one = flags.contains(FeatureFlags::PROBE) || !flags.contains(both);
-                if !is_known || !is_one {
-                    return Err(Errno::EINVAL);
-                }
-                match self.0.session().token(place) {
-                    Some(token) if sriov::is_token(flags) => token.feature(flags, argument),
-                    _ => Err(Errno::ENOTTY),
-                }
-            }
+            ExchangeRequest::PciHotReset => self.hot_reset(place, file, argument),
+            ExchangeRequest::Ioeventfd => self.ioeventfd(place, argument),
             _ => Err(Errno::ENOTTY),
         }
     }
@@ -198,40 +235,4 @@ fn pasid(flags: AttachFlags) -> Result<(), Errno> {
     } else {
         Err(Errno::EINVAL)
     }
-}
-
-/// The structure at the start of an argument.
-fn get<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
-    let read = T::read_from_prefix(argument);
-    read.map(|(head, _)| head).map_err(|_| Errno::EINVAL)
-}
-
-/// The structure that an argument is: what follows it, which this kernel does not know, must be
-/// zero.
-fn get_whole<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
-    let (head, rest) = T::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
-    if rest.iter().all(|byte| *byte == 0) {
-        Ok(head)
-    } else {
-        Err(Errno::E2BIG)
-    }
-}
-
-/// A structure of which only the beginning may be there.
-fn get_prefix<T: FromBytes + IntoBytes + Immutable + Default>(argument: &[u8]) -> T {
-    let mut head = T::default();
-    head.as_mut_bytes()
-        .iter_mut()
-        .zip(argument)
-        .for_each(|(to, from)| *to = *from);
-    head
-}
-
-/// Writes the answer, as far as there is room.
-fn put<T: IntoBytes + Immutable>(argument: &mut [u8], answer: &T) -> Result<(), Errno> {
-    argument
-        .iter_mut()
-        .zip(answer.as_bytes())
-        .for_each(|(to, from)| *to = *from);
-    Ok(())
 }

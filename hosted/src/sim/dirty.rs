@@ -1,0 +1,138 @@
+//! The tracking of dirty pages by a type1 container (drivers/vfio/vfio_iommu_type1.c of Linux).
+//!
+//! No device tells what it writes: every page that is mapped counts as written.
+
+use core::mem::size_of;
+
+use vfio_core::abi::{
+    Bitmap, DirtyPagesFlags, DmaUnmapFlags, IommuType1DirtyBitmap, IommuType1DirtyBitmapGet,
+    IommuType1DmaUnmap,
+};
+use vfio_core::sys::Errno;
+
+use super::exchange::structure::get;
+use super::kernel::lock;
+use super::type1::Type1;
+
+/// The largest bitmap, in bytes.
+const LARGEST: u64 = 1 << 28;
+
+/// Bits of a word of the bitmap.
+const WORD: u64 = 64;
+
+impl Type1 {
+    /// `VFIO_IOMMU_DIRTY_PAGES`; `list` is the bitmap, where one is asked for.
+    pub(super) fn dirty_pages(&self, argument: &[u8], list: &mut [u8]) -> Result<(), Errno> {
+        if !self.is_v2 {
+            return Err(Errno::EACCES);
+        }
+        let flags = get::<IommuType1DirtyBitmap>(argument)?.flags;
+        let mut is_tracking = lock(&self.is_tracking);
+        match flags {
+            DirtyPagesFlags::START => *is_tracking = true,
+            DirtyPagesFlags::STOP => *is_tracking = false,
+            DirtyPagesFlags::GET_BITMAP => {
+                let rest = argument.get(size_of::<IommuType1DirtyBitmap>()..);
+                let get = get::<IommuType1DirtyBitmapGet>(rest.unwrap_or_default())?;
+                let stretch = self.stretch(get.iova, get.size, get.bitmap)?;
+                if !*is_tracking || self.is_cut(stretch) {
+                    return Err(Errno::EINVAL);
+                }
+                self.fill(stretch, list);
+            }
+            _ => return Err(Errno::EINVAL),
+        }
+        Ok(())
+    }
+
+    /// `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`.
+    pub(super) fn unmap_dirty(
+        &self,
+        request: &mut IommuType1DmaUnmap,
+        bitmap: Bitmap,
+        list: &mut [u8],
+    ) -> Result<(), Errno> {
+        let stretch = self.stretch(request.iova, request.size, bitmap)?;
+        if request.flags != DmaUnmapFlags::GET_DIRTY_BITMAP || !*lock(&self.is_tracking) {
+            return Err(Errno::EINVAL);
+        }
+        let mut unmap = IommuType1DmaUnmap {
+            flags: DmaUnmapFlags::empty(),
+            ..*request
+        };
+        if self.is_cut(stretch) {
+            return Err(Errno::EINVAL);
+        }
+        self.fill(stretch, list);
+        self.unmap(&mut unmap)?;
+        request.size = unmap.size;
+        Ok(())
+    }
+
+    /// The first address and the last that a bitmap is asked for, where it fits.
+    fn stretch(&self, iova: u64, size: u64, bitmap: Bitmap) -> Result<(u64, u64), Errno> {
+        let page = lock(&self.space).page;
+        let pages = size.checked_div(bitmap.pgsize).unwrap_or(0);
+        let needed = pages.div_ceil(WORD).saturating_mul(WORD / 8);
+        let fits = pages != 0 && bitmap.size <= LARGEST && bitmap.size >= needed;
+        let bits = page.wrapping_sub(1);
+        let last = iova
+            .checked_add(size.wrapping_sub(1))
+            .ok_or(Errno::EINVAL)?;
+        if fits && bitmap.pgsize == page && (iova | size) & bits == 0 {
+            Ok((iova, last))
+        } else {
+            Err(Errno::EINVAL)
+        }
+    }
+
+    /// Whether a mapping is only in part within a stretch.
+    fn is_cut(&self, (iova, last): (u64, u64)) -> bool {
+        let met = lock(&self.space).overlapping(iova, last);
+        met.iter().any(|(first, end)| *first < iova || *end > last)
+    }
+
+    /// Sets the bits of the pages that are mapped. Words in which a mapping begins or ends are
+    /// written whole, but for the bits of those before it; the others stay as they are.
+    fn fill(&self, (iova, last): (u64, u64), list: &mut [u8]) {
+        let space = lock(&self.space);
+        for (first, end) in space.overlapping(iova, last) {
+            let bit = first.saturating_sub(iova) / space.page.max(1);
+            let count = end.saturating_sub(first) / space.page.max(1);
+            let count = count.saturating_add(1);
+            clear_from(list, bit, count);
+            set_bits(list, bit, count);
+        }
+    }
+}
+
+/// Clears the bits from `bit` on, up to the end of the word in which the last of `count` lies.
+fn clear_from(bitmap: &mut [u8], bit: u64, count: u64) {
+    let end = bit.saturating_add(count).next_multiple_of(WORD);
+    for at in bit..end {
+        if let Some((byte, mask)) = byte_of(bitmap, at) {
+            *byte &= !mask;
+        }
+    }
+}
+
+/// Sets `count` bits from `bit` on.
+pub(super) fn set_bits(bitmap: &mut [u8], bit: u64, count: u64) {
+    for at in bit..bit.saturating_add(count) {
+        if let Some((byte, mask)) = byte_of(bitmap, at) {
+            *byte |= mask;
+        }
+    }
+}
+
+/// The byte that a bit lies in, in words of the host's byte order, and the bit.
+fn byte_of(bitmap: &mut [u8], bit: u64) -> Option<(&mut u8, u8)> {
+    let index = usize::try_from(bit / 8).ok()?;
+    let index = if cfg!(target_endian = "big") {
+        index ^ 7
+    } else {
+        index
+    };
+    let byte = bitmap.get_mut(index)?;
+    Some((byte, 1_u8.checked_shl(u32::try_from(bit % 8).ok()?)?))
+}

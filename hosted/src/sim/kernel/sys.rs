@@ -1,0 +1,314 @@
+//! The system calls.
+
+use std::ffi::CStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use vfio_core::abi::{Extension, ioctl};
+use vfio_core::server;
+use vfio_core::sys::{
+    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
+    put_argsz,
+};
+
+use super::{
+    CONTAINER_PATH, DEVICE_PREFIX, Fd, GROUP_PREFIX, IOMMUFD_PATH, Kernel, NOIOMMU_PREFIX, lock,
+    number_behind,
+};
+use crate::sim::device::Device;
+use crate::sim::event::{Event, Signal};
+use crate::sim::session::File;
+use crate::sim::{DmaMemory, Mapping};
+
+/// How long a waiting thread leaves the devices alone: others may give them work meanwhile.
+const SLICE: Duration = Duration::from_millis(1);
+
+impl Sys for Kernel {
+    type Fd = Fd;
+    type Mapping = Mapping;
+    type Memory = DmaMemory;
+    type Event = Event;
+
+    fn page_size(&self) -> usize {
+        crate::sim::dma_memory::PAGE
+    }
+
+    fn open(&self, path: &CStr) -> Result<Fd, Errno> {
+        self.0.count(|calls| &mut calls.open);
+        if path == CONTAINER_PATH {
+            return Ok(self.fd(self.0.session().open_container()));
+        }
+        let has_iommufd = !*lock(&self.0.has_no_iommufd);
+        if path == IOMMUFD_PATH && has_iommufd {
+            return Ok(self.fd(self.0.session().open_iommufd()));
+        }
+        let path = path.to_str().map_err(|_| Errno::ENOENT)?;
+        let opened = match number_behind(path, DEVICE_PREFIX) {
+            Some(place) if has_iommufd => {
+                let place = usize::try_from(place).map_err(|_| Errno::ENOENT)?;
+                self.0.session().open_cdev(place)
+            }
+            _ => {
+                let noiommu = number_behind(path, NOIOMMU_PREFIX);
+                let number = noiommu.or_else(|| number_behind(path, GROUP_PREFIX));
+                let number = number.ok_or(Errno::ENOENT)?;
+                self.0.session().open_group(number, noiommu.is_some())
+            }
+        };
+        Ok(self.fd(opened?))
+    }
+
+    fn number(&self, fd: &Fd) -> i32 {
+        fd.number
+    }
+
+    fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+        self.0.count(|calls| &mut calls.ioctl_info);
+        put_argsz(reply)?;
+        // A container and a device share a number: the file decides what it means.
+        let is_shared = request.number() == ioctl::container::IOMMU_GET_INFO;
+        match self.file(fd)? {
+            File::Container(container) => {
+                if !is_shared || !self.0.session().has_iommu(container) {
+                    return Err(self.unknown_to_container(container));
+                }
+                let session = self.0.session();
+                let device = session.first_device(container).ok_or(Errno::EINVAL)?;
+                let used = lock(&session.type1(container)?.space).len();
+                drop(session);
+                lock(&device).iommu_info(InfoRequest::Iommu, reply, used)
+            }
+            File::Iommufd(iommufd) if is_shared => self.iommufd_info(iommufd, reply),
+            File::Iommufd(_) => Err(Errno::ENOTTY),
+            File::Group(number) if request == InfoRequest::GroupStatus => {
+                let flags = self.0.session().group_flags(number);
+                server::group_status(flags, reply)
+            }
+            File::Group(_) => Err(Errno::ENOTTY),
+            File::Migration(_) => Err(Errno::ENOTTY),
+            file @ (File::Device(_) | File::Cdev { .. }) => {
+                let place = file.device().ok_or(Errno::EINVAL)?;
+                if request == InfoRequest::GroupStatus {
+                    return Err(Errno::ENOTTY);
+                }
+                let request = if is_shared {
+                    InfoRequest::PciHotReset
+                } else {
+                    request
+                };
+                let by_id = matches!(file, File::Cdev { .. })
+                    && request == InfoRequest::PciHotReset
+                    && self.with_device_of(file, |device| Ok(!device.is_scripted()))?;
+                if by_id {
+                    return self.hot_reset_info_by_id(place, reply);
+                }
+                self.with_device_of(file, |device| device.info(request, reply))
+            }
+        }
+    }
+
+    fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
+        self.0.count(|calls| &mut calls.ioctl_value);
+        match (self.file(fd)?, request) {
+            (File::Container(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
+            (File::Container(container), ValueRequest::CheckExtension) => {
+                Ok(self.check_extension(container, value))
+            }
+            (File::Container(container), ValueRequest::SetIommu) => {
+                self.0.session().set_iommu(container, value).map(|()| 0)
+            }
+            (File::Container(container), ValueRequest::UnsetContainer | ValueRequest::Reset) => {
+                Err(self.unknown_to_container(container))
+            }
+            (File::Iommufd(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
+            (File::Iommufd(iommufd), ValueRequest::CheckExtension) => {
+                Ok(self.has_as_container(iommufd, value))
+            }
+            (File::Iommufd(iommufd), ValueRequest::SetIommu) => {
+                let is_v2 = match Extension(value) {
+                    Extension::TYPE1_IOMMU => false,
+                    Extension::TYPE1V2_IOMMU => true,
+                    _ => return Err(Errno::EINVAL),
+                };
+                self.0.session().iommufd(iommufd)?.set_iommu(is_v2)?;
+                Ok(0)
+            }
+            (file @ (File::Device(_) | File::Cdev { is_bound: true, .. }), ValueRequest::Reset) => {
+                self.with_device_of(file, Device::reset).map(|()| 0)
+            }
+            (
+                File::Cdev {
+                    is_bound: false, ..
+                },
+                _,
+            ) => Err(Errno::EINVAL),
+            (File::Group(number), ValueRequest::UnsetContainer) => {
+                self.0.session().unset_container(number).map(|()| 0)
+            }
+            (
+                File::Group(_)
+                | File::Device(_)
+                | File::Cdev { .. }
+                | File::Iommufd(_)
+                | File::Migration(_),
+                _,
+            ) => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
+        self.0.count(|calls| &mut calls.ioctl_fd);
+        match (self.file(fd)?, request) {
+            (File::Group(number), FdRequest::SetContainer) => {
+                let argument = self.file(argument)?;
+                self.0.session().set_container(number, argument)
+            }
+            (File::Container(container), _) => Err(self.unknown_to_container(container)),
+            (file, _) => Err(file.refusal()),
+        }
+    }
+
+    fn ioctl_name(&self, fd: &Fd, request: NameRequest, name: &CStr) -> Result<Fd, Errno> {
+        self.0.count(|calls| &mut calls.ioctl_name);
+        match (self.file(fd)?, request) {
+            (File::Group(number), NameRequest::GetDeviceFd) => {
+                let name = name.to_str().map_err(|_| Errno::ENODEV)?;
+                let opened = self.0.session().open_device(number, name)?;
+                Ok(self.fd(opened))
+            }
+            (File::Container(container), _) => Err(self.unknown_to_container(container)),
+            (file, _) => Err(file.refusal()),
+        }
+    }
+
+    fn pread(&self, fd: &Fd, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        self.0.count(|calls| &mut calls.pread);
+        let file = self.file(fd)?;
+        self.with_device_of(file, |device| device.read(buf, offset))
+    }
+
+    fn pwrite(&self, fd: &Fd, buf: &[u8], offset: u64) -> Result<usize, Errno> {
+        self.0.count(|calls| &mut calls.pwrite);
+        let file = self.file(fd)?;
+        self.with_device_of(file, |device| device.write(buf, offset))
+    }
+
+    fn exchange(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        self.0.count(|calls| &mut calls.exchange);
+        if exchange.request().descriptor().is_some() {
+            // Nobody would own what it opens.
+            return Err(Errno::EINVAL);
+        }
+        self.make(fd, exchange, None).map(|_| 0)
+    }
+
+    fn exchange_open(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<Option<Fd>, Errno> {
+        self.0.count(|calls| &mut calls.exchange);
+        if exchange.request().descriptor().is_none() {
+            return Err(Errno::EINVAL);
+        }
+        let opened = self.make(fd, exchange, None)?;
+        Ok(opened.map(|opened| self.fd(opened)))
+    }
+
+    fn read(&self, fd: &Fd, buf: &mut [u8]) -> Result<usize, Errno> {
+        self.0.count(|calls| &mut calls.read);
+        match self.file(fd)? {
+            File::Migration(id) => {
+                let (_, data) = self.0.session().migration(id)?;
+                lock(&data).read(buf)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn write(&self, fd: &Fd, buf: &[u8]) -> Result<usize, Errno> {
+        self.0.count(|calls| &mut calls.write);
+        match self.file(fd)? {
+            File::Migration(id) => {
+                let (place, data) = self.0.session().migration(id)?;
+                let device = self.0.session().device(place)?;
+                lock(&device).resume(&data, buf)
+            }
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn exchange_memory(
+        &self,
+        fd: &Fd,
+        memory: &DmaMemory,
+        exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        self.0.count(|calls| &mut calls.exchange);
+        self.make(fd, exchange, Some(memory)).map(|_| 0)
+    }
+
+    fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
+        self.0.count(|calls| &mut calls.map);
+        let file = self.file(fd)?;
+        let place = match file {
+            File::Device(_) | File::Cdev { .. } => file.device().ok_or(Errno::EINVAL)?,
+            _ => return Err(Errno::ENODEV),
+        };
+        let device = self.0.session().device(place)?;
+        let stretch = lock(&device).stretch(span, protection)?;
+        self.0.session().share(fd.id);
+        self.0.mappings.fetch_add(1, Ordering::AcqRel);
+        let kernel = Arc::clone(&self.0);
+        Ok(Mapping::new(kernel, fd.id, device, stretch, protection))
+    }
+
+    fn memory(&self, len: usize) -> Result<DmaMemory, Errno> {
+        self.0.count(|calls| &mut calls.memory);
+        DmaMemory::zeroed(len)
+    }
+
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(DmaMemory, u64), Errno> {
+        self.0.count(|calls| &mut calls.memory);
+        let memory = Arc::clone(self.0.session().physical());
+        DmaMemory::physical(&memory, len, highest)
+    }
+
+    fn event(&self) -> Result<Event, Errno> {
+        self.0.count(|calls| &mut calls.event);
+        let signal = Signal::default();
+        let number = self.0.session().open_event(Signal::clone(&signal));
+        Ok(Event {
+            kernel: Arc::clone(&self.0),
+            number,
+            signal,
+        })
+    }
+
+    fn event_number(&self, event: &Event) -> i32 {
+        event.number
+    }
+
+    fn event_take(&self, event: &Event) -> Result<u64, Errno> {
+        let counter = self.counter(event)?;
+        self.advance();
+        Ok(counter.take())
+    }
+
+    fn event_wait(&self, event: &Event, timeout: Duration) -> Result<bool, Errno> {
+        let counter = self.counter(event)?;
+        let deadline = Instant::now().checked_add(timeout);
+        loop {
+            let is_busy = self.advance();
+            if counter.is_signalled() {
+                return Ok(true);
+            }
+            let left = deadline.map_or(SLICE, |deadline| {
+                deadline.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                return Ok(false);
+            }
+            if !is_busy && counter.wait(left.min(SLICE)) {
+                return Ok(true);
+            }
+        }
+    }
+}

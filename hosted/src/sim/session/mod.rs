@@ -1,0 +1,357 @@
+//! What containers, iommufds, groups and devices owe to each other (drivers/vfio/group.c,
+//! container.c, device_cdev.c and iommufd.c of Linux).
+
+mod binding;
+mod closing;
+mod group;
+mod numbers;
+
+use std::collections::BTreeMap;
+use std::string::String;
+use std::sync::{Arc, Mutex};
+use std::vec::Vec;
+
+use vfio_core::sys::Errno;
+
+use crate::sim::device::Device;
+use crate::sim::event::Signal;
+use crate::sim::iommufd::Iommufd;
+use crate::sim::kernel::lock;
+use crate::sim::migration::SharedData;
+use crate::sim::space::SharedSpace;
+use crate::sim::sriov::{Function, Token, Uuid};
+use crate::sim::type1::Type1;
+
+/// `EBADFD`: the file descriptor is of another kind. VFIO returns it nowhere else.
+const EBADFD: Errno = Errno(77);
+
+/// All that is open, and what it is attached to.
+#[derive(Default)]
+pub(in crate::sim) struct Session {
+    last_id: u64,
+    files: BTreeMap<u64, Open>,
+    /// What the numbers stand for that requests name files and events by.
+    numbers: BTreeMap<i32, Numbered>,
+    containers: BTreeMap<u64, Container>,
+    iommufds: BTreeMap<u64, Iommufd>,
+    groups: BTreeMap<u32, Group>,
+    devices: Vec<Slot>,
+    /// What devices reach that no IOMMU confines.
+    physical: SharedSpace,
+    /// The data of migrations, each with the place of its device.
+    migrations: BTreeMap<u64, (usize, SharedData)>,
+}
+
+/// What an open file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sim) enum File {
+    /// A container, by its id.
+    Container(u64),
+    /// An iommufd, by its id.
+    Iommufd(u64),
+    /// A group, by its number.
+    Group(u32),
+    /// A device, by its place among the devices, opened through its group.
+    Device(usize),
+    /// A device that was opened by itself.
+    Cdev { place: usize, is_bound: bool },
+    /// The data of a migration, by the id of the file.
+    Migration(u64),
+}
+
+/// A file stays open until the last who has a share in it gives it back.
+struct Open {
+    file: File,
+    shares: usize,
+}
+
+enum Numbered {
+    /// A file, by its id.
+    File(u64),
+    Event(Signal),
+}
+
+/// A container lives for as long as its file is open or a group is in it.
+struct Container {
+    is_open: bool,
+    /// In the order of attachment.
+    groups: Vec<u32>,
+    /// What maps memory, once it was set.
+    iommu: Option<ContainerIommu>,
+}
+
+/// The IOMMU driver of a container.
+enum ContainerIommu {
+    Type1(Type1),
+    /// Nothing is mapped.
+    NoIommu,
+}
+
+/// A group is in use for as long as its file or one of its devices is open.
+#[derive(Default)]
+struct Group {
+    is_open: bool,
+    open_devices: usize,
+    context: Option<Context>,
+    /// Whether a device of the group is bound to a driver other than VFIO's.
+    is_owned_elsewhere: bool,
+    /// Whether VFIO made it up for a device without an IOMMU.
+    is_noiommu: bool,
+    /// How many of its devices are in use without it.
+    bound_cdevs: usize,
+}
+
+/// What a group is attached to, by the id of the file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Context {
+    Container(u64),
+    Iommufd(u64),
+}
+
+struct Slot {
+    name: String,
+    group: u32,
+    open_files: usize,
+    device: Arc<Mutex<Device>>,
+    binding: Option<Binding>,
+    function: Function,
+}
+
+/// The iommufd that a device is bound to.
+struct Binding {
+    /// The id of the file.
+    iommufd: u64,
+    device: u32,
+    /// The address space that it is attached to.
+    ioas: Option<u32>,
+}
+
+impl Session {
+    /// Adds a device, unless the name is taken.
+    pub(in crate::sim) fn add(
+        &mut self,
+        name: String,
+        group: u32,
+        device: Device,
+    ) -> Result<(), Errno> {
+        if self.devices.iter().any(|slot| slot.name == name) {
+            return Err(Errno::EEXIST);
+        }
+        self.groups.entry(group).or_default();
+        self.devices.push(Slot {
+            name,
+            group,
+            open_files: 0,
+            device: Arc::new(Mutex::new(device)),
+            binding: None,
+            function: Function::Plain,
+        });
+        Ok(())
+    }
+
+    /// Makes the device `name` a virtual function of `physical`.
+    pub(in crate::sim) fn make_virtual(&mut self, name: &str, physical: &str) -> Result<(), Errno> {
+        let place = self.place(name).ok_or(Errno::ENODEV)?;
+        let of = self.place(physical).ok_or(Errno::ENODEV)?;
+        let slot = self.devices.get_mut(of).ok_or(Errno::ENODEV)?;
+        if slot.function == Function::Plain {
+            slot.function = Function::Physical(Token::UNKNOWN);
+        }
+        let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
+        slot.function = Function::Virtual(of);
+        Ok(())
+    }
+
+    /// The token of a physical function.
+    pub(in crate::sim) fn token(&mut self, place: usize) -> Option<&mut Token> {
+        match &mut self.devices.get_mut(place)?.function {
+            Function::Physical(token) => Some(token),
+            _ => None,
+        }
+    }
+
+    /// Whether a device may be opened with the token that was given.
+    fn match_token(&mut self, place: usize, given: Option<Uuid>) -> Result<(), Errno> {
+        match self.slot(place)?.function {
+            Function::Plain if given.is_some() => Err(Errno::EINVAL),
+            Function::Plain => Ok(()),
+            Function::Physical(_) => self.token(place).ok_or(Errno::EINVAL)?.accept(given),
+            Function::Virtual(of) => self.token(of).ok_or(Errno::EINVAL)?.admit(given),
+        }
+    }
+
+    /// Counts those who use the token of a device's physical function.
+    fn use_token(&mut self, place: usize, count: impl FnOnce(usize) -> usize) {
+        let function = self.devices.get(place).map(|slot| slot.function);
+        if let Some(Function::Virtual(of)) = function
+            && let Some(token) = self.token(of)
+        {
+            token.users = count(token.users);
+        }
+    }
+
+    /// Binds a device of a group to another driver.
+    pub(in crate::sim) fn own_elsewhere(&mut self, group: u32) {
+        self.groups.entry(group).or_default().is_owned_elsewhere = true;
+    }
+
+    /// Makes a group one that no IOMMU confines.
+    pub(in crate::sim) fn without_iommu(&mut self, group: u32) {
+        self.groups.entry(group).or_default().is_noiommu = true;
+    }
+
+    /// Whether there is a device that no IOMMU confines.
+    pub(in crate::sim) fn has_noiommu(&self) -> bool {
+        self.groups.values().any(|group| group.is_noiommu)
+    }
+
+    /// Physical memory.
+    pub(in crate::sim) const fn physical(&self) -> &SharedSpace {
+        &self.physical
+    }
+
+    pub(in crate::sim) fn open_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// How many events there are.
+    pub(in crate::sim) fn open_events(&self) -> usize {
+        let is_event = |numbered: &&Numbered| matches!(numbered, Numbered::Event(_));
+        self.numbers.values().filter(is_event).count()
+    }
+
+    /// How many containers are alive: their files may be closed already.
+    pub(in crate::sim) fn live_containers(&self) -> usize {
+        self.containers.len()
+    }
+
+    /// How many mappings for devices there are.
+    pub(in crate::sim) fn dma_mappings(&self) -> usize {
+        let of_container = |container: &Container| match &container.iommu {
+            Some(ContainerIommu::Type1(iommu)) => lock(&iommu.space).len(),
+            Some(ContainerIommu::NoIommu) | None => 0,
+        };
+        let in_containers: usize = self.containers.values().map(of_container).sum();
+        let in_iommufds: usize = self.iommufds.values().map(Iommufd::mappings).sum();
+        in_containers.saturating_add(in_iommufds)
+    }
+
+    pub(in crate::sim) fn file(&self, id: u64) -> Result<File, Errno> {
+        self.files
+            .get(&id)
+            .map(|open| open.file)
+            .ok_or(Errno::EBADF)
+    }
+
+    pub(in crate::sim) fn device(&self, place: usize) -> Result<Arc<Mutex<Device>>, Errno> {
+        let slot = self.devices.get(place).ok_or(Errno::ENODEV)?;
+        Ok(Arc::clone(&slot.device))
+    }
+
+    /// All devices.
+    pub(in crate::sim) fn devices(&self) -> Vec<Arc<Mutex<Device>>> {
+        self.devices
+            .iter()
+            .map(|slot| Arc::clone(&slot.device))
+            .collect()
+    }
+
+    /// The group of the device of a name, and whether no IOMMU confines it.
+    pub(in crate::sim) fn group_of(&self, name: &str) -> Option<(u32, bool)> {
+        let slot = self.devices.iter().find(|slot| slot.name == name)?;
+        let group = self.groups.get(&slot.group)?;
+        Some((slot.group, group.is_noiommu))
+    }
+
+    /// Whether a device can be opened by itself.
+    pub(in crate::sim) fn has_cdev(&self, place: usize) -> bool {
+        let group = self.devices.get(place).map(|slot| slot.group);
+        let group = group.and_then(|group| self.groups.get(&group));
+        group.is_some_and(|group| !group.is_noiommu)
+    }
+
+    /// Opens the data of the migration of a device.
+    pub(in crate::sim) fn open_migration(&mut self, place: usize, data: SharedData) -> (u64, i32) {
+        let (id, number) = self.open(File::Migration);
+        self.migrations.insert(id, (place, data));
+        (id, number)
+    }
+
+    /// The data of a migration, and the place of its device.
+    pub(in crate::sim) fn migration(&self, id: u64) -> Result<(usize, SharedData), Errno> {
+        self.migrations.get(&id).cloned().ok_or(Errno::EBADF)
+    }
+
+    /// The group whose file has a number.
+    pub(in crate::sim) fn group_by_number(&self, number: i32) -> Result<u32, Errno> {
+        match self.numbers.get(&number) {
+            None => Err(Errno::EBADF),
+            Some(Numbered::Event(_)) => Err(Errno::EINVAL),
+            Some(Numbered::File(id)) => match self.file(*id)? {
+                File::Group(group) => Ok(group),
+                _ => Err(Errno::EINVAL),
+            },
+        }
+    }
+
+    /// The iommufd that a device is bound to, and the device's id there.
+    pub(in crate::sim) fn binding(&self, place: usize) -> Option<(u64, u32)> {
+        let binding = self.devices.get(place)?.binding.as_ref()?;
+        Some((binding.iommufd, binding.device))
+    }
+
+    /// The iommufd that a device is bound to.
+    pub(in crate::sim) fn iommufd_of(&self, place: usize) -> Option<u64> {
+        self.binding(place).map(|(iommufd, _)| iommufd)
+    }
+
+    /// Whether a device of the group of another one is bound to an iommufd.
+    pub(in crate::sim) fn has_group_bound(&self, iommufd: u64, place: usize) -> bool {
+        let Some(group) = self.devices.get(place).map(|slot| slot.group) else {
+            return false;
+        };
+        self.devices.iter().any(|slot| {
+            let bound = slot.binding.as_ref().map(|binding| binding.iommufd);
+            slot.group == group && bound == Some(iommufd)
+        })
+    }
+
+    /// The place of the device of a name.
+    pub(in crate::sim) fn place(&self, name: &str) -> Option<usize> {
+        self.devices.iter().position(|slot| slot.name == name)
+    }
+
+    fn slot(&self, place: usize) -> Result<&Slot, Errno> {
+        self.devices.get(place).ok_or(Errno::ENODEV)
+    }
+}
+
+impl File {
+    /// The device that it is, by its place; not one that was not bound yet.
+    pub(in crate::sim) const fn device(self) -> Option<usize> {
+        match self {
+            Self::Device(place)
+            | Self::Cdev {
+                place,
+                is_bound: true,
+            } => Some(place),
+            _ => None,
+        }
+    }
+
+    /// The error of a request that is for another kind of file.
+    pub(in crate::sim) const fn refusal(self) -> Errno {
+        match self {
+            Self::Cdev {
+                is_bound: false, ..
+            } => Errno::EINVAL,
+            _ => Errno::ENOTTY,
+        }
+    }
+}
+
+impl Group {
+    const fn is_in_use(&self) -> bool {
+        self.is_open || self.open_devices != 0
+    }
+}

@@ -1,0 +1,134 @@
+//! Every system call of a session fails, one after the other: each time the session ends in an
+//! error that says so, and leaves nothing open or mapped.
+
+use vfio_core::session::{Mode, Place};
+use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest};
+use vfio_hosted::failing::{Call, Failing, Fault};
+use vfio_hosted::sim::{Kernel, model};
+use vfio_tests::session::{self, Differs, Ended, Reach};
+
+const GROUP: u32 = 26;
+const NAME: &str = "0000:00:05.0";
+
+const ERRNOS: [Errno; 6] = [
+    Errno::EIO,
+    Errno::ENOMEM,
+    Errno::EINTR,
+    Errno::EAGAIN,
+    Errno::ENODEV,
+    Errno::EINVAL,
+];
+
+/// Runs a session once for each of its calls, which fails, alone or with all that follow; tells
+/// which call failed, and how the session ended.
+fn each_call(
+    mode: Mode,
+    fault: Fault,
+    session: impl Fn(&Failing<Kernel>, &Place<'_>) -> Ended,
+    ended: Check<'_>,
+) {
+    for alone in [true, false] {
+        for n in 0.. {
+            let kernel = kernel(mode);
+            let place = kernel.place(NAME).unwrap();
+            let place = place.as_place();
+            let sys = Failing::new(kernel.clone());
+            let failing = if alone {
+                sys.at(n, fault)
+            } else {
+                sys.from(n, fault)
+            };
+            let result = session(&failing, &place);
+            nothing_is_left(&kernel);
+            let Some(call) = failing.failed() else {
+                result.unwrap();
+                break;
+            };
+            ended(call, result);
+            // Nobody is in the way of the next one.
+            session(&Failing::new(kernel), &place).unwrap();
+        }
+    }
+}
+
+type Check<'a> = &'a dyn Fn(Call, Ended);
+
+fn kernel(mode: Mode) -> Kernel {
+    let kernel = Kernel::new();
+    if mode == Mode::NoIommu {
+        kernel.with_noiommu_device(NAME, model::edu(), GROUP)
+    } else {
+        kernel.with_device(NAME, model::edu(), GROUP)
+    }
+}
+
+fn nothing_is_left(kernel: &Kernel) {
+    let files = (kernel.open_files(), kernel.open_events());
+    assert_eq!(files, (0, 0), "{kernel:?}");
+    let mappings = (kernel.live_mappings(), kernel.live_dma_mappings());
+    assert_eq!(mappings, (0, 0), "{kernel:?}");
+    assert_eq!(kernel.live_containers(), 0, "{kernel:?}");
+    assert_eq!(kernel.live_physical_memory(), 0, "{kernel:?}");
+}
+
+/// Whether the session may not learn of a failure from the call itself.
+fn is_tolerated(call: Call, errno: Errno) -> bool {
+    match call {
+        // It is how the kernel says that there is no such index, and no such feature.
+        Call::Info(InfoRequest::Region | InfoRequest::Irq)
+        | Call::Exchange(ExchangeRequest::Feature) => errno == Errno::EINVAL,
+        // What is dropped can't tell: interrupts go with the device, and mappings with their
+        // address space, which then still has them.
+        Call::Exchange(
+            ExchangeRequest::SetIrqs | ExchangeRequest::UnmapDma | ExchangeRequest::IoasUnmap,
+        ) => true,
+        _ => false,
+    }
+}
+
+#[test]
+fn each_call_that_fails_ends_the_session_with_its_error() {
+    for (mode, reach) in ways() {
+        for errno in ERRNOS {
+            each_call(
+                mode,
+                Fault::Errno(errno),
+                |sys, place| session::edu(sys, place, mode, reach),
+                &|call, ended| match ended {
+                    Ok(()) => assert!(is_tolerated(call, errno), "{call:?} {errno}: passed"),
+                    Err(error) if session::errno(&*error) == Some(errno) => (),
+                    Err(error) => assert!(
+                        is_tolerated(call, errno) && error.is::<Differs>(),
+                        "{call:?} {errno}: {error:?}"
+                    ),
+                },
+            );
+        }
+    }
+}
+
+#[test]
+fn a_short_transfer_is_an_error_that_says_how_short() {
+    for (mode, reach) in ways() {
+        // Every transfer of the session is of two bytes at least.
+        for most in [0, 1] {
+            each_call(
+                mode,
+                Fault::Short(most),
+                |sys, place| session::edu(sys, place, mode, reach),
+                &|call, ended| {
+                    let text = ended.unwrap_err().to_string();
+                    let said = text.contains(&format!("only {most} bytes"));
+                    assert!(said, "{call:?}: {text}");
+                },
+            );
+        }
+    }
+}
+
+fn ways() -> impl Iterator<Item = (Mode, Reach)> {
+    let reaches = [Reach::Mapped, Reach::Trapped];
+    Mode::PREFERRED
+        .into_iter()
+        .flat_map(move |mode| reaches.map(|reach| (mode, reach)))
+}

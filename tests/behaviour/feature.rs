@@ -1,0 +1,130 @@
+//! Which features devices have, and those that move no data.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use vfio_core::abi::{FeatureId, pci_region};
+use vfio_core::device::Device;
+use vfio_core::feature::{FeatureError, Support};
+use vfio_core::sys::{Errno, Sys};
+
+/// The longest that a device may take to wake.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What a PCI device without migration has, with SR-IOV or without.
+///
+/// # Errors
+/// What a call returns, and what does not hold.
+pub fn probe<S: Sys>(opened: &Device<S>, has_sriov: bool) -> Result<String> {
+    let mut seen = Vec::new();
+    for id in (0..=13).chain([99, u16::MAX]).map(FeatureId) {
+        let support = opened.probe_feature(id)?;
+        let expected = match id {
+            FeatureId::LOW_POWER_ENTRY
+            | FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP
+            | FeatureId::LOW_POWER_EXIT => Support {
+                get: false,
+                set: true,
+            },
+            FeatureId::PCI_VF_TOKEN => Support {
+                get: false,
+                set: has_sriov,
+            },
+            // As the kernel is built.
+            FeatureId::DMA_BUF => Support {
+                set: false,
+                ..support
+            },
+            _ => Support::default(),
+        };
+        ensure!(support == expected, "{id}: {support:?}");
+        if support != Support::default() {
+            seen.push(id.to_string());
+        }
+    }
+    for (feature, answer, is_there) in [
+        (FeatureId::BUS_MASTER, opened.set_bus_master(true), false),
+        (
+            FeatureId::PCI_VF_TOKEN,
+            opened.set_vf_token([7; 16]),
+            has_sriov,
+        ),
+    ] {
+        let expected = if is_there {
+            Ok(())
+        } else {
+            Err(FeatureError::Missing(feature))
+        };
+        ensure!(answer == expected, "{feature}: {answer:?}");
+    }
+    Ok(seen.join(", "))
+}
+
+/// What a sample of the kernel has that migrates: `mtty`.
+///
+/// # Errors
+/// What a call returns, and what does not hold.
+pub fn probe_sample<S: Sys>(opened: &Device<S>) -> Result<String> {
+    for id in (0..=13).chain([99]).map(FeatureId) {
+        let (get, set) = match id {
+            FeatureId::MIGRATION | FeatureId::MIG_DATA_SIZE | FeatureId::DMA_LOGGING_REPORT => {
+                (true, false)
+            }
+            FeatureId::MIG_DEVICE_STATE => (true, true),
+            FeatureId::DMA_LOGGING_START | FeatureId::DMA_LOGGING_STOP => (false, true),
+            // Since Linux 7.3.
+            FeatureId::MIG_PRECOPY_INFO_V2 => (false, opened.probe_feature(id)?.set),
+            _ => (false, false),
+        };
+        let support = opened.probe_feature(id)?;
+        ensure!(support == Support { get, set }, "{id}: {support:?}");
+    }
+    let answer = opened.enter_low_power();
+    ensure!(
+        answer == Err(FeatureError::Missing(FeatureId::LOW_POWER_ENTRY)),
+        "low power: {answer:?}"
+    );
+    Ok("migration and a log".into())
+}
+
+/// A device falls asleep, and an access wakes it. `sleeps` waits until it does.
+///
+/// # Errors
+/// What a call returns, and what does not hold.
+pub fn low_power<S: Sys>(
+    sys: &S,
+    opened: &Device<S>,
+    sleeps: impl Fn() -> Result<()>,
+) -> Result<String> {
+    let mut buffer = [0; 64];
+    let config = opened.region(pci_region::CONFIG, &mut buffer)?;
+    let mut ids = [0; 4];
+    opened.read(config.offset, 0, &mut ids)?;
+
+    opened.enter_low_power()?;
+    let again = opened.enter_low_power();
+    ensure!(
+        again
+            == Err(FeatureError::Refused {
+                feature: FeatureId::LOW_POWER_ENTRY,
+                errno: Errno::EINVAL
+            }),
+        "entered twice: {again:?}"
+    );
+    sleeps()?;
+    let mut awake = [0; 4];
+    opened.read(config.offset, 0, &mut awake)?;
+    ensure!(ids == awake, "{awake:02x?}, not {ids:02x?}");
+    opened.exit_low_power()?;
+    opened.exit_low_power()?;
+
+    let wakeup = sys.event()?;
+    opened.enter_low_power_with_wakeup(&wakeup)?;
+    sleeps()?;
+    ensure!(sys.event_take(&wakeup)? == 0, "it woke too soon");
+    opened.read(config.offset, 0, &mut awake)?;
+    ensure!(ids == awake, "{awake:02x?}, not {ids:02x?}");
+    ensure!(sys.event_wait(&wakeup, PATIENCE)?, "no event when it woke");
+    opened.exit_low_power()?;
+    Ok("slept and woke twice".into())
+}

@@ -1,0 +1,116 @@
+//! Hot resets.
+
+use anyhow::{Result, anyhow, ensure};
+use vfio_core::abi::pci_region;
+use vfio_core::container::Group;
+use vfio_core::device::Device;
+use vfio_core::mmio::ReadWrite;
+use vfio_core::pci::{Command, Config, DeviceConfig};
+use vfio_core::reset::{HotResetError, Ownership};
+use vfio_core::sys::{Errno, Sys};
+
+/// A reset of the device by its own group, which takes it along alone or with others of the
+/// group; it is not `on_root_bus`, or can't be reset.
+///
+/// # Errors
+/// What a call returns, and what does not hold.
+pub fn by_group<S: Sys>(opened: &Device<S>, own: &Group<S>, on_root_bus: bool) -> Result<String> {
+    let mut buffer = [0; 64];
+    let own = [own];
+    let reset = opened.hot_reset(&Ownership::Groups(&own), &mut buffer);
+    if on_root_bus {
+        ensure!(reset == Err(HotResetError::NotPossible), "{reset:?}");
+        return Ok("a root bus is not reset".into());
+    }
+    reset?;
+    let short = opened.hot_reset(&Ownership::Groups(&own), &mut [0; 15]);
+    ensure!(
+        short == Err(HotResetError::TooSmall { needed: 16 }),
+        "{short:?}"
+    );
+    Ok("reset".into())
+}
+
+/// A reset without any group, of a device that was opened through VFIO's own container.
+///
+/// # Errors
+/// What does not hold.
+pub fn by_nobody<S: Sys>(opened: &Device<S>) -> Result<()> {
+    let none = opened.hot_reset(&Ownership::Groups(&[]), &mut [0; 12]);
+    ensure!(
+        none == Err(HotResetError::NotOwned(Errno::EINVAL)),
+        "without groups: {none:?}"
+    );
+    Ok(())
+}
+
+/// A reset by the iommufd that the device is bound to.
+///
+/// # Errors
+/// What a call returns, and what does not hold.
+pub fn by_iommufd<S: Sys>(opened: &Device<S>, on_root_bus: bool) -> Result<String> {
+    let mut buffer = [0; 64];
+    let reset = opened.hot_reset(&Ownership::Iommufd, &mut buffer);
+    if on_root_bus {
+        ensure!(reset == Err(HotResetError::NotPossible), "{reset:?}");
+        return Ok("a root bus is not reset".into());
+    }
+    reset?;
+    Ok("reset".into())
+}
+
+/// The groups that a caller shows are not those that a reset of the device takes along.
+///
+/// # Errors
+/// What does not hold.
+pub fn of_another<S: Sys>(opened: &Device<S>, others: &[&Group<S>]) -> Result<String> {
+    let reset = opened.hot_reset(&Ownership::Groups(others), &mut [0; 64]);
+    ensure!(
+        reset == Err(HotResetError::NotOwned(Errno::EINVAL)),
+        "{reset:?}"
+    );
+    Ok("refused".into())
+}
+
+/// Every device has forgotten what was written to `register` of BAR 0, of 32 bits.
+///
+/// # Errors
+/// What a call returns, and what does not hold.
+pub fn cleared<S: Sys>(
+    devices: &[&Device<S>],
+    register: usize,
+    reset: impl FnOnce() -> Result<()>,
+) -> Result<String> {
+    let mut buffer = [0; 256];
+    for device in devices {
+        enable(device)?;
+        let region = device.region(pci_region::BAR0, &mut buffer)?;
+        let mut bar = device.trap::<ReadWrite>(&region)?;
+        bar.write(register, 0x1000_u32)?;
+        ensure!(
+            bar.read::<u32>(register)? == 0x1000,
+            "{register:#x} is not written"
+        );
+    }
+    reset()?;
+    for device in devices {
+        enable(device)?;
+        let region = device.region(pci_region::BAR0, &mut buffer)?;
+        let left = device.trap::<ReadWrite>(&region)?.read::<u32>(register)?;
+        ensure!(left == 0, "{register:#x} is {left:#x} after the reset");
+    }
+    Ok(format!("{} functions reset", devices.len()))
+}
+
+/// Lets the device answer to accesses to its memory.
+///
+/// # Errors
+/// What a call returns.
+pub fn enable<S: Sys>(opened: &Device<S>) -> Result<()> {
+    let mut buffer = [0; 256];
+    let mut config = Config::new(DeviceConfig::ask(opened, &mut buffer)?);
+    let command = config.command().map_err(|error| anyhow!("{error}"))?;
+    config
+        .set_command(command | Command::MEMORY)
+        .map_err(|error| anyhow!("{error}"))
+}
