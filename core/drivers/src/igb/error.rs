@@ -49,12 +49,11 @@ pub enum IgbError<E> {
         /// Where it starts.
         iova: u64,
     },
-    /// A frame was not sent, or did not come back.
+    /// A frame was not sent, or did not come back. Those that did may have taken its place: what
+    /// the destination holds is not known.
     Lost {
         /// In which ring it is missing.
         ring: Ring,
-        /// How many bytes of the copy were there before it.
-        copied: usize,
     },
     /// What came back is not the frame that was sent.
     Frame {
@@ -104,10 +103,7 @@ impl<E: fmt::Display> fmt::Display for IgbError<E> {
             Self::Address { iova } => {
                 write!(f, "a copy from or to {iova:#x} ends past the last address")
             }
-            Self::Lost { ring, copied } => write!(
-                f,
-                "a frame is missing in the {ring} queue, {copied} bytes into the copy"
-            ),
+            Self::Lost { ring } => write!(f, "a frame is missing in the {ring} queue"),
             Self::Frame { status, len, sent } => write!(
                 f,
                 "a frame of {sent} bytes came back with {len} and the status {status:#010x}"

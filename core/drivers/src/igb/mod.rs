@@ -124,7 +124,7 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
     }
 
     /// Copies `len` bytes between addresses of the device's. Only the IOMMU says which memory they
-    /// are: what is not mapped is lost, or is not written.
+    /// are: what is not mapped is not written, and is lost or read as anything.
     ///
     /// After an error the device has stopped copying: it reaches neither place any more, and is
     /// ready for the next copy.
@@ -377,13 +377,11 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
     fn collect(&mut self, done: usize, len: usize) -> Result<usize, IgbError<A::Error>> {
         let mut end = done;
         for frame in batch::<R>(done, len) {
-            let copied = frame.at;
             let index = self.next;
-            self.until(Ring::Transmit, copied, |this| {
+            self.until(Ring::Transmit, |this| {
                 this.transmit.is_sent(index).map(|is| is.then_some(()))
             })?;
-            let received =
-                self.until(Ring::Receive, copied, |this| this.receive.received(index))?;
+            let received = self.until(Ring::Receive, |this| this.receive.received(index))?;
             if !received.is_whole(frame.len) {
                 return Err(IgbError::Frame {
                     status: received.status,
@@ -402,7 +400,6 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
     fn until<T, E>(
         &mut self,
         ring: Ring,
-        copied: usize,
         mut read: impl FnMut(&mut Self) -> Result<Option<T>, E>,
     ) -> Result<T, IgbError<A::Error>> {
         for _ in 0..PATIENCE {
@@ -414,7 +411,7 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
                 return Err(IgbError::Gone);
             }
         }
-        Err(IgbError::Lost { ring, copied })
+        Err(IgbError::Lost { ring })
     }
 
     /// Stops the device, once.

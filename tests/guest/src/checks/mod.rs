@@ -28,7 +28,7 @@ use crate::mode::Mode;
 use crate::report::Report;
 use crate::world::World;
 
-use selftest::{cdev, dma, init, mmio, pci, setup, sriov};
+use selftest::{cdev, dma, driver as copying, init, mmio, pci, setup, sriov};
 
 /// The devices on which everything is asserted that the kernel's own VFIO selftests assert.
 const NAMED: &[&str] = &[
@@ -40,6 +40,9 @@ const NAMED: &[&str] = &[
     "e1000e",
     "igb",
 ];
+
+/// The device that igb drives.
+const IGB: &[&str] = &["igb"];
 
 /// The devices with SR-IOV.
 const SRIOV: &[&str] = &["igb", "nvme-sriov"];
@@ -201,6 +204,38 @@ const CHECKS: &[Check] = &[
     Check {
         name: "virtual function, taken away",
         on: On::Some(SRIOV, sriov::take_away),
+    },
+    Check {
+        name: "driver igb removed and initialised",
+        on: On::Modes(IGB, copying::init_remove),
+    },
+    Check {
+        name: "driver igb copy",
+        on: On::Modes(IGB, copying::copy),
+    },
+    Check {
+        name: "driver igb copy from nowhere",
+        on: On::Modes(IGB, copying::copy_from_nowhere),
+    },
+    Check {
+        name: "driver igb copy to nowhere",
+        on: On::Modes(IGB, copying::copy_to_nowhere),
+    },
+    Check {
+        name: "driver igb lost frame",
+        on: On::Modes(IGB, copying::lost_frame),
+    },
+    Check {
+        name: "driver igb interrupt",
+        on: On::Modes(IGB, copying::interrupt),
+    },
+    Check {
+        name: "driver igb all in turn",
+        on: On::Modes(IGB, copying::mixed),
+    },
+    Check {
+        name: "driver igb storm of copies",
+        on: On::Modes(IGB, copying::storm),
     },
     Check {
         name: "devices at once",

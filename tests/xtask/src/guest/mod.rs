@@ -38,16 +38,24 @@ pub(crate) struct Options {
     #[arg(long = "device", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(machine::names()))]
     devices: Vec<String>,
     /// After how many seconds a boot counts as hung.
-    #[arg(long, value_name = "SECONDS", default_value_t = 480)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIME_LIMIT)]
     time_limit: u64,
+    /// How many seconds the driver of igb copies without a pause, in each mode.
+    #[arg(long, value_name = "SECONDS", default_value_t = STORM)]
+    storm: u64,
 }
+
+/// What [`Options::time_limit`] and [`Options::storm`] are where nothing is asked for.
+const TIME_LIMIT: u64 = 480;
+const STORM: u64 = 2;
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             kernels: Choice::DEFAULT.into(),
             devices: Vec::new(),
-            time_limit: 480,
+            time_limit: TIME_LIMIT,
+            storm: STORM,
         }
     }
 }
@@ -146,6 +154,7 @@ impl World {
     /// The plan of its guest; modules are still to be added.
     fn plan(self, choice: &Choice, qemu: &Qemu, options: &Options) -> Plan {
         let mut plan = machine::plan(choice, qemu, &options.devices);
+        plan.storm = options.storm;
         if self == Self::NoIommu {
             plan.noiommu = true;
             let is_kept =

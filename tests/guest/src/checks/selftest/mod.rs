@@ -5,6 +5,7 @@
 
 pub(super) mod cdev;
 pub(super) mod dma;
+pub(super) mod driver;
 pub(super) mod init;
 pub(super) mod mmio;
 pub(super) mod pci;
