@@ -31,7 +31,7 @@ enum Task {
     Proofs,
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
     Bench,
-    /// Fuzz the reader, the query, the report and the answering side, guided by coverage.
+    /// Fuzz the reader, the query, the report, config space and the answering side, guided by coverage.
     Fuzz(fuzz::Options),
     /// Boot guests under QEMU and test against their kernels' VFIO.
     Guest(guest::Options),
