@@ -38,16 +38,24 @@ pub(crate) struct Options {
     #[arg(long = "device", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(machine::names()))]
     devices: Vec<String>,
     /// After how many seconds a boot counts as hung.
-    #[arg(long, value_name = "SECONDS", default_value_t = 480)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIME_LIMIT)]
     time_limit: u64,
+    /// How many seconds the driver of igb copies without a pause, in each mode.
+    #[arg(long, value_name = "SECONDS", default_value_t = STORM)]
+    storm: u64,
 }
+
+/// What [`Options::time_limit`] and [`Options::storm`] are where nothing is asked for.
+const TIME_LIMIT: u64 = 480;
+const STORM: u64 = 2;
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             kernels: Choice::DEFAULT.into(),
             devices: Vec::new(),
-            time_limit: 480,
+            time_limit: TIME_LIMIT,
+            storm: STORM,
         }
     }
 }
@@ -65,7 +73,7 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     steps.run("guest programs", || {
         let qemu = Qemu::obtain()?;
         println!("{}", qemu.version());
-        tools = Some((initramfs::build(false)?, qemu));
+        tools = Some((initramfs::build()?, qemu));
         Ok(())
     });
     let Some((programs, qemu)) = tools else {
@@ -133,9 +141,10 @@ pub(crate) fn measure() -> Result<Vec<Measured>> {
         kernels: vec![choice.clone()],
         devices: vec![MEASURED.into()],
         time_limit: BENCH_LIMIT,
+        ..Options::default()
     };
     let qemu = Qemu::obtain()?;
-    let programs = initramfs::build(true)?;
+    let programs = initramfs::build_to_measure()?;
     let mut measured = Vec::new();
     for world in [World::Bench, World::NoIommuBench] {
         let mut results = None;
@@ -212,6 +221,7 @@ impl World {
     fn plan(self, choice: &Choice, qemu: &Qemu, options: &Options) -> Plan {
         let mut plan = machine::plan(choice, qemu, &options.devices);
         plan.bench = matches!(self, Self::Bench | Self::NoIommuBench);
+        plan.storm = options.storm;
         if self.is_noiommu() {
             plan.noiommu = true;
             let is_kept =
@@ -268,7 +278,7 @@ fn test(
     let initrd = directory.join("initramfs");
     let root = match world {
         World::Std | World::NoIommu | World::Bench | World::NoIommuBench => programs.root(&plan)?,
-        World::Freestanding => programs.freestanding_root(&plan),
+        World::Freestanding => programs.freestanding_root(&plan)?,
     };
     initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(

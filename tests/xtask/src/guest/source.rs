@@ -10,7 +10,7 @@ use clap::Args;
 
 use super::archive::{Archive, files};
 use crate::paths;
-use crate::tools::{quiet, require, run};
+use crate::tools::{quiet, require, require_header, run};
 
 /// What the kernel must have, on top of the smallest configuration.
 const FRAGMENT: &str = "tests/guest/kernel.config";
@@ -55,6 +55,8 @@ pub(crate) fn build(options: &Options) -> Result<ExitCode> {
     for (program, package) in TOOLS {
         require(program, package)?;
     }
+    // For the kernel's own objtool.
+    require_header("gelf.h", "libelf-dev")?;
     let (archive, package) = match &options.package {
         Some(package) => (with(package)?, package.clone()),
         None => newest()?,

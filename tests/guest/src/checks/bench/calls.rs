@@ -45,7 +45,11 @@ pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
         }
         let name = operation.name();
         let calls = count(name, device, mode).with_context(|| name.to_owned())?;
-        figures.insert(name.into(), calls.values().sum());
+        // The sum of none would be -0.
+        figures.insert(
+            name.into(),
+            calls.values().fold(0.0, |sum, count| sum + count),
+        );
         for (call, count) in calls {
             figures.insert(format!("{name}, {call}"), count);
         }

@@ -105,7 +105,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .find(|known| known.name() == operation)
         .context("there is no such operation")?;
     let mode = Mode::by_name(mode).context("there is no such mode")?;
-    let find = || -> Result<OwnedPlace> { Ok(System::host().device(address.parse()?)?.place()) };
+    let find = || -> Result<OwnedPlace> { Ok(System::host().place(address.parse()?)?) };
     let place = find()?;
     match operation {
         Operation::Open | Operation::FindOpen => {
