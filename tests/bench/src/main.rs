@@ -7,6 +7,7 @@
 
 mod allocator;
 mod floor;
+mod iova;
 mod measured;
 mod open;
 mod peer;
@@ -28,6 +29,8 @@ struct Report {
     opening: Vec<Opening>,
     /// Reading and writing a register, for each way to do it.
     registers: Vec<registers::Row>,
+    /// Allocating and freeing IOVAs, for each order and number of buffers.
+    iova: Vec<iova::Row>,
     /// Parsing sparse chains, for each length.
     sparse: Vec<sparse::Row>,
     /// The peak stack of asking and parsing, for each question.
@@ -66,6 +69,7 @@ fn main() -> Result<()> {
             Ok(())
         }
         ["once", "sparse", areas] => sparse::once(areas.parse().context("not a number of areas")?),
+        ["once", "iova", name, buffers] => iova::once(name, buffers),
         ["once", "register", name] => registers::once(name),
         ["once", name] => measured::once(name, true),
         ["again", name] => measured::once(name, false),
@@ -80,6 +84,7 @@ fn measure() -> Result<Report> {
             .map(opening)
             .collect::<Result<_>>()?,
         registers: registers::rows()?,
+        iova: iova::rows()?,
         sparse: sparse::rows()?,
         stack: open::QUESTIONS
             .into_iter()
