@@ -1,6 +1,6 @@
 //! The init of a test guest: prepares the devices of its plan, runs the checks on them, reports, and powers off.
 //!
-//! On the host, `vfio-guest list` reads a plan from stdin and prints the cases that a guest would run for it.
+//! In the guest, `vfio-guest count` is a process whose system calls are counted. On the host, `vfio-guest list` reads a plan from stdin and prints the cases that a guest would run for it.
 
 mod bind;
 mod boot;
@@ -21,7 +21,12 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         boot::run()
     }
-    match list() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let result = match arguments.split_first() {
+        Some((first, rest)) if first == checks::COUNT => checks::run_child(rest),
+        _ => list(),
+    };
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("vfio-guest: {error:#}.");

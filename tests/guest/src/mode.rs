@@ -10,6 +10,7 @@ use vfio_core::container::{Container, Group};
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::AddressSpace;
 use vfio_core::iommufd::Ioas;
+use vfio_core::session;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -57,6 +58,17 @@ impl Mode {
             AddressSpace::Ioas(ioas) => bound(ioas, device, Ioas::attach)?,
         };
         Ok((space, opened))
+    }
+
+    /// The mode as a session has it.
+    pub(crate) const fn of_session(self) -> session::Mode {
+        match self {
+            Self::Type1 => session::Mode::Type1,
+            Self::Type1v2 => session::Mode::Type1v2,
+            Self::IommufdType1 => session::Mode::IommufdType1,
+            Self::IommufdType1v2 => session::Mode::IommufdType1v2,
+            Self::Iommufd => session::Mode::Iommufd,
+        }
     }
 
     /// An address space without a device.

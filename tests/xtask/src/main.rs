@@ -30,7 +30,7 @@ enum Task {
     /// Prove by linking that the core can't panic and allocates nothing.
     Proofs,
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
-    Bench,
+    Bench(bench::Options),
     /// Fuzz the reader, the query, the report, config space and the answering side, guided by coverage.
     Fuzz(fuzz::Options),
     /// Boot guests under QEMU and test against their kernels' VFIO.
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run_all(),
         Task::Proofs => proofs::run_alone(),
-        Task::Bench => bench::run_all(),
+        Task::Bench(options) => bench::run_all(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),
         Task::GuestKernel(options) => guest::source::build(&options),
