@@ -34,6 +34,9 @@ enum Task {
     /// Fuzz the reader, the query, the report, config space and the answering side, guided by coverage.
     Fuzz(fuzz::Options),
     /// Boot guests under QEMU and test against their kernels' VFIO.
+    ///
+    /// QEMU is the one that VFIO_QEMU names, else the system's; where that is older than 8.2, the one in the distribution's backports, unpacked
+    /// and not installed.
     Guest(guest::Options),
     /// Build a kernel for the guests, with IOMMUFD and the mediated sample devices, from the distribution's source package.
     GuestKernel(guest::source::Options),
