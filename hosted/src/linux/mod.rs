@@ -255,6 +255,17 @@ fn pass(fd: &OwnedFd, parts: &mut Parts<'_>) -> Result<u32, Errno> {
 }
 
 /// The time since some moment in the past.
+///
+/// Not by rustix, which with a C library finds no vDSO in a static program, and makes a system
+/// call of it.
+#[cfg(feature = "std")]
+fn now() -> Duration {
+    static START: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+    START.get_or_init(std::time::Instant::now).elapsed()
+}
+
+/// The time since some moment in the past.
+#[cfg(not(feature = "std"))]
 fn now() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Duration::try_from(time).unwrap_or_default()
