@@ -5,6 +5,7 @@ mod fuzz;
 mod guest;
 mod paths;
 mod proofs;
+mod soundness;
 mod steps;
 mod test;
 mod tools;
@@ -27,6 +28,8 @@ enum Task {
     Test,
     /// Prove by linking that the core can't panic and allocates nothing.
     Proofs,
+    /// Run tests under valgrind's memcheck and AddressSanitizer.
+    Soundness,
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
     Bench,
     /// Fuzz the reader, the query, the report and the answering side, guided by coverage.
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run_all(),
         Task::Proofs => proofs::run_alone(),
+        Task::Soundness => soundness::run_alone(),
         Task::Bench => bench::run_all(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),

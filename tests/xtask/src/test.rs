@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::fuzz;
 use crate::guest;
 use crate::proofs;
+use crate::soundness;
 use crate::steps::Steps;
 use crate::tools::{cargo, run};
 
@@ -53,6 +54,7 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
     proofs::steps(&mut steps);
+    soundness::steps(&mut steps);
     fuzz::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);
     Ok(steps.finish())
