@@ -19,3 +19,4 @@
 )]
 
 pub mod edu;
+pub mod igb;

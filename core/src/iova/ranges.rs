@@ -1,7 +1,5 @@
 //! A sorted list of ranges of addresses, of fixed capacity.
 
-use core::mem;
-
 use heapless::Vec;
 
 use crate::abi::IovaRange;
@@ -10,8 +8,11 @@ use crate::abi::IovaRange;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// Ranges in ascending order; between two of them lies at least one address, so that equal sets
-/// of addresses are equal lists. Ends belong to their ranges.
+/// Ranges, of which no two overlap or touch, so that equal sets of addresses are equal lists.
+/// Ends belong to their ranges.
+///
+/// The highest comes first: addresses are taken from the lowest, and what is at the end of the
+/// list goes without moving the rest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Ranges<const N: usize>(Vec<IovaRange, N>);
 
@@ -21,9 +22,14 @@ impl<const N: usize> Ranges<N> {
         Self(Vec::new())
     }
 
-    /// The ranges, ascending.
-    pub(super) fn as_slice(&self) -> &[IovaRange] {
-        &self.0
+    /// How many ranges there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The ranges, the lowest first.
+    pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = IovaRange> + '_ {
+        self.0.iter().rev().copied()
     }
 
     /// Whether another range would not fit.
@@ -33,39 +39,40 @@ impl<const N: usize> Ranges<N> {
 
     /// Whether any address of `range` is in the set. O(log N).
     pub(super) fn overlaps(&self, range: IovaRange) -> bool {
-        let next = self.0.get(self.first_ending_at(range.start));
-        next.is_some_and(|next| next.start <= range.end)
+        let highest = self.0.get(self.starting_up_to(range.end));
+        highest.is_some_and(|highest| range.start <= highest.end)
     }
 
     /// Whether all addresses of `range` are in the set. O(log N).
     pub(super) fn covers(&self, range: IovaRange) -> bool {
-        let next = self.0.get(self.first_ending_at(range.start));
-        next.is_some_and(|next| next.start <= range.start && range.end <= next.end)
+        let whole = self.0.get(self.starting_up_to(range.start));
+        whole.is_some_and(|whole| range.end <= whole.end)
     }
 
     /// Adds the addresses of `range`, whose end is not before its start. What it overlaps or
     /// touches becomes one range with it. O(N).
     pub(super) fn add(&mut self, range: IovaRange) -> Result<(), Full> {
         // Saturation is right: at the ends of the address space, what would touch overlaps.
-        let first = self.first_ending_at(range.start.saturating_sub(1));
-        let behind = range.end.saturating_add(1);
-        let past = self.0.partition_point(|other| other.start <= behind);
-        if past <= first {
-            return self.insert(first, range);
+        let highest = self.starting_up_to(range.end.saturating_add(1));
+        let before = range.start.saturating_sub(1);
+        let past = self.0.partition_point(|other| before <= other.end);
+        if past <= highest {
+            return self.insert(highest, range);
         }
-        let last = past.checked_sub(1).and_then(|last| self.0.get(last));
-        let end = last.map_or(range.end, |last| last.end.max(range.end));
-        if let Some(joined) = self.0.get_mut(first) {
-            joined.start = joined.start.min(range.start);
-            joined.end = end;
+        let lowest = past.checked_sub(1).and_then(|lowest| self.0.get(lowest));
+        let start = lowest.map_or(range.start, |lowest| lowest.start.min(range.start));
+        if let Some(joined) = self.0.get_mut(highest) {
+            joined.start = start;
+            joined.end = joined.end.max(range.end);
         }
-        self.cut(first.saturating_add(1), past);
+        self.cut(highest.saturating_add(1), past);
         Ok(())
     }
 
-    /// Takes the addresses of `range` away, which are all in the set. O(N).
+    /// Takes the addresses of `range` away, which are all in the set. O(N), and O(log N) from the
+    /// lowest range.
     pub(super) fn remove(&mut self, range: IovaRange) -> Result<(), Full> {
-        let at = self.first_ending_at(range.start);
+        let at = self.starting_up_to(range.start);
         let Some(whole) = self.0.get_mut(at) else {
             return Ok(());
         };
@@ -78,9 +85,9 @@ impl<const N: usize> Ranges<N> {
             (Some(end), Some(start)) => {
                 let head = IovaRange { end, ..*whole };
                 let tail = IovaRange { start, ..*whole };
-                self.insert(at, head)?;
+                self.insert(at, tail)?;
                 if let Some(whole) = self.0.get_mut(at.saturating_add(1)) {
-                    *whole = tail;
+                    *whole = head;
                 }
             }
         }
@@ -107,42 +114,37 @@ impl<const N: usize> Ranges<N> {
         });
     }
 
-    /// The index of the first range that ends at `address` or behind it.
-    fn first_ending_at(&self, address: u64) -> usize {
-        self.0.partition_point(|range| range.end < address)
+    /// The index of the highest range that starts at `address` or before it.
+    fn starting_up_to(&self, address: u64) -> usize {
+        self.0.partition_point(|range| address < range.start)
     }
 
     /// Puts `range` at index `at`, which is at most the length.
     fn insert(&mut self, at: usize, range: IovaRange) -> Result<(), Full> {
         // Vec::insert would bring a panic for an index past the end.
-        if self.0.is_full() {
-            return Err(Full);
+        self.0.push(range).map_err(|_| Full)?;
+        if let Some(moved @ [_, ..]) = self.0.get_mut(at..) {
+            moved.rotate_right(1);
         }
-        let mut carried = range;
-        for slot in self.0.iter_mut().skip(at) {
-            carried = mem::replace(slot, carried);
-        }
-        self.0.push(carried).map_err(|_| Full)
+        Ok(())
     }
 
-    /// Removes the ranges from index `from` to before index `to`.
+    /// Removes the ranges from index `from` to before index `to`; rarely more than one.
     fn cut(&mut self, from: usize, to: usize) {
-        if from >= to {
-            return;
+        for _ in from..to {
+            // Vec::remove would bring a panic for an index past the end.
+            if let Some(moved @ [_, ..]) = self.0.get_mut(from..) {
+                moved.rotate_left(1);
+                let _ = self.0.pop();
+            }
         }
-        let mut index = 0_usize;
-        self.0.retain(|_| {
-            let keep = index < from || to <= index;
-            index = index.saturating_add(1);
-            keep
-        });
     }
 }
 
 #[cfg(feature = "defmt")]
 impl<const N: usize> defmt::Format for Ranges<N> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "{}", self.as_slice());
+        defmt::write!(f, "{}", self.0.as_slice());
     }
 }
 
@@ -164,7 +166,7 @@ mod tests {
     }
 
     fn list<const N: usize>(set: &Ranges<N>) -> Vec<(u64, u64)> {
-        set.as_slice().iter().map(|r| (r.start, r.end)).collect()
+        set.iter().map(|r| (r.start, r.end)).collect()
     }
 
     #[test]

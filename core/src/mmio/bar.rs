@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::{Access, Width};
+use super::{Access, Origin, Width};
 use crate::device::Device;
 use crate::sys::Sys;
 
@@ -59,5 +59,27 @@ unsafe impl<S: Sys> Access for Bar<'_, S> {
     unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error> {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.mapping.store(offset, value) }
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Origin {
+        self.mapping.origin(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.mapping.load_at(origin, offset) }
+    }
+
+    #[inline]
+    unsafe fn store_at<T: Width>(
+        &self,
+        origin: Origin,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.mapping.store_at(origin, offset, value) }
     }
 }

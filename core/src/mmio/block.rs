@@ -4,13 +4,13 @@ use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
 
 use super::field::{Pure, Read, Write};
-use super::{Access, Field, OffsetError, ReadWrite, Readable, Writable};
+use super::{Access, Field, OffsetError, Origin, ReadWrite, Readable, Writable};
 
 /// The registers of the `repr(C)` structure `R`, whose fields are [`field`](super::field)s, at a
 /// place that was checked.
 pub struct Block<A, R, P = ReadWrite> {
     access: A,
-    base: usize,
+    origin: Origin,
     registers: PhantomData<fn() -> R>,
     permission: PhantomData<P>,
 }
@@ -31,9 +31,10 @@ impl<A: Access, R, P> Block<A, R, P> {
                 len,
             });
         }
+        let origin = access.origin(base);
         Ok(Self {
             access,
-            base,
+            origin,
             registers: PhantomData,
             permission: PhantomData,
         })
@@ -49,7 +50,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Readable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.load(self.base.wrapping_add(field.offset())) }
+        unsafe { self.access.load_at(self.origin, field.offset()) }
     }
 
     /// Reads a register; the read may change the device.
@@ -62,7 +63,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Readable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.load(self.base.wrapping_add(field.offset())) }
+        unsafe { self.access.load_at(self.origin, field.offset()) }
     }
 
     /// Writes a register.
@@ -75,10 +76,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Writable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe {
-            self.access
-                .store(self.base.wrapping_add(field.offset()), value)
-        }
+        unsafe { self.access.store_at(self.origin, field.offset(), value) }
     }
 }
 
@@ -86,7 +84,7 @@ impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Block")
             .field("access", &self.access)
-            .field("base", &self.base)
+            .field("origin", &self.origin)
             .finish()
     }
 }
@@ -94,6 +92,6 @@ impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
 #[cfg(feature = "defmt")]
 impl<A, R, P> defmt::Format for Block<A, R, P> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Block(at {})", self.base);
+        defmt::write!(f, "Block(at {})", self.origin);
     }
 }

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 
 use volatile::VolatilePtr;
 
-use super::{Access, Width};
+use super::{Access, Origin, Width};
 
 /// A stretch of device memory in the address space: an access is one instruction.
 #[derive(Debug)]
@@ -31,16 +31,6 @@ impl Mapped<'_> {
             mapping: PhantomData,
         }
     }
-
-    /// The register at `offset`.
-    ///
-    /// # Safety
-    /// As for [`Access::load`].
-    #[inline]
-    const unsafe fn register<T: Width>(&self, offset: usize) -> NonNull<T> {
-        // SAFETY: the offset is in bounds, as the caller promises.
-        unsafe { self.base.add(offset) }.cast()
-    }
 }
 
 // SAFETY: device memory has no thread of its own, and nothing of Rust's refers to it.
@@ -62,8 +52,25 @@ unsafe impl Access for Mapped<'_> {
 
     #[inline]
     unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
-        // SAFETY: the offset is in bounds, as the caller promises.
-        let register = unsafe { self.register::<T>(offset) };
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.load_at(self.origin(0), offset) }
+    }
+
+    #[inline]
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.store_at(self.origin(0), offset, value) }
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Origin {
+        Origin::at_address(self.base).behind(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: the register lies in the memory, as the caller promises.
+        let register = unsafe { register::<T>(origin, offset) };
         // SAFETY: the memory is valid and the register aligned: by the constructor's promise and
         // the caller's.
         let register = unsafe { VolatilePtr::new_read_only(register) };
@@ -71,15 +78,30 @@ unsafe impl Access for Mapped<'_> {
     }
 
     #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
-        // SAFETY: the offset is in bounds, as the caller promises.
-        let register = unsafe { self.register::<T>(offset) };
+    unsafe fn store_at<T: Width>(
+        &self,
+        origin: Origin,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Infallible> {
+        // SAFETY: the register lies in the memory, as the caller promises.
+        let register = unsafe { register::<T>(origin, offset) };
         // SAFETY: the memory is valid and the register aligned: by the constructor's promise and
         // the caller's.
         let register = unsafe { VolatilePtr::new(register) };
         register.write(value.to_device());
         Ok(())
     }
+}
+
+/// The register `offset` bytes behind `origin`.
+///
+/// # Safety
+/// It lies in mapped memory.
+#[inline]
+unsafe fn register<T>(origin: Origin, offset: usize) -> NonNull<T> {
+    // SAFETY: it lies behind the start of the memory, which is not at address 0.
+    unsafe { NonNull::new_unchecked(origin.address(offset)) }.cast()
 }
 
 #[cfg(feature = "defmt")]

@@ -40,6 +40,8 @@ mod error;
 pub mod field;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod mapped;
+#[expect(unsafe_code, reason = "an origin may be sent wherever its access may")]
+mod origin;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
 mod trapped;
 mod width;
@@ -53,6 +55,7 @@ pub use block::Block;
 pub use error::{OffsetError, RegisterError, TrapError};
 pub use field::Field;
 pub use mapped::Mapped;
+pub use origin::Origin;
 pub use trapped::Trapped;
 pub use volatile::access::{ReadOnly, ReadWrite, Readable, Writable, WriteOnly};
 pub use width::Width;

@@ -203,6 +203,28 @@ fn a_trapped_access_that_fails_is_an_error() {
 }
 
 #[test]
+fn a_block_finds_its_registers_wherever_it_is_moved() {
+    let shim = Shim {
+        answers: Cell::new(Ok(8)),
+        written: Cell::new(None),
+    };
+    let device = Device::new(&shim, ());
+    let window: Window<_> = Window::new(Trapped::new(&device, 0x1000, 64));
+    let mut trapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
+    trapped.write(field!(Registers, data), 0x1234).unwrap();
+    assert_eq!(shim.written.get(), Some((0x1024, 0x1234)));
+
+    let mut bar = Bar([0; 64]);
+    bar.0[0x26] = 9;
+    let window: Window<_> = Window::new(bar.mapped());
+    let mut mapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
+    assert_eq!(mapped.read(field!(Registers, status)), Ok(9));
+    mapped.write(field!(Registers, command), 7).unwrap();
+    drop(mapped);
+    assert_eq!(bar.0[0x27], 7);
+}
+
+#[test]
 fn windows_go_to_other_threads() {
     fn sent<T: Send + Sync>() {}
     sent::<Window<Mapped<'static>>>();

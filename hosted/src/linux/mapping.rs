@@ -7,7 +7,7 @@ use core::ptr::NonNull;
 
 use rustix::fd::OwnedFd;
 use rustix::mm::{MapFlags, ProtFlags, mlock, mmap, mmap_anonymous, munmap};
-use vfio_core::mmio::{Access, Mapped, Width};
+use vfio_core::mmio::{Access, Mapped, Origin, Width};
 use vfio_core::sys::{Errno, Protection, Span};
 
 use super::errno;
@@ -174,6 +174,28 @@ unsafe impl Access for Mapping {
     unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.memory().store(offset, value) }
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Origin {
+        self.memory().origin(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().load_at(origin, offset) }
+    }
+
+    #[inline]
+    unsafe fn store_at<T: Width>(
+        &self,
+        origin: Origin,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().store_at(origin, offset, value) }
     }
 }
 

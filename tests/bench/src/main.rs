@@ -1,15 +1,17 @@
-//! What it costs to open a device: with `vfio-core`, with the crate `vfio-ioctls`, and written by hand.
+//! What it costs to open a device and to reach its registers: with `vfio-core`, with other crates, and written by hand.
 //!
-//! The kernel is replaced: [`replies`] takes the place of libc's `ioctl`, for all three. `cargo xtask bench` runs this
-//! program: `measure` prints everything but the instructions as JSON. `once NAME` and `again NAME` run the code called NAME
-//! for valgrind to count, in a function called `measured_NAME`: for the first time in a process, and after it ran
-//! before.
+//! The kernel is replaced: [`replies`] takes the place of libc's `ioctl`, for all that open a device. `cargo xtask bench`
+//! runs this program: `measure` prints everything but the instructions as JSON. `once NAME` and `again NAME` run the code
+//! called NAME for valgrind to count, in a function called `measured_NAME`: for the first time in a process, and after it
+//! ran before. `once register NAME` runs `measured_read_NAME` and `measured_write_NAME`.
 
 mod allocator;
 mod floor;
+mod iova;
 mod measured;
 mod open;
 mod peer;
+mod registers;
 mod replies;
 mod sparse;
 mod stack;
@@ -25,6 +27,10 @@ use serde::Serialize;
 struct Report {
     /// Opening a device, for each way to do it.
     opening: Vec<Opening>,
+    /// Reading and writing a register, for each way to do it.
+    registers: Vec<registers::Row>,
+    /// Allocating and freeing IOVAs, for each order and number of buffers.
+    iova: Vec<iova::Row>,
     /// Parsing sparse chains, for each length.
     sparse: Vec<sparse::Row>,
     /// The peak stack of asking and parsing, for each question.
@@ -63,6 +69,8 @@ fn main() -> Result<()> {
             Ok(())
         }
         ["once", "sparse", areas] => sparse::once(areas.parse().context("not a number of areas")?),
+        ["once", "iova", name, buffers] => iova::once(name, buffers),
+        ["once", "register", name] => registers::once(name),
         ["once", name] => measured::once(name, true),
         ["again", name] => measured::once(name, false),
         _ => bail!("start it with `cargo xtask bench`"),
@@ -75,6 +83,8 @@ fn measure() -> Result<Report> {
             .into_iter()
             .map(opening)
             .collect::<Result<_>>()?,
+        registers: registers::rows()?,
+        iova: iova::rows()?,
         sparse: sparse::rows()?,
         stack: open::QUESTIONS
             .into_iter()

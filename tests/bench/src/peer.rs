@@ -25,7 +25,15 @@ impl Peer {
     ///
     /// There is no `/dev/null`, which stands for every file.
     pub(crate) fn new() -> Result<Self> {
-        let null = File::open("/dev/null").context("cannot open /dev/null")?;
+        Self::with_file(File::open("/dev/null").context("cannot open /dev/null")?)
+    }
+
+    /// As [`Peer::new`], with a file in place of the device's and every other.
+    ///
+    /// # Errors
+    ///
+    /// The file can't be duplicated.
+    pub(crate) fn with_file(null: File) -> Result<Self> {
         let iommufd = Arc::new(IommuFd::new_from_fd(null.try_clone()?));
         let ioas = IommufdIoas::new(Arc::clone(&iommufd)).map_err(|error| anyhow!("{error}"))?;
         let iommufd = VfioIommufd::new(iommufd, Some(Arc::new(ioas)), None)
@@ -52,13 +60,22 @@ impl Peer {
         self.file = self.null.try_clone().ok();
     }
 
+    /// The device.
+    ///
+    /// # Errors
+    ///
+    /// It is not open.
+    pub(crate) fn device(&self) -> Result<&VfioDevice> {
+        self.opened.as_ref().context("not opened")
+    }
+
     /// Whether it has what the device has.
     ///
     /// # Errors
     ///
     /// It does not.
     pub(crate) fn check(&self) -> Result<()> {
-        let device = self.opened.as_ref().context("not opened")?;
+        let device = self.device()?;
         let caps = (0..).take(REGIONS).map(|n| device.get_region_caps(n).len());
         ensure!(caps.sum::<usize>() == 3, "capabilities are missing");
         ensure!(device.get_irq_info(4).is_some(), "interrupts are missing");

@@ -27,11 +27,13 @@ pub enum Check {
     HotReset,
     /// Registers, through the device's file.
     Registers,
+    /// The whole reference driver.
+    Driver,
 }
 
 impl Check {
     /// Every check, in the order in which they are reported.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Setup,
         Self::Open,
         Self::Device,
@@ -41,6 +43,7 @@ impl Check {
         Self::Iommu,
         Self::HotReset,
         Self::Registers,
+        Self::Driver,
     ];
 
     /// The name in the results. It needs no escaping in JSON.
@@ -56,6 +59,7 @@ impl Check {
             Self::Iommu => "IOMMU info",
             Self::HotReset => "hot reset info",
             Self::Registers => "registers",
+            Self::Driver => "driver edu",
         }
     }
 }

@@ -3,4 +3,5 @@
 
 pub mod areas;
 pub mod kernel;
+pub mod lists;
 pub mod reader;

@@ -70,7 +70,7 @@ fn test() -> Result<()> {
             (device, ready)
         })
         .collect();
-    checks::run(checks, &World::new(devices), &mut report)?;
+    checks::run(checks, &World::new(devices, plan.storm), &mut report)?;
     report.finish()
 }
 

@@ -19,6 +19,9 @@ pub struct Plan {
     pub modules: Vec<String>,
     /// The devices to test.
     pub devices: Vec<Device>,
+    /// How many seconds a storm of copies lasts.
+    #[serde(default)]
+    pub storm: u64,
     /// Whether the machine has no IOMMU, so that VFIO is told to do without.
     #[serde(default)]
     pub noiommu: bool,

@@ -13,11 +13,17 @@ use crate::report::NotRun;
 pub(crate) struct World {
     /// Each device with how its preparation ended.
     devices: Vec<(Device, Result<()>)>,
+    storm: u64,
 }
 
 impl World {
-    pub(crate) fn new(devices: Vec<(Device, Result<()>)>) -> Self {
-        Self { devices }
+    pub(crate) fn new(devices: Vec<(Device, Result<()>)>, storm: u64) -> Self {
+        Self { devices, storm }
+    }
+
+    /// How many seconds a storm of copies lasts.
+    pub(crate) const fn storm(&self) -> u64 {
+        self.storm
     }
 
     /// The devices of the plan, in its order.

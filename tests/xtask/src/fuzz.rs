@@ -48,6 +48,8 @@ enum Target {
     Query,
     /// Any bytes as the report describes them, and its JSON.
     Decode,
+    /// Any bytes as a config space, and a device whose config space changes between reads.
+    Config,
     /// Any device: what the answering side says of it is what the reader finds.
     Roundtrip,
 }
@@ -265,6 +267,7 @@ impl Target {
                 let each = replies.iter().flat_map(|reply| scripts(reply));
                 each.chain(growing()).collect()
             }
+            Self::Config => spaces().collect(),
             // Its input is no reply, but what a device is made from.
             Self::Roundtrip => Vec::new(),
         }
@@ -374,6 +377,43 @@ fn collect(directory: &Path, replies: &mut Vec<Vec<u8>>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Config spaces of an endpoint with every capability that has a type, in both lists: as they are, and as a device's
+/// that changes between reads; what stands before them, the target `config` says.
+fn spaces() -> impl Iterator<Item = Vec<u8>> {
+    let mut space = vec![0; 4096];
+    let mut put = |at: usize, bytes: &[u8]| {
+        if let Some(place) = space.get_mut(at..at + bytes.len()) {
+            place.copy_from_slice(bytes);
+        }
+    };
+    put(0, &[0x36, 0x1b, 0x10, 0, 6, 0, 0x10]);
+    put(0x10, &[4, 0, 0, 0xfe, 1, 0, 0, 0, 1, 0xc0]);
+    put(0x34, &[0x40]);
+    // Power management, MSI, MSI-X, PCI Express, vendor specific, advanced features.
+    let standard = [(1, 8), (5, 24), (0x11, 12), (0x10, 60), (9, 12), (0x13, 8)];
+    let mut at = 0x40;
+    for (id, len) in standard {
+        put(at, &[id, u8::try_from(at + len).unwrap_or(0), 2, 0]);
+        at += len;
+    }
+    // What ends the list, and is of no type.
+    put(at, &[0xff, 0]);
+    // AER, serial number, ACS, ARI, ATS, SR-IOV, PASID, vendor specific, designated vendor specific.
+    let extended = [1_u32, 3, 0xd, 0xe, 0xf, 0x10, 0x1b, 0xb, 0x23];
+    for (n, id) in (1_u32..).zip(extended) {
+        let next = if id == 0x23 { 0 } else { 0x100 + 0x80 * n };
+        let header = id | 1 << 16 | next << 20;
+        let at = 0x80 + 0x80 * n as usize;
+        put(
+            at,
+            &[header.to_le_bytes(), 0x00c0_0001_u32.to_le_bytes()].concat(),
+        );
+    }
+    let still = [[2].as_slice(), &space].concat();
+    let changing = [[4 | 1 << 3].as_slice(), &[0; 8], &space, &space].concat();
+    [still, changing].into_iter()
 }
 
 /// How many questions the target `query` tells apart.

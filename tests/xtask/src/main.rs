@@ -3,8 +3,10 @@
 mod bench;
 mod fuzz;
 mod guest;
+mod matrix;
 mod paths;
 mod proofs;
+mod simulated;
 mod soundness;
 mod steps;
 mod test;
@@ -32,10 +34,12 @@ enum Task {
     Soundness,
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
     Bench,
-    /// Fuzz the reader, the query, the report and the answering side, guided by coverage.
+    /// Fuzz the reader, the query, the report, config space and the answering side, guided by coverage.
     Fuzz(fuzz::Options),
     /// Boot guests under QEMU and test against their kernels' VFIO.
     Guest(guest::Options),
+    /// Build a kernel for the guests, with IOMMUFD and the mediated sample devices, from the distribution's source package.
+    GuestKernel(guest::source::Options),
 }
 
 fn main() -> ExitCode {
@@ -46,6 +50,7 @@ fn main() -> ExitCode {
         Task::Bench => bench::run_all(),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),
+        Task::GuestKernel(options) => guest::source::build(&options),
     };
     match result {
         Ok(code) => code,

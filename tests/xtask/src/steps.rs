@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use crate::matrix::Matrix;
+
 /// How the steps so far ended.
 #[derive(Default)]
 pub(crate) struct Steps {
     ended: Vec<Step>,
+    /// The drivers that ran meanwhile, and where.
+    pub(crate) matrix: Matrix,
 }
 
 struct Step {
@@ -53,8 +57,20 @@ impl Steps {
         });
     }
 
-    /// Prints how each step ended and then, alone on the last line, how many passed and failed.
-    pub(crate) fn finish(self) -> ExitCode {
+    /// Prints and writes the matrix of drivers, if any ran; then prints how each step ended and, alone on the last line, how many passed and failed.
+    pub(crate) fn finish(mut self) -> ExitCode {
+        if !self.matrix.is_empty() {
+            println!("\n== drivers\n{}", self.matrix);
+            let written = self.matrix.write();
+            if let Err(error) = &written {
+                let outcome = Outcome::Failed(format!("{error:#}"));
+                self.ended.push(Step {
+                    name: "target/matrix.json".into(),
+                    outcome,
+                    time: Duration::ZERO,
+                });
+            }
+        }
         println!("\n== summary");
         for step in &self.ended {
             println!("{step}");

@@ -7,6 +7,7 @@ use anyhow::Result;
 use crate::fuzz;
 use crate::guest;
 use crate::proofs;
+use crate::simulated;
 use crate::soundness;
 use crate::steps::Steps;
 use crate::tools::{cargo, run};
@@ -55,6 +56,7 @@ pub(crate) fn run_all() -> Result<ExitCode> {
     });
     proofs::steps(&mut steps);
     soundness::steps(&mut steps);
+    simulated::steps(&mut steps);
     fuzz::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);
     Ok(steps.finish())

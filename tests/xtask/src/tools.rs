@@ -1,7 +1,7 @@
 //! Other programs: finding, installing and running them.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -21,7 +21,21 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 ///
 /// It is missing and may not be installed (which takes root and apt-get), or installing it failed.
 pub(crate) fn require(program: &str, package: &str) -> Result<()> {
-    if find(program).is_some() {
+    require_there(program, package, || find(program).is_some())
+}
+
+/// As [`require`], of a header of C's.
+///
+/// # Errors
+///
+/// As [`require`].
+pub(crate) fn require_header(header: &str, package: &str) -> Result<()> {
+    let is_there = || Path::new("/usr/include").join(header).is_file();
+    require_there(header, package, is_there)
+}
+
+fn require_there(program: &str, package: &str, is_there: impl Fn() -> bool) -> Result<()> {
+    if is_there() {
         return Ok(());
     }
     let by_hand = format!("install it with `sudo apt-get install {package}`");
@@ -40,7 +54,7 @@ pub(crate) fn require(program: &str, package: &str) -> Result<()> {
     if quiet(apt_get().arg("update"))
         .and_then(|()| quiet(&mut install))
         .is_err()
-        || find(program).is_none()
+        || !is_there()
     {
         bail!("{program} is missing and could not be installed; {by_hand}");
     }

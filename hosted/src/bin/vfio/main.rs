@@ -27,6 +27,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use uuid::Uuid;
 use vfio_core::session::Mode;
 use vfio_hosted::discovery::System;
 
@@ -50,6 +51,10 @@ struct Cli {
     /// there is.
     #[arg(long, global = true, value_name = "MODE", value_parser = mode::parser())]
     mode: Option<Mode>,
+
+    /// The token of an SR-IOV device: its physical function takes it, and its virtual ones are not opened without it.
+    #[arg(long, global = true, value_name = "UUID")]
+    vf_token: Option<Uuid>,
 
     #[command(subcommand)]
     command: Command,
@@ -77,6 +82,7 @@ fn main() -> ExitCode {
     let world = World {
         system: System::below(&cli.root),
         mode: cli.mode,
+        vf_token: cli.vf_token,
     };
     let system = &world.system;
     let result = match cli.command {

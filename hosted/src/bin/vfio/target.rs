@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use uuid::Uuid;
 use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Sys;
 use vfio_hosted::OwnedPlace;
@@ -18,6 +19,8 @@ pub(crate) struct World {
     pub(crate) system: System,
     /// The mode that is asked for.
     pub(crate) mode: Option<Mode>,
+    /// The token of an SR-IOV device.
+    pub(crate) vf_token: Option<Uuid>,
 }
 
 /// The device that is meant.
@@ -72,7 +75,11 @@ impl Target {
                 let device = world.system.device(address)?;
                 openable(&device, &world.system)?;
                 let page = u64::try_from(rustix::param::page_size()).unwrap_or(SIMULATED_PAGE);
-                let opened = Opened::at::<T>(Linux, device.place(), world.mode, page)?;
+                let place = OwnedPlace {
+                    token: world.vf_token.map(Uuid::into_bytes),
+                    ..device.place()
+                };
+                let opened = Opened::at::<T>(Linux, place, world.mode, page)?;
                 task.run(opened)
             }
             Self::Simulated(name) => {

@@ -3,9 +3,12 @@
 use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
 use vfio_core::container::Container;
 use vfio_core::device::{Device, Interrupt, Inventory};
+use vfio_core::dma::AddressSpace;
 use vfio_core::info::Mappable;
 use vfio_core::query::QueryError;
+use vfio_core::session::Session;
 use vfio_core::sys::Errno;
+use vfio_drivers::edu::{Outcome, RunError};
 use vfio_freestanding::checks::Check;
 use vfio_hosted::linux::Linux;
 
@@ -25,18 +28,37 @@ const IDENTIFICATION: u32 = 0x0100_00ed;
 type Verdict = Result<Text, Failure>;
 
 /// Makes a check.
-pub(crate) fn run(check: Check, device: &Device<Linux>, container: &Container<Linux>) -> Verdict {
+pub(crate) fn run(check: Check, session: &Session<Linux>) -> Verdict {
+    let device = &session.device;
     match check {
-        // They led here.
-        Check::Setup | Check::Open => Ok(Text::new()),
+        // They led here, and the last leads on.
+        Check::Setup | Check::Open | Check::Driver => Ok(Text::new()),
         Check::Device => info(device),
         Check::Regions => regions(device),
         Check::Interrupts => interrupts(device),
         Check::Inventory => inventory(device),
-        Check::Iommu => iommu(container),
+        Check::Iommu => match &session.space {
+            AddressSpace::Container(container) => iommu(container),
+            _ => Err(Failure::Other("there is no container")),
+        },
         Check::HotReset => hot_reset(device),
         Check::Registers => registers(device),
     }
+}
+
+/// Runs the reference driver.
+pub(crate) fn driver(session: Session<Linux>) -> Verdict {
+    let report = match vfio_drivers::edu::run(Linux, session) {
+        Ok(report) => report,
+        Err(RunError::BringUp(_)) => return Err(Failure::Other("BAR0 can't be reached")),
+        Err(RunError::Dma(_)) => return Err(Failure::Other("there is no DMA")),
+    };
+    for (step, outcome) in &report.steps {
+        holds(matches!(outcome, Outcome::Passed), step.name())?;
+    }
+    Ok(Text::new()
+        .decimal(length(report.steps.len()))
+        .and(" steps"))
 }
 
 fn info(device: &Device<Linux>) -> Verdict {

@@ -3,6 +3,7 @@
 use vfio_core::container::OpenError;
 use vfio_core::device::InventoryError;
 use vfio_core::query::QueryError;
+use vfio_core::session::SessionError;
 use vfio_core::sys::Errno;
 
 use crate::text::Text;
@@ -62,6 +63,15 @@ impl From<InventoryError> for Failure {
             InventoryError::TooManyRegions { .. } => Self::Other("too many regions"),
             InventoryError::TooManyIrqs { .. } => Self::Other("too many interrupts"),
             InventoryError::TooManyAreas { .. } => Self::Other("too many sparse areas"),
+        }
+    }
+}
+
+impl From<SessionError> for Failure {
+    fn from(error: SessionError) -> Self {
+        match error {
+            SessionError::Group(error) => error.into(),
+            _ => Self::Other("the device is not opened through its group"),
         }
     }
 }

@@ -12,7 +12,9 @@ use vfio_core::field;
 use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
-use vfio_core::mmio::{self, Access, Bar, Block, Field, Mapped, ReadWrite, Trapped, Width, Window};
+use vfio_core::mmio::{
+    self, Access, Bar, Block, Field, Mapped, Origin, ReadWrite, Trapped, Width, Window,
+};
 use vfio_core::sys::{Exchange, ExchangeRequest, Parts};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
 
@@ -43,6 +45,16 @@ pub(crate) fn all(bytes: &mut [u8]) {
     mmio::after_status();
     mmio::flush_combined();
     used(Access::is_empty(&OpaqueMemory));
+    let origin = Access::origin(&OpaqueMemory, any());
+    used((
+        origin == Origin::at_offset(any()),
+        Origin::behind(origin, any()),
+    ));
+    used((
+        Origin::offset(origin, any()),
+        Origin::address(origin, any()),
+    ));
+    used(Origin::at_address(black_box(NonNull::dangling())));
     used((Width::widen(any::<u16>()), Width::to_device(any::<u32>())));
     let byte: u8 = Width::truncate(any());
     used(Width::from_device(byte));

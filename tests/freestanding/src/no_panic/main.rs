@@ -14,6 +14,7 @@ mod coverage;
 mod drive;
 mod info;
 mod iova;
+mod pci;
 mod query;
 mod server;
 mod session;
@@ -41,6 +42,7 @@ fn run() -> i32 {
     client::all(a);
     drive::all(a);
     control::all(a);
+    pci::all(a);
     session::all();
     #[cfg(feature = "deliberate-panic")]
     vfio_freestanding::opaque::used(a[any::<usize>()]);

@@ -28,7 +28,7 @@ use crate::mode::Mode;
 use crate::report::Report;
 use crate::world::World;
 
-use selftest::{cdev, dma, init, mmio, pci, setup};
+use selftest::{cdev, dma, driver as copying, init, mmio, pci, setup, sriov};
 
 /// The devices on which everything is asserted that the kernel's own VFIO selftests assert.
 const NAMED: &[&str] = &[
@@ -40,6 +40,12 @@ const NAMED: &[&str] = &[
     "e1000e",
     "igb",
 ];
+
+/// The device that igb drives.
+const IGB: &[&str] = &["igb"];
+
+/// The devices with SR-IOV.
+const SRIOV: &[&str] = &["igb", "nvme-sriov"];
 
 /// Every check, in the order in which they run.
 const CHECKS: &[Check] = &[
@@ -174,6 +180,62 @@ const CHECKS: &[Check] = &[
     Check {
         name: "dma of a misaligned bar",
         on: On::Modes(NAMED, mmio::misaligned),
+    },
+    Check {
+        name: "virtual function",
+        on: On::Some(SRIOV, sriov::make),
+    },
+    Check {
+        name: "token of a virtual function",
+        on: On::Modes(SRIOV, sriov::init_token_match),
+    },
+    Check {
+        name: "token of a closed function",
+        on: On::Modes(SRIOV, sriov::early_close),
+    },
+    Check {
+        name: "token set anew",
+        on: On::Modes(SRIOV, sriov::override_token),
+    },
+    Check {
+        name: "token in use",
+        on: On::Modes(SRIOV, sriov::token_in_use),
+    },
+    Check {
+        name: "virtual function, taken away",
+        on: On::Some(SRIOV, sriov::take_away),
+    },
+    Check {
+        name: "driver igb removed and initialised",
+        on: On::Modes(IGB, copying::init_remove),
+    },
+    Check {
+        name: "driver igb copy",
+        on: On::Modes(IGB, copying::copy),
+    },
+    Check {
+        name: "driver igb copy from nowhere",
+        on: On::Modes(IGB, copying::copy_from_nowhere),
+    },
+    Check {
+        name: "driver igb copy to nowhere",
+        on: On::Modes(IGB, copying::copy_to_nowhere),
+    },
+    Check {
+        name: "driver igb lost frame",
+        on: On::Modes(IGB, copying::lost_frame),
+    },
+    Check {
+        name: "driver igb interrupt",
+        on: On::Modes(IGB, copying::interrupt),
+    },
+    Check {
+        name: "driver igb all in turn",
+        on: On::Modes(IGB, copying::mixed),
+    },
+    Check {
+        name: "driver igb storm of copies",
+        on: On::Modes(IGB, copying::storm),
     },
     Check {
         name: "devices at once",

@@ -1,8 +1,10 @@
-//! The benches: what opening a device and parsing its replies takes, against others and against the targets.
+//! The benches: what opening a device, reaching its registers, allocating IOVAs and parsing replies takes, against others and against the targets.
 //!
 //! What is exact (instructions, calls, allocations, bytes) must meet its target. Times are for orientation.
 
 mod callgrind;
+mod iova;
+mod registers;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -59,6 +61,8 @@ pub(crate) fn run_all() -> Result<ExitCode> {
 
     let mut goals = Vec::new();
     let opening = opening(&program, &native, &mut goals)?;
+    let registers = registers::measure(&program, &native, &mut goals)?;
+    let iova = iova::measure(&program, &native, &mut goals)?;
     let chains = chains(&program, &native, &mut goals)?;
     let stack = stack(&native, &mut goals);
     let code = proofs::parsing_half()?;
@@ -75,6 +79,8 @@ pub(crate) fn run_all() -> Result<ExitCode> {
         .collect();
     let report = json!({
         "opening": opening,
+        "registers": registers,
+        "iova": iova,
         "sparse": chains,
         "stack": stack,
         "code": code,

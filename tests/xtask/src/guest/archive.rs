@@ -47,9 +47,18 @@ impl Archive {
     ///
     /// There is no apt-get, or apt's sources have no archive of this release.
     pub(crate) fn backports() -> Result<Self> {
+        Self::suite(&format!("{}-backports", codename()?))
+    }
+
+    /// As [`Archive::backports`], of any suite that lies beside the system's release.
+    ///
+    /// # Errors
+    ///
+    /// As [`Archive::backports`].
+    pub(crate) fn suite(suite: &str) -> Result<Self> {
         let mut archive = Self::own()?;
         let release = codename()?;
-        let suite = format!("{release}-backports");
+        let suite = suite.to_owned();
         let sources = archive.sources()?;
         if !sources.iter().any(|source| source.suite == suite) {
             let base = sources.iter().find(|source| source.suite == release);
@@ -62,8 +71,16 @@ impl Archive {
     }
 
     /// The suite that packages are taken from, where it was asked for.
-    pub(crate) fn suite(&self) -> Option<&str> {
+    pub(crate) fn suite_name(&self) -> Option<&str> {
         self.suite.as_deref()
+    }
+
+    /// Whether there is the package `package`.
+    pub(crate) fn has(&self, package: &str) -> bool {
+        self.command("apt-cache")
+            .args(["show", "--no-all-versions", &self.named(package)])
+            .output()
+            .is_ok_and(|output| output.status.success() && !output.stdout.is_empty())
     }
 
     /// Fetches the lists of packages, as far as this user may.

@@ -34,13 +34,17 @@ struct Sample {
     mdev_type: &'static str,
 }
 
-/// Root ports, of the buses 1 to 3. vfio-pci can reset a slot behind a port, but not one on the root bus. After a reset Linux
+/// Root ports, of the buses 1 to 4. vfio-pci can reset a slot behind a port, but not one on the root bus. After a reset Linux
 /// waits for the link of a port of more than 5 GT/s, which QEMU does not bring up again.
-const PORTS: [&str; 3] = [
+const PORTS: [&str; 4] = [
     "pcie-root-port,id=port1,chassis=1,addr=10.0,x-speed=5",
     "pcie-root-port,id=port2,chassis=2,addr=11.0,x-speed=5",
     "pcie-root-port,id=port3,chassis=3,addr=12.0,x-speed=5",
+    "pcie-root-port,id=port4,chassis=4,addr=13.0,x-speed=5",
 ];
+
+/// What an NVMe controller and its virtual functions are controllers of.
+const SUBSYSTEM: &str = "nvme-subsys,id=subsystem";
 
 /// The memory that `ivshmem-plain` shares with nobody, as QEMU's option `-object` takes it.
 const SHARED: &str = "memory-backend-ram,id=shared,size=4M,share=on";
@@ -63,7 +67,7 @@ const DISKS: [&str; 2] = ["disk0", "disk1"];
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
-const PCI: [Emulated; 12] = [
+const PCI: [Emulated; 13] = [
     Emulated {
         name: "edu",
         bdf: "0000:00:05.0",
@@ -140,6 +144,13 @@ const PCI: [Emulated; 12] = [
         ids: (0x8086, 0x10c9),
         qemu: "igb,bus=port3,addr=00.0",
     },
+    Emulated {
+        name: "nvme-sriov",
+        bdf: "0000:04:00.0",
+        ids: (0x1b36, 0x0010),
+        qemu: "nvme,serial=sriov,subsys=subsystem,bus=port4,addr=00.0,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,\
+               max_ioqpairs=6,msix_qsize=5",
+    },
 ];
 
 const MDEV: [Sample; 4] = [
@@ -170,6 +181,16 @@ const MDEV: [Sample; 4] = [
 ];
 
 impl Emulated {
+    /// Why this QEMU does not have it.
+    fn missing(&self, qemu: &Qemu) -> Option<String> {
+        if self.qemu.contains("sriov") {
+            // An old QEMU takes the options as well, and its virtual functions are of no use.
+            qemu.age()
+        } else {
+            qemu.lacks(self.model())
+        }
+    }
+
     fn device(&self, qemu: &Qemu) -> Device {
         let (vendor, device) = self.ids;
         Device {
@@ -179,7 +200,7 @@ impl Emulated {
                 vendor,
                 device,
             },
-            missing: qemu.lacks(self.model()),
+            missing: self.missing(qemu),
         }
     }
 }
@@ -217,6 +238,7 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     let wanted = |device: &Device| chosen.is_empty() || chosen.contains(&device.name);
     Plan {
         noiommu: false,
+        storm: 0,
         modules: Vec::new(),
         devices: pci.chain(mdev).filter(wanted).collect(),
     }
@@ -278,11 +300,12 @@ pub(crate) fn command(
             .arg("-drive")
             .arg(format!("if=none,id={disk},format=raw,file={disk}"));
     }
-    for device in PORTS.into_iter().chain(
-        PCI.iter()
-            .filter(|device| qemu.lacks(device.model()).is_none())
-            .map(|device| device.qemu),
-    ) {
+    let there = PCI.iter().filter(|device| device.missing(qemu).is_none());
+    for device in PORTS
+        .into_iter()
+        .chain([SUBSYSTEM])
+        .chain(there.map(|device| device.qemu))
+    {
         command.args(["-device", device]);
     }
     Ok(command)

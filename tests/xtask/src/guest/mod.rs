@@ -9,6 +9,7 @@ mod modules;
 mod package;
 mod qemu;
 mod results;
+pub(crate) mod source;
 
 use std::fs;
 use std::process::ExitCode;
@@ -37,16 +38,24 @@ pub(crate) struct Options {
     #[arg(long = "device", value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(machine::names()))]
     devices: Vec<String>,
     /// After how many seconds a boot counts as hung.
-    #[arg(long, value_name = "SECONDS", default_value_t = 480)]
+    #[arg(long, value_name = "SECONDS", default_value_t = TIME_LIMIT)]
     time_limit: u64,
+    /// How many seconds the driver of igb copies without a pause, in each mode.
+    #[arg(long, value_name = "SECONDS", default_value_t = STORM)]
+    storm: u64,
 }
+
+/// What [`Options::time_limit`] and [`Options::storm`] are where nothing is asked for.
+const TIME_LIMIT: u64 = 480;
+const STORM: u64 = 2;
 
 impl Default for Options {
     fn default() -> Self {
         Self {
             kernels: Choice::DEFAULT.into(),
             devices: Vec::new(),
-            time_limit: 480,
+            time_limit: TIME_LIMIT,
+            storm: STORM,
         }
     }
 }
@@ -78,14 +87,24 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
             let name = format!("guest: {choice}{}", world.suffix());
             let reason = match choice.missing().or_else(|| world.missing(choice)) {
                 None => {
-                    steps.run(&name, || test(choice, world, options, &programs, &qemu));
+                    let mut results = None;
+                    steps.run(&name, || {
+                        test(choice, world, options, &programs, &qemu, &mut results)
+                    });
+                    if let Some(results) = results {
+                        results.add_to(&mut steps.matrix, &name);
+                    }
                     continue;
                 }
                 Some(reason) => reason,
             };
             println!("\n== {name}");
             match world.cases(&programs, &world.plan(choice, &qemu, options)) {
-                Ok(cases) => println!("{}", Results::not_run(cases, reason)),
+                Ok(cases) => {
+                    let results = Results::not_run(cases, reason);
+                    println!("{results}");
+                    results.add_to(&mut steps.matrix, &name);
+                }
                 Err(error) => eprintln!("error: {error:#}."),
             }
             steps.not_run(&name, reason);
@@ -135,6 +154,7 @@ impl World {
     /// The plan of its guest; modules are still to be added.
     fn plan(self, choice: &Choice, qemu: &Qemu, options: &Options) -> Plan {
         let mut plan = machine::plan(choice, qemu, &options.devices);
+        plan.storm = options.storm;
         if self == Self::NoIommu {
             plan.noiommu = true;
             let is_kept =
@@ -159,13 +179,14 @@ impl World {
     }
 }
 
-/// Boots one kernel and checks what its guest reports.
+/// Boots one kernel and checks what its guest reports, which is kept in `reported`.
 fn test(
     choice: &Choice,
     world: World,
     options: &Options,
     programs: &Programs,
     qemu: &Qemu,
+    reported: &mut Option<Results>,
 ) -> Result<()> {
     let kernel = kernel::obtain(choice)?;
     let name = format!("{}{}", kernel.name, world.suffix());
@@ -184,6 +205,9 @@ fn test(
         .collect();
     let expected = world.cases(programs, &plan)?;
 
+    // What stands where the guest is not even booted.
+    *reported = Some(Results::read(expected.clone(), ""));
+
     let initrd = directory.join("initramfs");
     let root = match world {
         World::Std | World::NoIommu => programs.root(&plan)?,
@@ -198,7 +222,7 @@ fn test(
         &directory,
         Duration::from_secs(options.time_limit),
     )?;
-    let results = Results::read(expected, &boot.results);
+    let results = reported.insert(Results::read(expected, &boot.results));
     println!("{results}");
     println!(
         "{name} in {:.1} s; {}",

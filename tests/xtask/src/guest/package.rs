@@ -52,7 +52,7 @@ fn newest(archive: &Archive) -> Result<String> {
     }
     // On a fresh machine the lists of packages are still to be fetched.
     archive.update()?;
-    search().with_context(|| match archive.suite() {
+    search().with_context(|| match archive.suite_name() {
         None => "apt-cache knows no kernel package; run `sudo apt-get update`".into(),
         Some(suite) => format!("apt-cache knows no kernel in {suite}"),
     })

@@ -92,6 +92,11 @@ impl Qemu {
         (!self.has(name)).then(why)
     }
 
+    /// Why it is old, where it is.
+    pub(crate) fn age(&self) -> Option<String> {
+        self.old.as_ref().map(|old| format!("this QEMU {old}"))
+    }
+
     /// Asks for the one model: a list of all takes modules that this QEMU may lack.
     fn has(&self, name: &str) -> bool {
         read(self.command().arg("-device").arg(format!("{name},help")))

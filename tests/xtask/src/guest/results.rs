@@ -7,6 +7,8 @@ use anyhow::{Result, ensure};
 use comfy_table::{ContentArrangement, Table, presets};
 use vfio_guest::{Case, Line, Outcome};
 
+use crate::matrix::Matrix;
+
 /// How wide the table is where there is no terminal to ask, in columns.
 const WIDTH: u16 = 120;
 
@@ -104,6 +106,27 @@ impl Results {
         );
         ensure!(self.count(Outcome::Passed) > 0, "no case was run");
         Ok(())
+    }
+
+    /// Adds the drivers that ran in the guest called `name`: what their cases are called is `driver NAME`, or
+    /// `driver NAME ..., MODE`.
+    pub(crate) fn add_to(&self, matrix: &mut Matrix, name: &str) {
+        for (case, outcome, detail) in &self.cases {
+            let Some(rest) = case.check.strip_prefix("driver ") else {
+                continue;
+            };
+            let (what, mode) = match rest.rsplit_once(", ") {
+                Some((what, mode)) => (what, Some(mode)),
+                None => (rest, None),
+            };
+            let driver = what.split(' ').next().unwrap_or(what);
+            let world = match mode {
+                // The name says it already.
+                None | Some("noiommu") => name.to_owned(),
+                Some(mode) => format!("{name}, {mode}"),
+            };
+            matrix.add(driver, &world, *outcome, detail);
+        }
     }
 
     /// Each reason why cases were not run, with how many it holds for, in order of appearance.

@@ -45,6 +45,27 @@ impl Image {
         Ok(size)
     }
 
+    /// The machine code of the function `name`.
+    ///
+    /// # Errors
+    ///
+    /// It is no ELF file, or there is no such function in it.
+    pub(crate) fn function(&self, name: &str) -> Result<Vec<u8>> {
+        let file = self.parse()?;
+        let symbol = file
+            .symbols()
+            .find(|symbol| symbol.name() == Ok(name))
+            .with_context(|| format!("{} has no function {name}", self.path.display()))?;
+        let code = symbol
+            .section_index()
+            .and_then(|index| file.section_by_index(index).ok())
+            .and_then(|section| section.data_range(symbol.address(), symbol.size()).ok())
+            .flatten()
+            .filter(|code| !code.is_empty())
+            .with_context(|| format!("{name} has no code"))?;
+        Ok(code.to_vec())
+    }
+
     /// Makes sure that nothing in it allocates.
     ///
     /// # Errors

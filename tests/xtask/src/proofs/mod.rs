@@ -1,5 +1,7 @@
-//! What is proved by linking: that the core can't panic, that it allocates nothing, and how small its parsing half is.
+//! What is proved by linking: that the core can't panic, that it allocates nothing, how small its parsing half is, and
+//! that a register access is the instruction that it has to be.
 
+mod access;
 mod functions;
 mod image;
 
@@ -35,13 +37,14 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.run("proofs: lints", || {
         run(cargo()
             .args(["clippy", "--package", PACKAGE, "--bins"])
-            .args(["--profile", "freestanding", "--features", "init"])
+            .args(["--profile", "freestanding"])
+            .args(["--features", "init,no-panic,register-access"])
             .args(["--", "-D", "warnings"])
             .env("CARGO_TARGET_DIR", target()))
     });
     steps.run("proofs: every function is called", functions::check);
     steps.run("proofs: no panic, no allocation", || {
-        let image = build("no-panic")?;
+        let image = build("no-panic", "no-panic")?;
         image.has_no_allocator()?;
         println!("no-panic links, and has no allocator");
         Ok(())
@@ -53,7 +56,16 @@ pub(crate) fn steps(steps: &mut Steps) {
         ensure!(size <= MAX_PARSING_HALF, "the parsing half is too large");
         Ok(())
     });
+    for level in LEVELS {
+        steps.run(
+            &format!("proofs: machine code of register accesses, opt-level {level}"),
+            || access::check(&register_accesses(level)?),
+        );
+    }
 }
+
+/// How the register accesses are compiled: as small and as fast code.
+const LEVELS: [&str; 2] = ["s", "3"];
 
 /// The size of the parsing half, in bytes of machine code.
 ///
@@ -61,7 +73,7 @@ pub(crate) fn steps(steps: &mut Steps) {
 ///
 /// The program that consists of it can't be built.
 pub(crate) fn parsing_half() -> Result<u64> {
-    build("parsing-half")?.code_size()
+    build("parsing-half", "freestanding")?.code_size()
 }
 
 /// Builds the init that needs neither libc nor std, and returns its path.
@@ -75,14 +87,23 @@ pub(crate) fn init() -> Result<PathBuf> {
 }
 
 /// Builds one of the proofs.
-fn build(program: &str) -> Result<Image> {
-    run(&mut command(program, "freestanding"))?;
+fn build(program: &str, features: &str) -> Result<Image> {
+    run(&mut command(program, features))?;
     Image::read(&target().join("freestanding").join(program))
+}
+
+/// Builds the register accesses, optimised to a level of its own.
+fn register_accesses(level: &str) -> Result<Image> {
+    let target = target().join(format!("opt-level-{level}"));
+    run(command("register-access", "register-access")
+        .env("CARGO_PROFILE_FREESTANDING_OPT_LEVEL", level)
+        .env("CARGO_TARGET_DIR", &target))?;
+    Image::read(&target.join("freestanding/register-access"))
 }
 
 /// A deliberate panic must keep the proof from linking; otherwise the proof proves nothing.
 fn panic_does_not_link() -> Result<()> {
-    let output = command("no-panic", "freestanding,deliberate-panic").output()?;
+    let output = command("no-panic", "deliberate-panic").output()?;
     let message = String::from_utf8_lossy(&output.stderr);
     ensure!(
         !output.status.success(),

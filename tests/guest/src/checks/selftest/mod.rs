@@ -5,10 +5,12 @@
 
 pub(super) mod cdev;
 pub(super) mod dma;
+pub(super) mod driver;
 pub(super) mod init;
 pub(super) mod mmio;
 pub(super) mod pci;
 pub(super) mod setup;
+pub(super) mod sriov;
 
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::dma::AddressSpace;

@@ -1,0 +1,488 @@
+//! Intel's 82576, a network card, as a copying machine: frames that are sent in a loop within the
+//! card come back into memory.
+//!
+//! It shows rings of descriptors, a device that is stopped before its memory goes, and recovery:
+//! from a frame that gets lost, as it does where the IOMMU refuses the card a read.
+//!
+//! A frame is what is copied, the first bytes being its addresses and type. The card takes frames
+//! for any address. Those of flow control (type 0x8808) it keeps for itself: they are
+//! [`IgbError::Lost`].
+
+mod error;
+mod registers;
+mod ring;
+
+pub use error::IgbError;
+pub use ring::Ring;
+
+use core::time::Duration;
+
+use vfio_core::dma::{Buffer, Dma};
+use vfio_core::field;
+use vfio_core::irq::Vectors;
+use vfio_core::mmio::{Access, Block, Window, after_status, before_doorbell};
+use vfio_core::sys::Sys;
+
+use registers::{
+    ANY_MULTICAST, ANY_UNICAST, BROADCAST, DRIVER_LOADED, FORCE_DUPLEX, FORCE_SPEED, FULL_DUPLEX,
+    GIGABIT, LINK, LINK_MODE, LINK_UP, MAC_LOOPBACK, MDI_ERROR, MDI_PHY, MDI_READY, MDI_REGISTER,
+    MDI_WRITE, MSIX, PAD, PHY_CONTROL, PHY_FULL_DUPLEX, PHY_GIGABIT, PHY_LOOPBACK, PHY_NEGOTIATE,
+    PHY_RESTART, QUEUE_ENABLED, READ_AGAIN, RECEIVE, RECEIVE_FORMAT, RESET, Registers, SPEED,
+    STRIP_CHECKSUM, TRANSMIT,
+};
+use ring::Descriptors;
+
+/// The vendor and the device that this driver drives.
+pub const ID: (u16, u16) = (0x8086, 0x10c9);
+
+/// The longest frame that is sent, in bytes; a longer copy takes several.
+pub const FRAME_MOST: usize = 1024;
+
+/// The shortest frame in bytes: a shorter one would be filled up, and come back longer.
+pub const FRAME_LEAST: usize = 60;
+
+/// The vector of the one interrupt.
+const VECTOR: u32 = 1;
+
+/// How often a register is read for what the card does at once. A read takes well over 50 ns.
+const PATIENCE: u32 = 200_000;
+
+/// How often for the link: QEMU's takes half a second, one of copper a few.
+const LINK_PATIENCE: u32 = 50_000_000;
+
+/// How often a register is read after a reset before anything is believed: a millisecond
+/// (datasheet, 4.2.1.6.1).
+const RESET_READS: u32 = 2_000;
+
+/// How long an interrupt may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The device behind the registers that `A` reaches, with rings of `R` descriptors in memory of a
+/// [`Dma`] with `N` stretches. It is stopped on drop, before its rings go.
+#[derive(Debug)]
+pub struct Igb<'d, S: Sys, A: Access, const N: usize, const R: usize = 256> {
+    registers: Block<A, Registers>,
+    receive: Descriptors<'d, S, N, R>,
+    transmit: Descriptors<'d, S, N, R>,
+    /// The next descriptor, in both rings.
+    next: usize,
+    has_link: bool,
+    is_stopped: bool,
+}
+
+/// A frame of a copy: where it starts, and its length, in bytes.
+#[derive(Clone, Copy)]
+struct Frame {
+    at: usize,
+    len: u16,
+}
+
+impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> {
+    /// Resets the device behind BAR 0 and starts it. Its bus mastering must be on.
+    ///
+    /// The link need not be up yet: the first copy waits for it.
+    ///
+    /// # Errors
+    /// [`IgbError::Offset`] where the BAR is too short, [`IgbError::Gone`], [`IgbError::Dma`],
+    /// [`IgbError::Reset`], [`IgbError::Phy`], [`IgbError::Queue`]
+    pub fn new(bar0: Window<A>, dma: &'d Dma<S, N>) -> Result<Self, IgbError<A::Error>> {
+        let registers = bar0.into_block(0).map_err(IgbError::Offset)?;
+        let mut this = Self {
+            registers,
+            receive: Descriptors::new(dma).map_err(IgbError::Dma)?,
+            transmit: Descriptors::new(dma).map_err(IgbError::Dma)?,
+            next: 0,
+            has_link: false,
+            is_stopped: false,
+        };
+        if this.registers.get(field!(Registers, status))? == u32::MAX {
+            this.is_stopped = true;
+            return Err(IgbError::Gone);
+        }
+        this.reset()?;
+        this.loop_back()?;
+        this.enable_interrupt()?;
+        this.start()?;
+        Ok(this)
+    }
+
+    /// Copies the first `len` bytes of `from` to the start of `to`.
+    ///
+    /// # Errors
+    /// [`IgbError::TooLong`], and as [`Igb::copy_at`].
+    pub fn copy(
+        &mut self,
+        from: &Buffer<'_, S, N>,
+        to: &mut Buffer<'_, S, N>,
+        len: usize,
+    ) -> Result<(), IgbError<A::Error>> {
+        let most = from.len().min(to.len());
+        if len > most {
+            return Err(IgbError::TooLong { len, most });
+        }
+        self.copy_at(from.iova(), to.iova(), len)
+    }
+
+    /// Copies `len` bytes between addresses of the device's. Only the IOMMU says which memory they
+    /// are: what is not mapped is not written, and is lost or read as anything.
+    ///
+    /// After an error the device has stopped copying: it reaches neither place any more, and is
+    /// ready for the next copy.
+    ///
+    /// # Errors
+    /// [`IgbError::TooShort`] below [`FRAME_LEAST`] bytes, [`IgbError::Address`],
+    /// [`IgbError::NoLink`], [`IgbError::Lost`], [`IgbError::Frame`]
+    pub fn copy_at(&mut self, from: u64, to: u64, len: usize) -> Result<(), IgbError<A::Error>> {
+        if len < FRAME_LEAST {
+            return Err(IgbError::TooShort {
+                len,
+                least: FRAME_LEAST,
+            });
+        }
+        for iova in [from, to] {
+            offset(iova, len).ok_or(IgbError::Address { iova })?;
+        }
+        self.until_linked()?;
+        let mut done = 0;
+        while done < len {
+            let copied = self
+                .post(from, to, done, len)
+                .and_then(|()| self.collect(done, len));
+            match copied {
+                Ok(end) => done = end,
+                Err(error) => {
+                    // The first error is the one that tells; where this fails the next copy does.
+                    let _ = self.restart();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the device raise its interrupt, the first of `vectors`; returns how often it came.
+    ///
+    /// # Errors
+    /// [`IgbError::NoInterrupt`] where it does not come in time, [`IgbError::Wait`]
+    pub fn raise<const V: usize>(
+        &mut self,
+        vectors: &Vectors<'_, S, V>,
+    ) -> Result<u64, IgbError<A::Error>> {
+        self.registers
+            .write(field!(Registers, vector_set), VECTOR)?;
+        match vectors.wait(0, TIMEOUT).map_err(IgbError::Wait)? {
+            0 => Err(IgbError::NoInterrupt),
+            count => Ok(count),
+        }
+    }
+
+    /// Stops the device, as dropping does, and tells how that went.
+    ///
+    /// # Errors
+    /// [`IgbError::Reset`], and where a register can't be reached.
+    pub fn remove(mut self) -> Result<(), IgbError<A::Error>> {
+        self.stop()
+    }
+
+    /// Resets the device: all queues are off, and all interrupts are held back.
+    fn reset(&mut self) -> Result<(), IgbError<A::Error>> {
+        let control = self.registers.get(field!(Registers, control))?;
+        self.registers
+            .write(field!(Registers, control), control | RESET)?;
+        for read in 0..PATIENCE {
+            let control = self.registers.get(field!(Registers, control))?;
+            if read >= RESET_READS && control & RESET == 0 {
+                return self.hold_interrupts();
+            }
+            core::hint::spin_loop();
+        }
+        Err(IgbError::Reset)
+    }
+
+    fn hold_interrupts(&mut self) -> Result<(), IgbError<A::Error>> {
+        self.registers
+            .write(field!(Registers, mask_clear), u32::MAX)?;
+        self.registers
+            .write(field!(Registers, vector_mask_clear), u32::MAX)?;
+        // A read acknowledges what was raised.
+        let _ = self.registers.read(field!(Registers, vector_cause))?;
+        Ok(())
+    }
+
+    /// Closes the loop in the PHY (datasheet, 3.5.6.3.1), and in the MAC for QEMU.
+    fn loop_back(&mut self) -> Result<(), IgbError<A::Error>> {
+        let extended = self.registers.get(field!(Registers, extended_control))?;
+        let extended = extended & !LINK_MODE | DRIVER_LOADED;
+        self.registers
+            .write(field!(Registers, extended_control), extended)?;
+        // QEMU's link comes up when it was negotiated; the card's by being forced.
+        self.write_phy(PHY_NEGOTIATE | PHY_RESTART)?;
+        self.write_phy(PHY_LOOPBACK | PHY_GIGABIT | PHY_FULL_DUPLEX)?;
+        let control = self.registers.get(field!(Registers, control))? & !SPEED;
+        let forced = FORCE_SPEED | GIGABIT | FORCE_DUPLEX | FULL_DUPLEX | LINK_UP;
+        self.registers
+            .write(field!(Registers, control), control | forced)?;
+        // A read that the IOMMU refuses is over, and not made again for ever.
+        let pcie = self.registers.get(field!(Registers, pcie_control))?;
+        self.registers
+            .write(field!(Registers, pcie_control), pcie & !READ_AGAIN)?;
+        Ok(())
+    }
+
+    /// Writes the PHY's control register.
+    fn write_phy(&mut self, value: u32) -> Result<(), IgbError<A::Error>> {
+        let command = MDI_WRITE | MDI_PHY | PHY_CONTROL << MDI_REGISTER | value;
+        self.registers
+            .write(field!(Registers, mdi_control), command)?;
+        for _ in 0..PATIENCE {
+            let answer = self.registers.get(field!(Registers, mdi_control))?;
+            if answer & MDI_ERROR != 0 {
+                return Err(IgbError::Phy);
+            }
+            if answer & MDI_READY != 0 {
+                return Ok(());
+            }
+            core::hint::spin_loop();
+        }
+        Err(IgbError::Phy)
+    }
+
+    /// Lets the one interrupt through. No queue has a vector: only [`Igb::raise`] raises it.
+    fn enable_interrupt(&mut self) -> Result<(), IgbError<A::Error>> {
+        self.registers
+            .write(field!(Registers, interrupt_mode), MSIX)?;
+        self.registers
+            .write(field!(Registers, vector_of_queue), 0)?;
+        self.registers
+            .write(field!(Registers, vector_auto_clear), VECTOR)?;
+        self.registers
+            .write(field!(Registers, vector_mask_set), VECTOR)?;
+        Ok(())
+    }
+
+    /// Starts both queues from the starts of their rings.
+    fn start(&mut self) -> Result<(), IgbError<A::Error>> {
+        let len = Descriptors::<S, N, R>::len();
+        let registers = &mut self.registers;
+        let (base, high) = self.receive.base();
+        registers.write(field!(Registers, receive_base), base)?;
+        registers.write(field!(Registers, receive_base_high), high)?;
+        registers.write(field!(Registers, receive_len), len)?;
+        registers.write(field!(Registers, receive_format), RECEIVE_FORMAT)?;
+        registers.write(field!(Registers, receive_head), 0)?;
+        registers.write(field!(Registers, receive_tail), 0)?;
+        let (base, high) = self.transmit.base();
+        registers.write(field!(Registers, transmit_base), base)?;
+        registers.write(field!(Registers, transmit_base_high), high)?;
+        registers.write(field!(Registers, transmit_len), len)?;
+        registers.write(field!(Registers, transmit_head), 0)?;
+        registers.write(field!(Registers, transmit_tail), 0)?;
+        self.next = 0;
+
+        // Damaged packets within a frame are nothing to us.
+        registers.write(field!(Registers, checksum_control), 0)?;
+        let anybody = ANY_UNICAST | ANY_MULTICAST | BROADCAST;
+        let receive = RECEIVE | anybody | MAC_LOOPBACK | STRIP_CHECKSUM;
+        // A queue is enabled only once its engine is.
+        registers.write(field!(Registers, receive_control), receive)?;
+        registers.write(field!(Registers, transmit_control), TRANSMIT | PAD)?;
+        registers.write(field!(Registers, receive_queue), QUEUE_ENABLED)?;
+        registers.write(field!(Registers, transmit_queue), QUEUE_ENABLED)?;
+        self.until_queues_are(QUEUE_ENABLED)
+    }
+
+    /// Stops both queues: the device reaches no memory any more.
+    fn stop_queues(&mut self) -> Result<(), IgbError<A::Error>> {
+        let registers = &mut self.registers;
+        registers.write(field!(Registers, transmit_queue), 0)?;
+        registers.write(field!(Registers, receive_queue), 0)?;
+        self.until_queues_are(0)?;
+        self.registers
+            .write(field!(Registers, transmit_control), 0)?;
+        self.registers
+            .write(field!(Registers, receive_control), 0)?;
+        Ok(())
+    }
+
+    fn until_queues_are(&self, enabled: u32) -> Result<(), IgbError<A::Error>> {
+        let mut waited_for = Ring::Receive;
+        for _ in 0..PATIENCE {
+            let receive = self.registers.get(field!(Registers, receive_queue))?;
+            let transmit = self.registers.get(field!(Registers, transmit_queue))?;
+            if receive & QUEUE_ENABLED != enabled {
+                waited_for = Ring::Receive;
+            } else if transmit & QUEUE_ENABLED != enabled {
+                waited_for = Ring::Transmit;
+            } else {
+                return Ok(());
+            }
+            core::hint::spin_loop();
+        }
+        Err(IgbError::Queue(waited_for))
+    }
+
+    /// Takes back what the device was told to copy, and has it start anew.
+    fn restart(&mut self) -> Result<(), IgbError<A::Error>> {
+        self.stop_queues()?;
+        self.start()
+    }
+
+    fn until_linked(&mut self) -> Result<(), IgbError<A::Error>> {
+        if self.has_link {
+            return Ok(());
+        }
+        for _ in 0..LINK_PATIENCE {
+            match self.registers.get(field!(Registers, status))? {
+                u32::MAX => return Err(IgbError::Gone),
+                status if status & LINK != 0 => {
+                    self.has_link = true;
+                    return Ok(());
+                }
+                _ => core::hint::spin_loop(),
+            }
+        }
+        Err(IgbError::NoLink)
+    }
+
+    /// Tells the device of as many frames as the rings hold, of the copy's bytes from `done` on.
+    fn post(
+        &mut self,
+        from: u64,
+        to: u64,
+        done: usize,
+        len: usize,
+    ) -> Result<(), IgbError<A::Error>> {
+        let mut next = self.next;
+        for frame in batch::<R>(done, len) {
+            let (Some(from), Some(to)) = (offset(from, frame.at), offset(to, frame.at)) else {
+                return Err(IgbError::Address { iova: from });
+            };
+            let received = self.receive.receive(next, to);
+            received.map_err(|_| IgbError::Memory)?;
+            let sent = self.transmit.send(next, from, frame.len);
+            sent.map_err(|_| IgbError::Memory)?;
+            next = Descriptors::<S, N, R>::next(next);
+        }
+        // A ring has fewer than 2^16 descriptors.
+        let tail = u32::try_from(next).unwrap_or(0);
+        before_doorbell();
+        self.registers
+            .write(field!(Registers, receive_tail), tail)?;
+        self.registers
+            .write(field!(Registers, transmit_tail), tail)?;
+        Ok(())
+    }
+
+    /// Waits for the frames that [`Igb::post`] told of; returns where the copy goes on.
+    fn collect(&mut self, done: usize, len: usize) -> Result<usize, IgbError<A::Error>> {
+        let mut end = done;
+        for frame in batch::<R>(done, len) {
+            let index = self.next;
+            self.until(Ring::Transmit, |this| {
+                this.transmit.is_sent(index).map(|is| is.then_some(()))
+            })?;
+            let received = self.until(Ring::Receive, |this| this.receive.received(index))?;
+            if !received.is_whole(frame.len) {
+                return Err(IgbError::Frame {
+                    status: received.status,
+                    len: received.len,
+                    sent: frame.len,
+                });
+            }
+            self.next = Descriptors::<S, N, R>::next(index);
+            end = frame.at.saturating_add(usize::from(frame.len));
+        }
+        after_status();
+        Ok(end)
+    }
+
+    /// Reads a descriptor until it says something.
+    fn until<T, E>(
+        &mut self,
+        ring: Ring,
+        mut read: impl FnMut(&mut Self) -> Result<Option<T>, E>,
+    ) -> Result<T, IgbError<A::Error>> {
+        for _ in 0..PATIENCE {
+            if let Some(seen) = read(self).map_err(|_| IgbError::Memory)? {
+                return Ok(seen);
+            }
+            // It takes its time, and tells whether there still is a device.
+            if self.registers.get(field!(Registers, status))? == u32::MAX {
+                return Err(IgbError::Gone);
+            }
+        }
+        Err(IgbError::Lost { ring })
+    }
+
+    /// Stops the device, once.
+    fn stop(&mut self) -> Result<(), IgbError<A::Error>> {
+        if core::mem::replace(&mut self.is_stopped, true) {
+            return Ok(());
+        }
+        // A reset stops the queues as well, where they do not stop by themselves.
+        let stopped = self.hold_interrupts().and_then(|()| self.stop_queues());
+        self.reset()?;
+        stopped
+    }
+}
+
+impl<S: Sys, A: Access, const N: usize, const R: usize> Drop for Igb<'_, S, A, N, R> {
+    fn drop(&mut self) {
+        // The rings are unmapped next: the device reaches them no more, whatever it does.
+        let _ = self.stop();
+    }
+}
+
+/// The frames of a copy of `len` bytes from `done` on, as many as rings of `R` descriptors hold.
+fn batch<const R: usize>(done: usize, len: usize) -> impl Iterator<Item = Frame> {
+    let mut at = done;
+    let frames = core::iter::from_fn(move || {
+        let frame = Frame {
+            at,
+            len: frame_len(len.checked_sub(at)?)?,
+        };
+        at = at.checked_add(usize::from(frame.len))?;
+        Some(frame)
+    });
+    // A ring that is full looks like one that is empty.
+    frames.take(R.saturating_sub(1))
+}
+
+/// The length of the next frame where so many bytes are left; no last frame is too short.
+fn frame_len(left: usize) -> Option<u16> {
+    let len = match left.checked_sub(FRAME_MOST) {
+        None | Some(0) => left,
+        Some(rest) if rest < FRAME_LEAST => left.checked_sub(FRAME_LEAST)?,
+        Some(_) => FRAME_MOST,
+    };
+    u16::try_from(len).ok().filter(|len| *len != 0)
+}
+
+/// The address `by` bytes after `iova`.
+fn offset(iova: u64, by: usize) -> Option<u64> {
+    iova.checked_add(u64::try_from(by).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_is_cut_into_frames_none_of_which_is_too_short() {
+        for len in FRAME_LEAST..5 * FRAME_MOST {
+            let mut done = 0;
+            while done < len {
+                let mut frames = 0;
+                for frame in batch::<8>(done, len) {
+                    let frame_len = usize::from(frame.len);
+                    assert_eq!(frame.at, done, "{len}");
+                    assert!((FRAME_LEAST..=FRAME_MOST).contains(&frame_len), "{len}");
+                    done += frame_len;
+                    frames += 1;
+                }
+                assert!((1..8).contains(&frames), "{len}");
+            }
+            assert_eq!(done, len);
+        }
+    }
+}
