@@ -10,6 +10,7 @@ use vfio_core::container::{Container, Group};
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::AddressSpace;
 use vfio_core::iommufd::Ioas;
+use vfio_core::session;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -40,6 +41,17 @@ impl Mode {
         Self::IommufdType1v2,
         Self::Iommufd,
     ];
+
+    /// The same, as the core calls it.
+    pub(crate) const fn of_session(self) -> session::Mode {
+        match self {
+            Self::Type1 => session::Mode::Type1,
+            Self::Type1v2 => session::Mode::Type1v2,
+            Self::IommufdType1 => session::Mode::IommufdType1,
+            Self::IommufdType1v2 => session::Mode::IommufdType1v2,
+            Self::Iommufd => session::Mode::Iommufd,
+        }
+    }
 
     /// Opens `device` in an address space of its own.
     ///
