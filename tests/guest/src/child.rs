@@ -8,21 +8,26 @@ use anyhow::{Context as _, Result, bail};
 use vfio_guest::Device;
 
 use crate::checks::{decoding, dying};
+use crate::mode::Mode;
 
 /// What tells the program that it is such a part.
 pub(crate) const ARGUMENT: &str = "child";
 
-/// Does the part `part`, with a device as JSON.
+/// Does the part `part`, with a device as JSON, in the mode of a name.
 ///
 /// # Errors
 ///
 /// What the part returns, if it does.
-pub(crate) fn run(part: &str, device: &str) -> Result<()> {
+pub(crate) fn run(part: &str, device: &str, mode: &str) -> Result<()> {
     let device: Device = serde_json::from_str(device).context("cannot parse the device")?;
+    let mode = Mode::ALL
+        .into_iter()
+        .find(|known| known.to_string() == mode)
+        .context("there is no such mode")?;
     match part {
-        decoding::OFF => decoding::touch_while_off(&device),
-        decoding::LOW => decoding::touch_while_low(&device),
-        dying::COPY => dying::copy_for_ever(&device),
+        decoding::OFF => decoding::touch_while_off(&device, mode),
+        decoding::LOW => decoding::touch_while_low(&device, mode),
+        dying::COPY => dying::copy_for_ever(&device, mode),
         _ => bail!("there is no part {part}"),
     }
 }
@@ -32,10 +37,11 @@ pub(crate) fn run(part: &str, device: &str) -> Result<()> {
 /// # Errors
 ///
 /// The program cannot be started.
-pub(crate) fn start(part: &str, device: &Device) -> Result<Child> {
+pub(crate) fn start(part: &str, device: &Device, mode: Mode) -> Result<Child> {
     let program = std::env::current_exe().context("cannot tell where this program is")?;
     Command::new(program)
-        .args([ARGUMENT, part, &serde_json::to_string(device)?])
+        .args([ARGUMENT, part])
+        .args([serde_json::to_string(device)?, mode.to_string()])
         .stdout(Stdio::piped())
         .spawn()
         .context("cannot start a process")

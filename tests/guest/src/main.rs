@@ -24,7 +24,7 @@ fn main() -> ExitCode {
     }
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [child::ARGUMENT, part, device] => child::run(part, device),
+        [child::ARGUMENT, part, device, mode] => child::run(part, device, mode),
         ["list"] => list(),
         _ => Err(anyhow!(
             "this is the init of a test guest; start it with `cargo xtask guest`"

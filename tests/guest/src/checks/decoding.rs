@@ -12,8 +12,8 @@ use vfio_core::sys::Errno;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
-use super::hardware::open;
 use crate::child;
+use crate::mode::Mode;
 use crate::world::World;
 
 /// The part of a process that touches a mapped BAR while its memory is not decoded.
@@ -28,8 +28,8 @@ const SIGBUS: i32 = 7;
 const SOURCE: usize = 0x80;
 
 /// Trapped accesses fail with `EIO`, and work again afterwards.
-pub(crate) fn trapped(_: &World, device: &Device) -> Result<String> {
-    let (_space, opened) = open(device)?;
+pub(crate) fn trapped(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    let (_space, opened) = mode.open(device)?;
     let mut buffer = [0; 256];
     let region = opened.region(pci_region::BAR0, &mut buffer)?;
     let mut bar = opened.trap::<ReadWrite>(&region)?;
@@ -51,24 +51,26 @@ pub(crate) fn trapped(_: &World, device: &Device) -> Result<String> {
 }
 
 /// Mapped accesses end the process.
-pub(crate) fn mapped(_: &World, device: &Device) -> Result<String> {
-    ends(OFF, device)?;
-    let (_space, opened) = open(device)?;
+pub(crate) fn mapped(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    drop(mode.open(device)?);
+    ends(OFF, device, mode)?;
+    let (_space, opened) = mode.open(device)?;
     ensure!(reads(&opened)? == 0x0100_00ed, "another identification");
     Ok("SIGBUS".into())
 }
 
 /// So they do while the device may sleep, awake or not.
-pub(crate) fn mapped_in_low_power(_: &World, device: &Device) -> Result<String> {
-    ends(LOW, device)?;
-    let (_space, opened) = open(device)?;
+pub(crate) fn mapped_in_low_power(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    drop(mode.open(device)?);
+    ends(LOW, device, mode)?;
+    let (_space, opened) = mode.open(device)?;
     ensure!(reads(&opened)? == 0x0100_00ed, "another identification");
     Ok("SIGBUS".into())
 }
 
 /// A process that does `part` must be ended by `SIGBUS`.
-fn ends(part: &str, device: &Device) -> Result<()> {
-    let mut child = child::start(part, device)?;
+fn ends(part: &str, device: &Device, mode: Mode) -> Result<()> {
+    let mut child = child::start(part, device, mode)?;
     let begun = child::has_begun(&mut child)?;
     let status = child.wait()?;
     ensure!(
@@ -85,8 +87,8 @@ fn ends(part: &str, device: &Device) -> Result<()> {
 }
 
 /// Touches a mapped BAR while its memory is not decoded.
-pub(crate) fn touch_while_off(device: &Device) -> Result<()> {
-    let (_space, opened) = open(device)?;
+pub(crate) fn touch_while_off(device: &Device, mode: Mode) -> Result<()> {
+    let (_space, opened) = mode.open(device)?;
     let mut bar = opened.bring_up(pci_region::BAR0)?;
     bar.read::<u32>(0)?;
     decode(&opened, false)?;
@@ -96,8 +98,8 @@ pub(crate) fn touch_while_off(device: &Device) -> Result<()> {
 }
 
 /// Touches a mapped BAR while the device may sleep.
-pub(crate) fn touch_while_low(device: &Device) -> Result<()> {
-    let (_space, opened) = open(device)?;
+pub(crate) fn touch_while_low(device: &Device, mode: Mode) -> Result<()> {
+    let (_space, opened) = mode.open(device)?;
     let mut bar = opened.bring_up(pci_region::BAR0)?;
     bar.read::<u32>(0)?;
     opened.enter_low_power()?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
 use vfio_core::abi::pci_region;
-use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys as _;
 use vfio_drivers::edu::Edu;
@@ -14,7 +14,6 @@ use vfio_guest::Device;
 use vfio_hosted::linux::{Linux, Mapping};
 use vfio_tests::session::{self, Reach};
 
-use super::hardware::open;
 use crate::child;
 use crate::mode::Mode;
 use crate::world::{World, place};
@@ -31,6 +30,9 @@ const SIGKILL: i32 = 9;
 /// edu takes a tenth of a second for a copy.
 const COPYING: Duration = Duration::from_millis(100);
 
+/// Bytes of a copy: edu has a buffer of a page, and copies less.
+const COPIED: usize = 4088;
+
 /// What stands in the memory that is watched: as much as the process had, and more.
 const WATCHED: usize = 64 << 20;
 const PATTERN: u64 = 0xc3c3_c3c3_c3c3_c3c3;
@@ -40,7 +42,7 @@ const PATTERN: u64 = 0xc3c3_c3c3_c3c3_c3c3;
 pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
     drop(mode.open(device)?);
     for round in 0..ROUNDS {
-        let mut process = child::start(COPY, device)?;
+        let mut process = child::start(COPY, device, mode)?;
         ensure!(child::has_begun(&mut process)?, "it did not copy");
         // Each time at another moment of a copy.
         sleep(Duration::from_millis(13 * round));
@@ -83,9 +85,9 @@ fn each(
 }
 
 /// Has edu write memory over and over.
-pub(crate) fn copy_for_ever(device: &Device) -> Result<()> {
-    let (space, opened) = open(device)?;
-    let dma = Dma::<_, 16>::new(Linux, AddressSpace::Container(space))?;
+pub(crate) fn copy_for_ever(device: &Device, mode: Mode) -> Result<()> {
+    let (space, opened) = mode.open(device)?;
+    let dma = Dma::<_, 16>::new(Linux, space)?;
     let mut edu = Edu::new(opened.bring_up(pci_region::BAR0)?)?;
     let mut memory = Edu::<vfio_core::mmio::Bar<'_, Linux>>::memory(&dma, Direction::Both)?;
     for round in 0_u64.. {
@@ -93,12 +95,12 @@ pub(crate) fn copy_for_ever(device: &Device) -> Result<()> {
             .window()
             .write(0, round)
             .map_err(|error| anyhow!("{error}"))?;
-        edu.copy_to_device(&memory, 4096)?;
+        edu.copy_to_device(&memory, COPIED)?;
         if round == 0 {
             println!("copying");
         }
         for _ in 0..64 {
-            edu.copy_to_memory(&mut memory, 4096)?;
+            edu.copy_to_memory(&mut memory, COPIED)?;
         }
     }
     Ok(())

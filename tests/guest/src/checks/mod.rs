@@ -264,15 +264,15 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "memory not decoded, trapped",
-        on: On::Some(&["edu"], decoding::trapped),
+        on: On::Modes(&["edu"], decoding::trapped),
     },
     Check {
         name: "memory not decoded, mapped",
-        on: On::Some(&["edu"], decoding::mapped),
+        on: On::Modes(&["edu"], decoding::mapped),
     },
     Check {
         name: "low power, mapped",
-        on: On::Some(&["edu"], decoding::mapped_in_low_power),
+        on: On::Modes(&["edu"], decoding::mapped_in_low_power),
     },
     Check {
         name: "killed while DMA runs",
