@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::abi::RegionSparseMmapArea;
 use crate::caps::SparseMmap;
 use crate::info::{Mappable, RegionInfo};
 
@@ -31,6 +32,9 @@ pub struct Span {
 ///
 /// What is mapped begins on a page boundary, and ends on one or with the region: the kernel maps
 /// a region that ends within a page up to the end of that page.
+///
+/// Areas in ascending order, as every kernel lists them, are gone through once; others cost a
+/// look at each of them for each stretch.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Coverage<'a> {
@@ -39,6 +43,8 @@ pub struct Coverage<'a> {
     /// A power of two.
     page: u64,
     at: u64,
+    /// Where areas ascend, the first that was not passed yet.
+    ascending: Option<usize>,
 }
 
 impl<'a> Coverage<'a> {
@@ -51,16 +57,21 @@ impl<'a> Coverage<'a> {
         } else {
             Mappable::Nothing
         };
+        let ascending = match mappable {
+            Mappable::Areas(sparse) => sparse.is_ascending_within(region.size).then_some(0),
+            _ => None,
+        };
         Self {
             mappable,
             size: region.size,
             page,
             at: 0,
+            ascending,
         }
     }
 
     /// The first mapped stretch that ends past `self.at`, as start and end.
-    fn next_mapped(&self) -> Option<(u64, u64)> {
+    fn next_mapped(&mut self) -> Option<(u64, u64)> {
         match self.mappable {
             Mappable::Nothing => None,
             Mappable::Everything => (self.at < self.size).then_some((0, self.size)),
@@ -68,18 +79,25 @@ impl<'a> Coverage<'a> {
         }
     }
 
-    /// Areas may stand in any order.
-    fn next_area(&self, sparse: SparseMmap<'a>) -> Option<(u64, u64)> {
-        sparse
-            .areas
-            .iter()
-            .filter_map(|area| self.whole_pages(area.offset, area.offset.checked_add(area.size)?))
-            .filter(|&(_, end)| end > self.at)
-            .min()
+    fn next_area(&mut self, sparse: SparseMmap<'a>) -> Option<(u64, u64)> {
+        let ahead = |area| self.whole_pages(area).filter(|&(_, end)| end > self.at);
+        let Some(passed) = self.ascending else {
+            // They may stand in any order.
+            return sparse.areas.iter().filter_map(ahead).min();
+        };
+        let mut rest = (passed..).map_while(|index| Some((index, sparse.areas.get(index)?)));
+        let found = rest.find_map(|(index, area)| Some((index, ahead(area)?)));
+        self.ascending = Some(found.map_or(sparse.areas.len(), |(index, _)| index));
+        found.map(|(_, area)| area)
     }
 
     /// The part of an area that consists of whole pages.
-    fn whole_pages(&self, start: u64, end: u64) -> Option<(u64, u64)> {
+    fn whole_pages(&self, area: RegionSparseMmapArea) -> Option<(u64, u64)> {
+        let RegionSparseMmapArea {
+            offset: start,
+            size,
+        } = area;
+        let end = start.checked_add(size)?;
         let mask = !self.page.wrapping_sub(1);
         let start = start.checked_next_multiple_of(self.page)?;
         let end = if end == self.size { end } else { end & mask };
@@ -110,7 +128,7 @@ impl Iterator for Coverage<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::{RegionFlags, RegionSparseMmapArea};
+    use crate::abi::RegionFlags;
     use crate::caps::RegionCap;
     use crate::server;
     use crate::sys::InfoRequest;
@@ -172,6 +190,31 @@ mod tests {
     fn an_empty_area_maps_nothing() {
         assert_eq!(spans(0x1000, Some(&[(0, 0)]), 0x1000), [(0, 0x1000, false)]);
         assert_eq!(spans(0x1000, Some(&[]), 0x1000), [(0, 0x1000, false)]);
+    }
+
+    #[test]
+    fn the_order_of_areas_makes_no_difference() {
+        let areas = [
+            (0, 0x800),
+            (0x1000, 0),
+            (0x1000, 0x1000),
+            (0x2000, 0x1000),
+            (0x3800, 0x900),
+            (0x5000, 0x2fff),
+            (0x8000, 0),
+        ];
+        let expected = [
+            (0, 0x1000, false),
+            (0x1000, 0x1000, true),
+            (0x2000, 0x1000, true),
+            (0x3000, 0x2000, false),
+            (0x5000, 0x2000, true),
+            (0x7000, 0x1000, false),
+        ];
+        assert_eq!(spans(0x8000, Some(&areas), 0x1000), expected);
+        let mut reversed = areas;
+        reversed.reverse();
+        assert_eq!(spans(0x8000, Some(&reversed), 0x1000), expected);
     }
 
     #[test]

@@ -61,13 +61,20 @@ impl<'a> SparseMmap<'a> {
     /// The first [`AreaError`].
     #[inline]
     pub fn check(&self, size: u64) -> Result<(), AreaError> {
-        let mut order = Order::default();
-        self.areas.iter().for_each(|area| order.add(area));
-        if order.is_ascending_within(size, self.areas.len()) {
+        if self.is_ascending_within(size) {
             Ok(())
         } else {
             self.check_each(size)
         }
+    }
+
+    /// Whether the areas ascend without overlap and end within `size`; `false` also where they
+    /// are too large to tell. One pass.
+    #[inline]
+    pub(crate) fn is_ascending_within(&self, size: u64) -> bool {
+        let mut order = Order::default();
+        self.areas.iter().for_each(|area| order.add(area));
+        order.is_ascending_within(size, self.areas.len())
     }
 
     /// Copies the areas to `room`, which has room for them, and tells whether they ascend without

@@ -61,28 +61,15 @@ impl Device {
     /// Whether VFIO gives it out without an IOMMU: its DMA takes physical addresses and is not confined.
     #[must_use]
     pub fn is_noiommu(&self) -> bool {
-        self.group.as_ref().is_some_and(|group| group.noiommu)
-            || self
-                .cdev
-                .as_deref()
-                .is_some_and(|cdev| cdev.starts_with("noiommu-"))
+        self.place().is_noiommu
     }
 
     /// Where it is opened, once a VFIO driver is bound.
     #[must_use]
     pub fn place(&self) -> OwnedPlace {
-        // There is no NUL in an address, nor in the name of a file.
-        let c_string = |text: String| CString::new(text).unwrap_or_default();
-        OwnedPlace {
-            name: c_string(self.address.to_string()),
-            group: self.group.as_ref().map(|group| group.number),
-            is_noiommu: self.is_noiommu(),
-            cdev: self
-                .cdev
-                .as_ref()
-                .map(|cdev| c_string(format!("/dev/vfio/devices/{cdev}"))),
-            token: None,
-        }
+        let group = self.group.as_ref();
+        let group = group.map(|group| (group.number, group.noiommu));
+        place(self.address, group, self.cdev.as_deref())
     }
 
     /// Reads the device at `path`, all but the names.
@@ -103,6 +90,28 @@ impl Device {
     }
 }
 
+impl OwnedPlace {
+    /// Reads where the device at `path` is opened.
+    pub(super) fn read(address: Address, path: &Path) -> Result<Self, DiscoveryError> {
+        let group = group_number(path)?;
+        Ok(place(address, group, cdev(path)?.as_deref()))
+    }
+}
+
+/// Where a device is opened that is in a group, of a number and perhaps without an IOMMU, and has a character device.
+fn place(address: Address, group: Option<(u32, bool)>, cdev: Option<&str>) -> OwnedPlace {
+    // There is no NUL in an address, nor in the name of a file.
+    let c_string = |text: String| CString::new(text).unwrap_or_default();
+    OwnedPlace {
+        name: c_string(address.to_string()),
+        group: group.map(|(number, _)| number),
+        is_noiommu: group.is_some_and(|(_, noiommu)| noiommu)
+            || cdev.is_some_and(|cdev| cdev.starts_with("noiommu-")),
+        cdev: cdev.map(|cdev| c_string(format!("/dev/vfio/devices/{cdev}"))),
+        token: None,
+    }
+}
+
 fn revision(path: &Path) -> Result<Option<u8>, DiscoveryError> {
     let path = path.join("revision");
     match sysfs::hex(&path) {
@@ -115,6 +124,26 @@ fn revision(path: &Path) -> Result<Option<u8>, DiscoveryError> {
 }
 
 fn group(path: &Path) -> Result<Option<Group>, DiscoveryError> {
+    let Some((number, noiommu)) = group_number(path)? else {
+        return Ok(None);
+    };
+    let path = path.join("iommu_group");
+    let mut members = Vec::new();
+    for (name, path) in sysfs::entries(&path.join("devices"))? {
+        members.push(Member {
+            name,
+            driver: sysfs::link_name(&path.join("driver"))?,
+        });
+    }
+    Ok(Some(Group {
+        number,
+        noiommu,
+        members,
+    }))
+}
+
+/// The number of a device's group, and whether it has no IOMMU.
+fn group_number(path: &Path) -> Result<Option<(u32, bool)>, DiscoveryError> {
     let path = path.join("iommu_group");
     let Some(name) = sysfs::link_name(&path)? else {
         return Ok(None);
@@ -128,18 +157,7 @@ fn group(path: &Path) -> Result<Option<Group>, DiscoveryError> {
         Err(DiscoveryError::Read { source, .. }) if sysfs::gone(&source) => false,
         Err(error) => return Err(error),
     };
-    let mut members = Vec::new();
-    for (name, path) in sysfs::entries(&path.join("devices"))? {
-        members.push(Member {
-            name,
-            driver: sysfs::link_name(&path.join("driver"))?,
-        });
-    }
-    Ok(Some(Group {
-        number,
-        noiommu,
-        members,
-    }))
+    Ok(Some((number, noiommu)))
 }
 
 fn cdev(path: &Path) -> Result<Option<String>, DiscoveryError> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::sysfs;
 use super::{Address, Device, DiscoveryError, pci_ids};
+use crate::OwnedPlace;
 
 /// Where distributions keep pci.ids: Debian and its kin, then Fedora, Arch, Alpine and theirs.
 const PCI_IDS: [&str; 2] = ["usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids"];
@@ -70,6 +71,20 @@ impl System {
             .ok_or(DiscoveryError::NoSuchDevice(address))?;
         self.name(core::slice::from_mut(&mut device));
         Ok(device)
+    }
+
+    /// Where the PCI device at an address is opened, once a VFIO driver is bound: as [`Device::place`], of which no more
+    /// is read than it takes.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device).
+    pub fn place(&self, address: Address) -> Result<OwnedPlace, DiscoveryError> {
+        let path = self.device_directory(address);
+        let place = OwnedPlace::read(address, &path)?;
+        if place.group.is_none() && place.cdev.is_none() && !path.exists() {
+            return Err(DiscoveryError::NoSuchDevice(address));
+        }
+        Ok(place)
     }
 
     /// Where sysfs describes a device.
@@ -162,6 +177,30 @@ mod tests {
                 },
             }
         );
+    }
+
+    #[test]
+    fn a_place_is_that_of_the_device() {
+        let tree = FakeTree::with_ready_device(EDU);
+        let system = System::below(tree.root());
+        let same = |tree: &FakeTree| {
+            let place = system.place(EDU.parse().unwrap()).unwrap();
+            assert_eq!(place, read(tree, EDU).place());
+            place
+        };
+        assert_eq!((same(&tree).group, same(&tree).cdev), (Some(7), None));
+        tree.write(
+            "sys/bus/pci/devices/0000:00:05.0/vfio-dev/vfio3/dev",
+            "510:3\n",
+        );
+        assert!(same(&tree).cdev.is_some());
+        tree.write(
+            "sys/bus/pci/devices/0000:00:05.0/iommu_group/name",
+            "vfio-noiommu\n",
+        );
+        assert!(same(&tree).is_noiommu);
+        let error = system.place("00:07.0".parse().unwrap()).unwrap_err();
+        assert_eq!(error.to_string(), "there is no PCI device 0000:00:07.0");
     }
 
     #[test]

@@ -13,18 +13,21 @@ use crate::mode::Mode;
 /// What tells the program that it is such a part.
 pub(crate) const ARGUMENT: &str = "child";
 
-/// Does the part `part`, with a device as JSON, in the mode of a name.
+/// Does a part of a check: its name, a device as JSON, and the name of a mode.
 ///
 /// # Errors
 ///
 /// What the part returns, if it does.
-pub(crate) fn run(part: &str, device: &str, mode: &str) -> Result<()> {
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let [part, device, mode] = arguments else {
+        bail!("a part, a device and a mode");
+    };
     let device: Device = serde_json::from_str(device).context("cannot parse the device")?;
     let mode = Mode::ALL
         .into_iter()
-        .find(|known| known.to_string() == mode)
+        .find(|known| known.to_string() == *mode)
         .context("there is no such mode")?;
-    match part {
+    match part.as_str() {
         decoding::OFF => decoding::touch_while_off(&device, mode),
         decoding::LOW => decoding::touch_while_low(&device, mode),
         dying::COPY => dying::copy_for_ever(&device, mode),

@@ -25,6 +25,9 @@ pub struct Plan {
     /// Whether the machine has no IOMMU, so that VFIO is told to do without.
     #[serde(default)]
     pub noiommu: bool,
+    /// Whether figures are wanted in place of checks.
+    #[serde(default)]
+    pub bench: bool,
 }
 
 /// A device that the guest is to test.

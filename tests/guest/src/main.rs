@@ -1,6 +1,6 @@
 //! The init of a test guest: prepares the devices of its plan, runs the checks on them, reports, and powers off.
 //!
-//! On the host, `vfio-guest list` reads a plan from stdin and prints the cases that a guest would run for it.
+//! In the guest, `vfio-guest count` is a process whose system calls are counted. On the host, `vfio-guest list` reads a plan from stdin and prints the cases that a guest would run for it.
 
 mod bind;
 mod boot;
@@ -22,10 +22,11 @@ fn main() -> ExitCode {
     if std::process::id() == 1 {
         boot::run()
     }
-    let arguments: Vec<_> = std::env::args().skip(1).collect();
-    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [child::ARGUMENT, part, device, mode] => child::run(part, device, mode),
-        ["list"] => list(),
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.split_first() {
+        Some((first, rest)) if first == checks::COUNT => checks::run_child(rest),
+        Some((first, rest)) if first == child::ARGUMENT => child::run(rest),
+        Some((first, _)) if first == "list" => list(),
         _ => Err(anyhow!(
             "this is the init of a test guest; start it with `cargo xtask guest`"
         )),

@@ -42,17 +42,6 @@ impl Mode {
         Self::Iommufd,
     ];
 
-    /// The same, as the core calls it.
-    pub(crate) const fn of_session(self) -> session::Mode {
-        match self {
-            Self::Type1 => session::Mode::Type1,
-            Self::Type1v2 => session::Mode::Type1v2,
-            Self::IommufdType1 => session::Mode::IommufdType1,
-            Self::IommufdType1v2 => session::Mode::IommufdType1v2,
-            Self::Iommufd => session::Mode::Iommufd,
-        }
-    }
-
     /// Opens `device` in an address space of its own.
     ///
     /// # Errors
@@ -69,6 +58,17 @@ impl Mode {
             AddressSpace::Ioas(ioas) => bound(ioas, device, Ioas::attach)?,
         };
         Ok((space, opened))
+    }
+
+    /// The mode as a session has it.
+    pub(crate) const fn of_session(self) -> session::Mode {
+        match self {
+            Self::Type1 => session::Mode::Type1,
+            Self::Type1v2 => session::Mode::Type1v2,
+            Self::IommufdType1 => session::Mode::IommufdType1,
+            Self::IommufdType1v2 => session::Mode::IommufdType1v2,
+            Self::Iommufd => session::Mode::Iommufd,
+        }
     }
 
     /// An address space without a device.

@@ -67,7 +67,7 @@ impl World {
 ///
 /// It is no PCI device, or sysfs cannot be read.
 pub(crate) fn place(device: &Device) -> Result<OwnedPlace> {
-    Ok(System::host().device(device.address().parse()?)?.place())
+    Ok(System::host().place(device.address().parse()?)?)
 }
 
 /// The number of the device's IOMMU group.

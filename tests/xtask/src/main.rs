@@ -33,10 +33,13 @@ enum Task {
     /// Run tests under valgrind's memcheck and AddressSanitizer.
     Soundness,
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
-    Bench,
+    Bench(bench::Options),
     /// Fuzz the reader, the query, the report, config space and the answering side, guided by coverage.
     Fuzz(fuzz::Options),
     /// Boot guests under QEMU and test against their kernels' VFIO.
+    ///
+    /// QEMU is the one that VFIO_QEMU names, else the system's; where that is older than 8.2, the one in the distribution's backports, unpacked
+    /// and not installed.
     Guest(guest::Options),
     /// Build a kernel for the guests, with IOMMUFD and the mediated sample devices, from the distribution's source package.
     GuestKernel(guest::source::Options),
@@ -47,7 +50,7 @@ fn main() -> ExitCode {
         Task::Test => test::run_all(),
         Task::Proofs => proofs::run_alone(),
         Task::Soundness => soundness::run_alone(),
-        Task::Bench => bench::run_all(),
+        Task::Bench(options) => bench::run_all(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),
         Task::GuestKernel(options) => guest::source::build(&options),

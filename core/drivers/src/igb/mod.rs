@@ -54,9 +54,6 @@ const LINK_PATIENCE: u32 = 50_000_000;
 /// (datasheet, 4.2.1.6.1).
 const RESET_READS: u32 = 2_000;
 
-/// How long an interrupt may take.
-const TIMEOUT: Duration = Duration::from_secs(5);
-
 /// The device behind the registers that `A` reaches, with rings of `R` descriptors in memory of a
 /// [`Dma`] with `N` stretches. It is stopped on drop, before its rings go.
 #[derive(Debug)]
@@ -142,7 +139,7 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         for iova in [from, to] {
             offset(iova, len).ok_or(IgbError::Address { iova })?;
         }
-        self.until_linked()?;
+        self.until_linked(LINK_PATIENCE)?;
         let mut done = 0;
         while done < len {
             let copied = self
@@ -160,17 +157,40 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         Ok(())
     }
 
-    /// Has the device raise its interrupt, the first of `vectors`; returns how often it came.
+    /// Waits for the link, looking for it so many times. A copy does so by itself, for seconds.
+    ///
+    /// # Errors
+    /// [`IgbError::NoLink`], [`IgbError::Gone`]
+    pub fn until_linked(&mut self, times: u32) -> Result<(), IgbError<A::Error>> {
+        if self.has_link {
+            return Ok(());
+        }
+        for _ in 0..times {
+            match self.registers.get(field!(Registers, status))? {
+                u32::MAX => return Err(IgbError::Gone),
+                status if status & LINK != 0 => {
+                    self.has_link = true;
+                    return Ok(());
+                }
+                _ => core::hint::spin_loop(),
+            }
+        }
+        Err(IgbError::NoLink)
+    }
+
+    /// Has the device raise its interrupt, the first of `vectors`, and waits for it, no longer than
+    /// `timeout`; returns how often it came.
     ///
     /// # Errors
     /// [`IgbError::NoInterrupt`] where it does not come in time, [`IgbError::Wait`]
     pub fn raise<const V: usize>(
         &mut self,
         vectors: &Vectors<'_, S, V>,
+        timeout: Duration,
     ) -> Result<u64, IgbError<A::Error>> {
         self.registers
             .write(field!(Registers, vector_set), VECTOR)?;
-        match vectors.wait(0, TIMEOUT).map_err(IgbError::Wait)? {
+        match vectors.wait(0, timeout).map_err(IgbError::Wait)? {
             0 => Err(IgbError::NoInterrupt),
             count => Ok(count),
         }
@@ -327,23 +347,6 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         self.start()
     }
 
-    fn until_linked(&mut self) -> Result<(), IgbError<A::Error>> {
-        if self.has_link {
-            return Ok(());
-        }
-        for _ in 0..LINK_PATIENCE {
-            match self.registers.get(field!(Registers, status))? {
-                u32::MAX => return Err(IgbError::Gone),
-                status if status & LINK != 0 => {
-                    self.has_link = true;
-                    return Ok(());
-                }
-                _ => core::hint::spin_loop(),
-            }
-        }
-        Err(IgbError::NoLink)
-    }
-
     /// Tells the device of as many frames as the rings hold, of the copy's bytes from `done` on.
     fn post(
         &mut self,
@@ -430,6 +433,13 @@ impl<S: Sys, A: Access, const N: usize, const R: usize> Drop for Igb<'_, S, A, N
     fn drop(&mut self) {
         // The rings are unmapped next: the device reaches them no more, whatever it does.
         let _ = self.stop();
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<S: Sys, A: Access, const N: usize, const R: usize> defmt::Format for Igb<'_, S, A, N, R> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Igb({} descriptors)", R);
     }
 }
 

@@ -1,6 +1,7 @@
 //! The simulated kernel, seen by a program.
 
 mod drivers;
+mod igb;
 mod interrupts;
 mod iommufd;
 mod mapping;

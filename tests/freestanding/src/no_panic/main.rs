@@ -1,4 +1,4 @@
-//! Calls every public function of the core, with values of which the compiler knows nothing.
+//! Calls every public function of the core, and the reference drivers, with values of which the compiler knows nothing.
 //!
 //! This program is not run: that it links is the proof that none of them can panic. What prints (`Display` and
 //! `Debug`) is left out; it uses `core::fmt`, about which nothing is claimed.
@@ -12,6 +12,7 @@ mod client;
 mod control;
 mod coverage;
 mod drive;
+mod drivers;
 mod info;
 mod iova;
 mod pci;
@@ -41,6 +42,7 @@ fn run() -> i32 {
     iova::all();
     client::all(a);
     drive::all(a);
+    drivers::all(a);
     control::all(a);
     pci::all(a);
     session::all();

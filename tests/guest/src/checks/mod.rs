@@ -3,6 +3,7 @@
 //! A check is a function that returns what it saw, or an error: [`NotRun`](crate::report::NotRun) where this kernel lacks what the
 //! check is about, any other error where something does not hold. It is added by one row in [`CHECKS`].
 
+mod bench;
 mod command;
 pub(crate) mod decoding;
 mod dirty;
@@ -33,6 +34,7 @@ use crate::mode::Mode;
 use crate::report::Report;
 use crate::world::World;
 
+pub(crate) use bench::{COUNT, run_child};
 use selftest::{cdev, dma, driver as copying, init, mmio, pci, setup, sriov};
 
 /// The devices on which everything is asserted that the kernel's own VFIO selftests assert.
@@ -523,7 +525,12 @@ impl Run<'_> {
 
 /// The checks that a plan asks for.
 pub(crate) fn of(plan: &Plan) -> &'static [Check] {
-    if plan.noiommu { NOIOMMU_CHECKS } else { CHECKS }
+    match (plan.bench, plan.noiommu) {
+        (false, false) => CHECKS,
+        (false, true) => NOIOMMU_CHECKS,
+        (true, false) => bench::CHECKS,
+        (true, true) => bench::NOIOMMU_CHECKS,
+    }
 }
 
 /// The cases for a plan, in the order in which they run.

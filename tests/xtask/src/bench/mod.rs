@@ -3,6 +3,7 @@
 //! What is exact (instructions, calls, allocations, bytes) must meet its target. Times are for orientation.
 
 mod callgrind;
+mod guest;
 mod iova;
 mod registers;
 
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result};
+use clap::Args;
 use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 
@@ -48,12 +50,20 @@ struct Goal {
     most: u64,
 }
 
+/// What to measure.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Leave out what is measured in a guest.
+    #[arg(long)]
+    without_guest: bool,
+}
+
 /// Runs the benches, prints them, and writes them to `bench.json` in the target directory.
 ///
 /// # Errors
 ///
 /// A bench can't be built or run.
-pub(crate) fn run_all() -> Result<ExitCode> {
+pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     require("valgrind", "valgrind")?;
     let program = build()?;
     let native: Value = serde_json::from_str(&read(Command::new(&program).arg("measure"))?)
@@ -71,6 +81,11 @@ pub(crate) fn run_all() -> Result<ExitCode> {
         code,
         proofs::MAX_PARSING_HALF,
     ));
+    let guest = if options.without_guest {
+        Vec::new()
+    } else {
+        guest::measure(&mut goals)?
+    };
     print_goals(&goals);
 
     let goals_json: Vec<Value> = goals
@@ -81,6 +96,7 @@ pub(crate) fn run_all() -> Result<ExitCode> {
         "opening": opening,
         "registers": registers,
         "iova": iova,
+        "guest": guest,
         "sparse": chains,
         "stack": stack,
         "code": code,

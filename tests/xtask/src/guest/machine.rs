@@ -247,6 +247,7 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     let wanted = |device: &Device| chosen.is_empty() || chosen.contains(&device.name);
     Plan {
         noiommu: false,
+        bench: false,
         storm: 0,
         modules: Vec::new(),
         devices: pci.chain(mdev).filter(wanted).collect(),

@@ -19,7 +19,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use vfio_freestanding::checks;
-use vfio_guest::{Case, Device, Plan};
+use vfio_guest::{Case, Device, Outcome, Plan};
 
 use crate::paths;
 use crate::steps::Steps;
@@ -47,7 +47,7 @@ pub(crate) struct Options {
 }
 
 /// What [`Options::time_limit`] and [`Options::storm`] are where nothing is asked for.
-const TIME_LIMIT: u64 = 480;
+const TIME_LIMIT: u64 = 900;
 const STORM: u64 = 2;
 
 impl Default for Options {
@@ -113,6 +113,60 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     }
 }
 
+/// The device that is measured.
+const MEASURED: &str = "edu";
+
+/// How long a guest may take in which something is measured, in seconds.
+const BENCH_LIMIT: u64 = 1800;
+
+/// What was measured in a guest, or why it was not.
+pub(crate) struct Measured {
+    /// The kernel, and whether the machine has an IOMMU.
+    pub(crate) name: String,
+    /// Each bench with how it ended, and its figures or the reason.
+    pub(crate) cases: Vec<(Case, Outcome, String)>,
+}
+
+/// Boots guests in which something is measured: with the kernel that `VFIO_GUEST_KERNEL` names, or with the
+/// distribution's in the modes that it has; with an IOMMU and without.
+///
+/// # Errors
+///
+/// A guest can't be booted, or a bench fails in it.
+pub(crate) fn measure() -> Result<Vec<Measured>> {
+    let choice = match Choice::Given.missing() {
+        None => Choice::Given,
+        Some(_) => Choice::Debian,
+    };
+    let options = Options {
+        kernels: vec![choice.clone()],
+        devices: vec![MEASURED.into()],
+        time_limit: BENCH_LIMIT,
+        ..Options::default()
+    };
+    let qemu = Qemu::obtain()?;
+    let programs = initramfs::build_to_measure()?;
+    let mut measured = Vec::new();
+    for world in [World::Bench, World::NoIommuBench] {
+        let mut results = None;
+        let results = match world.missing(&choice) {
+            Some(reason) => {
+                let plan = world.plan(&choice, &qemu, &options);
+                Results::not_run(world.cases(&programs, &plan)?, reason)
+            }
+            None => {
+                test(&choice, world, &options, &programs, &qemu, &mut results)?;
+                results.context("the guest reported nothing")?
+            }
+        };
+        measured.push(Measured {
+            name: format!("{choice}{}", world.suffix()),
+            cases: results.cases().to_vec(),
+        });
+    }
+    Ok(measured)
+}
+
 /// What runs in the guest.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum World {
@@ -122,9 +176,14 @@ enum World {
     Freestanding,
     /// As [`World::Std`], on a machine without an IOMMU, with the checks and devices that are for it.
     NoIommu,
+    /// As [`World::Std`], with figures in place of checks.
+    Bench,
+    /// As [`World::NoIommu`], with figures in place of checks.
+    NoIommuBench,
 }
 
 impl World {
+    /// Where checks are made.
     const ALL: [Self; 3] = [Self::Std, Self::Freestanding, Self::NoIommu];
 
     /// What is added to the names of steps and directories.
@@ -133,6 +192,8 @@ impl World {
             Self::Std => "",
             Self::Freestanding => ", without libc",
             Self::NoIommu => ", without an IOMMU",
+            Self::Bench => ", bench",
+            Self::NoIommuBench => ", bench, without an IOMMU",
         }
     }
 
@@ -142,21 +203,27 @@ impl World {
             Self::Std => true,
             Self::Freestanding => name == checks::DEVICE,
             Self::NoIommu => machine::NOIOMMU_DEVICES.contains(&name.as_str()),
+            Self::Bench | Self::NoIommuBench => false,
         };
         options.devices.is_empty() || options.devices.iter().any(has)
     }
 
+    const fn is_noiommu(self) -> bool {
+        matches!(self, Self::NoIommu | Self::NoIommuBench)
+    }
+
     /// Why this kernel can't have it; `None` where it can.
     fn missing(self, choice: &Choice) -> Option<&'static str> {
-        (self == Self::NoIommu && !choice.is_built_for_tests())
+        (self.is_noiommu() && !choice.is_built_for_tests())
             .then_some("Debian builds its kernels without CONFIG_VFIO_NOIOMMU")
     }
 
     /// The plan of its guest; modules are still to be added.
     fn plan(self, choice: &Choice, qemu: &Qemu, options: &Options) -> Plan {
         let mut plan = machine::plan(choice, qemu, &options.devices);
+        plan.bench = matches!(self, Self::Bench | Self::NoIommuBench);
         plan.storm = options.storm;
-        if self == Self::NoIommu {
+        if self.is_noiommu() {
             plan.noiommu = true;
             let is_kept =
                 |device: &Device| machine::NOIOMMU_DEVICES.contains(&device.name.as_str());
@@ -168,7 +235,7 @@ impl World {
     /// The cases that the guest must report.
     fn cases(self, programs: &Programs, plan: &Plan) -> Result<Vec<Case>> {
         match self {
-            Self::Std | Self::NoIommu => programs.cases(plan),
+            Self::Std | Self::NoIommu | Self::Bench | Self::NoIommuBench => programs.cases(plan),
             Self::Freestanding => Ok(checks::Check::ALL
                 .into_iter()
                 .map(|check| Case {
@@ -211,8 +278,8 @@ fn test(
 
     let initrd = directory.join("initramfs");
     let root = match world {
-        World::Std | World::NoIommu => programs.root(&plan)?,
-        World::Freestanding => programs.freestanding_root(&plan),
+        World::Std | World::NoIommu | World::Bench | World::NoIommuBench => programs.root(&plan)?,
+        World::Freestanding => programs.freestanding_root(&plan)?,
     };
     initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(

@@ -88,6 +88,11 @@ impl Results {
         }
     }
 
+    /// Each case with how it ended and why, in order.
+    pub(crate) fn cases(&self) -> &[(Case, Outcome, String)] {
+        &self.cases
+    }
+
     /// Whether the guest's last line is missing.
     pub(crate) fn is_cut_short(&self) -> bool {
         self.cut_short

@@ -29,6 +29,9 @@ const SIZE: usize = 4 * FRAME_MOST;
 /// Bytes of a long copy: more than the rings hold at once.
 const LONG: usize = 1 << 20;
 
+/// The longest that an interrupt may take.
+const SOON: Duration = Duration::from_secs(5);
+
 /// Bytes before the end of the address space where nothing is ever mapped.
 const UNMAPPED: u64 = 1 << 30;
 
@@ -227,7 +230,7 @@ impl Driven<'_> {
 
     /// Exactly one interrupt comes for one that is raised.
     fn interrupts(&mut self) -> Result<()> {
-        let count = self.card.raise(&self.vectors)?;
+        let count = self.card.raise(&self.vectors, SOON)?;
         ensure!(count == 1, "it came {count} times");
         self.no_interrupt()
     }

@@ -22,10 +22,10 @@ use vfio_hosted::linux::Linux;
 const PAGE: u64 = 4096;
 
 /// A range of IOVAs: the first and the last address.
-type Range = (u64, u64);
+pub(super) type Range = (u64, u64);
 
 /// The ranges of IOVAs that can be mapped: some, sorted, and none within another.
-fn ranges(space: &AddressSpace<Linux>) -> Result<Vec<Range>> {
+pub(super) fn ranges(space: &AddressSpace<Linux>) -> Result<Vec<Range>> {
     let ranges: Vec<Range> = match space {
         AddressSpace::Container(container) | AddressSpace::NoIommu(container) => {
             let mut buffer = vec![0; 24];
