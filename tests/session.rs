@@ -3,10 +3,12 @@
 
 use core::error::Error;
 use core::fmt;
+use core::time::Duration;
 
-use vfio_core::abi::{DeviceFlags, FeatureId, pci_irq, pci_region};
+use vfio_core::abi::{DeviceFlags, FeatureId, MigState, pci_irq, pci_region};
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::irq::{Action, Data};
 use vfio_core::mmio::{Access, ReadWrite, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::session::{Mode, Place, Session};
@@ -39,6 +41,15 @@ pub struct Differs {
 /// Bytes that are copied to the device and back.
 const COPIED: usize = 64;
 
+/// A register of `edu` that keeps what is written to it, inverted.
+const LIVENESS: u64 = 4;
+
+/// The scratch register of a UART.
+const SCRATCH: usize = 7;
+
+/// How long an interrupt may take that the kernel is told to trigger.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// What is written for the device.
 const WORD: u64 = 0x0123_4567_89ab_cdef;
 
@@ -61,6 +72,13 @@ pub fn edu<S: Sys + Clone>(sys: &S, place: &Place<'_>, mode: Mode, reach: Reach)
 
     let dma = Dma::<_, 16>::new(sys.clone(), space)?;
     drive(&device, &dma, reach)?;
+    device.enter_low_power()?;
+    device.exit_low_power()?;
+    let event = sys.event()?;
+    let region = device.region(pci_region::BAR0, &mut buffer)?;
+    device
+        .ioeventfd(&region, LIVENESS, 0_u32, &event)?
+        .remove()?;
     if device.info(&mut buffer)?.flags.contains(DeviceFlags::RESET) {
         device.reset()?;
     }
@@ -73,6 +91,94 @@ pub fn edu<S: Sys + Clone>(sys: &S, place: &Place<'_>, mode: Mode, reach: Reach)
         Ok(left) => same("bytes left mapped", 0, left),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Opens two devices of the kind `mtty`, and has the first become the second.
+///
+/// # Errors
+/// As [`edu`].
+pub fn migrate<S: Sys + Clone>(sys: &S, from: &Place<'_>, to: &Place<'_>, mode: Mode) -> Ended {
+    let source = Session::open_in(mode, sys, from)?.device;
+    let target = Session::open_in(mode, sys, to)?.device;
+    let mut buffer = [0; 128];
+    let region = source.region(0, &mut buffer)?;
+    source.trap::<ReadWrite>(&region)?.write(SCRATCH, 0x5a_u8)?;
+    source.migration()?;
+    let none = || Differs {
+        what: "data",
+        expected: 1,
+        got: 0,
+    };
+    let mut data = source.set_migration_state(MigState::PRE_COPY)?;
+    let data = data.as_mut().ok_or_else(none)?;
+    let initial = data.precopy()?.initial_bytes;
+    source.set_migration_state(MigState::STOP_COPY)?;
+    let len = source.stop_copy_len()?;
+    same("initial data", 1, u8::from(initial > 0 && initial < len))?;
+    let mut resumed = target.set_migration_state(MigState::RESUMING)?;
+    let resumed = resumed.as_mut().ok_or_else(none)?;
+    let mut moved = 0_u64;
+    let mut part = [0; 7];
+    loop {
+        let count = data.read(&mut part)?;
+        if count == 0 {
+            break;
+        }
+        moved = moved.saturating_add(u64::try_from(count)?);
+        resumed.write_all(part.get(..count).unwrap_or_default())?;
+    }
+    same("data", len, moved)?;
+    source.set_migration_state(MigState::STOP)?;
+    target.set_migration_state(MigState::RUNNING)?;
+    same("state", 2, target.migration_state()?.0)?;
+    let region = target.region(0, &mut buffer)?;
+    let scratch: u8 = target.trap::<ReadWrite>(&region)?.read(SCRATCH)?;
+    same("scratch register", 0x5a, scratch)?;
+    source.reset()?;
+    Ok(target.reset()?)
+}
+
+/// Opens `edu`, does with it what takes it no time, and closes it.
+///
+/// # Errors
+/// As [`edu`].
+pub fn round<S: Sys + Clone>(sys: &S, place: &Place<'_>, mode: Mode) -> Ended {
+    let Session { device, space, .. } = Session::open_in(mode, sys, place)?;
+    let mut buffer = [0; 1024];
+    device.inventory::<16, 8, 16, _>(&mut buffer)?;
+    let mut edu = Edu::new(device.bring_up(pci_region::BAR0)?)?;
+    same("liveness", 1, u8::from(edu.is_alive(0x5a5a_5a5a)?))?;
+    let dma = Dma::<_, 16>::new(sys.clone(), space)?;
+    let mut memory = dma.buffer(8192, Direction::Both)?;
+    memory.window().write(0, WORD)?;
+    let vectors = device.vectors::<1>(pci_irq::MSI)?;
+    edu.raise(1, &vectors)?;
+    Ok(())
+}
+
+/// Does with any PCI device what takes no knowledge of it: asks about everything, gives it
+/// memory, and has the kernel trigger its first message.
+///
+/// # Errors
+/// As [`edu`].
+pub fn any<S: Sys, const N: usize>(device: &Device<S>, dma: &Dma<S, N>) -> Ended {
+    let mut buffer = [0; 1024];
+    let inventory = device.inventory::<16, 8, 16, _>(&mut buffer)?;
+    let config = Config::new(DeviceConfig::ask(device, &mut buffer)?);
+    config.id()?;
+    let mut memory = dma.buffer(8192, Direction::Both)?;
+    memory.window().write(0, WORD)?;
+    same("memory", WORD, memory.window().read::<u64>(0)?)?;
+    for index in [pci_irq::MSI, pci_irq::MSIX] {
+        let irq = usize::try_from(index).ok();
+        let irq = irq.and_then(|index| inventory.irqs().get(index)?.as_ref());
+        if irq.is_some_and(|irq| irq.count > 0) {
+            let vectors = device.vectors::<1>(index)?;
+            device.set_irqs(index, 0, Action::Trigger, &Data::All(1), &mut [0; 20])?;
+            same("interrupts", 1, vectors.wait(0, PATIENCE)?)?;
+        }
+    }
+    Ok(memory.unmap()?)
 }
 
 /// Has an open `edu` do all that it can.

@@ -93,8 +93,9 @@ impl<S: Sys> Device<S> {
         self.set_feature(FeatureId::PCI_VF_TOKEN, &mut token)
     }
 
-    /// Lets the kernel put the device into a state of low power while nothing is asked of it:
-    /// what is mapped of it then faults the first access, which wakes it.
+    /// Lets the kernel put the device into a state of low power while nothing is asked of it. A
+    /// system call wakes it; what is mapped of it must not be touched before
+    /// [`Device::exit_low_power`]: such an access ends the process with `SIGBUS`.
     ///
     /// # Errors
     /// [`FeatureError`]; `EINVAL` where it was let already.

@@ -111,6 +111,8 @@ pub mod iova;
 pub mod irq;
 pub mod migration;
 pub mod mmio;
+#[cfg(doctest)]
+mod ownership;
 pub mod pci;
 pub mod query;
 pub mod region;

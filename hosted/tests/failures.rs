@@ -126,6 +126,48 @@ fn a_short_transfer_is_an_error_that_says_how_short() {
     }
 }
 
+#[test]
+fn each_call_of_a_migration_that_fails_ends_it_with_its_error() {
+    let kernel = || {
+        let kernel = Kernel::new().with_device(NAME, model::mtty(1), GROUP);
+        kernel.with_device("0000:00:06.0", model::mtty(1), GROUP + 1)
+    };
+    let migrate = |sys: &Failing<Kernel>, kernel: &Kernel, mode| {
+        let [from, to] = [NAME, "0000:00:06.0"].map(|name| kernel.place(name).unwrap());
+        session::migrate(sys, &from.as_place(), &to.as_place(), mode)
+    };
+    for mode in [Mode::Type1v2, Mode::Iommufd] {
+        for errno in ERRNOS {
+            for n in 0.. {
+                let kernel = kernel();
+                let sys = Failing::new(kernel.clone()).at(n, Fault::Errno(errno));
+                let ended = migrate(&sys, &kernel, mode);
+                nothing_is_left(&kernel);
+                let Some(call) = sys.failed() else {
+                    ended.unwrap();
+                    break;
+                };
+                let error = ended.unwrap_err();
+                assert_eq!(session::errno(&*error), Some(errno), "{call:?}: {error:?}");
+            }
+        }
+        // Data that arrive in pieces are put together; where none arrive, those are missed, or it
+        // was the end.
+        for most in [1, 0] {
+            for n in 0.. {
+                let kernel = kernel();
+                let sys = Failing::new(kernel.clone()).at(n, Fault::Short(most));
+                let ended = migrate(&sys, &kernel, mode);
+                nothing_is_left(&kernel);
+                if sys.failed().is_none() {
+                    break;
+                }
+                assert!(ended.is_ok() || most == 0, "{n}: {ended:?}");
+            }
+        }
+    }
+}
+
 fn ways() -> impl Iterator<Item = (Mode, Reach)> {
     let reaches = [Reach::Mapped, Reach::Trapped];
     Mode::PREFERRED

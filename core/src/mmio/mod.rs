@@ -14,6 +14,17 @@
 //! A register whose read changes the device can't be read through a shared reference: the type
 //! of the field says which it is (see [`field`]). Writes need `&mut` for the same reason.
 //!
+//! # Memory that is not to be had
+//!
+//! vfio-pci takes a mapping's pages away while the device's memory is not decoded
+//! ([`Command::MEMORY`](crate::pci::Command::MEMORY) is clear), while it may sleep
+//! ([`Device::enter_low_power`](crate::device::Device::enter_low_power)), and for as long as a
+//! reset lasts. A mapped access then waits for the end of a reset, and in the other cases ends
+//! the process with `SIGBUS`: there is no error that it could return. A trapped access gives
+//! `EIO` ([`TrapError::Errno`]). So a driver leaves decoding on for as long as it has windows; it
+//! is on when [`Device::bring_up`](crate::device::Device::bring_up) has returned. Where somebody
+//! else may turn it off, trapped access is the right one.
+//!
 //! # Order
 //!
 //! Volatile accesses to one device are made in program order by the compiler, and uncached device

@@ -19,7 +19,7 @@ use super::mapping::Stretch;
 use super::migration::Migration;
 use super::power::Power;
 use super::space::SharedSpace;
-use super::{Bus, Description, Iommu, Model, Region, RegionCap, Registers};
+use super::{Bus, Description, Iommu, MappingError, Model, Region, RegionCap, Registers};
 use crate::discovery::Address;
 
 /// A device, and the state that it is in.
@@ -252,21 +252,41 @@ impl Device {
     }
 
     /// Reads through a mapping.
-    pub(super) fn load(&mut self, region: u32, at: u64, data: &mut [u8]) {
+    pub(super) fn load(
+        &mut self,
+        region: u32,
+        at: u64,
+        data: &mut [u8],
+    ) -> Result<(), MappingError> {
         self.advance();
+        self.check_pages(region)?;
         if self.reaches(region, at, data.len()) {
             let (registers, mut bus) = self.parts();
             registers.read(region, at, data, &mut bus);
         } else {
             data.fill(0xff);
         }
+        Ok(())
     }
 
     /// Writes through a mapping.
-    pub(super) fn store(&mut self, region: u32, at: u64, data: &[u8]) {
+    pub(super) fn store(&mut self, region: u32, at: u64, data: &[u8]) -> Result<(), MappingError> {
+        self.check_pages(region)?;
         if self.reaches(region, at, data.len()) {
             let (registers, mut bus) = self.parts();
             registers.write(region, at, data, &mut bus);
+        }
+        Ok(())
+    }
+
+    /// Whether the pages of a BAR are in reach: vfio-pci takes them away while its memory is not
+    /// to be had.
+    fn check_pages(&self, region: u32) -> Result<(), MappingError> {
+        let answers = self.config.decodes_memory() && !self.power.is_low();
+        if answers || !self.config.is_memory_bar(region) {
+            Ok(())
+        } else {
+            Err(MappingError::NotDecoded)
         }
     }
 
@@ -276,9 +296,7 @@ impl Device {
             .ok()
             .and_then(|index| self.model.description.regions.get(index)?.as_ref());
         let end = u64::try_from(len).ok().and_then(|len| at.checked_add(len));
-        let is_there = region.is_some_and(|region| end.is_some_and(|end| end <= region.size));
-        let answers = self.config.decodes_memory() && !self.power.is_low();
-        is_there && (!self.config.is_memory_bar(index) || answers)
+        region.is_some_and(|region| end.is_some_and(|end| end <= region.size))
     }
 
     /// Answers an INFO ioctl of the device.

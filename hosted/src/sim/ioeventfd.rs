@@ -107,7 +107,8 @@ impl Device {
         for write in writes {
             let bytes = write.data.to_le_bytes();
             let bytes = bytes.get(..write.width).unwrap_or_default();
-            self.store(write.region, write.at, bytes);
+            // While the memory is not decoded the write is lost.
+            let _ = self.store(write.region, write.at, bytes);
         }
     }
 }

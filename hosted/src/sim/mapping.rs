@@ -11,9 +11,8 @@ use super::kernel::{Shared, lock};
 /// A stretch of a region in reach of register accesses. The file of the device stays open for as
 /// long as there is one.
 ///
-/// As behind a real mapping, nothing is checked here but the protection: an access goes to the
-/// registers at once. While the memory of the BAR is not decoded reads give ones, and writes are
-/// dropped. (vfio-pci would end the process with `SIGBUS`.)
+/// As behind a real mapping, an access goes to the registers at once. What would end the process
+/// there is an error here.
 pub struct Mapping {
     kernel: Arc<Shared>,
     /// The id of the device's file.
@@ -33,10 +32,12 @@ pub(super) struct Stretch {
     pub(super) len: usize,
 }
 
-/// An access that would end a process with `SIGSEGV`.
+/// An access that would end a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MappingError {
-    /// It was not mapped for reading.
+    /// The memory of the BAR is not decoded, or the device may sleep: `SIGBUS`.
+    NotDecoded,
+    /// It was not mapped for reading: `SIGSEGV`, as for all below.
     NotReadable,
     /// It was not mapped for writing.
     NotWritable,
@@ -72,8 +73,7 @@ impl Mapping {
             return Err(MappingError::NotReadable);
         }
         let at = self.position(offset, data.len())?;
-        lock(&self.device).load(self.place.region, at, data);
-        Ok(())
+        lock(&self.device).load(self.place.region, at, data)
     }
 
     /// Writes `data` at `offset`.
@@ -82,8 +82,7 @@ impl Mapping {
             return Err(MappingError::NotWritable);
         }
         let at = self.position(offset, data.len())?;
-        lock(&self.device).store(self.place.region, at, data);
-        Ok(())
+        lock(&self.device).store(self.place.region, at, data)
     }
 
     fn position(&self, offset: usize, len: usize) -> Result<u64, MappingError> {
@@ -114,6 +113,7 @@ impl fmt::Debug for Mapping {
 impl fmt::Display for MappingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::NotDecoded => "the memory of the BAR is not decoded",
             Self::NotReadable => "the mapping is not for reading",
             Self::NotWritable => "the mapping is not for writing",
             Self::OutOfBounds => "the access is not in the mapping",

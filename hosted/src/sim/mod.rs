@@ -10,7 +10,7 @@
 //! access to regions, trapped and mapped, the mappings of type1 and of iommufd, and the whole of
 //! `VFIO_DEVICE_SET_IRQS`; resets, hot ones by group and by iommufd, ioeventfds, device features,
 //! migration, and dirty pages, tracked by a type1 container or logged by a device. dma-bufs are
-//! not simulated: they are refused with `ENOTTY`.
+//! refused with `ENOTTY`, as by a kernel that is built without them.
 //!
 //! Devices do DMA through a checked IOMMU: what is not mapped faults, transfers nothing, and is
 //! kept in [`Kernel::faults`]. The time that they need for their work does not depend on the

@@ -140,6 +140,11 @@ pub enum Line {
         /// What was seen, or why it failed or was not run.
         detail: String,
     },
+    /// What the host is to do to the machine.
+    Ask {
+        /// The QEMU id of a device that is to be unplugged.
+        unplug: String,
+    },
     /// The last line, which says that nothing is missing.
     Summary {
         /// The number of cases that ran or were passed over.

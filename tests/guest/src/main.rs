@@ -5,6 +5,7 @@
 mod bind;
 mod boot;
 mod checks;
+mod child;
 mod mdev;
 mod mode;
 mod modules;
@@ -15,18 +16,22 @@ mod world;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 fn main() -> ExitCode {
     if std::process::id() == 1 {
         boot::run()
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let result = match arguments.split_first() {
+    let done = match arguments.split_first() {
         Some((first, rest)) if first == checks::COUNT => checks::run_child(rest),
-        _ => list(),
+        Some((first, rest)) if first == child::ARGUMENT => child::run(rest),
+        Some((first, _)) if first == "list" => list(),
+        _ => Err(anyhow!(
+            "this is the init of a test guest; start it with `cargo xtask guest`"
+        )),
     };
-    match result {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("vfio-guest: {error:#}.");
@@ -37,9 +42,6 @@ fn main() -> ExitCode {
 
 /// Prints the cases for the plan on stdin as JSON, one to a line.
 fn list() -> Result<()> {
-    if std::env::args().nth(1).as_deref() != Some("list") {
-        anyhow::bail!("this is the init of a test guest; start it with `cargo xtask guest`");
-    }
     let plan = serde_json::from_reader(std::io::stdin().lock())
         .context("cannot read the plan on stdin")?;
     for case in checks::cases(&plan) {

@@ -7,6 +7,7 @@ mod matrix;
 mod paths;
 mod proofs;
 mod simulated;
+mod soundness;
 mod steps;
 mod test;
 mod tools;
@@ -29,6 +30,8 @@ enum Task {
     Test,
     /// Prove by linking that the core can't panic and allocates nothing.
     Proofs,
+    /// Run tests under valgrind's memcheck and AddressSanitizer.
+    Soundness,
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
     Bench(bench::Options),
     /// Fuzz the reader, the query, the report, config space and the answering side, guided by coverage.
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Test => test::run_all(),
         Task::Proofs => proofs::run_alone(),
+        Task::Soundness => soundness::run_alone(),
         Task::Bench(options) => bench::run_all(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),

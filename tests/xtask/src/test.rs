@@ -8,6 +8,7 @@ use crate::fuzz;
 use crate::guest;
 use crate::proofs;
 use crate::simulated;
+use crate::soundness;
 use crate::steps::Steps;
 use crate::tools::{cargo, run};
 
@@ -54,6 +55,7 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
     proofs::steps(&mut steps);
+    soundness::steps(&mut steps);
     simulated::steps(&mut steps);
     fuzz::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);

@@ -1,5 +1,8 @@
 //! How often the kernel was called.
 
+#[cfg(doc)]
+use vfio_core::sys::Sys;
+
 /// How many system calls were made, failed ones included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Calls {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Shared;
 
-/// An open file of a [`Kernel`]; dropping it closes it.
+/// An open file of a [`Kernel`](super::Kernel); dropping it closes it.
 pub struct Fd {
     pub(super) kernel: Arc<Shared>,
     pub(in crate::sim) id: u64,

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vfio_core::sys::Errno;
+#[cfg(doc)]
+use vfio_core::sys::Sys;
 
 use super::Model;
 use super::device::Device;

@@ -133,15 +133,22 @@ fn protection_is_the_region_s_and_the_mapping_s() {
 }
 
 #[test]
-fn memory_that_is_not_decoded_reads_as_ones() {
+fn memory_that_is_not_decoded_is_out_of_reach() {
     let opened = open(model::edu());
     let Opened { kernel, device, .. } = &opened;
     let mut window: Window<_> = Window::new(kernel.map(device, span(0, 4096), BOTH).unwrap());
     window.write::<u32>(4, 5).unwrap();
     set_command(kernel, device, 0);
-    assert_eq!(window.read::<u32>(4), Ok(u32::MAX));
-    window.write::<u32>(4, 6).unwrap();
+    let gone = RegisterError::Access(MappingError::NotDecoded);
+    assert_eq!(window.read::<u32>(4), Err(gone));
+    assert_eq!(window.write::<u32>(4, 6), Err(gone));
     set_command(kernel, device, 2);
+    assert_eq!(window.read::<u32>(4), Ok(!5));
+
+    let device = vfio_core::device::Device::new(kernel.clone(), opened.device);
+    device.enter_low_power().unwrap();
+    assert_eq!(window.read::<u32>(4), Err(gone));
+    device.exit_low_power().unwrap();
     assert_eq!(window.read::<u32>(4), Ok(!5));
 }
 

@@ -5,10 +5,13 @@
 
 mod bench;
 mod command;
+pub(crate) mod decoding;
 mod dirty;
 mod display;
 mod dma_buf;
 mod driver;
+pub(crate) mod dying;
+mod failures;
 mod feature;
 mod hardware;
 mod held;
@@ -18,7 +21,9 @@ mod presence;
 mod registers;
 mod replies;
 mod reset;
+mod rounds;
 mod selftest;
+mod unplug;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -248,6 +253,34 @@ const CHECKS: &[Check] = &[
         on: On::Guest(command::run_edu),
     },
     Check {
+        name: "each call fails",
+        on: On::Modes(&["edu"], failures::each_call),
+    },
+    Check {
+        name: "a thousand rounds",
+        on: On::Modes(&["edu"], rounds::thousand),
+    },
+    Check {
+        name: "two threads, four devices",
+        on: On::GuestModes(rounds::at_once),
+    },
+    Check {
+        name: "memory not decoded, trapped",
+        on: On::Modes(&["edu"], decoding::trapped),
+    },
+    Check {
+        name: "memory not decoded, mapped",
+        on: On::Modes(&["edu"], decoding::mapped),
+    },
+    Check {
+        name: "low power, mapped",
+        on: On::Modes(&["edu"], decoding::mapped_in_low_power),
+    },
+    Check {
+        name: "killed while DMA runs",
+        on: On::Modes(&["edu"], dying::killed),
+    },
+    Check {
         name: "features",
         on: On::EachPci(feature::probe),
     },
@@ -354,6 +387,11 @@ const CHECKS: &[Check] = &[
     Check {
         name: "vfio unbind, bind",
         on: On::EachPci(registers::bind),
+    },
+    // The device is gone afterwards.
+    Check {
+        name: "unplugged",
+        on: On::Guest(unplug::requested),
     },
 ];
 

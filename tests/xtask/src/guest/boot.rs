@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 
 use super::kernel::Kernel;
 use super::machine;
+use super::monitor::Monitor;
 use super::qemu::Qemu;
 
 /// How often the machine is looked at.
@@ -78,18 +79,20 @@ pub(crate) fn boot(
     let log = File::create(directory.join("qemu")).context("cannot create QEMU's log")?;
     let mut command = machine::command(kernel, qemu, noiommu, initrd, directory)?;
     command
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(log);
 
     let start = Instant::now();
     let mut running = Running(command.spawn().context("cannot start QEMU")?);
+    let mut monitor = Monitor::of(&mut running.0)?;
     let mut hung = false;
     while running.0.try_wait()?.is_none() {
         if start.elapsed() > limit {
             hung = true;
             break;
         }
+        monitor.follow(&directory.join("results"))?;
         thread::sleep(POLL);
     }
     drop(running);

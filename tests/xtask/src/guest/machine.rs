@@ -34,13 +34,15 @@ struct Sample {
     mdev_type: &'static str,
 }
 
-/// Root ports, of the buses 1 to 4. vfio-pci can reset a slot behind a port, but not one on the root bus. After a reset Linux
+/// Root ports, of the buses 1 to 5. vfio-pci can reset a slot behind a port, but not one on the root bus. After a reset Linux
 /// waits for the link of a port of more than 5 GT/s, which QEMU does not bring up again.
-const PORTS: [&str; 4] = [
-    "pcie-root-port,id=port1,chassis=1,addr=10.0,x-speed=5",
-    "pcie-root-port,id=port2,chassis=2,addr=11.0,x-speed=5",
-    "pcie-root-port,id=port3,chassis=3,addr=12.0,x-speed=5",
-    "pcie-root-port,id=port4,chassis=4,addr=13.0,x-speed=5",
+const PORTS: [&str; 5] = [
+    "pcie-root-port,id=port1,chassis=1,addr=10.0,x-speed=5,hotplug=off",
+    "pcie-root-port,id=port2,chassis=2,addr=11.0,x-speed=5,hotplug=off",
+    "pcie-root-port,id=port3,chassis=3,addr=12.0,x-speed=5,hotplug=off",
+    "pcie-root-port,id=port4,chassis=4,addr=13.0,x-speed=5,hotplug=off",
+    // What is behind it can be unplugged.
+    "pcie-root-port,id=port5,chassis=5,addr=14.0,x-speed=5",
 ];
 
 /// What an NVMe controller and its virtual functions are controllers of.
@@ -67,7 +69,7 @@ const DISKS: [&str; 2] = ["disk0", "disk1"];
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
-const PCI: [Emulated; 13] = [
+const PCI: [Emulated; 14] = [
     Emulated {
         name: "edu",
         bdf: "0000:00:05.0",
@@ -150,6 +152,13 @@ const PCI: [Emulated; 13] = [
         ids: (0x1b36, 0x0010),
         qemu: "nvme,serial=sriov,subsys=subsystem,bus=port4,addr=00.0,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,\
                max_ioqpairs=6,msix_qsize=5",
+    },
+    // It is unplugged while a program has it.
+    Emulated {
+        name: "edu-plug",
+        bdf: "0000:05:00.0",
+        ids: (0x1234, 0x11e8),
+        qemu: "edu,id=edu-plug,bus=port5,addr=00.0",
     },
 ];
 
@@ -286,6 +295,12 @@ pub(crate) fn command(
         ]);
     }
     command.args(["-object", SHARED]);
+    // Slots are the root ports' own, as the kernel's pciehp knows them.
+    command.args([
+        "-global",
+        "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+    ]);
+    command.args(["-qmp", "stdio"]);
     command.args(["-serial", "file:console", "-serial", "file:results"]);
     command
         .arg("-kernel")

@@ -6,6 +6,7 @@ mod initramfs;
 mod kernel;
 mod machine;
 mod modules;
+mod monitor;
 mod package;
 mod qemu;
 mod results;

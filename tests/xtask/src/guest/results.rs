@@ -46,6 +46,7 @@ impl Results {
                         faults.push(format!("a case reported twice: {case}"));
                     }
                 }
+                Ok(Line::Ask { .. }) => {}
                 Ok(Line::Summary { cases, .. }) => summary = Some(cases),
                 Err(_) => faults.push(format!("a line that cannot be read: {line}")),
             }

@@ -1,0 +1,223 @@
+//! What must not compile, each beside what does. Nothing is here but in doc tests.
+//!
+//! # Nothing outlives its device
+//!
+//! A mapped window:
+//! ```
+//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
+//!     let mut window = device.map::<ReadWrite>(region, 0).ok().unwrap();
+//!     let _ = window.read::<u32>(0);
+//!     drop(device);
+//! }
+//! ```
+//! ```compile_fail,E0505
+//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
+//!     let mut window = device.map::<ReadWrite>(region, 0).ok().unwrap();
+//!     drop(device);
+//!     let _ = window.read::<u32>(0);
+//! }
+//! ```
+//! A block of registers, made of one:
+//! ```compile_fail,E0515
+//! # use vfio_core::mmio::{Bar, Block, ReadWrite};
+//! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
+//! fn keep<'d, S: Sys>(device: Device<S>, region: &RegionInfo<'_>) -> Block<Bar<'d, S>, u32> {
+//!     let window = device.map::<ReadWrite>(region, 0).ok().unwrap();
+//!     window.into_block(0).unwrap()
+//! }
+//! ```
+//! A trapped window:
+//! ```compile_fail,E0505
+//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
+//!     let mut window = device.trap::<ReadWrite>(region).unwrap();
+//!     drop(device);
+//!     let _ = window.read::<u32>(0);
+//! }
+//! ```
+//! Interrupts:
+//! ```
+//! # use vfio_core::{device::Device, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>) {
+//!     let vectors = device.vectors::<1>(1).ok().unwrap();
+//!     let _ = vectors.take(0);
+//!     drop(vectors);
+//!     drop(device);
+//! }
+//! ```
+//! ```compile_fail,E0505
+//! # use vfio_core::{device::Device, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>) {
+//!     let vectors = device.vectors::<1>(1).ok().unwrap();
+//!     drop(device);
+//!     let _ = vectors.take(0);
+//! }
+//! ```
+//! A write that the kernel makes:
+//! ```compile_fail,E0505
+//! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>, event: &S::Event) {
+//!     let write = device.ioeventfd(region, 0, 1_u32, event).ok().unwrap();
+//!     drop(device);
+//!     let _ = write.remove();
+//! }
+//! ```
+//! The config space, and an EDID:
+//! ```compile_fail,E0505
+//! # use vfio_core::{device::Device, pci::{Config, DeviceConfig}, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>) {
+//!     let config = Config::new(DeviceConfig::new(&device, 0, 256));
+//!     drop(device);
+//!     let _ = config.command();
+//! }
+//! ```
+//! ```compile_fail,E0505
+//! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
+//! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
+//!     let edid = device.edid(region).unwrap();
+//!     drop(device);
+//!     let _ = edid.head();
+//! }
+//! ```
+//! Memory, its address space:
+//! ```
+//! # use vfio_core::{dma::{Direction, Dma}, sys::Sys};
+//! fn keep<S: Sys>(dma: Dma<S, 4>) {
+//!     let mut buffer = dma.buffer(4096, Direction::Both).ok().unwrap();
+//!     let _ = buffer.window().read::<u32>(0);
+//!     drop(buffer);
+//!     drop(dma);
+//! }
+//! ```
+//! ```compile_fail,E0505
+//! # use vfio_core::{dma::{Direction, Dma}, sys::Sys};
+//! fn keep<S: Sys>(dma: Dma<S, 4>) {
+//!     let mut buffer = dma.buffer(4096, Direction::Both).ok().unwrap();
+//!     drop(dma);
+//!     let _ = buffer.window().read::<u32>(0);
+//! }
+//! ```
+//! And a window over memory, the memory:
+//! ```compile_fail,E0505
+//! # use vfio_core::{dma::Buffer, sys::Sys};
+//! fn keep<S: Sys>(mut buffer: Buffer<'_, S, 4>) {
+//!     let mut window = buffer.window();
+//!     let _ = buffer.unmap();
+//!     let _ = window.read::<u32>(0);
+//! }
+//! ```
+//!
+//! # Registers
+//!
+//! A read that may change the device can't be had through a shared reference:
+//! ```
+//! # use vfio_core::field;
+//! # use vfio_core::mmio::{Access, Block, field::ReadOnly};
+//! #[repr(C)]
+//! struct Registers {
+//!     cause: ReadOnly<u32>,
+//! }
+//! fn clear<A: Access>(block: &mut Block<A, Registers>) {
+//!     let _ = block.read(field!(Registers, cause));
+//! }
+//! ```
+//! ```compile_fail,E0596
+//! # use vfio_core::field;
+//! # use vfio_core::mmio::{Access, Block, field::ReadOnly};
+//! #[repr(C)]
+//! struct Registers {
+//!     cause: ReadOnly<u32>,
+//! }
+//! fn clear<A: Access>(block: &Block<A, Registers>) {
+//!     let _ = block.read(field!(Registers, cause));
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::field;
+//! # use vfio_core::mmio::{Access, Block, field::ReadOnly};
+//! #[repr(C)]
+//! struct Registers {
+//!     cause: ReadOnly<u32>,
+//! }
+//! fn clear<A: Access>(block: &Block<A, Registers>) {
+//!     let _ = block.get(field!(Registers, cause));
+//! }
+//! ```
+//! And what a region does not permit can't be asked for:
+//! ```compile_fail,E0271
+//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadOnly, sys::Sys};
+//! fn write<S: Sys>(device: &Device<S>, region: &RegionInfo<'_>) {
+//!     let mut window = device.trap::<ReadOnly>(region).unwrap();
+//!     let _ = window.write(0, 1_u32);
+//! }
+//! ```
+//!
+//! # Threads
+//!
+//! What is made of a shim can be sent and shared where everything of the shim can be:
+//! ```
+//! use vfio_core::container::{Container, Group};
+//! use vfio_core::device::Device;
+//! use vfio_core::dma::{Buffer, Dma};
+//! use vfio_core::iommufd::Ioas;
+//! use vfio_core::irq::Vectors;
+//! use vfio_core::migration::MigrationData;
+//! use vfio_core::mmio::{Bar, Block, Trapped, Window};
+//! use vfio_core::session::Session;
+//! use vfio_core::sys::Sys;
+//!
+//! fn shared<T: Send + Sync>() {}
+//!
+//! fn all<'d, S>()
+//! where
+//!     S: Sys + Send + Sync + 'd,
+//!     S::Fd: Send + Sync,
+//!     S::Mapping: Send + Sync,
+//!     S::Memory: Send + Sync,
+//!     S::Event: Send + Sync,
+//! {
+//!     shared::<(Container<S>, Group<S>, Ioas<S>, Session<S>, Device<S>)>();
+//!     shared::<(Window<Bar<'d, S>>, Window<Trapped<'d, S>>)>();
+//!     shared::<(Block<Bar<'d, S>, u32>, Vectors<'d, S, 2>)>();
+//!     shared::<(Dma<S, 4>, Buffer<'d, S, 4>, MigrationData<S>)>();
+//! }
+//! ```
+//! and not otherwise: here nothing is known of the shim's files, mappings, events and memory.
+//! ```compile_fail,E0277
+//! # use vfio_core::{device::Device, sys::Sys};
+//! # fn sent<T: Send>() {}
+//! fn device<S: Sys + Send + Sync>() {
+//!     sent::<Device<S>>();
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::{mmio::{Bar, Window}, sys::Sys};
+//! # fn sent<T: Send>() {}
+//! fn window<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
+//!     sent::<Window<Bar<'d, S>>>();
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::{irq::Vectors, sys::Sys};
+//! # fn shared<T: Sync>() {}
+//! fn vectors<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
+//!     shared::<Vectors<'d, S, 1>>();
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::{dma::Buffer, sys::Sys};
+//! # fn sent<T: Send>() {}
+//! fn buffer<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
+//!     sent::<Buffer<'d, S, 4>>();
+//! }
+//! ```
+//! A window over registers that only one thread may touch stays with it:
+//! ```compile_fail,E0277
+//! # use vfio_core::mmio::{Access, Window};
+//! # fn shared<T: Sync>() {}
+//! fn window<A: Access + Send>() {
+//!     shared::<Window<A>>();
+//! }
+//! ```

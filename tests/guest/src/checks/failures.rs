@@ -1,0 +1,75 @@
+//! Every system call of a session fails, one after the other: each time the session ends in an
+//! error that says so, and leaves nothing open or mapped.
+
+use anyhow::{Result, anyhow, ensure};
+use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest};
+use vfio_guest::Device;
+use vfio_hosted::failing::{Call, Failing, Fault};
+use vfio_hosted::linux::Linux;
+use vfio_tests::session::{self, Differs, Ended, Reach};
+
+use super::held;
+use crate::mode::Mode;
+use crate::world::{World, place};
+
+/// A call fails alone, then with all that follow it, then a transfer is short.
+pub(crate) fn each_call(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    drop(mode.open(device)?);
+    let place = place(device)?;
+    let session = |sys: &Failing<Linux>| {
+        session::edu(sys, &place.as_place(), mode.of_session(), Reach::Mapped)
+    };
+    let alone = each(|sys, n| sys.at(n, Fault::Errno(Errno::EIO)), session)?;
+    let last = each(|sys, n| sys.from(n, Fault::Errno(Errno::ENODEV)), session)?;
+    let short = each(|sys, n| sys.at(n, Fault::Short(1)), session)?;
+    Ok(format!(
+        "{alone} calls alone, {last} with all that follow, {short} short"
+    ))
+}
+
+/// Runs a session for each of its calls, which fails; returns how many those were.
+fn each(
+    plan: impl Fn(Failing<Linux>, u64) -> Failing<Linux>,
+    session: impl Fn(&Failing<Linux>) -> Ended,
+) -> Result<u64> {
+    for n in 0.. {
+        let sys = plan(Failing::new(Linux), n);
+        let mut ended = Ok(());
+        held::unchanged(|| {
+            ended = session(&sys);
+            Ok(String::new())
+        })?;
+        match (sys.failed(), ended) {
+            (None, Ok(())) => return Ok(n),
+            (None, Err(error)) => return Err(anyhow!("nothing failed: {error}")),
+            (Some(call), ended) => is_told(call, &ended)?,
+        }
+    }
+    Ok(0)
+}
+
+/// A session must end in the error of the call that failed.
+fn is_told(call: Call, ended: &Ended) -> Result<()> {
+    // What is dropped can't tell: interrupts go with the device, and mappings with their address
+    // space.
+    let is_dropped = matches!(
+        call,
+        Call::Exchange(
+            ExchangeRequest::SetIrqs | ExchangeRequest::UnmapDma | ExchangeRequest::IoasUnmap
+        )
+    );
+    let is_asked = matches!(call, Call::Info(InfoRequest::Region | InfoRequest::Irq));
+    match ended {
+        Ok(()) => ensure!(is_dropped, "{call:?} failed, and the session did not"),
+        Err(error) => {
+            let errno = session::errno(&**error);
+            let is_named = matches!(errno, Some(Errno::EIO | Errno::ENODEV));
+            let is_short = error.to_string().contains("only 1 bytes");
+            ensure!(
+                is_named || is_short || ((is_dropped || is_asked) && error.is::<Differs>()),
+                "{call:?} failed, and the session with {error:?}"
+            );
+        }
+    }
+    Ok(())
+}

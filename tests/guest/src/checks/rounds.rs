@@ -1,0 +1,87 @@
+//! Devices that are opened and closed over and over, and by threads at once.
+
+use std::thread;
+
+use anyhow::{Result, anyhow, ensure};
+use vfio_core::dma::Dma;
+use vfio_core::session::Session;
+use vfio_guest::{Device, Kind};
+use vfio_hosted::linux::Linux;
+use vfio_tests::session;
+
+use super::held;
+use crate::mode::Mode;
+use crate::report::NotRun;
+use crate::world::{World, group, place};
+
+/// How often a device is opened.
+const ROUNDS: u32 = 1000;
+
+/// How often each thread opens its devices.
+const ROUNDS_AT_ONCE: u32 = 20;
+
+/// A thousand rounds without a file or a mapping more.
+pub(crate) fn thousand(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    drop(mode.open(device)?);
+    let place = place(device)?;
+    for round in 0..ROUNDS {
+        held::unchanged(|| {
+            session::round(&Linux, &place.as_place(), mode.of_session())
+                .map_err(|error| anyhow!("round {round}: {error}"))?;
+            Ok(String::new())
+        })?;
+    }
+    Ok(format!("{ROUNDS} rounds"))
+}
+
+/// Two threads drive two devices each.
+pub(crate) fn at_once(world: &World, mode: Mode) -> Result<String> {
+    let devices = four_groups(world)?;
+    thread::scope(|scope| {
+        let threads: Vec<_> = devices
+            .chunks(2)
+            .map(|pair| scope.spawn(move || drive(pair, mode)))
+            .collect();
+        threads.into_iter().try_for_each(|thread| {
+            thread
+                .join()
+                .unwrap_or_else(|_| Err(anyhow!("a thread panicked")))
+        })
+    })?;
+    let names: Vec<_> = devices.iter().map(|device| device.name.as_str()).collect();
+    Ok(names.join(", "))
+}
+
+fn drive(pair: &[&Device], mode: Mode) -> Result<()> {
+    for _ in 0..ROUNDS_AT_ONCE {
+        let mut open = Vec::new();
+        for device in pair {
+            let place = place(device)?;
+            let session = Session::open_in(mode.of_session(), &Linux, &place.as_place())?;
+            open.push((session.device, Dma::<_, 16>::new(Linux, session.space)?));
+        }
+        for (device, dma) in &open {
+            session::any(device, dma).map_err(|error| anyhow!("{error}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Four devices, each of another group.
+fn four_groups(world: &World) -> Result<Vec<&Device>> {
+    let mut devices: Vec<(u32, &Device)> = Vec::new();
+    for device in world.devices() {
+        if matches!(device.kind, Kind::Pci { .. }) && world.ready(device).is_ok() {
+            let group = group(device)?;
+            if devices.iter().all(|(known, _)| *known != group) {
+                devices.push((group, device));
+            }
+        }
+    }
+    devices.truncate(4);
+    ensure!(
+        devices.len() == 4,
+        NotRun("there are not four groups".into())
+    );
+    Ok(devices.into_iter().map(|(_, device)| device).collect())
+}

@@ -1,0 +1,95 @@
+//! The tests under two checkers of memory: valgrind's memcheck and AddressSanitizer.
+//!
+//! Memcheck finds bytes that are used before they are written, and what is lost; it is slow, and
+//! runs what is quick. AddressSanitizer finds what is touched out of bounds or after its end. It
+//! is an unstable flag of the compiler, which the pinned toolchain has, and which
+//! `RUSTC_BOOTSTRAP` unlocks for this build alone; the standard library is not instrumented.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::Result;
+
+use crate::paths;
+use crate::steps::Steps;
+use crate::tools::{cargo, read, require, run};
+
+/// What memcheck is told. What the test harness itself may still point to is not counted as lost.
+const MEMCHECK: &str = "valgrind --quiet --error-exitcode=1 --leak-check=full \
+                        --show-leak-kinds=definite --errors-for-leak-kinds=definite";
+
+/// Tests that run under either checker, by their packages' names.
+const PACKAGES: [&str; 3] = ["vfio-core", "vfio-hosted", "vfio-tests"];
+
+/// The integration tests that run under either.
+const QUICK: [&str; 9] = [
+    "behaviour",
+    "fixtures",
+    "hostile",
+    "inventory",
+    "inventory_areas",
+    "pci",
+    "property",
+    "server",
+    "sparse",
+];
+
+/// Those that are too slow for memcheck: they open devices thousands of times.
+const SLOW: [&str; 2] = ["failures", "rounds"];
+
+/// How many cases the property tests try, a fraction of what they try otherwise.
+const CASES: &str = "8";
+
+/// Runs both alone.
+pub(crate) fn run_alone() -> Result<ExitCode> {
+    let mut steps = Steps::default();
+    self::steps(&mut steps);
+    Ok(steps.finish())
+}
+
+/// Runs the tests under each checker.
+pub(crate) fn steps(steps: &mut Steps) {
+    steps.run("soundness: memcheck", memcheck);
+    steps.run("soundness: AddressSanitizer", sanitizer);
+}
+
+fn memcheck() -> Result<()> {
+    require("valgrind", "valgrind")?;
+    let runner = format!("CARGO_TARGET_{}_RUNNER", variable(&host()?));
+    // The shim on Linux asks the vDSO for the size of a page, which valgrind hides.
+    run(tests(&QUICK)
+        .env(runner, MEMCHECK)
+        .args(["--", "--skip", "linux::"]))
+}
+
+fn sanitizer() -> Result<()> {
+    // With a target named, build scripts and macros are left alone.
+    run(tests(&[&QUICK[..], &SLOW].concat())
+        .args(["--target", &host()?])
+        .env("CARGO_TARGET_DIR", paths::target().join("sanitizer"))
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTFLAGS", "-Zsanitizer=address"))
+}
+
+/// A command that runs the unit tests, and some integration tests.
+fn tests(integration: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--lib"]).env("PROPTEST_CASES", CASES);
+    for package in PACKAGES {
+        command.args(["--package", package]);
+    }
+    for test in integration {
+        command.args(["--test", test]);
+    }
+    command
+}
+
+/// The triple of this machine.
+fn host() -> Result<String> {
+    let triple = read(Command::new("rustc").args(["--print", "host-tuple"]))?;
+    Ok(triple.trim().into())
+}
+
+/// A triple as it stands in the name of a variable.
+fn variable(triple: &str) -> String {
+    triple.to_uppercase().replace(['-', '.'], "_")
+}
