@@ -139,6 +139,9 @@ pub enum Line {
         result: Outcome,
         /// What was seen, or why it failed or was not run.
         detail: String,
+        /// How long it took, where the guest tells.
+        #[serde(default)]
+        milliseconds: u64,
     },
     /// What the host is to do to the machine.
     Ask {

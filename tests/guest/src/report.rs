@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::Result;
 use vfio_guest::{Case, Line, Outcome};
@@ -34,7 +35,12 @@ impl Report {
     /// # Errors
     ///
     /// The port cannot be written.
-    pub(crate) fn case(&mut self, case: Case, verdict: &Result<String>) -> Result<()> {
+    pub(crate) fn case(
+        &mut self,
+        case: Case,
+        verdict: &Result<String>,
+        time: Duration,
+    ) -> Result<()> {
         let (result, detail) = match verdict {
             Ok(seen) => (Outcome::Passed, seen.clone()),
             Err(error) if error.is::<NotRun>() => (Outcome::NotRun, format!("{error:#}")),
@@ -45,6 +51,7 @@ impl Report {
             case,
             result,
             detail,
+            milliseconds: u64::try_from(time.as_millis())?,
         })
     }
 

@@ -26,6 +26,7 @@ mod selftest;
 mod unplug;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use anyhow::{Result, anyhow};
 use vfio_guest::{Case, Device, Kind, Plan};
@@ -548,7 +549,9 @@ pub(crate) fn cases(plan: &Plan) -> Vec<Case> {
 pub(crate) fn run(checks: &[Check], world: &World, report: &mut Report) -> Result<()> {
     let devices: Vec<_> = world.devices().collect();
     for run in checks.iter().flat_map(|check| check.runs(&devices)) {
-        report.case(run.case(), &run.verdict(world))?;
+        let start = Instant::now();
+        let verdict = run.verdict(world);
+        report.case(run.case(), &verdict, start.elapsed())?;
     }
     Ok(())
 }

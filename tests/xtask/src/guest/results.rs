@@ -1,5 +1,6 @@
 //! What a guest reported, against what it was to report.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::fmt;
 
@@ -8,6 +9,9 @@ use comfy_table::{ContentArrangement, Table, presets};
 use vfio_guest::{Case, Line, Outcome};
 
 use crate::matrix::Matrix;
+
+/// How many of the slowest cases are told.
+const SLOWEST: usize = 8;
 
 /// How wide the table is where there is no terminal to ask, in columns.
 const WIDTH: u16 = 120;
@@ -18,6 +22,8 @@ pub(crate) struct Results {
     cases: Vec<(Case, Outcome, String)>,
     /// What is wrong with the report itself.
     faults: Vec<String>,
+    /// The cases that took longest, the longest first, with how long in milliseconds.
+    slowest: Vec<(u64, Case)>,
     /// Whether the guest's last line is missing.
     cut_short: bool,
 }
@@ -27,6 +33,7 @@ impl Results {
     pub(crate) fn read(expected: Vec<Case>, report: &str) -> Self {
         let mut seen = HashMap::new();
         let mut faults = Vec::new();
+        let mut slowest = Vec::new();
         let mut summary = None;
         for line in report
             .lines()
@@ -39,7 +46,9 @@ impl Results {
                     case,
                     result,
                     detail,
+                    milliseconds,
                 }) => {
+                    slowest.push((milliseconds, case.clone()));
                     if !expected.contains(&case) {
                         faults.push(format!("a case that was not expected: {case}"));
                     } else if seen.insert(case.clone(), (result, detail)).is_some() {
@@ -68,9 +77,12 @@ impl Results {
                 None => (case, Outcome::Failed, "the guest did not report it".into()),
             })
             .collect();
+        slowest.sort_unstable_by_key(|(milliseconds, _)| Reverse(*milliseconds));
+        slowest.truncate(SLOWEST);
         Self {
             cases,
             faults,
+            slowest,
             cut_short: summary.is_none(),
         }
     }
@@ -84,6 +96,7 @@ impl Results {
         Self {
             cases,
             faults: Vec::new(),
+            slowest: Vec::new(),
             cut_short: false,
         }
     }
@@ -200,6 +213,13 @@ impl fmt::Display for Results {
         for fault in &self.faults {
             writeln!(f, "fault    {fault}")?;
         }
+        let slow = self.slowest.iter().filter(|slow| slow.0 >= 1000);
+        let slow: Vec<String> = slow
+            .map(|(milliseconds, case)| format!("{case} {} s", milliseconds / 1000))
+            .collect();
+        if !slow.is_empty() {
+            writeln!(f, "slowest: {}", slow.join(", "))?;
+        }
         let [passed, failed, not_run] = OUTCOMES.map(|outcome| self.count(outcome));
         write!(
             f,
@@ -224,6 +244,7 @@ mod tests {
             case,
             result,
             detail: "seen".into(),
+            milliseconds: 0,
         })
         .unwrap()
     }
