@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use vfio_core::abi::{self, Extension, GroupFlags};
 use vfio_core::container::{Container, OpenError};
 use vfio_core::device::{Device, Inventory};
+use vfio_core::dma::AddressSpace;
 use vfio_core::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
@@ -377,10 +378,13 @@ fn open_device(kernel: &Kernel<'_>, group: u32) -> Result<(), OpenError> {
 
 /// Everything that a program asks about a device that it inspects.
 fn inspect(kernel: &Kernel<'_>, script: &Script<'_>) {
-    let container = Container::open(kernel).ok();
+    let Ok(container) = Container::open(kernel) else {
+        return;
+    };
+    let space = AddressSpace::Container(container);
     let device = Device::new(kernel, kernel.file());
     let page = 1 << (script.buffer % 64);
-    let inspection = report::inspect(&device, container.as_ref(), page);
+    let inspection = report::inspect(&device, &space, page);
     for list in [inspection.regions.len(), inspection.irqs.len()] {
         assert!(list <= 1024, "{list} indexes");
     }
