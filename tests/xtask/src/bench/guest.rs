@@ -31,6 +31,8 @@ const SHOWN: [Shown; 5] = [
             ("open", "open, map BAR 0"),
             ("bring up", "and enable it"),
             ("find and open", "and find it first"),
+            ("open by pci-driver", "open by pci-driver"),
+            ("open by vfio-ioctls", "by vfio-ioctls, unmapped"),
             ("100 mapped reads", "100 mapped reads"),
             ("100 trapped reads", "100 trapped"),
             ("100 maps", "100 maps"),
@@ -46,6 +48,9 @@ const SHOWN: [Shown; 5] = [
         figures: &[
             ("mapped read, ns", "mapped"),
             ("trapped read, ns", "trapped"),
+            ("mapped read by pci-driver, ns", "mapped, pci-driver"),
+            ("trapped read by pci-driver, ns", "trapped, pci-driver"),
+            ("trapped read by vfio-ioctls, ns", "trapped, vfio-ioctls"),
         ],
     },
     Shown {

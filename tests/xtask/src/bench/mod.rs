@@ -82,9 +82,9 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
         proofs::MAX_PARSING_HALF,
     ));
     let guest = if options.without_guest {
-        Vec::new()
+        Ok(Vec::new())
     } else {
-        guest::measure(&mut goals)?
+        guest::measure(&mut goals)
     };
     print_goals(&goals);
 
@@ -96,7 +96,7 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
         "opening": opening,
         "registers": registers,
         "iova": iova,
-        "guest": guest,
+        "guest": guest.as_ref().ok(),
         "sparse": chains,
         "stack": stack,
         "code": code,
@@ -107,6 +107,8 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
         .with_context(|| format!("cannot write {}", path.display()))?;
     println!("\nwritten to {}", path.display());
 
+    // What was measured before stands, and the targets of the guest are missed.
+    guest?;
     let missed = goals.iter().filter(|goal| goal.value > goal.most).count();
     println!("{} targets met, {missed} missed", goals.len() - missed);
     Ok(if missed == 0 {

@@ -16,6 +16,8 @@ use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::System;
 use vfio_hosted::linux::Linux;
 
+use super::peers;
+
 /// The program's argument that makes it such a process: then operation, mode and address follow.
 pub(crate) const COUNT: &str = "count";
 
@@ -40,6 +42,10 @@ pub(super) enum Operation {
     BringUp,
     /// As `Open`, and looks for the device in sysfs first.
     FindOpen,
+    /// As `Open`, with `pci-driver`.
+    OpenPciDriver,
+    /// As `Open`, with `vfio-ioctls`, which maps nothing.
+    OpenVfioIoctls,
     /// Reads a mapped register, a hundred times.
     ReadMapped,
     /// Reads a trapped register, a hundred times.
@@ -57,10 +63,12 @@ pub(super) enum Operation {
 }
 
 impl Operation {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::Open,
         Self::BringUp,
         Self::FindOpen,
+        Self::OpenPciDriver,
+        Self::OpenVfioIoctls,
         Self::ReadMapped,
         Self::ReadTrapped,
         Self::Map,
@@ -75,6 +83,8 @@ impl Operation {
             Self::Open => "open",
             Self::BringUp => "bring up",
             Self::FindOpen => "find and open",
+            Self::OpenPciDriver => "open by pci-driver",
+            Self::OpenVfioIoctls => "open by vfio-ioctls",
             Self::ReadMapped => "100 mapped reads",
             Self::ReadTrapped => "100 trapped reads",
             Self::Map => "100 maps",
@@ -85,9 +95,14 @@ impl Operation {
         }
     }
 
-    /// Whether it can be done in `mode`: without an IOMMU, nothing is mapped.
+    /// Whether it can be done in `mode`.
     pub(super) fn is_in(self, mode: Mode) -> bool {
-        mode != Mode::NoIommu || !matches!(self, Self::Map | Self::Unmap)
+        match self {
+            Self::OpenPciDriver | Self::OpenVfioIoctls => mode == peers::MODE,
+            // Without an IOMMU, nothing is mapped.
+            Self::Map | Self::Unmap => mode != Mode::NoIommu,
+            _ => true,
+        }
     }
 }
 
@@ -107,6 +122,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let mode = Mode::by_name(mode).context("there is no such mode")?;
     let find = || -> Result<OwnedPlace> { Ok(System::host().place(address.parse()?)?) };
     let place = find()?;
+    let sysfs = format!("/sys/bus/pci/devices/{address}");
     match operation {
         Operation::Open | Operation::FindOpen => {
             let found;
@@ -122,6 +138,18 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             let window: Window<_, ReadWrite> = session.device.map(&bar0, 0)?;
             mark();
             ensure!(!window.is_empty(), "nothing is mapped");
+        }
+        Operation::OpenPciDriver => {
+            start()?;
+            let opened = peers::open_pci_driver(&sysfs)?;
+            mark();
+            drop(opened);
+        }
+        Operation::OpenVfioIoctls => {
+            start()?;
+            let opened = peers::open_vfio_ioctls(&sysfs)?;
+            mark();
+            drop(opened);
         }
         Operation::BringUp => {
             start()?;

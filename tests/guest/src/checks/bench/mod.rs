@@ -7,6 +7,7 @@ pub(super) mod calls;
 mod child;
 mod dma;
 mod interrupt;
+mod peers;
 mod register;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use vfio_hosted::linux::Linux;
 
 use super::{Check, On};
 use crate::mode::Mode;
+use crate::report::NotRun;
 use crate::world::{World, place};
 
 pub(crate) use child::{COUNT, run as run_child};
@@ -74,9 +76,18 @@ pub(super) const NOIOMMU_CHECKS: &[Check] = &[
 /// Figures, each with a name.
 type Figures = BTreeMap<String, f64>;
 
-/// Opens `device` in `mode`; the check runs for each mode, and not where the kernel lacks it.
+/// Opens `device` in `mode`.
+///
+/// # Errors
+///
+/// It can't be opened; [`NotRun`] where the kernel does not have the mode.
 fn open(device: &Device, mode: session::Mode) -> Result<Session<Linux>> {
-    Ok(Session::open_in(mode, &Linux, &place(device)?.as_place())?)
+    match Session::open_in(mode, &Linux, &place(device)?.as_place()) {
+        Err(error) if error.is_absence() => {
+            Err(NotRun(format!("this kernel does not have the mode {mode}")).into())
+        }
+        result => Ok(result?),
+    }
 }
 
 /// The median of the nanoseconds that `run` takes, of `runs`.

@@ -8,35 +8,40 @@ use vfio_core::mmio::{ReadWrite, Window};
 use vfio_core::session;
 use vfio_guest::Device;
 
-use super::{Figures, median, open};
+use super::{Figures, median, open, peers};
 
 /// How many reads are timed at once.
-const BATCH: u32 = 100;
+pub(super) const BATCH: u32 = 100;
 
 /// How often that is done.
-const RUNS: usize = 200;
+pub(super) const RUNS: usize = 200;
 
 /// Nanoseconds that a read takes.
 pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
     let session = open(device, mode)?;
-    let mut mapped = session.device.bring_up(pci_region::BAR0)?;
+    let mut mapped_window = session.device.bring_up(pci_region::BAR0)?;
     let mut reply = [0; 256];
     let bar0 = session.device.region(pci_region::BAR0, &mut reply)?;
-    let mut trapped: Window<_, ReadWrite> = session.device.trap(&bar0)?;
+    let mut trapped_window: Window<_, ReadWrite> = session.device.trap(&bar0)?;
     let mut figures = Figures::new();
     let mapped = median(RUNS, || {
         for _ in 0..BATCH {
-            black_box(mapped.read::<u32>(0)?);
+            black_box(mapped_window.read::<u32>(0)?);
         }
         Ok(())
     })?;
     figures.insert("mapped read, ns".into(), mapped / f64::from(BATCH));
     let trapped = median(RUNS, || {
         for _ in 0..BATCH {
-            black_box(trapped.read::<u32>(0)?);
+            black_box(trapped_window.read::<u32>(0)?);
         }
         Ok(())
     })?;
     figures.insert("trapped read, ns".into(), trapped / f64::from(BATCH));
+    drop((mapped_window, trapped_window));
+    drop(session);
+    if mode == peers::MODE {
+        peers::registers(device, &mut figures)?;
+    }
     Ok(serde_json::to_string(&figures)?)
 }
