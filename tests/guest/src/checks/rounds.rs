@@ -37,6 +37,9 @@ pub(crate) fn thousand(_: &World, device: &Device, mode: Mode) -> Result<String>
 /// Two threads drive two devices each.
 pub(crate) fn at_once(world: &World, mode: Mode) -> Result<String> {
     let devices = four_groups(world)?;
+    for device in &devices {
+        drop(mode.open(device)?);
+    }
     thread::scope(|scope| {
         let threads: Vec<_> = devices
             .chunks(2)
