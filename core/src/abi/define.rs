@@ -83,17 +83,9 @@ macro_rules! flags {
 
         #[cfg(feature = "defmt")]
         impl defmt::Format for $name {
+            /// The bits: names would take room in an image.
             fn format(&self, f: defmt::Formatter<'_>) {
-                let mut names = self.iter_names();
-                let mut separator = "";
-                for (name, _) in names.by_ref() {
-                    defmt::write!(f, "{=str}{=str}", separator, name);
-                    separator = " | ";
-                }
-                let nameless = names.remaining().bits();
-                if nameless != 0 || self.is_empty() {
-                    defmt::write!(f, "{=str}{:#x}", separator, nameless);
-                }
+                defmt::write!(f, "{:#x}", self.bits());
             }
         }
     };
@@ -148,11 +140,9 @@ macro_rules! ids {
 
         #[cfg(feature = "defmt")]
         impl defmt::Format for $name {
+            /// The number: names would take room in an image.
             fn format(&self, f: defmt::Formatter<'_>) {
-                match self.name() {
-                    Some(name) => defmt::write!(f, "{=str}", name),
-                    None => defmt::write!(f, "{:#x}", self.0),
-                }
+                defmt::write!(f, "{:#x}", self.0);
             }
         }
     };

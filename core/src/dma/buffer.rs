@@ -24,7 +24,7 @@ impl<'d, S: Sys, const N: usize> Buffer<'d, S, N> {
         direction: Direction,
         highest: u64,
     ) -> Result<Self, DmaError> {
-        let Some(iovas) = &dma.iovas else {
+        let Some(iovas) = dma.iovas.as_ref().filter(|_| S::MAPS) else {
             return Self::physical(dma, len, highest);
         };
         let memory = dma.sys.memory(len).map_err(DmaError::Memory)?;
@@ -102,7 +102,7 @@ impl<'d, S: Sys, const N: usize> Buffer<'d, S, N> {
 
     /// Unmaps the memory, once.
     fn release(&mut self) -> Result<(), DmaError> {
-        if !core::mem::take(&mut self.is_mapped) {
+        if !S::MAPS || !core::mem::take(&mut self.is_mapped) {
             return Ok(());
         }
         let iova = self.iova;

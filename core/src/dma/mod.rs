@@ -23,7 +23,7 @@ use spin::Mutex;
 
 use crate::abi::{IommuIovaRange, IovaRange};
 use crate::iova::IovaAllocator;
-use crate::sys::Sys;
+use crate::sys::{Errno, Sys};
 
 /// An I/O address space, of whose addresses up to `N` stretches are kept apart.
 #[derive(Debug)]
@@ -42,9 +42,13 @@ impl<S: Sys, const N: usize> Dma<S, N> {
     /// kernel refuses what is not.
     ///
     /// # Errors
-    /// [`DmaError::Query`], [`DmaError::Ask`], [`DmaError::Ranges`]
+    /// [`DmaError::Query`], [`DmaError::Ranges`], [`DmaError::Ask`]: `ENOTTY` in a world that can't
+    /// map memory.
     pub fn new(sys: S, space: AddressSpace<S>) -> Result<Self, DmaError> {
         let iovas = match &space {
+            AddressSpace::Container(_) | AddressSpace::Ioas(_) if !S::MAPS => {
+                return Err(DmaError::Ask(Errno::ENOTTY));
+            }
             AddressSpace::Container(container) => {
                 let mut buffer = [0; 1024];
                 let info = container.iommu_info(&mut buffer).map_err(DmaError::Query)?;

@@ -109,7 +109,8 @@ impl MsixEntry {
 
 impl MsixTable {
     /// From the table register, and the number of vectors.
-    pub(super) const fn new(place: u32, vectors: u16) -> Self {
+    #[must_use]
+    pub const fn new(place: u32, vectors: u16) -> Self {
         Self { place, vectors }
     }
 

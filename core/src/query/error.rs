@@ -9,7 +9,6 @@ use crate::sys::Errno;
 ///
 /// `H` is the fixed structure of the reply, from [`crate::abi`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum QueryError<H> {
     /// The system call failed.
     Errno(Errno),
@@ -57,6 +56,20 @@ impl<H: fmt::Debug> core::error::Error for QueryError<H> {
             Self::Errno(errno) => Some(errno),
             Self::TooSmall { .. } => None,
             Self::Malformed(error) => Some(error),
+        }
+    }
+}
+
+/// What [`fmt::Display`] says: the fixed structure would take room in an image.
+#[cfg(feature = "defmt")]
+impl<H> defmt::Format for QueryError<H> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        match self {
+            Self::Errno(errno) => defmt::write!(f, "{}", errno),
+            Self::TooSmall { needed, .. } => {
+                defmt::write!(f, "the reply needs a buffer of {=u64} bytes", needed);
+            }
+            Self::Malformed(error) => defmt::write!(f, "malformed reply: {}", error),
         }
     }
 }

@@ -10,10 +10,12 @@
 mod device;
 mod dialect;
 mod iommu;
+mod irqs;
 
 pub use device::{Device, HotReset, Irq, Region};
 pub use dialect::Dialect;
 pub use iommu::{Iommu, IommuDriver};
+pub use irqs::{IrqData, IrqRequest};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 

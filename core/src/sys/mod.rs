@@ -34,6 +34,10 @@ use crate::mmio::Access;
 /// A world that only answers questions leaves out what maps memory and waits for interrupts: it
 /// is then `ENOSYS`, and its types are [`Absent`].
 pub trait Sys {
+    /// Whether memory can be mapped for devices at all. A world that has no IOMMU says so, and
+    /// what maps is then left out of its programs.
+    const MAPS: bool = true;
+
     /// An open file. Dropping it closes it.
     type Fd: core::fmt::Debug;
 
@@ -278,6 +282,8 @@ pub trait Sys {
 
 /// A shim behind a reference is a shim.
 impl<S: Sys + ?Sized> Sys for &S {
+    const MAPS: bool = S::MAPS;
+
     type Fd = S::Fd;
     type Mapping = S::Mapping;
     type Memory = S::Memory;

@@ -4,10 +4,9 @@
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{IrqFlags, IrqSet, IrqSetFlags, pci_irq};
-use vfio_core::server::Irq;
+use vfio_core::abi::{IrqSetFlags, pci_irq};
+use vfio_core::server::{IrqData, IrqRequest};
 use vfio_core::sys::Errno;
-use zerocopy::FromBytes;
 
 use super::event::Signal;
 
@@ -53,106 +52,23 @@ struct Vector {
     is_pending: bool,
 }
 
-/// A request, checked as far as it does not depend on what is enabled.
-pub(super) struct Request {
-    index: u32,
-    start: usize,
-    count: usize,
-    action: IrqSetFlags,
-    data: Data,
-    /// How many interrupts the index has.
-    available: usize,
-    /// Whether more can be enabled later.
-    grows: bool,
-}
-
-/// To which interrupts it happens.
-enum Data {
-    None,
-    Bools(Vec<bool>),
-    Numbers(Vec<i32>),
-}
-
 /// Events in the order of a request; none for a negative number.
 type Signals = Vec<Result<Option<Signal>, Errno>>;
 
-impl Request {
-    /// Reads the argument of `VFIO_DEVICE_SET_IRQS`.
-    pub(super) fn parse(argument: &[u8], irqs: &[Option<Irq>]) -> Result<Self, Errno> {
-        let (head, data) = IrqSet::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
-        let known = IrqSetFlags::DATA_TYPE_MASK | IrqSetFlags::ACTION_TYPE_MASK;
-        let is_refused = head.index >= pci_irq::NUM
-            || head.count >= u32::MAX.saturating_sub(head.start)
-            || head.flags.intersects(!known);
-        if is_refused {
-            return Err(Errno::EINVAL);
-        }
-        let index = usize::try_from(head.index).map_err(|_| Errno::EINVAL)?;
-        let irq = irqs.get(index).copied().flatten().ok_or(Errno::EINVAL)?;
-        let end = head.start.saturating_add(head.count);
-        if head.start >= irq.count || end > irq.count {
-            return Err(Errno::EINVAL);
-        }
-        let to_usize = |number| usize::try_from(number).map_err(|_| Errno::EINVAL);
-        let count = to_usize(head.count)?;
-        let kind = head.flags & IrqSetFlags::DATA_TYPE_MASK;
-        let data = if kind == IrqSetFlags::DATA_NONE {
-            Data::None
-        } else if kind == IrqSetFlags::DATA_BOOL {
-            let bools = data.get(..count).ok_or(Errno::EINVAL)?;
-            Data::Bools(bools.iter().map(|byte| *byte != 0).collect())
-        } else if kind == IrqSetFlags::DATA_EVENTFD {
-            let (numbers, _) = data.as_chunks::<4>();
-            let numbers = numbers.get(..count).ok_or(Errno::EINVAL)?;
-            let number = |bytes: &[u8; 4]| i32::from_ne_bytes(*bytes);
-            Data::Numbers(numbers.iter().map(number).collect())
-        } else {
-            return Err(Errno::EINVAL);
-        };
-        Ok(Self {
-            index: head.index,
-            start: to_usize(head.start)?,
-            count,
-            action: head.flags & IrqSetFlags::ACTION_TYPE_MASK,
-            data,
-            available: to_usize(irq.count)?,
-            grows: !irq.flags.contains(IrqFlags::NORESIZE),
-        })
-    }
-
-    /// The events that it names, looked up.
-    pub(super) fn signals(&self, mut look_up: impl FnMut(i32) -> Result<Signal, Errno>) -> Signals {
-        let Data::Numbers(numbers) = &self.data else {
-            return Vec::new();
-        };
-        let look_up = |number: &i32| {
-            if *number < 0 {
-                Ok(None)
-            } else {
-                look_up(*number).map(Some)
-            }
-        };
-        numbers.iter().map(look_up).collect()
-    }
-
-    /// Whether it happens to the first of its interrupts.
-    fn is_for_first(&self) -> bool {
-        match &self.data {
-            Data::None => true,
-            Data::Bools(bools) => bools.first().copied().unwrap_or(false),
-            Data::Numbers(_) => false,
-        }
-    }
-
-    /// Whether it takes all interrupts of its index away.
-    const fn disables(&self) -> bool {
-        self.count == 0 && matches!(self.data, Data::None)
-    }
+/// The events that a request names, looked up.
+pub(super) fn signals(
+    request: &IrqRequest<'_>,
+    mut look_up: impl FnMut(i32) -> Result<Signal, Errno>,
+) -> Signals {
+    let numbers = request.data.events();
+    numbers
+        .map(|number| number.map(&mut look_up).transpose())
+        .collect()
 }
 
 impl Interrupts {
     /// Makes a request, whose events were looked up.
-    pub(super) fn set(&mut self, request: &Request, signals: Signals) -> Result<(), Errno> {
+    pub(super) fn set(&mut self, request: &IrqRequest<'_>, signals: Signals) -> Result<(), Errno> {
         let is = |action| request.action == action;
         match request.index {
             pci_irq::INTX if is(IrqSetFlags::ACTION_MASK) => self.mask(request),
@@ -165,40 +81,40 @@ impl Interrupts {
         }
     }
 
-    fn mask(&mut self, request: &Request) -> Result<(), Errno> {
+    fn mask(&mut self, request: &IrqRequest<'_>) -> Result<(), Errno> {
         let Mode::Intx { is_masked, .. } = &mut self.mode else {
             return Err(Errno::EINVAL);
         };
         if (request.start, request.count) != (0, 1) {
             return Err(Errno::EINVAL);
         }
-        if matches!(request.data, Data::Numbers(_)) {
+        if matches!(request.data, IrqData::Events(_)) {
             return Err(Errno::ENOTTY);
         }
-        *is_masked |= request.is_for_first();
+        *is_masked |= request.concerns(0);
         Ok(())
     }
 
-    fn unmask(&mut self, request: &Request, signals: Signals) -> Result<(), Errno> {
+    fn unmask(&mut self, request: &IrqRequest<'_>, signals: Signals) -> Result<(), Errno> {
         let Mode::Intx { unmask, .. } = &mut self.mode else {
             return Err(Errno::EINVAL);
         };
         if (request.start, request.count) != (0, 1) {
             return Err(Errno::EINVAL);
         }
-        if matches!(request.data, Data::Numbers(_)) {
+        if matches!(request.data, IrqData::Events(_)) {
             match signals.into_iter().next().unwrap_or(Ok(None))? {
                 Some(_) if unmask.is_some() => return Err(Errno::EBUSY),
                 signal => *unmask = signal,
             }
             self.poll_unmask();
-        } else if request.is_for_first() {
+        } else if request.concerns(0) {
             self.unmask_intx();
         }
         Ok(())
     }
 
-    fn trigger_intx(&mut self, request: &Request, signals: Signals) -> Result<(), Errno> {
+    fn trigger_intx(&mut self, request: &IrqRequest<'_>, signals: Signals) -> Result<(), Errno> {
         let is_intx = matches!(self.mode, Mode::Intx { .. });
         if is_intx && request.disables() {
             self.mode = Mode::Off;
@@ -208,7 +124,7 @@ impl Interrupts {
         if is_other || (request.start, request.count) != (0, 1) {
             return Err(Errno::EINVAL);
         }
-        if matches!(request.data, Data::Numbers(_)) {
+        if matches!(request.data, IrqData::Events(_)) {
             let signal = signals.into_iter().next().unwrap_or(Ok(None))?;
             if let Mode::Intx { trigger, .. } = &mut self.mode {
                 *trigger = signal;
@@ -225,13 +141,17 @@ impl Interrupts {
         let Mode::Intx { trigger, .. } = &self.mode else {
             return Err(Errno::EINVAL);
         };
-        if request.is_for_first() && !self.is_intx_off {
+        if request.concerns(0) && !self.is_intx_off {
             signal(trigger.as_ref());
         }
         Ok(())
     }
 
-    fn trigger_messages(&mut self, request: &Request, signals: Signals) -> Result<(), Errno> {
+    fn trigger_messages(
+        &mut self,
+        request: &IrqRequest<'_>,
+        signals: Signals,
+    ) -> Result<(), Errno> {
         let is_same = matches!(&self.mode, Mode::Messages { index, .. } if *index == request.index);
         if is_same && request.disables() {
             self.mode = Mode::Off;
@@ -241,7 +161,7 @@ impl Interrupts {
             return Err(Errno::EINVAL);
         }
         let end = request.start.saturating_add(request.count);
-        if matches!(request.data, Data::Numbers(_)) {
+        if matches!(request.data, IrqData::Events(_)) {
             if is_same {
                 return self.set_block(request, signals);
             }
@@ -268,11 +188,7 @@ impl Interrupts {
         };
         let named = vectors.iter().skip(request.start).take(request.count);
         for (n, vector) in named.enumerate() {
-            let is_meant = match &request.data {
-                Data::Bools(bools) => bools.get(n).copied().unwrap_or(false),
-                _ => true,
-            };
-            if is_meant {
+            if request.concerns(n) {
                 signal(vector.trigger.as_ref());
             }
         }
@@ -280,7 +196,7 @@ impl Interrupts {
     }
 
     /// Gives vectors their events; after one that can't have its own, none of the block has any.
-    fn set_block(&mut self, request: &Request, signals: Signals) -> Result<(), Errno> {
+    fn set_block(&mut self, request: &IrqRequest<'_>, signals: Signals) -> Result<(), Errno> {
         let Mode::Messages { vectors, .. } = &mut self.mode else {
             return Err(Errno::EINVAL);
         };
@@ -432,22 +348,26 @@ fn signal(trigger: Option<&Signal>) -> bool {
 }
 
 /// Sets the error or the request interrupt, which stand alone.
-fn set_single(slot: &mut Option<Signal>, request: &Request, signals: Signals) -> Result<(), Errno> {
+fn set_single(
+    slot: &mut Option<Signal>,
+    request: &IrqRequest<'_>,
+    signals: Signals,
+) -> Result<(), Errno> {
     if request.start != 0 || request.count > 1 {
         return Err(Errno::EINVAL);
     }
     match &request.data {
-        Data::None if slot.is_none() => return Err(Errno::EINVAL),
-        Data::None if request.count == 0 => *slot = None,
+        IrqData::None if slot.is_none() => return Err(Errno::EINVAL),
+        IrqData::None if request.count == 0 => *slot = None,
         _ if request.count == 0 => return Err(Errno::EINVAL),
-        Data::Numbers(numbers) => {
+        IrqData::Events(numbers) => {
             let named = signals.into_iter().next().unwrap_or(Ok(None))?;
             // Of the numbers below 0 only -1 says anything.
-            if named.is_some() || numbers.first() == Some(&-1) {
+            if named.is_some() || numbers.first() == Some(&[0xff; 4]) {
                 *slot = named;
             }
         }
-        _ if request.is_for_first() => {
+        _ if request.concerns(0) => {
             signal(slot.as_ref());
         }
         _ => (),

@@ -11,6 +11,7 @@ mod soundness;
 mod steps;
 mod test;
 mod tools;
+mod unikernel;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Task {
     /// QEMU is the one that VFIO_QEMU names, else the system's; where that is older than 8.2, the one in the distribution's backports, unpacked
     /// and not installed.
     Guest(guest::Options),
+    /// Boot an image that needs no operating system, and decode its log.
+    Unikernel(unikernel::Options),
     /// Build a kernel for the guests, with IOMMUFD and the mediated sample devices, from the distribution's source package.
     GuestKernel(guest::source::Options),
 }
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run_all(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),
+        Task::Unikernel(options) => unikernel::run(&options),
         Task::GuestKernel(options) => guest::source::build(&options),
     };
     match result {

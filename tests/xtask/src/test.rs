@@ -11,6 +11,7 @@ use crate::simulated;
 use crate::soundness;
 use crate::steps::Steps;
 use crate::tools::{cargo, run};
+use crate::unikernel;
 
 /// What only adds, and is off by default.
 const FEATURES: &str = "std,vfio-core/pci_types";
@@ -59,5 +60,6 @@ pub(crate) fn run_all() -> Result<ExitCode> {
     simulated::steps(&mut steps);
     fuzz::steps(&mut steps);
     guest::steps(&guest::Options::default(), &mut steps);
+    unikernel::steps(&mut steps);
     Ok(steps.finish())
 }

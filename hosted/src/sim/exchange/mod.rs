@@ -9,6 +9,7 @@ use vfio_core::abi::{
     IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap, IommuType1DmaMap,
     IommuType1DmaUnmap, PrecopyInfo,
 };
+use vfio_core::server::IrqRequest;
 use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Parts};
 
 use structure::{get, get_prefix, get_two, get_whole, put};
@@ -202,9 +203,9 @@ impl Kernel {
     fn set_irqs(&self, place: usize, argument: &[u8]) -> Result<(), Errno> {
         let device = self.0.session().device(place)?;
         let irqs = lock(&device).irqs();
-        let request = interrupts::Request::parse(argument, &irqs)?;
+        let request = IrqRequest::parse(argument, &irqs)?;
         let session = self.0.session();
-        let signals = request.signals(|number| session.event(number));
+        let signals = interrupts::signals(&request, |number| session.event(number));
         // A device is never locked before the session.
         drop(session);
         lock(&device).interrupts().set(&request, signals)

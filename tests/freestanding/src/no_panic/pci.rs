@@ -169,6 +169,7 @@ fn tables(msix: &Msix) {
         any::<bool>().then(any).ok_or(())
     };
     let table = &msix.table;
+    used(MsixTable::new(any(), any()));
     used((MsixTable::vectors(table), MsixTable::bar(table)));
     used((MsixTable::offset(table), MsixTable::range(table)));
     match MsixTable::entry(table, any(), read) {

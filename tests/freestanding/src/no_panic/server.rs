@@ -4,7 +4,9 @@ use core::hint::black_box;
 
 use vfio_core::abi::{GroupFlags, PciDependentDevice, RegionSparseMmapArea};
 use vfio_core::caps::{Array, DeviceCap, IommuCap, RegionCap, SparseMmap, ZpciBase, ZpciGroup};
-use vfio_core::server::{self, Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
+use vfio_core::server::{
+    self, Device, Dialect, HotReset, Iommu, IommuDriver, Irq, IrqData, IrqRequest, Region,
+};
 use vfio_core::sys::InfoRequest;
 use vfio_freestanding::opaque::{any, used};
 
@@ -68,6 +70,11 @@ fn device(dialect: Dialect, reply: &mut [u8]) {
     for asked in black_box(REQUESTS) {
         used(InfoRequest::number(asked));
         used(Device::answer(&device, asked, reply));
+    }
+    if let Ok(request) = IrqRequest::parse(reply, black_box(&irqs)) {
+        used(IrqRequest::concerns(&request, any()));
+        used(IrqRequest::disables(&request));
+        used(IrqData::events(request.data).count());
     }
 }
 

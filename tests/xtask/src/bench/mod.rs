@@ -6,6 +6,7 @@ mod callgrind;
 mod guest;
 mod iova;
 mod registers;
+mod unikernel;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -75,6 +76,7 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     let iova = iova::measure(&program, &native, &mut goals)?;
     let chains = chains(&program, &native, &mut goals)?;
     let stack = stack(&native, &mut goals);
+    let images = unikernel::measure(&mut goals)?;
     let code = proofs::parsing_half()?;
     goals.push(goal(
         "code of the parsing half, bytes",
@@ -100,6 +102,7 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
         "sparse": chains,
         "stack": stack,
         "code": code,
+        "images": images,
         "targets": goals_json,
     });
     let path = paths::target().join("bench.json");

@@ -2,8 +2,8 @@
 
 mod archive;
 mod boot;
-mod initramfs;
-mod kernel;
+pub(crate) mod initramfs;
+pub(crate) mod kernel;
 mod machine;
 mod modules;
 mod monitor;

@@ -3,7 +3,7 @@
 
 mod access;
 mod functions;
-mod image;
+pub(crate) mod image;
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};

@@ -1,0 +1,284 @@
+//! The worlds that the images are tested in.
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use super::image::{self, Image};
+use super::machine::{End, Machine, Model, QEMU, Running};
+use super::{instruction, passthrough};
+use crate::guest::kernel::{self, Choice};
+use crate::steps::Steps;
+use crate::tools::{require, run};
+
+/// How long an image may take, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// How large an image may be, stripped, in bytes.
+pub(crate) const SIZES: [(&str, u64); 2] = [("edu", 32 << 10), ("inspect", 40 << 10)];
+
+/// Runs the images in every world.
+pub(crate) fn steps(steps: &mut Steps) {
+    steps.run("unikernel: lints", || {
+        run(image::command("clippy").args(["--bins", "--examples", "--", "-D", "warnings"]))
+    });
+    steps.run("unikernel: images without core::fmt", || {
+        require(QEMU.0, QEMU.1)?;
+        for (name, most) in SIZES {
+            let image = Image::build(name)?;
+            image.formats_nothing()?;
+            let size = image.size()?;
+            // Whether that is little enough is for the benches to say.
+            println!("{name}: {size} bytes; the target is {most}");
+        }
+        Ok(())
+    });
+    steps.run("unikernel: a register access is one instruction", || {
+        instruction::check(&Image::build("first-read")?)
+    });
+    for world in good() {
+        steps.run(&format!("unikernel: {}", world.name), || world.run());
+    }
+    steps.run("unikernel: a unikernel of one's own", own);
+    for world in bad() {
+        steps.run(&format!("unikernel: {}", world.name), || world.fails());
+    }
+    let choice = Choice::Given;
+    let name = "unikernel: passed through by VFIO";
+    match choice.missing() {
+        Some(reason) => steps.not_run(name, reason),
+        None => steps.run(name, || passed_through(&choice)),
+    }
+}
+
+/// An image on a machine.
+struct World {
+    name: &'static str,
+    image: &'static str,
+    machine: Machine,
+    /// What the image must say.
+    says: &'static [&'static str],
+}
+
+/// A root port, and what is behind it.
+const PORT: &str = "pcie-root-port,id=port1,chassis=1";
+
+/// A machine with memory behind a BAR that does not fit below 4 GiB.
+fn above_4_gib(model: Model) -> Machine {
+    let options = [
+        "-object",
+        "memory-backend-ram,id=shared,size=4G,reserve=off",
+    ];
+    Machine {
+        options: options.map(str::to_owned).into(),
+        command_line: "trial=high".into(),
+        ..Machine::new(model, &["ivshmem-plain,memdev=shared"])
+    }
+}
+
+/// The worlds in which the images succeed.
+fn good() -> Vec<World> {
+    let edu = |name, model, devices: &[&str]| World {
+        name,
+        image: "edu",
+        machine: Machine::new(model, devices),
+        says: &["DmaInterrupt: passed"],
+    };
+    let inspect = |name, model, devices: &[&str], says| World {
+        name,
+        image: "inspect",
+        machine: Machine::new(model, devices),
+        says,
+    };
+    vec![
+        edu("edu on q35", Model::Q35, &["edu"]),
+        edu("edu on microvm", Model::Microvm, &["edu"]),
+        edu("edu on pc", Model::Pc, &["edu"]),
+        edu(
+            "edu behind a root port",
+            Model::Q35,
+            &[PORT, "edu,bus=port1"],
+        ),
+        edu(
+            "edu behind a root port on microvm",
+            Model::Microvm,
+            &[PORT, "edu,bus=port1"],
+        ),
+        World {
+            name: "a BAR above 4 GiB on q35",
+            image: "trials",
+            machine: above_4_gib(Model::Q35),
+            says: &["times 4 GiB"],
+        },
+        World {
+            name: "a BAR above 4 GiB on microvm",
+            image: "trials",
+            machine: above_4_gib(Model::Microvm),
+            says: &["times 4 GiB"],
+        },
+        inspect(
+            "inspect on microvm, behind a root port",
+            Model::Microvm,
+            &[PORT, "nvme,serial=1,bus=port1", "pci-testdev,membar=8G"],
+            &["0x200000000 bytes: mapped"],
+        ),
+        inspect(
+            "inspect on q35",
+            Model::Q35,
+            &["edu", "nvme,serial=1", "e1000e"],
+            &["sparse mmap"],
+        ),
+    ]
+}
+
+/// The worlds in which the images fail, each with an error frame that says why.
+fn bad() -> Vec<World> {
+    let trial = |name, word: &str, says| World {
+        name,
+        image: "trials",
+        machine: Machine {
+            command_line: format!("trial={word}"),
+            ..Machine::new(Model::Q35, &["edu"])
+        },
+        says,
+    };
+    vec![
+        World {
+            name: "no device",
+            image: "edu",
+            machine: Machine::new(Model::Q35, &[]),
+            says: &["NoDevice"],
+        },
+        World {
+            name: "a BAR larger than the address space",
+            image: "inspect",
+            machine: Machine::new(Model::Microvm, &["pci-testdev,membar=1T"]),
+            says: &["NoRoom"],
+        },
+        World {
+            name: "memory too small for the image",
+            image: "edu",
+            machine: Machine {
+                memory: "2M".into(),
+                ..Machine::new(Model::Microvm, &["edu"])
+            },
+            says: &["TooSmall"],
+        },
+        trial("more memory for DMA than there is", "arena", &["Errno(12)"]),
+        trial("capabilities that lead to each other", "cycle", &["Loop"]),
+        trial("a device that does not answer", "silent", &["NotEdu"]),
+        trial(
+            "an interrupt that never comes",
+            "no-interrupt",
+            &["NoInterrupt"],
+        ),
+        trial("an event that nobody signals", "no-event", &["NoInterrupt"]),
+        trial(
+            "a panic",
+            "panic",
+            &["panic at unikernel/src/bin/trials.rs"],
+        ),
+        trial(
+            "a page fault",
+            "page-fault",
+            &["page fault", "cr2 0x4000000000"],
+        ),
+        trial("a write to code", "write-code", &["error code 0x3"]),
+        trial("execution of data", "execute-data", &["error code 0x11"]),
+        trial(
+            "a stack overflow",
+            "stack-overflow",
+            &["page fault", "error code 0x2"],
+        ),
+        trial(
+            "an invalid opcode",
+            "invalid-opcode",
+            &["exception 6 (invalid opcode)"],
+        ),
+        trial(
+            "an exception within a frame",
+            "fault-in-frame",
+            &["page fault"],
+        ),
+    ]
+}
+
+impl World {
+    /// Boots the image; it must succeed, and say what it has to.
+    fn run(&self) -> Result<()> {
+        require(QEMU.0, QEMU.1)?;
+        let boot = self.machine.boot(&Image::build(self.image)?, LIMIT)?;
+        boot.succeeded()?;
+        self.says.iter().try_for_each(|text| boot.says(text))
+    }
+}
+
+impl World {
+    /// Boots the image; it must fail, and say why in an error frame, within the time limit.
+    fn fails(&self) -> Result<()> {
+        require(QEMU.0, QEMU.1)?;
+        let boot = self.machine.boot(&Image::build(self.image)?, LIMIT)?;
+        self.says
+            .iter()
+            .try_for_each(|why| boot.failed_because(why))
+    }
+}
+
+/// How long the example may be, in lines.
+const EXAMPLE_MOST: usize = 150;
+
+/// The example of a unikernel with a shim of its own: it logs nothing, and ends as the images do.
+fn own() -> Result<()> {
+    require(QEMU.0, QEMU.1)?;
+    let source = crate::paths::root().join("unikernel/examples/own-shim.rs");
+    let lines = fs::read_to_string(&source)?.lines().count();
+    ensure!(lines <= EXAMPLE_MOST, "it has {lines} lines");
+    let image = Image::build_example("own-shim")?;
+    for model in [Model::Q35, Model::Pc] {
+        for (devices, end) in [([].as_slice(), End::Failure), (&["edu"], End::Success)] {
+            let machine = Machine::new(model, devices);
+            let mut running = Running(machine.command(&image).spawn()?);
+            let start = Instant::now();
+            let status = loop {
+                match running.0.try_wait()? {
+                    Some(status) => break status,
+                    None if start.elapsed() > LIMIT => bail!("it hung on {model:?}"),
+                    None => thread::sleep(Duration::from_millis(20)),
+                }
+            };
+            ensure!(End::of(status.code()) == end, "{status} on {model:?}");
+        }
+    }
+    println!("{lines} lines, {} bytes", image.size()?);
+    Ok(())
+}
+
+/// Boots the images with a device that a Linux guest passes through.
+fn passed_through(choice: &Choice) -> Result<()> {
+    require(QEMU.0, QEMU.1)?;
+    let kernel = kernel::obtain(choice)?;
+    let images = [Image::build("edu")?, Image::build("inspect")?];
+    let boots = passthrough::boot(&kernel, &images, 4 * passthrough::LIMIT)?;
+    for (image, boot) in images.iter().zip(&boots) {
+        println!("-- {}", image.name);
+        for line in &boot.lines {
+            println!("{line}");
+        }
+        println!(
+            "the image {} after {:.1} s",
+            boot.end,
+            boot.time.as_secs_f64()
+        );
+    }
+    for boot in &boots {
+        boot.succeeded()?;
+        ensure!(
+            boot.time < passthrough::LIMIT,
+            "an image took {:.1} s",
+            boot.time.as_secs_f64()
+        );
+    }
+    Ok(())
+}

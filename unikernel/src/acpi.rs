@@ -1,0 +1,413 @@
+//! The tables of ACPI, as far as an image needs them: where configuration space is, and how the
+//! machine is turned off (ACPI specification 6.5, section 5.2; PCI Firmware specification 3.3,
+//! section 4.1.2).
+//!
+//! They are read through [`Physical`], checked by their sums, and never interpreted: what is
+//! looked for in byte code is looked for by its name.
+
+use core::ops::Range;
+
+use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+
+/// Where tables are.
+pub trait Physical {
+    /// The `len` bytes at `address`; `None` where there is nothing to be read.
+    fn bytes(&self, address: u64, len: usize) -> Option<&[u8]>;
+}
+
+/// The tables of a machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Tables<'p, P> {
+    physical: &'p P,
+    root: &'p [u8],
+    /// Bytes of an address in the root.
+    width: usize,
+}
+
+/// Where the configuration spaces of segment 0 are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Segment {
+    /// Where that of bus 0 is.
+    pub base: u64,
+    /// The last bus.
+    pub last_bus: u8,
+}
+
+/// How a machine is turned off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Through the power management registers: their ports, and what is written there.
+    Registers([(u16, u16); 2]),
+    /// Through the sleep control register.
+    Control {
+        /// Its port.
+        port: u16,
+        /// What is written there.
+        value: u8,
+    },
+}
+
+/// The longest table that is believed.
+const TABLE_MOST: usize = 1 << 20;
+/// The most tables that are looked at.
+const TABLES_MOST: usize = 64;
+/// Bytes of what each table begins with.
+const HEAD: usize = 36;
+/// Where firmware leaves the RSDP when nobody tells.
+const BIOS: Range<u64> = 0xe_0000..0x10_0000;
+
+/// The RSDP of version 2; version 1 ends with the address of the RSDT.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C, packed)]
+struct Rsdp {
+    signature: [u8; 8],
+    _sum: u8,
+    _oem: [u8; 6],
+    revision: u8,
+    rsdt: u32,
+    _length: u32,
+    xsdt: u64,
+}
+
+/// Bytes of version 1.
+const RSDP_FIRST: usize = 20;
+
+/// An entry of the MCFG table.
+#[derive(Clone, Copy, FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C, packed)]
+struct McfgEntry {
+    base: u64,
+    segment: u16,
+    first_bus: u8,
+    last_bus: u8,
+    _reserved: u32,
+}
+
+impl<'p, P: Physical> Tables<'p, P> {
+    /// Follows the RSDP at `rsdp`, which is looked for where it is 0.
+    #[must_use]
+    pub fn find(physical: &'p P, rsdp: u64) -> Option<Self> {
+        let at = if rsdp == 0 {
+            let is_there = |at: &u64| physical.bytes(*at, 8) == Some(b"RSD PTR ");
+            BIOS.step_by(16).find(is_there)?
+        } else {
+            rsdp
+        };
+        let first = physical.bytes(at, RSDP_FIRST)?;
+        if first.get(..8) != Some(b"RSD PTR ") || sum(first) != 0 {
+            return None;
+        }
+        let whole = physical.bytes(at, size_of::<Rsdp>())?;
+        let (rsdp, _) = Rsdp::ref_from_prefix(whole).ok()?;
+        if rsdp.revision >= 2
+            && let Some(root) = table(physical, rsdp.xsdt, b"XSDT")
+        {
+            return Some(Self {
+                physical,
+                root,
+                width: 8,
+            });
+        }
+        Some(Self {
+            physical,
+            root: table(physical, rsdp.rsdt.into(), b"RSDT")?,
+            width: 4,
+        })
+    }
+
+    /// The table of this signature, whole.
+    #[must_use]
+    pub fn table(&self, signature: &[u8; 4]) -> Option<&'p [u8]> {
+        let entries = (HEAD..).step_by(self.width).take(TABLES_MOST);
+        entries
+            .map_while(|at| field(self.root, at, self.width))
+            .find_map(|address| table(self.physical, address, signature))
+    }
+
+    /// Where the configuration spaces of segment 0 are: as the MCFG table says; without one, as
+    /// the host bridge says in byte code (`_CBA`), which has all buses.
+    #[must_use]
+    pub fn segment(&self) -> Option<Segment> {
+        let Some(table) = self.table(b"MCFG") else {
+            return Some(Segment {
+                base: host_bridge(self.byte_code()?)?,
+                last_bus: u8::MAX,
+            });
+        };
+        let (entries, _) = table.get(HEAD + 8..)?.as_chunks::<16>();
+        entries.iter().find_map(|entry| {
+            let entry = McfgEntry::ref_from_bytes(entry).ok()?;
+            let is_first = entry.segment == 0 && entry.first_bus == 0;
+            is_first.then_some(Segment {
+                base: entry.base,
+                last_bus: entry.last_bus,
+            })
+        })
+    }
+
+    /// The byte code that describes the machine: the DSDT.
+    fn byte_code(&self) -> Option<&'p [u8]> {
+        let fixed = self.table(b"FACP")?;
+        let address = match field(fixed, 140, 8) {
+            Some(address) if address != 0 => address,
+            _ => field(fixed, 40, 4)?,
+        };
+        table(self.physical, address, b"DSDT")
+    }
+}
+
+impl Power {
+    /// How the machine whose RSDP is at `rsdp` is turned off.
+    #[must_use]
+    pub fn find<P: Physical>(physical: &P, rsdp: u64) -> Option<Self> {
+        let tables = Tables::find(physical, rsdp)?;
+        let fixed = tables.table(b"FACP")?;
+        let at = |at, len| field(fixed, at, len);
+        let [first, second] = sleep_types(tables.byte_code()?)?;
+        let is_reduced = at(112, 4)? & (1 << 20) != 0;
+        if is_reduced {
+            // The sleep control register, where it is in I/O space.
+            let is_io = at(244, 1)? == 1;
+            let port = u16::try_from(at(248, 8)?).ok()?;
+            let value = (first & 7) << 2 | 1 << 5;
+            return is_io.then_some(Self::Control { port, value });
+        }
+        let register = |place, kind: u8| {
+            let port = u16::try_from(at(place, 4)?).ok()?;
+            Some((port, u16::from(kind & 7) << 10 | 1 << 13))
+        };
+        Some(Self::Registers([
+            register(64, first)?,
+            register(68, second)?,
+        ]))
+    }
+}
+
+/// The `len` bytes at `at` of a table, as a number.
+fn field(table: &[u8], at: usize, len: usize) -> Option<u64> {
+    number(table.get(at..)?.get(..len)?)
+}
+
+/// What follows a name in byte code.
+fn behind<'c>(code: &'c [u8], name: &[u8; 4]) -> Option<&'c [u8]> {
+    let at = code.windows(4).position(|bytes| bytes == name)?;
+    code.get(at.checked_add(4)?..)
+}
+
+/// What `_CBA` of byte code returns: `Method (_CBA) { Return (base) }`.
+fn host_bridge(code: &[u8]) -> Option<u64> {
+    match behind(code, b"_CBA")? {
+        [_, 0xa4, 0x0c, rest @ ..] => field(rest, 0, 4),
+        [_, 0xa4, 0x0e, rest @ ..] => field(rest, 0, 8),
+        _ => None,
+    }
+}
+
+/// The `_S5` object of byte code: `Name (_S5, Package () { first, second, ... })`.
+fn sleep_types(code: &[u8]) -> Option<[u8; 2]> {
+    let mut code = behind(code, b"_S5_")?;
+    let (opcode, rest) = code.split_first()?;
+    // A package, its length, and how many elements it has.
+    let (length, _) = rest.split_first()?;
+    if *opcode != 0x12 {
+        return None;
+    }
+    code = rest.get(usize::from(*length >> 6).checked_add(2)?..)?;
+    let mut types = [0; 2];
+    for kind in &mut types {
+        let (first, rest) = code.split_first()?;
+        (*kind, code) = match *first {
+            0x0a => {
+                let (byte, rest) = rest.split_first()?;
+                (*byte, rest)
+            }
+            0 | 1 => (*first, rest),
+            _ => return None,
+        };
+    }
+    Some(types)
+}
+
+/// The whole table at `address`, if it is of this signature and its bytes add up.
+fn table<'p, P: Physical>(physical: &'p P, address: u64, signature: &[u8; 4]) -> Option<&'p [u8]> {
+    let head = physical.bytes(address, HEAD)?;
+    let (name, rest) = head.split_first_chunk::<4>()?;
+    if name != signature {
+        return None;
+    }
+    let len = usize::try_from(number(rest.get(..4)?)?).ok()?;
+    if !(HEAD..=TABLE_MOST).contains(&len) {
+        return None;
+    }
+    let table = physical.bytes(address, len)?;
+    (sum(table) == 0).then_some(table)
+}
+
+/// What the bytes of a table add up to, which must be 0: 8 at a time, for tables are long.
+fn sum(bytes: &[u8]) -> u8 {
+    const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let lanes = words.iter().fold(0_u64, |lanes, word| {
+        let word = u64::from_le_bytes(*word);
+        // Of each lane only the low byte counts.
+        (lanes & EVEN)
+            .wrapping_add(word & EVEN)
+            .wrapping_add(word >> 8 & EVEN)
+    });
+    let all = lanes
+        .to_le_bytes()
+        .into_iter()
+        .step_by(2)
+        .chain(rest.iter().copied());
+    all.fold(0, u8::wrapping_add)
+}
+
+/// A little-endian number of up to 8 bytes.
+fn number(bytes: &[u8]) -> Option<u64> {
+    let mut whole = [0; 8];
+    whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
+    Some(u64::from_le_bytes(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    /// Memory from address 0x1000 on.
+    struct Memory(Vec<u8>);
+
+    impl Physical for Memory {
+        fn bytes(&self, address: u64, len: usize) -> Option<&[u8]> {
+            let start = usize::try_from(address.checked_sub(0x1000)?).ok()?;
+            self.0.get(start..start.checked_add(len)?)
+        }
+    }
+
+    impl Memory {
+        /// Adds a table; where it is.
+        fn add(&mut self, signature: &[u8; 4], body: &[u8]) -> u64 {
+            let at = 0x1000 + self.0.len();
+            let mut table = [signature.as_slice(), &[0; HEAD - 4], body].concat();
+            let len = u32::try_from(table.len()).unwrap();
+            table[4..8].copy_from_slice(&len.to_le_bytes());
+            table[9] = sum(&table).wrapping_neg();
+            self.0.extend(table);
+            u64::try_from(at).unwrap()
+        }
+
+        /// Adds what leads to tables, by 8 bytes each; where it starts.
+        fn root(&mut self, tables: &[u64]) -> u64 {
+            let body: Vec<u8> = tables.iter().flat_map(|at| at.to_le_bytes()).collect();
+            let root = self.add(b"XSDT", &body);
+            let at = 0x1000 + self.0.len();
+            let mut rsdp = [
+                b"RSD PTR ".as_slice(),
+                &[0; 7],
+                &[2],
+                &[0; 8],
+                &root.to_le_bytes(),
+                &[0; 4],
+            ]
+            .concat();
+            rsdp[8] = sum(&rsdp[..RSDP_FIRST]).wrapping_neg();
+            self.0.extend(rsdp);
+            u64::try_from(at).unwrap()
+        }
+    }
+
+    /// The fixed table of a machine with its registers at 0x604, or one without such.
+    fn fixed(code: u64, is_reduced: bool) -> Vec<u8> {
+        let mut body = std::vec![0; 268 - HEAD];
+        body[140 - HEAD..][..8].copy_from_slice(&code.to_le_bytes());
+        body[64 - HEAD..][..2].copy_from_slice(&[0x04, 0x06]);
+        if is_reduced {
+            body[114 - HEAD] = 0x10;
+            body[244 - HEAD] = 1;
+            body[248 - HEAD..][..2].copy_from_slice(&[0x10, 0x06]);
+        }
+        body
+    }
+
+    const CODE: &[u8] =
+        b"\x08_S5_\x12\x06\x04\x0a\x05\x0a\x06\0\0 \x14\x0f_CBA\0\xa4\x0e\0\0\0\xe0\0\0\0\0";
+
+    #[test]
+    fn configuration_space_is_where_the_table_says() {
+        let mut memory = Memory(Vec::new());
+        let entry = [
+            &[0; 8][..],
+            &0xb000_0000_u64.to_le_bytes(),
+            &[0, 0, 0, 0x7f, 0, 0, 0, 0],
+        ]
+        .concat();
+        let table = memory.add(b"MCFG", &entry);
+        let rsdp = memory.root(&[table]);
+        let tables = Tables::find(&memory, rsdp).unwrap();
+        let base = 0xb000_0000;
+        assert_eq!(
+            tables.segment(),
+            Some(Segment {
+                base,
+                last_bus: 0x7f
+            })
+        );
+        assert_eq!(Power::find(&memory, rsdp), None);
+    }
+
+    #[test]
+    fn without_that_table_it_is_where_the_byte_code_says() {
+        let mut memory = Memory(Vec::new());
+        let code = memory.add(b"DSDT", CODE);
+        let fixed = memory.add(b"FACP", &fixed(code, false));
+        let rsdp = memory.root(&[fixed]);
+        let segment = Tables::find(&memory, rsdp).unwrap().segment();
+        let base = 0xe000_0000;
+        assert_eq!(
+            segment,
+            Some(Segment {
+                base,
+                last_bus: 0xff
+            })
+        );
+        let off = [(0x604, 5 << 10 | 1 << 13), (0, 6 << 10 | 1 << 13)];
+        assert_eq!(Power::find(&memory, rsdp), Some(Power::Registers(off)));
+    }
+
+    #[test]
+    fn a_machine_without_registers_is_turned_off_by_sleep_control() {
+        let mut memory = Memory(Vec::new());
+        let code = memory.add(b"DSDT", CODE);
+        let fixed = memory.add(b"FACP", &fixed(code, true));
+        let rsdp = memory.root(&[fixed]);
+        let value = 5 << 2 | 1 << 5;
+        assert_eq!(
+            Power::find(&memory, rsdp),
+            Some(Power::Control { port: 0x610, value })
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_wrong_are_no_table() {
+        let mut memory = Memory(Vec::new());
+        let code = memory.add(b"DSDT", CODE);
+        let fixed = memory.add(b"FACP", &fixed(code, false));
+        let rsdp = memory.root(&[fixed, 0, u64::MAX]);
+        for at in 0..memory.0.len() {
+            for bits in [0x01, 0x80, 0xff] {
+                memory.0[at] ^= bits;
+                // Whatever it is, it ends.
+                if let Some(tables) = Tables::find(&memory, rsdp) {
+                    let _ = tables.segment();
+                    let _ = Power::find(&memory, rsdp);
+                }
+                memory.0[at] ^= bits;
+            }
+        }
+        memory.0[5] ^= 1;
+        assert_eq!(Power::find(&memory, rsdp), None);
+        assert!(Tables::find(&memory, 0).is_none());
+        assert!(Tables::find(&memory, u64::MAX).is_none());
+    }
+}

@@ -1,0 +1,68 @@
+//! As little as shows the way to a register: `edu` is opened through the shim, its first register
+//! is read through the mapped BAR, and what was read is logged.
+#![no_std]
+#![no_main]
+#![expect(
+    unsafe_code,
+    reason = "a function keeps its name, to be found by the benches"
+)]
+
+use core::convert::Infallible;
+
+use vfio_core::abi::pci_region;
+use vfio_core::field;
+use vfio_core::mmio::field::ReadPure;
+use vfio_core::mmio::{Bar, Block};
+use vfio_core::session::{Mode, Session};
+use vfio_unikernel::GuestPci;
+use vfio_unikernel::boot::Boot;
+use vfio_unikernel::shim::DiscoverError;
+
+vfio_unikernel::entry!(main);
+
+static MACHINE: GuestPci = GuestPci::new();
+
+#[derive(defmt::Format)]
+enum Error {
+    Discover(DiscoverError),
+    NoDevice,
+    Open,
+    BringUp,
+}
+
+/// The first register of `edu`.
+#[repr(C)]
+struct Registers {
+    id: ReadPure<u32>,
+}
+
+type Edu<'d> = Block<Bar<'d, &'static GuestPci>, Registers>;
+
+/// A read of a mapped register, alone.
+#[unsafe(no_mangle)]
+#[inline(never)]
+fn mapped_register_read(edu: &Edu<'_>) -> u32 {
+    let Ok(id) = read(edu);
+    id
+}
+
+#[inline]
+fn read(edu: &Edu<'_>) -> Result<u32, Infallible> {
+    edu.get(field!(Registers, id))
+}
+
+fn main(boot: &Boot) -> Result<(), Error> {
+    let machine = &MACHINE;
+    machine.discover(boot).map_err(Error::Discover)?;
+    let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
+    let mut name = [0; 13];
+    let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
+    let session = Session::open_in(Mode::NoIommu, &machine, &place).map_err(|_| Error::Open)?;
+    let bar0 = session.device.bring_up(pci_region::BAR0);
+    let edu: Edu<'_> = bar0
+        .map_err(|_| Error::BringUp)?
+        .into_block(0)
+        .map_err(|_| Error::BringUp)?;
+    defmt::info!("{=u32:#x}", mapped_register_read(&edu));
+    Ok(())
+}

@@ -1,0 +1,252 @@
+//! What goes wrong, made to go wrong: the word `trial=NAME` on the command line says what. Each
+//! must end in an error frame and a failing status, but for those that try what must work.
+#![no_std]
+#![no_main]
+
+use core::time::Duration;
+
+use vfio_core::abi::{pci_irq, pci_region};
+use vfio_core::irq::IrqError;
+use vfio_core::pci::{BringUpError, Command, Config, DeviceConfig};
+use vfio_core::session::{Mode, Session, SessionError};
+use vfio_core::sys::{Errno, Sys};
+use vfio_drivers::edu::{Edu, EduError};
+use vfio_unikernel::GuestPci;
+use vfio_unikernel::acpi::Segment;
+use vfio_unikernel::boot::Boot;
+use vfio_unikernel::pci::{Address, Registers, Space, SpaceError};
+use vfio_unikernel::shim::DiscoverError;
+
+vfio_unikernel::entry!(main);
+
+static MACHINE: GuestPci = GuestPci::new();
+
+/// How a trial failed.
+#[derive(defmt::Format)]
+enum Error {
+    Discover(DiscoverError),
+    Space(SpaceError),
+    NoDevice,
+    Open(SessionError),
+    BringUp(BringUpError),
+    Command,
+    Edu(EduError<core::convert::Infallible>),
+    Irq(IrqError),
+    Errno(Errno),
+    /// What was written does not come back.
+    Lost,
+    /// It did not come, as it should be.
+    NoInterrupt,
+    /// There is no such trial, or it did not go wrong.
+    Unknown,
+}
+
+type Opened = Session<&'static GuestPci>;
+
+fn main(boot: &Boot) -> Result<(), Error> {
+    let word = boot
+        .command_line
+        .split(|byte| *byte == b' ')
+        .find_map(|word| word.strip_prefix(b"trial="));
+    match word.unwrap_or_default() {
+        b"panic" => panics(boot.command_line),
+        b"page-fault" => page_fault(),
+        b"write-code" => write_code(),
+        b"execute-data" => execute_data(),
+        b"stack-overflow" => defmt::info!("{}", overflow(1)),
+        b"invalid-opcode" => invalid_opcode(),
+        b"fault-in-frame" => defmt::info!("{}", Faulty),
+        b"arena" => return arena(),
+        b"no-event" => return no_event(),
+        b"no-interrupt" => return no_interrupt(boot),
+        b"silent" => return silent(boot),
+        b"cycle" => return cycle(boot),
+        b"high" => return high(boot),
+        _ => (),
+    }
+    Err(Error::Unknown)
+}
+
+/// Panics, whatever the command line.
+fn panics(line: &[u8]) {
+    let nothing = line.first().filter(|byte| **byte == 0);
+    if nothing.is_none() {
+        panic!("deliberate");
+    }
+}
+
+/// Reads where nothing is mapped.
+fn page_fault() {
+    let nowhere: *const u64 = core::ptr::without_provenance(0x40_0000_0000);
+    // SAFETY: it is not sound: the page fault is what is tried, and ends the image.
+    let value = unsafe { nowhere.read_volatile() };
+    defmt::info!("{}", value);
+}
+
+/// Writes to code.
+fn write_code() {
+    let code = core::ptr::with_exposed_provenance_mut::<u8>(0x10_0000);
+    // SAFETY: it is not sound: the page fault is what is tried, and ends the image.
+    unsafe { code.write_volatile(0xcc) };
+}
+
+/// Executes data.
+fn execute_data() {
+    static DATA: [u8; 16] = [0xc3; 16];
+    // SAFETY: it is not sound: the page fault is what is tried, and ends the image.
+    let function: extern "C" fn() = unsafe { core::mem::transmute(&raw const DATA) };
+    function();
+}
+
+/// Uses up the stack.
+#[inline(never)]
+fn overflow(depth: u64) -> u64 {
+    let mut room = [depth; 64];
+    core::hint::black_box(&mut room);
+    match depth.checked_add(1) {
+        Some(depth) => overflow(depth).wrapping_add(room.iter().sum::<u64>()),
+        None => 0,
+    }
+}
+
+/// Executes what is no instruction.
+fn invalid_opcode() {
+    // SAFETY: the exception is what is tried, and ends the image.
+    unsafe { core::arch::asm!("ud2") };
+}
+
+/// Faults while it is being logged.
+struct Faulty;
+
+impl defmt::Format for Faulty {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "half");
+        page_fault();
+    }
+}
+
+/// More memory than there is.
+fn arena() -> Result<(), Error> {
+    let machine = &MACHINE;
+    let all = machine.memory(1 << 20).map_err(Error::Errno)?;
+    drop(all);
+    machine
+        .memory((1 << 20) + 1)
+        .map(drop)
+        .map_err(Error::Errno)
+}
+
+/// An event that nobody signals.
+fn no_event() -> Result<(), Error> {
+    let machine = &MACHINE;
+    let event = machine.event().map_err(Error::Errno)?;
+    match machine.event_wait(&event, Duration::from_millis(200)) {
+        Ok(true) => Err(Error::Unknown),
+        Ok(false) => Err(Error::NoInterrupt),
+        Err(errno) => Err(Error::Errno(errno)),
+    }
+}
+
+/// Opens the first device with these ids.
+fn open(boot: &Boot, vendor: u16, device: u16) -> Result<Opened, Error> {
+    let machine = &MACHINE;
+    machine.discover(boot).map_err(Error::Discover)?;
+    let (group, _) = machine.find(vendor, device).ok_or(Error::NoDevice)?;
+    let mut name = [0; 13];
+    let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
+    Session::open_in(Mode::NoIommu, &machine, &place).map_err(Error::Open)
+}
+
+/// Turns off what a command register has on.
+fn turn_off(session: &Opened, off: Command) -> Result<(), Error> {
+    let config = DeviceConfig::ask(&session.device, &mut [0; 64]).map_err(|_| Error::Command)?;
+    let mut config = Config::new(config);
+    let command = config.command().map_err(|_| Error::Command)?;
+    config
+        .set_command(command & !off)
+        .map_err(|_| Error::Command)
+}
+
+/// Interrupts of a device that may not write memory never come.
+fn no_interrupt(boot: &Boot) -> Result<(), Error> {
+    let session = open(boot, 0x1234, 0x11e8)?;
+    let bar0 = session
+        .device
+        .bring_up(pci_region::BAR0)
+        .map_err(Error::BringUp)?;
+    let mut edu = Edu::new(bar0).map_err(Error::Edu)?;
+    let vectors = session
+        .device
+        .vectors::<1>(pci_irq::MSI)
+        .map_err(Error::Irq)?;
+    turn_off(&session, Command::MASTER)?;
+    edu.raise(1, &vectors).map_err(Error::Edu)
+}
+
+/// A device whose registers do not answer.
+fn silent(boot: &Boot) -> Result<(), Error> {
+    let session = open(boot, 0x1234, 0x11e8)?;
+    let bar0 = session
+        .device
+        .bring_up(pci_region::BAR0)
+        .map_err(Error::BringUp)?;
+    turn_off(&session, Command::MEMORY)?;
+    Edu::new(bar0).map(drop).map_err(Error::Edu)
+}
+
+/// A device whose capabilities lead to each other, in a configuration space that is made up in
+/// memory.
+fn cycle(boot: &Boot) -> Result<(), Error> {
+    let segment = Segment {
+        base: 0x200_0000,
+        last_bus: 0,
+    };
+    let space = Space::mapped(segment).map_err(Error::Space)?;
+    for device in 0..32 {
+        Registers::new(&space, Address::new(0, device, 0)).set_word(0, 0xffff);
+    }
+    let made_up = Registers::new(&space, Address::new(0, 5, 0));
+    for (at, value) in [
+        (0x00, 0x11e8_1234),
+        (0x04, 0x0010_0000),
+        (0x34, 0x40),
+        (0x40, 0x4809),
+        (0x48, 0x4009),
+    ] {
+        made_up.set_long(at, value);
+    }
+    let machine = &MACHINE;
+    machine.discover_in(space, boot).map_err(Error::Discover)?;
+    let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
+    let mut name = [0; 13];
+    let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
+    Session::open_in(Mode::NoIommu, &machine, &place)
+        .map(drop)
+        .map_err(Error::Open)
+}
+
+/// Memory behind a BAR above 4 GiB keeps what is written to it.
+fn high(boot: &Boot) -> Result<(), Error> {
+    let session = open(boot, 0x1af4, 0x1110)?;
+    let mut bar = session
+        .device
+        .bring_up(pci_region::BAR2)
+        .map_err(Error::BringUp)?;
+    let config = DeviceConfig::ask(&session.device, &mut [0; 64]).map_err(|_| Error::Command)?;
+    let above = Config::new(config)
+        .read_u32(0x1c)
+        .map_err(|_| Error::Command)?;
+    let last = bar.len().saturating_sub(8);
+    for (at, value) in [(0, 0x0123_4567_89ab_cdef), (last, u64::MAX), (0x10_0000, 7)] {
+        bar.write::<u64>(at, value).map_err(|_| Error::Lost)?;
+        if bar.read::<u64>(at).ok() != Some(value) {
+            return Err(Error::Lost);
+        }
+    }
+    defmt::info!("{} bytes at {=u32} times 4 GiB", bar.len(), above);
+    if above == 0 {
+        Err(Error::NoDevice)
+    } else {
+        Ok(())
+    }
+}

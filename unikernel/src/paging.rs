@@ -1,0 +1,231 @@
+//! Page tables: every address is where it is in the machine, memory cached and devices not.
+//!
+//! The entry maps the first 2 MiB. All else is mapped when something asks for it, so that a stray
+//! pointer ends in a page fault. Nothing is ever unmapped.
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use spin::Mutex;
+use x86_64::registers::control::Cr3;
+
+/// How many tables there are: 4 for the first 2 MiB, and one for each 1 GiB that is mapped
+/// besides.
+const TABLES_LEN: usize = 24;
+
+/// Those that the entry fills.
+const BOOT_TABLES: usize = 4;
+
+/// An entry leads somewhere.
+const PRESENT: u64 = 1 << 0;
+/// What it leads to can be written.
+const WRITABLE: u64 = 1 << 1;
+/// Write-through and not cached: with the processor's first page attribute table, uncached.
+const UNCACHED: u64 = 1 << 3 | 1 << 4;
+/// It leads to a large page and not to a table.
+const LARGE: u64 = 1 << 7;
+/// What it leads to is not executed.
+const NO_EXECUTE: u64 = 1 << 63;
+/// Where an entry leads.
+const ADDRESS: u64 = 0x000f_ffff_ffff_f000;
+
+/// Bytes of a page of the lowest level.
+pub const PAGE: u64 = 0x1000;
+/// Bytes of a large page.
+const LARGE_PAGE: u64 = 0x20_0000;
+/// Bytes of a huge page, where the processor has them.
+const HUGE_PAGE: u64 = 0x4000_0000;
+/// Addresses below are mapped where they are; the others would need a sign.
+const HALF: u64 = 1 << 47;
+
+/// A page table.
+#[repr(C, align(4096))]
+pub(crate) struct Table([AtomicU64; 512]);
+
+/// All page tables: those of the entry first, the top level before all.
+#[unsafe(link_section = ".uninit.tables")]
+pub(crate) static TABLES: [Table; TABLES_LEN] =
+    [const { Table([const { AtomicU64::new(0) }; 512]) }; TABLES_LEN];
+
+/// How many tables are in use.
+static USED: Mutex<usize> = Mutex::new(BOOT_TABLES);
+
+/// What is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Kind {
+    /// Memory, cached.
+    Memory,
+    /// Registers, not cached.
+    Device,
+}
+
+/// Why addresses can't be mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum MapError {
+    /// They end past those of the processor.
+    OutOfReach {
+        /// The end.
+        end: u64,
+        /// The end of the processor's addresses.
+        limit: u64,
+    },
+    /// No page table is left.
+    NoTable,
+    /// Memory and registers would be in one page.
+    Mixed {
+        /// Where the page is.
+        address: u64,
+    },
+}
+
+unsafe extern "C" {
+    static __image_start: u8;
+    static __data_start: u8;
+    static __image_end: u8;
+}
+
+/// Where the image is, in bytes.
+#[must_use]
+pub fn image() -> Range<u64> {
+    address_of(&raw const __image_start)..address_of(&raw const __image_end)
+}
+
+/// Maps `range` (bytes) where it is, in whole pages.
+///
+/// # Errors
+/// [`MapError`]; what was mapped until then stays mapped.
+pub fn map(range: Range<u64>, kind: Kind) -> Result<(), MapError> {
+    let limit = limit();
+    if range.end > limit {
+        let end = range.end;
+        return Err(MapError::OutOfReach { end, limit });
+    }
+    let huge = has_huge_pages();
+    let mut used = USED.lock();
+    // The first large page is mapped by the entry.
+    let mut at = range.start.max(LARGE_PAGE) & !LARGE_PAGE.wrapping_sub(1);
+    while at < range.end {
+        let is_huge =
+            huge && at.is_multiple_of(HUGE_PAGE) && range.end.wrapping_sub(at) >= HUGE_PAGE;
+        let size = if is_huge { HUGE_PAGE } else { LARGE_PAGE };
+        map_page(&mut used, at, size, kind)?;
+        // Below the limit nothing wraps.
+        at = at.wrapping_add(size);
+    }
+    Ok(())
+}
+
+/// The end of the addresses that can be mapped.
+pub(crate) fn limit() -> u64 {
+    HALF.min(1 << physical_bits())
+}
+
+/// Lets code, constants and the first page, where hypervisors leave what they tell, be written no
+/// more; maps the rest of the image.
+pub(crate) fn protect() -> Result<(), MapError> {
+    let constant = image().start..address_of(&raw const __data_start);
+    let pages = constant.step_by(0x1000);
+    for page in core::iter::once(0).chain(pages) {
+        let entry = entry(page_table(), page, 12);
+        entry.store(entry.load(Ordering::Relaxed) & !WRITABLE, Ordering::Relaxed);
+    }
+    let (frame, flags) = Cr3::read();
+    // SAFETY: the same tables; what changed is read anew.
+    unsafe { Cr3::write(frame, flags) };
+    map(image(), Kind::Memory)
+}
+
+/// The table of the first 2 MiB.
+fn page_table() -> &'static Table {
+    let [_, _, _, table, ..] = &TABLES;
+    table
+}
+
+/// Maps one large or huge page.
+fn map_page(used: &mut usize, at: u64, size: u64, kind: Kind) -> Result<(), MapError> {
+    let [top, ..] = &TABLES;
+    let third = table_behind(used, entry(top, at, 39)).ok_or(MapError::NoTable)?;
+    let slot = if size == HUGE_PAGE {
+        entry(third, at, 30)
+    } else {
+        let slot = entry(third, at, 30);
+        if slot.load(Ordering::Relaxed) & LARGE != 0 {
+            return fits(slot, at, kind);
+        }
+        entry(table_behind(used, slot).ok_or(MapError::NoTable)?, at, 21)
+    };
+    if slot.load(Ordering::Relaxed) & PRESENT != 0 {
+        return fits(slot, at, kind);
+    }
+    let cached = match kind {
+        Kind::Memory => 0,
+        Kind::Device => UNCACHED,
+    };
+    slot.store(
+        at | cached | PRESENT | WRITABLE | LARGE | NO_EXECUTE,
+        Ordering::Relaxed,
+    );
+    Ok(())
+}
+
+/// Whether what is mapped already is of this kind.
+fn fits(slot: &AtomicU64, at: u64, kind: Kind) -> Result<(), MapError> {
+    let flags = slot.load(Ordering::Relaxed);
+    let is_device = flags & UNCACHED == UNCACHED;
+    // A huge page that was asked for where smaller ones are is not of one kind.
+    if flags & LARGE != 0 && is_device == (kind == Kind::Device) {
+        Ok(())
+    } else {
+        Err(MapError::Mixed { address: at })
+    }
+}
+
+/// The entry for an address in a table whose entries tell addresses apart from bit `shift` on.
+fn entry(table: &'static Table, at: u64, shift: u32) -> &'static AtomicU64 {
+    let index = usize::try_from((at >> shift) & 0x1ff).unwrap_or(0);
+    let [first, ..] = &table.0;
+    table.0.get(index).unwrap_or(first)
+}
+
+/// The table that an entry leads to; a new one where it leads nowhere yet.
+fn table_behind(used: &mut usize, slot: &AtomicU64) -> Option<&'static Table> {
+    let entry = slot.load(Ordering::Relaxed);
+    if entry & PRESENT != 0 {
+        let base = TABLES.as_ptr();
+        let offset = (entry & ADDRESS).checked_sub(address_of(base))?;
+        return TABLES.get(usize::try_from(offset / PAGE).ok()?);
+    }
+    let table = TABLES.get(*used)?;
+    *used = used.saturating_add(1);
+    // SAFETY: the table is in use by nobody yet, and atomics may be written through a shared
+    // reference.
+    unsafe { core::ptr::write_bytes(table.0.as_ptr().cast_mut(), 0, table.0.len()) };
+    slot.store(
+        address_of(&raw const *table) | PRESENT | WRITABLE,
+        Ordering::Relaxed,
+    );
+    Some(table)
+}
+
+/// How many bits the processor's physical addresses have.
+fn physical_bits() -> u32 {
+    let largest = core::arch::x86_64::__cpuid(0x8000_0000).eax;
+    if largest >= 0x8000_0008 {
+        core::arch::x86_64::__cpuid(0x8000_0008).eax & 0xff
+    } else {
+        36
+    }
+    .min(52)
+}
+
+/// Whether the processor has pages of 1 GiB.
+fn has_huge_pages() -> bool {
+    core::arch::x86_64::__cpuid(0x8000_0001).edx & (1 << 26) != 0
+}
+
+/// An address as a number.
+pub(crate) fn address_of<T>(pointer: *const T) -> u64 {
+    crate::wide(pointer.addr())
+}

@@ -1,0 +1,103 @@
+//! Where a function is.
+
+use core::ffi::CStr;
+use core::fmt;
+
+/// The address of a function: bus, device, function. There is one segment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(u16);
+
+impl Address {
+    /// The address of a function; of `device` and `function` no more than 5 and 3 bits count.
+    #[must_use]
+    pub fn new(bus: u8, device: u8, function: u8) -> Self {
+        Self(u16::from(bus) << 8 | u16::from(device & 0x1f) << 3 | u16::from(function & 7))
+    }
+
+    /// The bus.
+    #[must_use]
+    pub const fn bus(self) -> u8 {
+        self.0.to_be_bytes()[0]
+    }
+
+    /// Device and function in one number.
+    #[must_use]
+    pub const fn devfn(self) -> u8 {
+        self.0.to_be_bytes()[1]
+    }
+
+    /// The device.
+    #[must_use]
+    pub const fn device(self) -> u8 {
+        self.devfn() >> 3
+    }
+
+    /// The function.
+    #[must_use]
+    pub const fn function(self) -> u8 {
+        self.devfn() & 7
+    }
+
+    /// The name that VFIO knows the function by: `0000:00:05.0`.
+    #[must_use]
+    pub fn name(self) -> [u8; 13] {
+        let digit = |value: u8| match value & 0xf {
+            low @ 0..10 => b'0'.saturating_add(low),
+            high => b'a'.saturating_add(high).saturating_sub(10),
+        };
+        let pair = |value: u8| [digit(value >> 4), digit(value)];
+        let ([b1, b0], [d1, d0]) = (pair(self.bus()), pair(self.device()));
+        let f = digit(self.function());
+        [
+            b'0', b'0', b'0', b'0', b':', b1, b0, b':', d1, d0, b'.', f, 0,
+        ]
+    }
+
+    /// Whether `name` is the function's.
+    #[must_use]
+    pub fn is_named(self, name: &CStr) -> bool {
+        name.to_bytes_with_nul() == self.name()
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "0000:{:02x}:{:02x}.{}",
+            self.bus(),
+            self.device(),
+            self.function()
+        )
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for Address {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        let (bus, device, function) = (self.bus(), self.device(), self.function());
+        defmt::write!(f, "0000:{=u8:02x}:{=u8:02x}.{=u8}", bus, device, function);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    #[test]
+    fn the_name_is_the_one_that_linux_gives() {
+        let address = Address::new(0xab, 0x1f, 7);
+        assert_eq!(address.name(), *b"0000:ab:1f.7\0");
+        assert_eq!(address.to_string(), "0000:ab:1f.7");
+        assert!(address.is_named(c"0000:ab:1f.7"));
+        assert!(!address.is_named(c"0000:ab:1f.6"));
+        assert!(!address.is_named(c"0000:ab:1f.7 "));
+    }
+}

@@ -1,0 +1,106 @@
+//! The sizes of base address registers (PCI Local Bus specification 3.0, section 6.2.5.1).
+
+use vfio_core::pci::Command;
+
+use super::{Registers, Spaces};
+
+/// What a base address register leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Region {
+    /// What it is.
+    pub kind: RegionKind,
+    /// Where it is; 0 where nobody gave it a place.
+    pub address: u64,
+    /// Bytes, a power of two.
+    pub size: u64,
+}
+
+/// What a base address register leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum RegionKind {
+    /// I/O ports.
+    Io,
+    /// Memory below 4 GiB.
+    Memory32,
+    /// Memory anywhere.
+    Memory64 {
+        /// Whether reads have no side effects, so that a bridge may fetch ahead.
+        prefetchable: bool,
+    },
+}
+
+/// The regions of a function by the index of their register.
+pub type Regions = [Option<Region>; 6];
+
+/// Where the registers are; a bridge has the first two.
+const BARS: [u16; 6] = [0x10, 0x14, 0x18, 0x1c, 0x20, 0x24];
+
+/// In a register: I/O ports; memory anywhere; memory that may be fetched ahead.
+const IO: u32 = 1 << 0;
+const KIND: u32 = 0x7;
+const ANYWHERE: u32 = 0x4;
+const PREFETCHABLE: u32 = 1 << 3;
+
+/// Sizes the first `count` registers of a function.
+///
+/// Decoding is off meanwhile: a register that is being sized answers for addresses that are not
+/// its own, and a hypervisor that passes the device through would map them.
+///
+/// The last register can't be the lower half of a pair: then there is nothing behind it.
+pub fn size_bars<S: Spaces>(registers: Registers<'_, S>, count: usize) -> Regions {
+    let mut regions = [None; 6];
+    let command = registers.command();
+    registers.set_command(command & !(Command::IO | Command::MEMORY));
+    let mut bars = BARS.into_iter().zip(&mut regions).take(count);
+    while let Some((register, region)) = bars.next() {
+        let (before, mask) = ones(registers, register);
+        *region = if before & IO != 0 {
+            // The upper half is not always there.
+            sized(
+                RegionKind::Io,
+                u64::from(before & 0xfffc),
+                u64::from(mask & 0xfffc),
+            )
+        } else if before & KIND == ANYWHERE {
+            bars.next().and_then(|(upper, _)| {
+                let (before_high, mask_high) = ones(registers, upper);
+                let whole = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low & !0xf);
+                let prefetchable = before & PREFETCHABLE != 0;
+                sized(
+                    RegionKind::Memory64 { prefetchable },
+                    whole(before_high, before),
+                    whole(mask_high, mask),
+                )
+            })
+        } else {
+            sized(
+                RegionKind::Memory32,
+                u64::from(before & !0xf),
+                u64::from(mask & !0xf),
+            )
+        };
+    }
+    registers.set_command(command);
+    regions
+}
+
+/// The region of a register that keeps the bits of `mask`.
+fn sized(kind: RegionKind, address: u64, mask: u64) -> Option<Region> {
+    let size = mask & mask.wrapping_neg();
+    (size != 0).then_some(Region {
+        kind,
+        address,
+        size,
+    })
+}
+
+/// What a register holds, and what it keeps of ones; it is left as it was.
+fn ones<S: Spaces>(registers: Registers<'_, S>, register: u16) -> (u32, u32) {
+    let before = registers.long(register);
+    registers.set_long(register, u32::MAX);
+    let mask = registers.long(register);
+    registers.set_long(register, before);
+    (before, mask)
+}

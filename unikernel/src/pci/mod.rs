@@ -1,0 +1,26 @@
+//! The PCI bus: which functions there are, where their registers are, and giving both a place
+//! where the firmware did not.
+//!
+//! What configuration space means is the core's affair ([`vfio_core::pci`]); here it is reached.
+
+mod address;
+mod assign;
+mod bars;
+mod registers;
+mod scan;
+#[cfg(feature = "image")]
+#[expect(unsafe_code, reason = "configuration space is mapped")]
+mod space;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use address::Address;
+pub use assign::{AssignError, Room, assign};
+pub use bars::{Region, RegionKind, Regions, size_bars};
+pub use registers::{NoError, Registers, Spaces, Width};
+pub use scan::{FUNCTIONS_MOST, Function, Functions, ScanError, scan};
+#[cfg(feature = "image")]
+pub use space::{Space, SpaceError};
+
+/// A configuration space that does not hold what it promises.
+pub type ConfigError = vfio_core::pci::ConfigError<NoError>;

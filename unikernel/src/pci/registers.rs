@@ -1,0 +1,159 @@
+//! The configuration space of a function, register by register.
+
+use vfio_core::pci::{Command, ConfigAccess};
+
+use super::Address;
+
+/// How many bytes a register has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Width {
+    /// 1.
+    Byte,
+    /// 2.
+    Word,
+    /// 4.
+    Long,
+}
+
+impl Width {
+    /// Bytes.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Byte => 1,
+            Self::Word => 2,
+            Self::Long => 4,
+        }
+    }
+}
+
+/// Reaches the configuration spaces of functions.
+///
+/// That does not fail: where nothing answers, all bits are ones, and writes are lost.
+pub trait Spaces {
+    /// Bytes of each space: 256 or 4096.
+    fn size(&self) -> u16;
+
+    /// Reads the register at `offset`, which is a multiple of its width.
+    fn read(&self, address: Address, offset: u16, width: Width) -> u32;
+
+    /// Writes the register at `offset`.
+    fn write(&self, address: Address, offset: u16, width: Width, value: u32);
+}
+
+/// An access that does not fail.
+pub type NoError = core::convert::Infallible;
+
+/// The configuration space of a function.
+#[derive(Debug)]
+pub struct Registers<'s, S> {
+    spaces: &'s S,
+    address: Address,
+}
+
+/// The command register.
+const COMMAND: u16 = 0x04;
+
+impl<'s, S: Spaces> Registers<'s, S> {
+    /// That of the function at `address`.
+    pub const fn new(spaces: &'s S, address: Address) -> Self {
+        Self { spaces, address }
+    }
+
+    /// Whose it is.
+    pub const fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Reads a register.
+    pub fn get(&self, offset: u16, width: Width) -> u32 {
+        self.spaces.read(self.address, offset, width)
+    }
+
+    /// Writes a register.
+    pub fn set(&self, offset: u16, width: Width, value: u32) {
+        self.spaces.write(self.address, offset, width, value);
+    }
+
+    /// Reads a byte.
+    pub fn byte(&self, offset: u16) -> u8 {
+        let [byte, ..] = self
+            .spaces
+            .read(self.address, offset, Width::Byte)
+            .to_le_bytes();
+        byte
+    }
+
+    /// Reads 16 bits.
+    pub fn word(&self, offset: u16) -> u16 {
+        let [a, b, ..] = self
+            .spaces
+            .read(self.address, offset, Width::Word)
+            .to_le_bytes();
+        u16::from_le_bytes([a, b])
+    }
+
+    /// Reads 32 bits.
+    pub fn long(&self, offset: u16) -> u32 {
+        self.spaces.read(self.address, offset, Width::Long)
+    }
+
+    /// Writes a byte.
+    pub fn set_byte(&self, offset: u16, value: u8) {
+        self.spaces
+            .write(self.address, offset, Width::Byte, value.into());
+    }
+
+    /// Writes 16 bits.
+    pub fn set_word(&self, offset: u16, value: u16) {
+        self.spaces
+            .write(self.address, offset, Width::Word, value.into());
+    }
+
+    /// Writes 32 bits.
+    pub fn set_long(&self, offset: u16, value: u32) {
+        self.spaces.write(self.address, offset, Width::Long, value);
+    }
+
+    /// Reads the command register.
+    pub fn command(&self) -> Command {
+        Command::from_bits_retain(self.word(COMMAND))
+    }
+
+    /// Writes the command register, and leaves the status register alone.
+    pub fn set_command(&self, command: Command) {
+        self.set_word(COMMAND, command.bits());
+    }
+
+    /// Whether nothing answers.
+    pub fn is_gone(&self) -> bool {
+        self.word(0) == 0xffff
+    }
+}
+
+impl<S> Clone for Registers<'_, S> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S> Copy for Registers<'_, S> {}
+
+impl<S: Spaces> ConfigAccess for Registers<'_, S> {
+    type Error = NoError;
+
+    fn size(&self) -> u16 {
+        self.spaces.size()
+    }
+
+    fn read(&self, offset: u16, buf: &mut [u8]) -> Result<(), NoError> {
+        let width = match buf.len() {
+            1 => Width::Byte,
+            2 => Width::Word,
+            _ => Width::Long,
+        };
+        let bytes = self.spaces.read(self.address, offset, width).to_le_bytes();
+        buf.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
+        Ok(())
+    }
+}

@@ -1,0 +1,503 @@
+//! The shim: the core's system calls, answered here.
+
+use core::ffi::CStr;
+use core::fmt;
+use core::time::Duration;
+
+use heapless::Vec;
+use spin::{Mutex, MutexGuard};
+use vfio_core::abi::ioctl;
+use vfio_core::mmio::Access as _;
+use vfio_core::pci::HeaderLayout;
+use vfio_core::server;
+use vfio_core::session::Place;
+use vfio_core::sys::{
+    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys,
+    ValueRequest, put_argsz,
+};
+
+use super::device::Device;
+use super::files::{File, Files, Released};
+use super::mapping::Mapping;
+use super::memory::Memory;
+use super::message::FIRST_EVENT;
+use crate::boot::Boot;
+use crate::pci::{
+    AssignError, Function, Functions, Registers, Room, ScanError, Space, SpaceError, assign, scan,
+};
+use crate::{clock, interrupts, paging, physical};
+
+/// The machine's PCI devices, as VFIO offers them: a `static` of the image.
+#[derive(Debug)]
+pub struct GuestPci {
+    state: Mutex<State>,
+}
+
+/// What was found, and all that is open.
+#[derive(Debug)]
+struct State {
+    space: Space,
+    functions: Functions,
+    files: Files,
+    /// Open devices with the numbers of their groups.
+    devices: Vec<(u8, Device), DEVICES_MOST>,
+}
+
+/// `ERANGE`: the memory lies too high.
+const ERANGE: Errno = Errno(34);
+
+/// How many devices can be open at once.
+const DEVICES_MOST: usize = 4;
+
+/// Where memory of the machine ends that registers below 4 GiB leave alone, and where the
+/// registers of the processor's own devices begin.
+const LOW: u64 = 0xc000_0000;
+const LOW_END: u64 = 0xfec0_0000;
+/// The I/O ports that no old device has.
+const IO: core::ops::Range<u64> = 0xc000..0x1_0000;
+
+/// Why the machine's devices can't be offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DiscoverError {
+    /// Configuration space can't be reached.
+    Space(SpaceError),
+    /// The devices can't be found.
+    Scan(ScanError),
+    /// Registers of theirs have no place.
+    Assign(AssignError),
+}
+
+/// An open file; closed on drop.
+pub struct Fd<'a> {
+    machine: &'a GuestPci,
+    number: i32,
+}
+
+/// What interrupts are counted in; given back on drop.
+#[derive(Debug)]
+pub struct Event {
+    event: u8,
+}
+
+impl State {
+    /// Opens a group.
+    fn open_group(&mut self, group: u8) -> Result<i32, Errno> {
+        let function = self.functions.get(usize::from(group));
+        match function {
+            Some(function) if function.layout == HeaderLayout::NORMAL => {
+                self.files.open_group(group)
+            }
+            _ => Err(Errno::ENOENT),
+        }
+    }
+
+    /// Opens the device of a group.
+    fn open_device(&mut self, group: u8, name: &CStr) -> Result<i32, Errno> {
+        let function = self.functions.get(usize::from(group));
+        let address = function.ok_or(Errno::ENODEV)?.address;
+        if !address.is_named(name) {
+            return Err(Errno::ENODEV);
+        }
+        let is_open = self.files.may_open_device(group)?;
+        let number = self.files.open_device(group)?;
+        if is_open {
+            return Ok(number);
+        }
+        let added = match Device::open(Registers::new(&self.space, address)) {
+            Ok(device) => self
+                .devices
+                .push((group, device))
+                .map_err(|_| Errno::EMFILE),
+            Err(error) => {
+                defmt::error!("{} can't be opened: {}", address, error);
+                Err(Errno::EIO)
+            }
+        };
+        match added {
+            Ok(()) => Ok(number),
+            Err(errno) => {
+                self.files.close(number);
+                Err(errno)
+            }
+        }
+    }
+
+    /// The open device behind a file.
+    #[inline(never)]
+    fn device(&mut self, file: File) -> Result<(&mut Device, &Space), Errno> {
+        let File::Device(group) = file else {
+            return Err(Errno::EINVAL);
+        };
+        let mut open = self.devices.iter_mut().filter(|(of, _)| *of == group);
+        let (_, device) = open.next().ok_or(Errno::EBADF)?;
+        Ok((device, &self.space))
+    }
+
+    /// Closes a file.
+    fn close(&mut self, number: i32) {
+        let Released::Device(group) = self.files.close(number) else {
+            return;
+        };
+        if let Ok((device, space)) = self.device(File::Device(group)) {
+            device.close(space);
+        }
+        // The last one takes its place.
+        if let Some(last) = self.devices.pop()
+            && last.0 != group
+            && let Some(slot) = self.devices.iter_mut().find(|(of, _)| *of == group)
+        {
+            *slot = last;
+        }
+    }
+}
+
+impl GuestPci {
+    /// Nothing was looked for yet, and nothing can be opened.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                space: Space::ports(),
+                functions: Functions::new(),
+                files: Files::new(),
+                devices: Vec::new(),
+            }),
+        }
+    }
+
+    /// Finds the devices, and gives their registers a place where the firmware did not.
+    ///
+    /// # Errors
+    /// [`DiscoverError`]
+    pub fn discover(&self, boot: &Boot) -> Result<(), DiscoverError> {
+        let space = Space::find(&physical::Machine, boot.rsdp).map_err(DiscoverError::Space)?;
+        self.discover_in(space, boot)
+    }
+
+    /// As [`GuestPci::discover`], of the devices of a configuration space.
+    ///
+    /// # Errors
+    /// [`DiscoverError`]
+    #[inline(never)]
+    pub fn discover_in(&self, space: Space, boot: &Boot) -> Result<(), DiscoverError> {
+        let mut state = self.state();
+        let State {
+            space: kept,
+            functions,
+            ..
+        } = &mut *state;
+        functions.clear();
+        *kept = space;
+        scan(kept, functions).map_err(DiscoverError::Scan)?;
+        assign(kept, functions, &mut room(kept, boot)).map_err(DiscoverError::Assign)
+    }
+
+    /// The function of a group, which may be a bridge; there are as many groups as functions.
+    #[must_use]
+    pub fn function(&self, group: u32) -> Option<Function> {
+        let group = usize::try_from(group).ok()?;
+        self.state().functions.get(group).copied()
+    }
+
+    /// The functions with their groups, bridges among them.
+    pub fn functions(&self) -> impl Iterator<Item = (u32, Function)> {
+        (0..).map_while(|group| Some((group, self.function(group)?)))
+    }
+
+    /// The first function with these ids, of vendor and device, and its group.
+    #[must_use]
+    pub fn find(&self, vendor: u16, device: u16) -> Option<(u32, Function)> {
+        let is_it =
+            |function: &Function| (function.id.vendor, function.id.device) == (vendor, device);
+        self.functions().find(|(_, function)| is_it(function))
+    }
+
+    /// Where [`Session`](vfio_core::session::Session) finds the function of a group. `name` takes
+    /// its name.
+    #[must_use]
+    pub fn place<'n>(&self, group: u32, name: &'n mut [u8; 13]) -> Option<Place<'n>> {
+        *name = self.function(group)?.address.name();
+        Some(Place {
+            name: CStr::from_bytes_until_nul(name).ok()?,
+            group: Some(group),
+            is_noiommu: true,
+            ..Place::default()
+        })
+    }
+
+    /// How many files are open.
+    #[must_use]
+    pub fn open_files(&self) -> usize {
+        self.state().files.open()
+    }
+
+    /// The group of a path: `/dev/vfio/noiommu-` and its number, as Linux writes it.
+    fn group(path: &[u8]) -> Option<u8> {
+        let digits = path.strip_prefix(b"/dev/vfio/noiommu-")?;
+        let (first, rest) = digits.split_first()?;
+        if *first == b'0' && !rest.is_empty() {
+            return None;
+        }
+        digits.iter().try_fold(0_u8, |number, digit| {
+            let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+            number.checked_mul(10)?.checked_add(digit)
+        })
+    }
+
+    /// Lets the open device behind a file do something.
+    fn with_device<R>(
+        &self,
+        fd: &Fd<'_>,
+        act: impl FnOnce(&mut Device, &Space) -> Result<R, Errno>,
+    ) -> Result<R, Errno> {
+        let mut state = self.state();
+        let file = self.file(&state, fd)?;
+        state
+            .device(file)
+            .and_then(|(device, space)| act(device, space))
+    }
+
+    /// All that is open. It is never asked for by a handler.
+    #[inline(never)]
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    /// The file behind `fd`, which must be of this machine.
+    #[inline(never)]
+    fn file(&self, state: &State, fd: &Fd<'_>) -> Result<File, Errno> {
+        if core::ptr::eq(self, fd.machine) {
+            state.files.get(fd.number)
+        } else {
+            Err(Errno::EBADF)
+        }
+    }
+}
+
+/// Where registers can be that have no place: above the memory below 4 GiB, and in the uppermost
+/// quarter of the processor's addresses, where hypervisors keep room.
+fn room(space: &Space, boot: &Boot) -> Room {
+    let low_memory = boot.memory.iter().map(|stretch| stretch.range().end);
+    let start = low_memory.filter(|end| *end <= LOW_END).fold(LOW, u64::max);
+    let mut low = start..LOW_END;
+    if let Some(config) = space
+        .range()
+        .filter(|range| range.start < LOW_END && low.start < range.end)
+    {
+        // The larger part of what it leaves.
+        if config.start.saturating_sub(low.start) >= low.end.saturating_sub(config.end) {
+            low.end = config.start;
+        } else {
+            low.start = config.end;
+        }
+    }
+    let limit = paging::limit();
+    Room {
+        low,
+        high: (limit >> 2).saturating_mul(3)..limit,
+        io: IO,
+    }
+}
+
+impl Default for GuestPci {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<'a> Sys for &'a GuestPci {
+    const MAPS: bool = false;
+
+    type Fd = Fd<'a>;
+    type Mapping = Mapping;
+    type Memory = Memory;
+    type Event = Event;
+
+    fn open(&self, path: &CStr) -> Result<Fd<'a>, Errno> {
+        let path = path.to_bytes();
+        let number = if path == b"/dev/vfio/vfio" {
+            self.state().files.open_container()?
+        } else {
+            let group = GuestPci::group(path).ok_or(Errno::ENOENT)?;
+            self.state().open_group(group)?
+        };
+        Ok(Fd {
+            machine: self,
+            number,
+        })
+    }
+
+    fn number(&self, fd: &Fd<'a>) -> i32 {
+        fd.number
+    }
+
+    fn ioctl_info(&self, fd: &Fd<'a>, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+        put_argsz(reply)?;
+        let mut state = self.state();
+        match self.file(&state, fd)? {
+            File::Container(container) => Err(state.files.unknown_to_container(container)),
+            File::Group(group) if request == InfoRequest::GroupStatus => {
+                server::group_status(state.files.group_flags(group), reply)
+            }
+            File::Group(_) => Err(Errno::ENOTTY),
+            file @ File::Device(_) => {
+                // A container and a device share a number: the file decides what it means.
+                let request = match request {
+                    InfoRequest::Iommu => InfoRequest::PciHotReset,
+                    request => request,
+                };
+                state.device(file)?.0.info(request, reply)
+            }
+        }
+    }
+
+    fn ioctl_value(&self, fd: &Fd<'a>, request: ValueRequest, value: u32) -> Result<u32, Errno> {
+        let mut state = self.state();
+        match (self.file(&state, fd)?, request) {
+            (File::Container(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
+            (File::Container(_), ValueRequest::CheckExtension) => Ok(Files::check_extension(value)),
+            (File::Container(container), ValueRequest::SetIommu) => {
+                state.files.set_iommu(container, value).map(|()| 0)
+            }
+            (File::Container(container), _) => Err(state.files.unknown_to_container(container)),
+            (File::Group(group), ValueRequest::UnsetContainer) => {
+                state.files.unset_container(group).map(|()| 0)
+            }
+            (file @ File::Device(_), ValueRequest::Reset) => {
+                let (device, space) = state.device(file)?;
+                device.reset(space).map(|()| 0)
+            }
+            (File::Group(_) | File::Device(_), _) => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn ioctl_fd(&self, fd: &Fd<'a>, request: FdRequest, argument: &Fd<'a>) -> Result<(), Errno> {
+        let mut state = self.state();
+        match (self.file(&state, fd)?, request) {
+            (File::Group(group), FdRequest::SetContainer) => {
+                let argument = self.file(&state, argument)?;
+                state.files.set_container(group, argument)
+            }
+            (File::Container(container), _) => Err(state.files.unknown_to_container(container)),
+            (File::Device(_), _) => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn ioctl_name(&self, fd: &Fd<'a>, request: NameRequest, name: &CStr) -> Result<Fd<'a>, Errno> {
+        let mut state = self.state();
+        let number = match (self.file(&state, fd)?, request) {
+            (File::Container(container), _) => {
+                return Err(state.files.unknown_to_container(container));
+            }
+            (File::Group(group), NameRequest::GetDeviceFd) => state.open_device(group, name)?,
+            (File::Device(_), _) => return Err(Errno::ENOTTY),
+        };
+        Ok(Fd {
+            machine: self,
+            number,
+        })
+    }
+
+    fn pread(&self, fd: &Fd<'a>, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        self.with_device(fd, |device, space| device.read(space, buf, offset))
+    }
+
+    fn pwrite(&self, fd: &Fd<'a>, buf: &[u8], offset: u64) -> Result<usize, Errno> {
+        self.with_device(fd, |device, space| device.write(space, buf, offset))
+    }
+
+    fn exchange(&self, fd: &Fd<'a>, exchange: Exchange<'_>) -> Result<u32, Errno> {
+        let parts = exchange.into_parts();
+        if parts.request.length_at().is_some() || parts.request.descriptor().is_some() {
+            return Err(Errno::EINVAL);
+        }
+        let mut state = self.state();
+        match self.file(&state, fd)? {
+            File::Container(container) => Err(state.files.unknown_to_container(container)),
+            file @ File::Device(_) if parts.request == ExchangeRequest::SetIrqs => {
+                let (device, space) = state.device(file)?;
+                device.set_irqs(space, parts.argument).map(|()| 0)
+            }
+            File::Group(_) | File::Device(_) => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn exchange_memory(
+        &self,
+        fd: &Fd<'a>,
+        _memory: &Memory,
+        _exchange: Exchange<'_>,
+    ) -> Result<u32, Errno> {
+        let state = self.state();
+        match self.file(&state, fd)? {
+            File::Container(container) => Err(state.files.unknown_to_container(container)),
+            File::Group(_) | File::Device(_) => Err(Errno::ENOTTY),
+        }
+    }
+
+    fn map(&self, fd: &Fd<'a>, span: Span, protection: Protection) -> Result<Mapping, Errno> {
+        self.with_device(fd, |device, _| device.map(span, protection))
+    }
+
+    fn page_size(&self) -> usize {
+        super::PAGE
+    }
+
+    fn memory(&self, len: usize) -> Result<Memory, Errno> {
+        Memory::new(len)
+    }
+
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(Memory, u64), Errno> {
+        let memory = Memory::new(len)?;
+        let start = memory.physical();
+        let last = start
+            .checked_add(crate::wide(memory.len()))
+            .and_then(|end| end.checked_sub(1));
+        match last {
+            Some(last) if last <= highest => Ok((memory, start)),
+            _ => Err(ERANGE),
+        }
+    }
+
+    fn event(&self) -> Result<Event, Errno> {
+        let event = interrupts::take_event().ok_or(Errno::EMFILE)?;
+        Ok(Event { event })
+    }
+
+    fn event_number(&self, event: &Event) -> i32 {
+        FIRST_EVENT.saturating_add(event.event.into())
+    }
+
+    fn event_take(&self, event: &Event) -> Result<u64, Errno> {
+        Ok(interrupts::take_count(event.event))
+    }
+
+    fn event_wait(&self, event: &Event, timeout: Duration) -> Result<bool, Errno> {
+        let waited = clock::wait(timeout, || interrupts::is_signalled(event.event));
+        waited.map_err(|error| {
+            defmt::error!("an interrupt can't be waited for: {}", error);
+            Errno::EIO
+        })
+    }
+}
+
+impl Drop for Fd<'_> {
+    fn drop(&mut self) {
+        self.machine.state().close(self.number);
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        interrupts::give_event(self.event);
+    }
+}
+
+impl fmt::Debug for Fd<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fd")
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,93 @@
+//! BARs in reach of register accesses.
+
+use core::convert::Infallible;
+use core::ops::Range;
+use core::ptr::NonNull;
+
+use vfio_core::mmio::{Access, Mapped, Width, Window};
+use vfio_core::sys::{Errno, Protection};
+
+use crate::paging::{self, Kind};
+
+/// A stretch of a BAR. It is mapped for as long as the image runs.
+#[derive(Debug)]
+pub struct Mapping {
+    registers: Mapped<'static>,
+}
+
+impl Mapping {
+    /// Maps the registers at `range` (bytes), which must be a device's and start at a multiple of 8.
+    ///
+    /// What may not be read or written is so by the core's types alone: there is one address
+    /// space.
+    pub(super) fn new(range: Range<u64>, protection: Protection) -> Result<Self, Errno> {
+        if !protection.read && !protection.write {
+            return Err(Errno::EACCES);
+        }
+        let image = paging::image();
+        if range.is_empty()
+            || !range.start.is_multiple_of(8)
+            || range.start < image.end && image.start < range.end
+        {
+            return Err(Errno::EINVAL);
+        }
+        paging::map(range.clone(), Kind::Device).map_err(|_| Errno::ENOMEM)?;
+        let at = |at| usize::try_from(at).map_err(|_| Errno::EINVAL);
+        let base = core::ptr::with_exposed_provenance_mut(at(range.start)?);
+        let base = NonNull::new(base).ok_or(Errno::EINVAL)?;
+        let len = at(range.end)?.saturating_sub(at(range.start)?);
+        // SAFETY: the bytes are mapped for ever, and none is the image's; the registers of a
+        // device are not Rust's. The first is
+        // at a multiple of 8.
+        let registers = unsafe { Mapped::new(base, len) };
+        Ok(Self { registers })
+    }
+
+    /// Reads, or writes `value`, in one access of `width` bytes (1, 2, 4 or 8) at an address of a
+    /// device's, which is a multiple of that; what was read.
+    pub(super) fn transfer(address: u64, width: usize, value: Option<u64>) -> Result<u64, Errno> {
+        let protection = Protection {
+            read: true,
+            write: true,
+        };
+        let start = address & !7;
+        let mapping = Self::new(start..start.saturating_add(8), protection)?;
+        let mut window: Window<_> = Window::new(mapping);
+        let at = usize::try_from(address & 7).unwrap_or(0);
+        let done = match (width, value.map(u64::to_le_bytes)) {
+            (1, None) => window.read::<u8>(at).map(u64::from),
+            (2, None) => window.read::<u16>(at).map(u64::from),
+            (4, None) => window.read::<u32>(at).map(u64::from),
+            (_, None) => window.read::<u64>(at),
+            (1, Some([a, ..])) => window.write(at, a).map(|()| 0),
+            (2, Some([a, b, ..])) => window.write(at, u16::from_le_bytes([a, b])).map(|()| 0),
+            (4, Some([a, b, c, d, ..])) => window
+                .write(at, u32::from_le_bytes([a, b, c, d]))
+                .map(|()| 0),
+            (_, Some(bytes)) => window.write(at, u64::from_le_bytes(bytes)).map(|()| 0),
+        };
+        done.map_err(|_| Errno::EFAULT)
+    }
+}
+
+// SAFETY: every access is one of `Mapped`, within its length.
+unsafe impl Access for Mapping {
+    type Error = Infallible;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.registers.len()
+    }
+
+    #[inline]
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.registers.load(offset) }
+    }
+
+    #[inline]
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.registers.store(offset, value) }
+    }
+}

@@ -1,0 +1,99 @@
+//! Memory for DMA, from an arena that is part of the image.
+
+use core::cell::UnsafeCell;
+use core::convert::Infallible;
+use core::ops::Range;
+use core::ptr::NonNull;
+
+use spin::Mutex;
+use vfio_core::mmio::{Access, Mapped, Width};
+use vfio_core::sys::Errno;
+
+use super::{PAGE, Pages};
+use crate::paging::address_of;
+
+/// Words of 64 pages each in the arena.
+const WORDS: usize = 4;
+
+/// Bytes of the arena: 1 MiB.
+pub(super) const ARENA: usize = WORDS * 64 * PAGE;
+
+/// Pages that are given out.
+#[repr(C, align(4096))]
+struct Arena(UnsafeCell<[u8; ARENA]>);
+
+// SAFETY: its bytes are reached only through `Memory`, each page through one at a time.
+unsafe impl Sync for Arena {}
+
+#[unsafe(link_section = ".uninit.arena")]
+static BYTES: Arena = Arena(UnsafeCell::new([0; ARENA]));
+
+/// Which pages are taken.
+static PAGES: Mutex<Pages<WORDS>> = Mutex::new(Pages::new());
+
+/// Pages of the arena; given back on drop.
+#[derive(Debug)]
+pub struct Memory {
+    pages: Range<usize>,
+    bytes: Mapped<'static>,
+}
+
+impl Memory {
+    /// Zeroed memory of at least `len` bytes.
+    pub(super) fn new(len: usize) -> Result<Self, Errno> {
+        if len == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let pages = PAGES.lock().take(len.div_ceil(PAGE)).ok_or(Errno::ENOMEM)?;
+        let base = NonNull::new(BYTES.0.get())
+            .ok_or(Errno::ENOMEM)?
+            .cast::<u8>();
+        let start = pages.start.saturating_mul(PAGE);
+        let len = pages.len().saturating_mul(PAGE);
+        // SAFETY: the pages were just taken, and so are in the arena.
+        let base = unsafe { base.add(start) };
+        // SAFETY: they belong to the value alone until it is dropped, at a page boundary; no
+        // reference to them is ever made.
+        let bytes = unsafe { Mapped::new(base, len) };
+        for at in (0..len).step_by(8) {
+            // SAFETY: within the length, and aligned.
+            let Ok(()) = unsafe { bytes.store(at, 0_u64) };
+        }
+        Ok(Self { pages, bytes })
+    }
+
+    /// Where the memory is in the machine.
+    #[must_use]
+    pub fn physical(&self) -> u64 {
+        let start = self.pages.start.saturating_mul(PAGE);
+        address_of(BYTES.0.get()).saturating_add(crate::wide(start))
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        PAGES.lock().give(self.pages.clone());
+    }
+}
+
+// SAFETY: every access is one of `Mapped`, within its length.
+unsafe impl Access for Memory {
+    type Error = Infallible;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    #[inline]
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.bytes.load(offset) }
+    }
+
+    #[inline]
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.bytes.store(offset, value) }
+    }
+}
