@@ -43,7 +43,7 @@ pub struct Group<S: Sys> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum OpenError {
-    /// `/dev/vfio/vfio` can't be opened.
+    /// The container can't be opened: `/dev/vfio/vfio`, or `/dev/iommu` in its place.
     Container(Errno),
     /// The container can't be asked something.
     Ask(Errno),
@@ -369,7 +369,7 @@ fn name_with_token(name: &CStr, token: [u8; 16]) -> Option<Vec<u8, 80>> {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Container(errno) => write!(f, "/dev/vfio/vfio can't be opened: {errno}"),
+            Self::Container(errno) => write!(f, "the container can't be opened: {errno}"),
             Self::Ask(errno) => write!(f, "the container does not answer: {errno}"),
             Self::ApiVersion(version) => {
                 write!(
