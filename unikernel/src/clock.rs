@@ -1,7 +1,7 @@
-//! Time: the local APIC's timer, whose speed is measured against the old interval timer, which
-//! counts 1,193,182 times a second.
+//! Time: the local APIC's timer and the time stamp counter, whose speeds are measured against the
+//! old interval timer, which counts 1,193,182 times a second.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use spin::Mutex;
@@ -30,8 +30,37 @@ const PATIENCE: u32 = 10_000_000;
 
 /// The APIC timer's ticks in a millisecond, once they were counted.
 static PER_MILLISECOND: AtomicU32 = AtomicU32::new(0);
+/// The time stamp counter's in a millisecond, counted with them.
+static STAMPS_PER_MILLISECOND: AtomicU64 = AtomicU64::new(0);
 /// Who uses the timer.
 static TIMER: Mutex<()> = Mutex::new(());
+
+/// The time since the processor was started.
+///
+/// # Errors
+/// [`ClockError`]
+pub fn now() -> Result<Duration, ClockError> {
+    if STAMPS_PER_MILLISECOND.load(Ordering::Relaxed) == 0 {
+        let _timer = TIMER.lock();
+        calibrate()?;
+    }
+    let per_millisecond = STAMPS_PER_MILLISECOND.load(Ordering::Relaxed);
+    let stamp = stamp();
+    let millis = stamp.checked_div(per_millisecond);
+    let rest = stamp.checked_rem(per_millisecond);
+    let (Some(millis), Some(rest)) = (millis, rest) else {
+        return Err(ClockError::Stopped);
+    };
+    let nanos = rest.saturating_mul(1_000_000).checked_div(per_millisecond);
+    let nanos = Duration::from_nanos(nanos.unwrap_or(0));
+    Ok(Duration::from_millis(millis).saturating_add(nanos))
+}
+
+/// The time stamp counter.
+fn stamp() -> u64 {
+    // SAFETY: every x86-64 processor has it, and reading it changes nothing.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
 
 /// Waits until `is_there`, with the processor halted between interrupts, and for no longer than
 /// `timeout`; tells whether it is.
@@ -94,12 +123,14 @@ fn calibrate() -> Result<u32, ClockError> {
     port::write::<u8>(CHANNEL, 0);
     port::write::<u8>(CHANNEL, 0);
     let start = count();
+    let first = stamp();
     apic::start_silent_timer();
     let passed = |_| start.wrapping_sub(count()) >= TICKS;
     if !(0..PATIENCE).any(passed) {
         return Err(ClockError::Stopped);
     }
     let ticks = u32::MAX.saturating_sub(apic::timer_left());
+    let stamps = stamp().saturating_sub(first);
     let passed = start.wrapping_sub(count()).max(TICKS);
     apic::start_timer(0);
     // Ticks of the interval timer in a millisecond, times ticks of the other in one of them.
@@ -107,9 +138,12 @@ fn calibrate() -> Result<u32, ClockError> {
         .saturating_mul(1193)
         .checked_div(passed.into());
     let per_millisecond = u32::try_from(per_millisecond.unwrap_or(0)).unwrap_or(u32::MAX);
-    if per_millisecond == 0 {
+    let stamps = stamps.saturating_mul(1193).checked_div(passed.into());
+    let stamps = stamps.unwrap_or(0);
+    if per_millisecond == 0 || stamps == 0 {
         return Err(ClockError::Stopped);
     }
+    STAMPS_PER_MILLISECOND.store(stamps, Ordering::Relaxed);
     PER_MILLISECOND.store(per_millisecond, Ordering::Relaxed);
     Ok(per_millisecond)
 }

@@ -84,6 +84,10 @@ pub mod apic;
 #[expect(unsafe_code, reason = "an image starts without Rust")]
 pub mod boot;
 #[cfg(feature = "image")]
+#[expect(
+    unsafe_code,
+    reason = "the time stamp counter is read by an instruction"
+)]
 pub mod clock;
 #[cfg(feature = "image")]
 #[expect(unsafe_code, reason = "the processor is told where its tables are")]

@@ -20,3 +20,4 @@
 
 pub mod edu;
 pub mod igb;
+pub mod nvme;

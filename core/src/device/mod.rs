@@ -27,7 +27,7 @@ impl<S: Sys> Device<S> {
     }
 
     /// The shim below.
-    pub(crate) const fn sys(&self) -> &S {
+    pub const fn sys(&self) -> &S {
         &self.sys
     }
 

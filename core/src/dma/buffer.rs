@@ -91,6 +91,12 @@ impl<'d, S: Sys, const N: usize> Buffer<'d, S, N> {
         Window::new(&self.memory)
     }
 
+    /// The memory.
+    #[inline]
+    pub(crate) const fn memory(&self) -> &S::Memory {
+        &self.memory
+    }
+
     /// Unmaps the memory and frees it, as dropping does, and tells how that went.
     ///
     /// # Errors

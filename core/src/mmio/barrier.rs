@@ -29,6 +29,13 @@ pub fn after_status() {
     }
 }
 
+/// What was written to DMA memory before is seen by the device before memory is read after: for a
+/// flag that the device may set while it is being told, such as an event index.
+#[inline]
+pub fn full_barrier() {
+    fence(Ordering::SeqCst);
+}
+
 /// Sends writes that a write-combining mapping has gathered.
 #[inline]
 pub fn flush_combined() {

@@ -32,12 +32,19 @@ impl<A: Access, R, P> Block<A, R, P> {
             });
         }
         let origin = access.origin(base);
-        Ok(Self {
+        Ok(Self::checked(access, origin))
+    }
+
+    /// The registers at a place that was checked: the structure lies there in the stretch, at its
+    /// alignment.
+    #[inline]
+    pub(super) const fn checked(access: A, origin: Origin) -> Self {
+        Self {
             access,
             origin,
             registers: PhantomData,
             permission: PhantomData,
-        })
+        }
     }
 
     /// Reads a register whose read changes nothing.

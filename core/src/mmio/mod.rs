@@ -5,7 +5,7 @@
 //! simulated kernel brings its own. Above it stand a [`Window`], a checked stretch that is read
 //! and written at offsets known at run time, and a [`Block`], a `repr(C)` structure of registers
 //! inside a window: bounds and alignment of all of its registers are checked when it is made,
-//! and not again.
+//! and not again. An [`Array`] is several of them in a row, such as the entries of a ring.
 //!
 //! Registers are little-endian, as PCI is, on any host; values are the host's.
 //!
@@ -32,7 +32,8 @@
 //!
 //! - DMA memory and a doorbell: [`before_doorbell`] between the last write to memory
 //!   and the write that makes the device look at it, [`after_status`] between the read
-//!   that tells that the device has written memory and the first read of that memory.
+//!   that tells that the device has written memory and the first read of that memory,
+//!   [`full_barrier`] between a write to memory and a read of what the device may write in turn.
 //! - A posted write is on its way, not there: read a register of the same device to wait for it.
 //! - A prefetchable BAR may be mapped write-combining by a kernel driver; vfio-pci maps all BARs
 //!   uncached. Where a window is write-combining all the same, [`flush_combined`] sends
@@ -42,11 +43,14 @@
 mod absent;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod access;
+mod array;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
 mod bar;
 mod barrier;
 #[expect(unsafe_code, reason = "offsets of a block are checked when it is made")]
 mod block;
+#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
+mod buffer;
 mod error;
 pub mod field;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
@@ -54,19 +58,23 @@ mod mapped;
 #[expect(unsafe_code, reason = "an origin may be sent wherever its access may")]
 mod origin;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
+mod part;
+#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
 mod trapped;
 mod width;
 #[expect(unsafe_code, reason = "offsets are checked before each access")]
 mod window;
 
 pub use access::Access;
+pub use array::Array;
 pub use bar::Bar;
-pub use barrier::{after_status, before_doorbell, flush_combined};
+pub use barrier::{after_status, before_doorbell, flush_combined, full_barrier};
 pub use block::Block;
 pub use error::{OffsetError, RegisterError, TrapError};
 pub use field::Field;
 pub use mapped::Mapped;
 pub use origin::Origin;
+pub use part::Part;
 pub use trapped::Trapped;
 pub use volatile::access::{ReadOnly, ReadWrite, Readable, Writable, WriteOnly};
 pub use width::Width;

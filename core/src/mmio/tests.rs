@@ -254,3 +254,74 @@ fn the_len_of_a_trapped_window_is_that_of_its_stretch() {
         .collect();
     assert_eq!(lens, [0, 1, 64]);
 }
+
+#[test]
+fn an_array_has_its_structures_and_no_more() {
+    let mut bar = Bar([0; 64]);
+    {
+        let window: Window<_> = Window::new(bar.mapped());
+        let mut array = window.into_array::<Registers>(16, 3).unwrap();
+        assert_eq!(array.len(), 3);
+        for index in 0..3 {
+            let mut block = array.block(index).unwrap();
+            block.write(field!(Registers, data), 0x1100).unwrap();
+        }
+        assert!(array.block(3).is_none());
+        assert!(array.block(usize::MAX).is_none());
+    }
+    assert_eq!((bar.0[21], bar.0[37], bar.0[53]), (0x11, 0x11, 0x11));
+    let array = |offset, len| {
+        let mut bar = Bar([0; 64]);
+        let window: Window<_> = Window::new(bar.mapped());
+        window.into_array::<Registers>(offset, len).map(drop)
+    };
+    assert_eq!(array(0, 4), Ok(()));
+    assert_eq!(array(64, 0), Ok(()));
+    assert!(array(0, 5).is_err());
+    assert!(array(8, 4).is_err());
+    assert!(array(4, 1).is_err());
+    assert!(array(16, usize::MAX / 8).is_err());
+}
+
+#[test]
+fn bytes_are_read_and_written_at_any_offset() {
+    for offset in 0..16 {
+        for len in [0, 1, 7, 8, 9, 23, 40] {
+            let mut bar = Bar([0xee; 64]);
+            let bytes: Vec<u8> = (0..len).collect();
+            let mut back = bytes.clone();
+            back.fill(0);
+            {
+                let mut window: Window<_> = Window::new(bar.mapped());
+                window.write_bytes(offset, &bytes).unwrap();
+                window.read_bytes(offset, &mut back).unwrap();
+            }
+            assert_eq!(back, bytes);
+            let end = offset + bytes.len();
+            assert_eq!(bar.0[offset..end], bytes);
+            assert!(bar.0[..offset].iter().all(|byte| *byte == 0xee));
+            assert!(bar.0[end..].iter().all(|byte| *byte == 0xee));
+        }
+    }
+    let mut bar = Bar([0; 64]);
+    let mut window: Window<_> = Window::new(bar.mapped());
+    assert!(window.read_bytes(60, &mut [0; 5]).is_err());
+    assert!(window.write_bytes(usize::MAX, &[0; 2]).is_err());
+}
+
+#[test]
+fn a_part_is_a_window_of_its_own() {
+    let mut bar = Bar([0; 64]);
+    {
+        let mut window: Window<_> = Window::new(bar.mapped());
+        assert!(window.part(4, 8).is_err());
+        assert!(window.part(8, 57).is_err());
+        assert!(window.part(usize::MAX - 7, 8).is_err());
+        let mut part = window.part(8, 20).unwrap();
+        assert_eq!(part.len(), 20);
+        part.write::<u32>(16, 0x0403_0201).unwrap();
+        assert!(part.write::<u64>(16, 0).is_err());
+        assert!(part.write::<u32>(20, 0).is_err());
+    }
+    assert_eq!(bar.0[24..32], [1, 2, 3, 4, 0, 0, 0, 0]);
+}

@@ -2,7 +2,9 @@
 
 use core::marker::PhantomData;
 
-use super::{Access, Block, OffsetError, ReadWrite, Readable, RegisterError, Width, Writable};
+use super::{
+    Access, Array, Block, OffsetError, Part, ReadWrite, Readable, RegisterError, Width, Writable,
+};
 
 /// A stretch of device memory that is read and written at offsets known at run time.
 ///
@@ -83,6 +85,101 @@ impl<A: Access, P> Window<A, P> {
         Block::new(&self.access, offset)
     }
 
+    /// The `len` bytes at `offset` (bytes), a multiple of 8.
+    ///
+    /// # Errors
+    /// [`OffsetError`] where they do not lie in the window.
+    #[inline]
+    pub fn part(&mut self, offset: usize, len: usize) -> Result<Window<Part<&A>, P>, OffsetError> {
+        Part::new(&self.access, offset, len).map(Window::with_permission)
+    }
+
+    /// The `len` bytes at `offset` (bytes), a multiple of 8, in place of the window.
+    ///
+    /// # Errors
+    /// As [`Window::part`].
+    #[inline]
+    pub fn into_part(self, offset: usize, len: usize) -> Result<Window<Part<A>, P>, OffsetError> {
+        Part::new(self.access, offset, len).map(Window::with_permission)
+    }
+
+    /// Reads the bytes at `offset` (bytes) in accesses of up to 64 bits, each at its natural
+    /// alignment: for memory, of which nobody minds how it is read.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; some of the bytes may have been read.
+    pub fn read_bytes(
+        &mut self,
+        offset: usize,
+        bytes: &mut [u8],
+    ) -> Result<(), RegisterError<A::Error>>
+    where
+        P: Readable,
+    {
+        let mut at = offset;
+        let (head, rest) = bytes.split_at_mut(head(offset, bytes.len()));
+        for byte in head {
+            *byte = self.read(at)?;
+            at = at.wrapping_add(1);
+        }
+        let (words, tail) = rest.as_chunks_mut::<8>();
+        for word in words {
+            *word = self.read::<u64>(at)?.to_le_bytes();
+            at = at.wrapping_add(8);
+        }
+        for byte in tail {
+            *byte = self.read(at)?;
+            at = at.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// Writes bytes at `offset` (bytes) as [`Window::read_bytes`] reads them.
+    ///
+    /// # Errors
+    /// [`RegisterError`]; some of the bytes may have been written.
+    pub fn write_bytes(
+        &mut self,
+        offset: usize,
+        bytes: &[u8],
+    ) -> Result<(), RegisterError<A::Error>>
+    where
+        P: Writable,
+    {
+        let mut at = offset;
+        let (head, rest) = bytes.split_at(head(offset, bytes.len()));
+        for byte in head {
+            self.write(at, *byte)?;
+            at = at.wrapping_add(1);
+        }
+        let (words, tail) = rest.as_chunks::<8>();
+        for word in words {
+            self.write(at, u64::from_le_bytes(*word))?;
+            at = at.wrapping_add(8);
+        }
+        for byte in tail {
+            self.write(at, *byte)?;
+            at = at.wrapping_add(1);
+        }
+        Ok(())
+    }
+
+    /// A window over the same stretch. Two windows can write the same registers: this is for a
+    /// driver that gives each its own, such as doorbells to the queues that they belong to.
+    #[inline]
+    #[must_use]
+    pub const fn share(&self) -> Window<&A, P> {
+        Window::with_permission(&self.access)
+    }
+
+    /// `len` structures of registers `R` in a row at `offset` (bytes), in place of the window.
+    ///
+    /// # Errors
+    /// As [`Window::block`].
+    pub fn into_array<R>(self, offset: usize, len: usize) -> Result<Array<A, R, P>, OffsetError> {
+        Array::new(self.access, offset, len)
+    }
+
     /// The block of registers `R` at `offset` (bytes), in place of the window.
     ///
     /// # Errors
@@ -110,6 +207,12 @@ fn check<T: Width>(offset: usize, len: usize) -> Result<(), OffsetError> {
     } else {
         Err(fault::<T>(offset, len))
     }
+}
+
+/// How many of `len` bytes at `offset` come before the first whole word.
+const fn head(offset: usize, len: usize) -> usize {
+    let before = offset.wrapping_neg() & 7;
+    if before < len { before } else { len }
 }
 
 /// What is wrong with an offset.

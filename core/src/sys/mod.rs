@@ -221,6 +221,14 @@ pub trait Sys {
     /// The size of the host's pages, in bytes.
     fn page_size(&self) -> usize;
 
+    /// The time since some moment in the past; it never goes back.
+    ///
+    /// # Errors
+    /// `ENOSYS` in a world without a clock.
+    fn now(&self) -> Result<Duration, Errno> {
+        Err(Errno::ENOSYS)
+    }
+
     /// Zeroed memory of `len` bytes, rounded up to whole pages, for DMA. Of the largest huge
     /// pages of which there are any and of whose size `len` is a multiple.
     ///
@@ -385,6 +393,10 @@ impl<S: Sys + ?Sized> Sys for &S {
 
     fn page_size(&self) -> usize {
         S::page_size(self)
+    }
+
+    fn now(&self) -> Result<Duration, Errno> {
+        S::now(self)
     }
 
     fn memory(&self, len: usize) -> Result<Self::Memory, Errno> {

@@ -188,6 +188,10 @@ impl Sys for Linux {
         rustix::param::page_size()
     }
 
+    fn now(&self) -> Result<Duration, Errno> {
+        Ok(now())
+    }
+
     fn memory(&self, len: usize) -> Result<Mapping, Errno> {
         Mapping::anonymous(len)
     }

@@ -17,8 +17,10 @@ use super::Bus;
 /// # Time
 ///
 /// A device that needs time for its work does it in [`Registers::advance`], step by step. Time
-/// passes by one step before each read of a region and each look at an event, and on and on while
-/// somebody waits for an event: how long work takes does not depend on the machine.
+/// passes by one step before each read of a region and each look at an event or at the clock, and
+/// on and on while somebody waits for an event: how long work takes does not depend on the machine.
+/// The clock goes on by 50 µs whenever it is looked at, and by how long an event was waited for in
+/// vain.
 pub trait Registers: Send {
     /// Reads at `offset`, in bytes from the start of the region.
     fn read(&mut self, region: u32, offset: u64, data: &mut [u8], bus: &mut Bus<'_>);

@@ -169,6 +169,10 @@ impl Sys for Opaque {
         outcome(OpaqueMemory)
     }
 
+    fn now(&self) -> Result<Duration, Errno> {
+        outcome(Duration::from_nanos(any()))
+    }
+
     fn memory(&self, len: usize) -> Result<OpaqueMemory, Errno> {
         used(len);
         outcome(OpaqueMemory)

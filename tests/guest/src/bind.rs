@@ -12,11 +12,20 @@ use vfio_guest::{Device, Kind};
 ///
 /// A file in sysfs cannot be written. Whether the driver took the device is for a check to say.
 pub(crate) fn bind(device: &Device) -> Result<()> {
+    rebind(device, "vfio-pci")
+}
+
+/// Takes a PCI device from its driver and gives it to the driver called `driver`.
+///
+/// # Errors
+///
+/// As [`bind`].
+pub(crate) fn rebind(device: &Device, driver: &str) -> Result<()> {
     let Kind::Pci { bdf, .. } = &device.kind else {
         return Ok(());
     };
     let sysfs = device.sysfs();
-    write(&format!("{sysfs}/driver_override"), "vfio-pci")?;
+    write(&format!("{sysfs}/driver_override"), driver)?;
     let unbind = format!("{sysfs}/driver/unbind");
     if Path::new(&unbind).exists() {
         write(&unbind, bdf)?;

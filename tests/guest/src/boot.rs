@@ -71,7 +71,14 @@ fn test() -> Result<()> {
         })
         .collect();
     checks::run(checks, &World::new(devices, plan.storm), &mut report)?;
-    report.finish()
+    report.finish()?;
+    if plan.power_cut {
+        // The host takes the power away.
+        loop {
+            std::thread::park();
+        }
+    }
+    Ok(())
 }
 
 /// Ends the guest, and with it the machine.

@@ -28,6 +28,9 @@ pub struct Plan {
     /// Whether figures are wanted in place of checks.
     #[serde(default)]
     pub bench: bool,
+    /// Whether the machine loses its power at the end of the checks, which are those that are about that.
+    #[serde(default)]
+    pub power_cut: bool,
 }
 
 /// A device that the guest is to test.
@@ -84,6 +87,48 @@ impl Device {
             Kind::Mdev { uuid, .. } => uuid,
         }
     }
+}
+
+/// Bytes that are written before the power goes, the same in the guest and on its host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    /// Where they begin on the disk: a multiple of 4096.
+    pub at: u64,
+    /// How many: a multiple of 4096.
+    pub len: u64,
+    seed: u64,
+}
+
+impl Stretch {
+    /// Stretches at random places of a disk of `len` bytes, in the order in which they are written: they overlap.
+    pub fn of_disk(len: u64) -> impl Iterator<Item = Self> {
+        let mut state = 0x5eed_000f_d15c;
+        (0..40).map(move |_| {
+            let pages = len / 4096;
+            let at = xorshift(&mut state) % pages;
+            let most = (pages - at).min(64);
+            Self {
+                at: at * 4096,
+                len: (1 + xorshift(&mut state) % most) * 4096,
+                seed: state,
+            }
+        })
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn bytes(&self) -> Vec<u8> {
+        let mut state = self.seed;
+        let words = (0..self.len / 8).flat_map(|_| xorshift(&mut state).to_le_bytes());
+        words.collect()
+    }
+}
+
+fn xorshift(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
 }
 
 /// One check on one device, or on the guest as a whole.

@@ -444,6 +444,13 @@ impl<'a> Sys for &'a GuestPci {
         super::PAGE
     }
 
+    fn now(&self) -> Result<Duration, Errno> {
+        clock::now().map_err(|error| {
+            defmt::error!("the time can't be told: {}", error);
+            Errno::EIO
+        })
+    }
+
     fn memory(&self, len: usize) -> Result<Memory, Errno> {
         Memory::new(len)
     }

@@ -63,6 +63,15 @@ pub(crate) enum Failure {
         /// What went wrong before the driver's first step.
         message: String,
     },
+    /// What would be written over belongs to somebody.
+    Holds {
+        /// The device's name.
+        name: String,
+        /// The namespace.
+        namespace: u32,
+        /// What is there.
+        what: &'static str,
+    },
     /// A device was not reset.
     Reset {
         /// Its name.
@@ -129,6 +138,7 @@ impl Failure {
                  its bus or slot."
             }
             Self::Drive { .. } => "`vfio inspect` shows what the device has.",
+            Self::Holds { .. } => "Say --yes to write all the same: what is there is lost then.",
             Self::Reset { .. } => "Try again, or see the kernel's log: `sudo dmesg`.",
             Self::Trouble { .. } => "`vfio inspect` shows what the device does answer.",
             Self::Access(error) => return error.way_out(),
@@ -152,6 +162,7 @@ impl Failure {
             | Self::Open { .. }
             | Self::Bind(_)
             | Self::Drive { .. }
+            | Self::Holds { .. }
             | Self::Reset { .. }
             | Self::Trouble { .. }
             | Self::Unwritable { .. } => ExitCode::FAILURE,
@@ -179,6 +190,11 @@ impl fmt::Display for Failure {
             Self::Open { name, error } => write!(f, "{name}: {error}"),
             Self::Bind(error) => error.fmt(f),
             Self::Drive { name, message } => write!(f, "{name} can't be driven: {message}"),
+            Self::Holds {
+                name,
+                namespace,
+                what,
+            } => write!(f, "namespace {namespace} of {name} holds {what}"),
             Self::Reset { name, errno } => write!(f, "{name} can't be reset: {errno}"),
             Self::Trouble { name, trouble } => {
                 write!(f, "{name}: {}: {}", trouble.subject, trouble.message)

@@ -16,6 +16,7 @@ mod list;
 mod map;
 mod mode;
 mod number;
+mod nvme;
 mod output;
 mod region;
 mod reset;
@@ -74,6 +75,7 @@ enum Command {
     Reset(reset::Args),
     Decode(decode::Args),
     Run(run::Args),
+    Nvme(nvme::Args),
     Completions(completions::Args),
 }
 
@@ -98,6 +100,7 @@ fn main() -> ExitCode {
         Command::Reset(args) => reset::run(&args, &world),
         Command::Decode(args) => decode::run(&args),
         Command::Run(args) => run::run(args, &world),
+        Command::Nvme(args) => nvme::run(args, &world),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

@@ -1,11 +1,13 @@
 //! `vfio run`: a reference driver, run on a device.
 
+use std::fmt::Display;
 use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Sys;
-use vfio_drivers::edu::{self, Outcome};
+use vfio_drivers::{edu, nvme};
 
 use crate::failure::Failure;
 use crate::output;
@@ -28,6 +30,17 @@ enum Driver {
     Edu {
         /// The PCI address (0000:00:05.0 or 00:05.0), or sim:edu for the simulated device, which is the default.
         #[arg(default_value = "sim:edu")]
+        device: Target,
+
+        /// Write JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// An NVMe controller: all commands, queue pairs, interrupts, events. Up to 128 KiB at the end of its first namespace
+    /// are written, and get back what was there.
+    Nvme {
+        /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device, which is the default.
+        #[arg(default_value = "sim:nvme")]
         device: Target,
 
         /// Write JSON.
@@ -59,14 +72,24 @@ struct Step {
 
 struct Edu;
 
+struct Nvme;
+
 pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
-    let Driver::Edu { device, json } = args.driver;
-    let record = device.open(world, Edu)?;
+    let (record, json) = match args.driver {
+        Driver::Edu { device, json } => (device.open(world, Edu)?, json),
+        Driver::Nvme { device, json } => (device.open(world, Nvme)?, json),
+    };
     if json {
         output::json(&record)?;
     } else {
         let mut out = output::stdout();
-        writeln!(out, "edu on {}, {}", record.device, record.mode)?;
+        let Record {
+            driver,
+            device,
+            mode,
+            ..
+        } = &record;
+        writeln!(out, "{driver} on {device}, {mode}")?;
         for Step { name, detail, .. } in &record.steps {
             match detail {
                 None => writeln!(out, "  passed  {name}")?,
@@ -86,35 +109,74 @@ impl Task for Edu {
     type Output = Record;
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Record, Failure> {
-        let Opened {
-            name,
-            simulated,
-            sys,
-            session,
-            ..
-        } = opened;
-        let mode = session.mode;
-        let report = edu::run(sys, session).map_err(|error| Failure::Drive {
-            name: name.clone(),
-            message: error.to_string(),
-        })?;
-
+        let (sys, session, about) = split(opened);
+        let report = edu::run(sys, session).map_err(|error| about.failed(&error))?;
         let steps = report.steps.iter().map(|(step, outcome)| {
-            let passed = matches!(outcome, Outcome::Passed);
-            Step {
-                name: step.name(),
-                passed,
-                detail: (!passed).then(|| outcome.to_string()),
-            }
+            let passed = matches!(outcome, edu::Outcome::Passed);
+            Step::new(step.name(), passed, outcome)
         });
-        Ok(Record {
-            driver: "edu",
-            device: name.clone(),
-            simulated,
-            mode: mode.name(),
-            iommu_driver: mode.iommu().name().unwrap_or("unknown"),
-            passed: report.passed(),
-            steps: steps.collect(),
-        })
+        Ok(about.record("edu", report.passed(), steps.collect()))
+    }
+}
+
+impl Task for Nvme {
+    type Output = Record;
+
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Record, Failure> {
+        let (sys, session, about) = split(opened);
+        let report = nvme::run(sys, session).map_err(|error| about.failed(&error))?;
+        let steps = report.steps.iter().map(|(step, outcome)| {
+            let passed = matches!(outcome, nvme::Outcome::Passed | nvme::Outcome::NotThere);
+            Step::new(step.name(), passed, outcome)
+        });
+        Ok(about.record("nvme", report.passed(), steps.collect()))
+    }
+}
+
+/// The device that a driver runs on.
+struct About {
+    device: String,
+    simulated: bool,
+    mode: Mode,
+}
+
+/// What a driver takes, and what is told of the device.
+fn split<S: Sys>(opened: Opened<S>) -> (S, Session<S>, About) {
+    let about = About {
+        device: opened.name,
+        simulated: opened.simulated,
+        mode: opened.session.mode,
+    };
+    (opened.sys, opened.session, about)
+}
+
+impl About {
+    fn failed(&self, error: &dyn Display) -> Failure {
+        Failure::Drive {
+            name: self.device.clone(),
+            message: error.to_string(),
+        }
+    }
+
+    fn record(self, driver: &'static str, passed: bool, steps: Vec<Step>) -> Record {
+        Record {
+            driver,
+            device: self.device,
+            simulated: self.simulated,
+            mode: self.mode.name(),
+            iommu_driver: self.mode.iommu().name().unwrap_or("unknown"),
+            passed,
+            steps,
+        }
+    }
+}
+
+impl Step {
+    fn new(name: &'static str, passed: bool, outcome: &dyn Display) -> Self {
+        Self {
+            name,
+            passed,
+            detail: (!passed).then(|| outcome.to_string()),
+        }
     }
 }

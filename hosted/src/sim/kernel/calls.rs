@@ -32,6 +32,8 @@ pub struct Calls {
     pub map: u64,
     /// Mappings that were taken away.
     pub unmap: u64,
+    /// [`Sys::now`].
+    pub now: u64,
     /// [`Sys::memory`].
     pub memory: u64,
     /// [`Sys::event`].

@@ -9,8 +9,9 @@ use std::ffi::{CStr, CString};
 use std::fmt;
 use std::format;
 use std::string::ToString;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use vfio_core::sys::Errno;
 #[cfg(doc)]
@@ -42,6 +43,8 @@ pub(in crate::sim) struct Shared {
     calls: Mutex<Calls>,
     pub(in crate::sim) faults: FaultLog,
     pub(in crate::sim) mappings: AtomicUsize,
+    /// What the clock says, in nanoseconds.
+    clock: AtomicU64,
     has_no_iommufd: Mutex<bool>,
 }
 
@@ -210,6 +213,13 @@ fn number_behind(path: &str, prefix: &str) -> Option<u32> {
 }
 
 impl Shared {
+    /// Lets the clock go on, and tells what it says then.
+    fn pass(&self, time: Duration) -> Duration {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.clock.fetch_add(nanos, Ordering::AcqRel);
+        Duration::from_nanos(before.saturating_add(nanos))
+    }
+
     /// Forgets a mapping of the file `id`.
     pub(in crate::sim) fn unmap(&self, id: u64) {
         self.count(|calls| &mut calls.unmap);

@@ -21,6 +21,9 @@ use crate::sim::event::{Event, Signal};
 use crate::sim::session::File;
 use crate::sim::{DmaMemory, Mapping};
 
+/// By how much the clock goes on each time it is looked at.
+const STEP: Duration = Duration::from_micros(50);
+
 /// How long a waiting thread leaves the devices alone: others may give them work meanwhile.
 const SLICE: Duration = Duration::from_millis(1);
 
@@ -260,6 +263,12 @@ impl Sys for Kernel {
         Ok(Mapping::new(kernel, fd.id, device, stretch, protection))
     }
 
+    fn now(&self) -> Result<Duration, Errno> {
+        self.0.count(|calls| &mut calls.now);
+        self.advance();
+        Ok(self.0.pass(STEP))
+    }
+
     fn memory(&self, len: usize) -> Result<DmaMemory, Errno> {
         self.0.count(|calls| &mut calls.memory);
         DmaMemory::zeroed(len)
@@ -304,6 +313,7 @@ impl Sys for Kernel {
                 deadline.saturating_duration_since(Instant::now())
             });
             if left.is_zero() {
+                self.0.pass(timeout);
                 return Ok(false);
             }
             if !is_busy && counter.wait(left.min(SLICE)) {

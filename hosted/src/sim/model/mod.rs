@@ -7,6 +7,7 @@ mod igd;
 mod legacy_msix;
 mod msix;
 mod mtty;
+mod nvme;
 mod sparse;
 
 use std::boxed::Box;
@@ -20,6 +21,7 @@ pub use igd::igd;
 pub use legacy_msix::{legacy_msix, legacy_msix_full};
 pub use msix::msix;
 pub use mtty::mtty;
+pub use nvme::{nvme, nvme_with};
 pub use sparse::sparse;
 
 use super::script::Answer;
@@ -34,11 +36,12 @@ pub struct Model {
 
 impl Model {
     /// The names of the ready-made models, for [`Model::by_name`].
-    pub const NAMES: [&str; 8] = [
+    pub const NAMES: [&str; 9] = [
         "edu",
         "igd",
         "sparse",
         "msix",
+        "nvme",
         "legacy-msix",
         "legacy-msix-full",
         "mtty-1",
@@ -75,6 +78,7 @@ impl Model {
             "igd" => igd(),
             "sparse" => sparse(),
             "msix" => msix(),
+            "nvme" => nvme(),
             "legacy-msix" => legacy_msix(),
             "legacy-msix-full" => legacy_msix_full(),
             "mtty-1" => mtty(1),

@@ -5,6 +5,7 @@ mod igb;
 mod interrupts;
 mod iommufd;
 mod mapping;
+mod nvme;
 mod regions;
 mod replies;
 mod script;

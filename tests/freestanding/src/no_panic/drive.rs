@@ -13,9 +13,9 @@ use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
-    self, Access, Bar, Block, Field, Mapped, Origin, ReadWrite, Trapped, Width, Window,
+    self, Access, Array, Bar, Block, Field, Mapped, Origin, ReadWrite, Trapped, Width, Window,
 };
-use vfio_core::sys::{Exchange, ExchangeRequest, Parts};
+use vfio_core::sys::{Exchange, ExchangeRequest, Parts, Sys as _};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
 
 /// Some registers.
@@ -27,6 +27,7 @@ struct Registers {
 
 pub(crate) fn all(bytes: &mut [u8]) {
     let device = Device::new(Opaque, OpaqueFd);
+    used(Device::sys(&device).page_size());
     regions(&device, bytes);
     interrupts(&device, bytes);
     exchanges(bytes);
@@ -44,6 +45,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
     mmio::before_doorbell();
     mmio::after_status();
     mmio::flush_combined();
+    mmio::full_barrier();
     used(Access::is_empty(&OpaqueMemory));
     let origin = Access::origin(&OpaqueMemory, any());
     used((
@@ -111,6 +113,20 @@ fn registers<A: Access>(mut window: Window<A>) {
         used(Block::get(&block, field!(Registers, first)).is_ok());
         used(Block::read(&mut block, field!(Registers, second)).is_ok());
         used(Block::write(&mut block, field!(Registers, second), any()).is_ok());
+    }
+    let mut bytes = [any::<u8>(); 24];
+    used(Window::read_bytes(&mut window, any(), &mut bytes).is_ok());
+    used(Window::write_bytes(&mut window, any(), &bytes).is_ok());
+    if let Ok(mut part) = Window::part(&mut window, any(), any()) {
+        used(Window::read::<u32>(&mut part, any()).is_ok());
+    }
+    used(Window::into_part(Window::share(&window), any(), any()).is_ok());
+    if let Ok(mut array) = Window::into_array::<Registers>(Window::share(&window), any(), any()) {
+        used((Array::len(&array), Array::is_empty(&array)));
+        used(Access::len(Array::access(&array)));
+        if let Some(mut block) = Array::block(&mut array, any()) {
+            used(Block::write(&mut block, field!(Registers, first), any()).is_ok());
+        }
     }
     used(Window::into_block::<Registers>(window, any()).is_ok());
     used(Field::<Registers, _>::at(any(), |registers| &registers.first).is_some());

@@ -10,6 +10,7 @@ use vfio_core::mmio::{Access, ReadWrite, Window};
 use vfio_core::sys::Sys;
 use vfio_drivers::edu::{Outcome, exercise};
 use vfio_drivers::igb::Igb;
+use vfio_drivers::nvme::{self, Controller, ErrorEntry, Namespace, Options, QueueOptions};
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 
 pub(crate) fn all(bytes: &mut [u8]) {
@@ -37,6 +38,22 @@ pub(crate) fn all(bytes: &mut [u8]) {
     ) {
         igb(bar0, &dma, &vectors);
     }
+    if let Ok(bar0) = device.map::<ReadWrite>(&region, any()) {
+        let report = nvme::exercise(&device, bar0, &dma, options());
+        used(nvme::Report::passed(&report));
+    }
+    if let (Ok(bar0), Ok(vectors)) = (
+        device.map::<ReadWrite>(&region, any()),
+        device.vectors::<1>(any()),
+    ) && let Ok(mut controller) = Controller::start(&device, bar0, &dma, options())
+    {
+        used(controller.restart().is_ok());
+        said(&controller);
+        if let Ok(namespace) = controller.namespace(any()) {
+            commands(&controller, &namespace, &vectors, bytes);
+        }
+        used(controller.shut_down().is_ok());
+    }
 }
 
 fn igb<S: Sys, A: Access>(bar0: Window<A>, dma: &Dma<S, 16>, vectors: &Vectors<'_, S, 1>) {
@@ -53,4 +70,80 @@ fn igb<S: Sys, A: Access>(bar0: Window<A>, dma: &Dma<S, 16>, vectors: &Vectors<'
     }
     used(igb.raise(vectors, Duration::from_nanos(any())).is_ok());
     used(igb.remove().is_ok());
+}
+
+fn options() -> Options {
+    Options {
+        command: Duration::from_nanos(any()),
+        admin: Duration::from_nanos(any()),
+        shadow_doorbells: any(),
+    }
+}
+
+/// What a controller says.
+fn said<S: Sys, A: Access>(controller: &Controller<'_, S, A, 16>) {
+    used(controller.version().is_ok());
+    used((controller.queues(), controller.longest_transfer()));
+    let mut ids = [any(); 4];
+    used(controller.namespace_ids(any(), &mut ids).is_ok());
+    let mut entries = [ErrorEntry::default(); 4];
+    used(controller.error_log(&mut entries).is_ok());
+    used(entries);
+    used(controller.health().is_ok());
+    used(controller.enable_events().is_ok());
+    used(controller.next_event().is_ok());
+    used(controller.set_temperature_threshold(any()).is_ok());
+    used(controller.temperature_threshold().is_ok());
+    used(controller.is_write_cache_on().is_ok());
+    controller.stop();
+}
+
+/// Commands of a queue pair.
+fn commands<S: Sys, A: Access>(
+    controller: &Controller<'_, S, A, 16>,
+    namespace: &Namespace,
+    vectors: &Vectors<'_, S, 1>,
+    bytes: &mut [u8],
+) {
+    used((
+        namespace.block_size(),
+        namespace.size(),
+        namespace.formats().len(),
+    ));
+    let options = QueueOptions {
+        slot: any(),
+        metadata: any(),
+        vector: Some(any()),
+    };
+    let Ok(mut pair) = controller.queue_pair::<3>(options) else {
+        return;
+    };
+    used(pair.read_blocks(namespace, any(), bytes).is_ok());
+    used(pair.write_blocks(namespace, any(), bytes).is_ok());
+    used(pair.flush_blocks(namespace).is_ok());
+    if let Some(slot) = pair.slot()
+        && let Ok(mut window) = pair.window(&slot)
+    {
+        used(window.read_bytes(any(), bytes).is_ok());
+        used(window.write_bytes(any(), bytes).is_ok());
+        pair.release(slot);
+    }
+    if let Some(slot) = pair.slot() {
+        used(pair.read(slot, namespace, any(), any()).is_ok());
+    }
+    if let Some(slot) = pair.slot() {
+        used(
+            pair.write_zeroes(slot, namespace, any(), any(), any())
+                .is_ok(),
+        );
+    }
+    if let Some(slot) = pair.slot() {
+        let ranges = [any()..any(), any()..any()];
+        if let Ok(id) = pair.deallocate(slot, namespace, &ranges) {
+            used(pair.abort(id).is_ok());
+        }
+    }
+    if let Ok(Some(ended)) = pair.wait_for_interrupt(vectors, any()) {
+        pair.release(ended.slot);
+    }
 }

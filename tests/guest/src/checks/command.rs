@@ -138,3 +138,44 @@ pub(super) fn told(ended: &Ended) -> String {
         ended.stderr.trim()
     )
 }
+
+/// Blocks are written and read, and a namespace that holds something is not written without being told to.
+pub(crate) fn nvme(_: &World, device: &Device) -> Result<String> {
+    let address = device.address();
+    let identified: Value = serde_json::from_str(&good(&["nvme", "identify", "--json", address])?)?;
+    let namespace = &identified["namespaces"][0];
+    let size = namespace["block_size"].as_u64().context("no block size")?;
+    // A boot sector, and blocks that differ.
+    let mut blocks: Vec<u8> = (0..40 * size).map(|at| (at / 7 % 251) as u8).collect();
+    blocks.splice(510..512, [0x55, 0xaa]);
+    let (from, to) = ("/run/nvme-from", "/run/nvme-to");
+    fs::write(from, &blocks)?;
+    let write = ["nvme", "write", address, from];
+    good(&[&write[..], &["--yes"]].concat())?;
+    let Ended { status, stderr, .. } = program::run("/bin/vfio", &write)?;
+    ensure!(
+        status == Some(1) && stderr.contains("--yes"),
+        "exit status {status:?}: {stderr}"
+    );
+    good(&[&write[..], &["--yes", "--lba", "3"]].concat())?;
+    good(&["nvme", "read", address, to, "--lba", "3", "--blocks", "40"])?;
+    ensure!(fs::read(to)? == blocks, "what is read was not written");
+    // It is left empty.
+    fs::write(from, vec![0; blocks.len()])?;
+    good(&[&write[..], &["--yes"]].concat())?;
+    let bench: Value = serde_json::from_str(&good(&[
+        "nvme",
+        "bench",
+        "--json",
+        "--seconds",
+        "1",
+        "--svg",
+        "/run/nvme.svg",
+        address,
+    ])?)?;
+    ensure!(
+        fs::metadata("/run/nvme.svg")?.len() > 1000,
+        "nothing is drawn"
+    );
+    Ok(format!("{} IOPS", bench["iops"]))
+}

@@ -17,6 +17,7 @@ mod hardware;
 mod held;
 mod migration;
 mod noiommu;
+mod nvme;
 mod presence;
 mod registers;
 mod replies;
@@ -55,6 +56,9 @@ const IGB: &[&str] = &["igb"];
 /// The devices with SR-IOV.
 const SRIOV: &[&str] = &["igb", "nvme-sriov"];
 
+/// The NVMe controllers: of blocks of 512 bytes, and of 4096.
+const NVME: &[&str] = &["nvme", "nvme-port"];
+
 /// Every check, in the order in which they run.
 const CHECKS: &[Check] = &[
     Check {
@@ -88,6 +92,14 @@ const CHECKS: &[Check] = &[
     Check {
         name: "driver edu",
         on: On::Modes(&["edu"], driver::edu),
+    },
+    Check {
+        name: "driver nvme",
+        on: On::Modes(NVME, nvme::driver),
+    },
+    Check {
+        name: "nvme, read and written by the kernel's driver",
+        on: On::Some(NVME, nvme::with_the_kernels),
     },
     Check {
         name: "edu through its pin",
@@ -382,6 +394,10 @@ const CHECKS: &[Check] = &[
         on: On::EachPci(registers::map),
     },
     Check {
+        name: "vfio nvme",
+        on: On::Some(NVME, command::nvme),
+    },
+    Check {
         name: "vfio reset",
         on: On::EachPci(registers::reset),
     },
@@ -396,6 +412,12 @@ const CHECKS: &[Check] = &[
     },
 ];
 
+/// What is done before the power goes. Whether it is still there after it, the host sees.
+const POWER_CUT_CHECKS: &[Check] = &[Check {
+    name: "nvme, written and flushed before the power goes",
+    on: On::Some(NVME, nvme::until_power_goes),
+}];
+
 /// Every check of a machine without an IOMMU.
 const NOIOMMU_CHECKS: &[Check] = &[
     Check {
@@ -409,6 +431,10 @@ const NOIOMMU_CHECKS: &[Check] = &[
     Check {
         name: "driver edu, noiommu",
         on: On::Some(&["edu"], driver::edu_without_iommu),
+    },
+    Check {
+        name: "driver nvme, noiommu",
+        on: On::Some(NVME, nvme::without_iommu),
     },
     Check {
         name: "vfio run edu",
@@ -526,6 +552,9 @@ impl Run<'_> {
 
 /// The checks that a plan asks for.
 pub(crate) fn of(plan: &Plan) -> &'static [Check] {
+    if plan.power_cut {
+        return POWER_CUT_CHECKS;
+    }
     match (plan.bench, plan.noiommu) {
         (false, false) => CHECKS,
         (false, true) => NOIOMMU_CHECKS,

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
+use vfio_guest::Plan;
 
 use super::kernel::Kernel;
 use super::machine;
@@ -15,6 +16,9 @@ use super::qemu::Qemu;
 
 /// How often the machine is looked at.
 const POLL: Duration = Duration::from_millis(50);
+
+/// What only the last line of the results has.
+const LAST_LINE: &str = "\"kernel\":";
 
 /// How many lines of the console are shown when a boot fails.
 const LAST_LINES: usize = 50;
@@ -58,7 +62,8 @@ impl Drop for Running {
     }
 }
 
-/// Boots `kernel` with `initrd`, on a machine with an IOMMU or without, and waits until the machine ends, or ends it after `limit`.
+/// Boots `kernel` with `initrd` for `plan`, and waits until the machine ends, or ends it after `limit`. Where the plan has a
+/// power cut, it is ended as soon as everything is reported.
 ///
 /// # Errors
 ///
@@ -66,7 +71,7 @@ impl Drop for Running {
 pub(crate) fn boot(
     kernel: &Kernel,
     qemu: &Qemu,
-    noiommu: bool,
+    plan: &Plan,
     initrd: &Path,
     directory: &Path,
     limit: Duration,
@@ -77,7 +82,7 @@ pub(crate) fn boot(
         File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     let log = File::create(directory.join("qemu")).context("cannot create QEMU's log")?;
-    let mut command = machine::command(kernel, qemu, noiommu, initrd, directory)?;
+    let mut command = machine::command(kernel, qemu, plan.noiommu, initrd, directory)?;
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -88,6 +93,9 @@ pub(crate) fn boot(
     let mut monitor = Monitor::of(&mut running.0)?;
     let mut hung = false;
     while running.0.try_wait()?.is_none() {
+        if plan.power_cut && lossy(&directory.join("results")).contains(LAST_LINE) {
+            break;
+        }
         if start.elapsed() > limit {
             hung = true;
             break;

@@ -58,13 +58,22 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check intel_io
 
 /// What the kernel of a machine without an IOMMU is told.
 const NOIOMMU_COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=4";
+    "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=8";
 
 /// The devices that are tested without an IOMMU.
-pub(crate) const NOIOMMU_DEVICES: [&str; 1] = ["edu"];
+pub(crate) const NOIOMMU_DEVICES: [&str; 2] = ["edu", "nvme"];
 
 /// The disks of the NVMe controllers, as their `drive` property names them.
 const DISKS: [&str; 2] = ["disk0", "disk1"];
+
+/// The disk of the NVMe controller called `device`, if it has one.
+pub(crate) fn disk(device: &str) -> Option<&'static str> {
+    match device {
+        "nvme" => Some("disk0"),
+        "nvme-port" => Some("disk1"),
+        _ => None,
+    }
+}
 
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
@@ -125,7 +134,7 @@ const PCI: [Emulated; 14] = [
         name: "nvme-port",
         bdf: "0000:01:00.0",
         ids: (0x1b36, 0x0010),
-        qemu: "nvme,serial=disk1,drive=disk1,bus=port1,addr=00.0",
+        qemu: "nvme,serial=disk1,drive=disk1,bus=port1,addr=00.0,logical_block_size=4096,physical_block_size=4096",
     },
     // A reset of this slot takes both functions.
     Emulated {
@@ -248,6 +257,7 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     Plan {
         noiommu: false,
         bench: false,
+        power_cut: false,
         storm: 0,
         modules: Vec::new(),
         devices: pci.chain(mdev).filter(wanted).collect(),

@@ -13,13 +13,14 @@ mod results;
 pub(crate) mod source;
 
 use std::fs;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
 use vfio_freestanding::checks;
-use vfio_guest::{Case, Device, Outcome, Plan};
+use vfio_guest::{Case, Device, Outcome, Plan, Stretch};
 
 use crate::paths;
 use crate::steps::Steps;
@@ -176,6 +177,8 @@ enum World {
     Freestanding,
     /// As [`World::Std`], on a machine without an IOMMU, with the checks and devices that are for it.
     NoIommu,
+    /// As [`World::Std`], with a few writes, after which the power goes.
+    PowerCut,
     /// As [`World::Std`], with figures in place of checks.
     Bench,
     /// As [`World::NoIommu`], with figures in place of checks.
@@ -184,7 +187,7 @@ enum World {
 
 impl World {
     /// Where checks are made.
-    const ALL: [Self; 3] = [Self::Std, Self::Freestanding, Self::NoIommu];
+    const ALL: [Self; 4] = [Self::Std, Self::Freestanding, Self::NoIommu, Self::PowerCut];
 
     /// What is added to the names of steps and directories.
     fn suffix(self) -> &'static str {
@@ -192,6 +195,7 @@ impl World {
             Self::Std => "",
             Self::Freestanding => ", without libc",
             Self::NoIommu => ", without an IOMMU",
+            Self::PowerCut => ", power cut",
             Self::Bench => ", bench",
             Self::NoIommuBench => ", bench, without an IOMMU",
         }
@@ -203,6 +207,7 @@ impl World {
             Self::Std => true,
             Self::Freestanding => name == checks::DEVICE,
             Self::NoIommu => machine::NOIOMMU_DEVICES.contains(&name.as_str()),
+            Self::PowerCut => machine::disk(name).is_some(),
             Self::Bench | Self::NoIommuBench => false,
         };
         options.devices.is_empty() || options.devices.iter().any(has)
@@ -223,6 +228,11 @@ impl World {
         let mut plan = machine::plan(choice, qemu, &options.devices);
         plan.bench = matches!(self, Self::Bench | Self::NoIommuBench);
         plan.storm = options.storm;
+        if self == Self::PowerCut {
+            plan.power_cut = true;
+            plan.devices
+                .retain(|device| machine::disk(&device.name).is_some());
+        }
         if self.is_noiommu() {
             plan.noiommu = true;
             let is_kept =
@@ -235,7 +245,9 @@ impl World {
     /// The cases that the guest must report.
     fn cases(self, programs: &Programs, plan: &Plan) -> Result<Vec<Case>> {
         match self {
-            Self::Std | Self::NoIommu | Self::Bench | Self::NoIommuBench => programs.cases(plan),
+            Self::Std | Self::NoIommu | Self::PowerCut | Self::Bench | Self::NoIommuBench => {
+                programs.cases(plan)
+            }
             Self::Freestanding => Ok(checks::Check::ALL
                 .into_iter()
                 .map(|check| Case {
@@ -278,14 +290,16 @@ fn test(
 
     let initrd = directory.join("initramfs");
     let root = match world {
-        World::Std | World::NoIommu | World::Bench | World::NoIommuBench => programs.root(&plan)?,
+        World::Std | World::NoIommu | World::PowerCut | World::Bench | World::NoIommuBench => {
+            programs.root(&plan)?
+        }
         World::Freestanding => programs.freestanding_root(&plan)?,
     };
     initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(
         &kernel,
         qemu,
-        plan.noiommu,
+        &plan,
         &initrd,
         &directory,
         Duration::from_secs(options.time_limit),
@@ -305,5 +319,34 @@ fn test(
         "the guest did not end within {} s; see its console above",
         options.time_limit
     );
-    results.verdict()
+    results.verdict()?;
+    if plan.power_cut {
+        for device in &plan.devices {
+            if let (None, Some(disk)) = (&device.missing, machine::disk(&device.name)) {
+                survived(&directory.join(disk)).with_context(|| device.name.clone())?;
+                println!("{}: everything that was flushed is on {disk}", device.name);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether a disk has what was written to it and flushed before the power went.
+fn survived(disk: &Path) -> Result<()> {
+    let seen = fs::read(disk).with_context(|| format!("cannot read {}", disk.display()))?;
+    let mut expected = vec![0; seen.len()];
+    for stretch in Stretch::of_disk(seen.len() as u64) {
+        let (at, bytes) = (stretch.at as usize, stretch.bytes());
+        expected[at..at + bytes.len()].copy_from_slice(&bytes);
+    }
+    let differs = seen
+        .iter()
+        .zip(&expected)
+        .position(|(one, other)| one != other);
+    ensure!(
+        differs.is_none(),
+        "byte {:#x} is not what was written",
+        differs.unwrap_or_default()
+    );
+    Ok(())
 }

@@ -7,6 +7,7 @@ pub(super) mod calls;
 mod child;
 mod dma;
 mod interrupt;
+mod nvme;
 mod peers;
 mod register;
 
@@ -48,6 +49,12 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "dma",
         on: On::Modes(&["edu"], dma::figures),
+    },
+    Check {
+        name: "nvme",
+        on: On::Modes(&["nvme"], |_, device, mode| {
+            nvme::figures(device, mode.of_session())
+        }),
     },
 ];
 

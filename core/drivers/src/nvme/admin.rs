@@ -1,0 +1,250 @@
+//! The admin queue, and its commands one at a time (NVM Express Base Specification 1.4, 5).
+
+use vfio_core::dma::{Buffer, Direction, Dma};
+use vfio_core::mmio::Access;
+use vfio_core::sys::Sys;
+
+use super::controller::Controller;
+use super::doorbell::{self, Doorbell, Side};
+use super::error::{Misfit, NvmeError};
+use super::identify::Page;
+use super::log::Event;
+use super::ring::{Command, Completed, Rings};
+use super::status::Status;
+
+/// Opcodes.
+pub(super) mod opcode {
+    pub(crate) const DELETE_SUBMISSION_QUEUE: u8 = 0x00;
+    pub(crate) const CREATE_SUBMISSION_QUEUE: u8 = 0x01;
+    pub(crate) const GET_LOG_PAGE: u8 = 0x02;
+    pub(crate) const DELETE_COMPLETION_QUEUE: u8 = 0x04;
+    pub(crate) const CREATE_COMPLETION_QUEUE: u8 = 0x05;
+    pub(crate) const IDENTIFY: u8 = 0x06;
+    pub(crate) const ABORT: u8 = 0x08;
+    pub(crate) const SET_FEATURES: u8 = 0x09;
+    pub(crate) const GET_FEATURES: u8 = 0x0a;
+    pub(crate) const EVENT_REQUEST: u8 = 0x0c;
+    pub(crate) const DOORBELL_BUFFERS: u8 = 0x7c;
+}
+
+/// Entries of each of its rings.
+pub(super) const ENTRIES: u16 = 16;
+
+/// The identifier of the request for an event; those of other commands are below.
+const EVENT_ID: u16 = 0x8000;
+
+/// Events that are kept until they are asked for.
+const EVENTS: usize = 8;
+
+/// How often memory is looked at before the clock is.
+pub(super) const SPINS: u32 = 1024;
+
+/// The admin queue. One command besides the request for an event is under way at a time.
+#[derive(Debug)]
+pub(super) struct Admin<'d, S: Sys, const N: usize> {
+    pub(super) rings: Rings<'d, S, N>,
+    /// What commands read and write.
+    page: Buffer<'d, S, N>,
+    next_id: u16,
+    /// Events are wanted.
+    wants_events: bool,
+    /// A request for an event is outstanding.
+    asked: bool,
+    events: heapless::Deque<Event, EVENTS>,
+    /// The queue pairs in use, as bits from that of queue 1 on.
+    pub(super) queues: u64,
+}
+
+impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
+    pub(super) fn new<E>(dma: &'d Dma<S, N>) -> Result<Self, NvmeError<E>> {
+        Ok(Self {
+            rings: Rings::new(dma, ENTRIES, ENTRIES).map_err(NvmeError::ring)?,
+            page: dma
+                .buffer(Page::LEN, Direction::Both)
+                .map_err(NvmeError::Dma)?,
+            next_id: 0,
+            wants_events: false,
+            asked: false,
+            events: heapless::Deque::new(),
+            queues: 0,
+        })
+    }
+
+    /// Starts anew: the controller was reset.
+    pub(super) fn clear(&mut self) {
+        self.rings.clear();
+        self.wants_events = false;
+        self.asked = false;
+        self.events.clear();
+        self.queues = 0;
+    }
+
+    /// Where the device finds the page.
+    pub(super) const fn page_iova(&self) -> u64 {
+        self.page.iova()
+    }
+
+    /// What is in the page.
+    pub(super) fn read_page(&mut self) -> Page {
+        let mut page = Page::zeroed();
+        // The buffer has a page.
+        let _ = self.page.window().read_bytes(0, &mut page.0);
+        page
+    }
+
+    /// Makes a command and waits for its end; returns what it answers.
+    pub(super) fn execute<A: Access>(
+        &mut self,
+        controller: &Controller<'d, S, A, N>,
+        command: &Command,
+    ) -> Result<u32, NvmeError<A::Error>> {
+        let id = self.next_id;
+        self.next_id = if id >= EVENT_ID.wrapping_sub(1) {
+            0
+        } else {
+            id.wrapping_add(1)
+        };
+        self.give(controller, &Command { id, ..*command })?;
+        let limit = controller.deadline(controller.limits().admin)?;
+        loop {
+            for _ in 0..SPINS {
+                let Some(completed) = self.rings.take() else {
+                    core::hint::spin_loop();
+                    continue;
+                };
+                let answer = self.rings.answer();
+                self.acknowledge(controller)?;
+                if completed.queue() == 0 && completed.id() == id && self.fits(completed) {
+                    return match Status::from_bits(completed.status()) {
+                        None => Ok(answer),
+                        Some(status) => Err(NvmeError::Command(status)),
+                    };
+                }
+                self.event(completed, answer)
+                    .map_err(|misfit| NvmeError::Unexpected { queue: 0, misfit })?;
+            }
+            controller.check()?;
+            if controller.now()? > limit {
+                // Identifiers are not used again for so long that an old completion has another.
+                let is_there = self.rings.peek().is_some_and(|there| there.id() == id);
+                return Err(if is_there && !self.rings.is_untouched() {
+                    NvmeError::Unexpected {
+                        queue: 0,
+                        misfit: Misfit::Phase { id },
+                    }
+                } else {
+                    NvmeError::Timeout {
+                        queue: 0,
+                        command: id,
+                    }
+                });
+            }
+        }
+    }
+
+    /// Wants to be told of events from now on.
+    pub(super) fn want_events<A: Access>(
+        &mut self,
+        controller: &Controller<'d, S, A, N>,
+    ) -> Result<(), NvmeError<A::Error>> {
+        self.wants_events = true;
+        self.ask(controller)
+    }
+
+    /// The next event, if there is one.
+    pub(super) fn next_event<A: Access>(
+        &mut self,
+        controller: &Controller<'d, S, A, N>,
+    ) -> Result<Option<Event>, NvmeError<A::Error>> {
+        while let Some(completed) = self.rings.take() {
+            let answer = self.rings.answer();
+            self.acknowledge(controller)?;
+            self.event(completed, answer)
+                .map_err(|misfit| NvmeError::Unexpected { queue: 0, misfit })?;
+        }
+        self.ask(controller)?;
+        Ok(self.events.pop_front())
+    }
+
+    /// Asks for an event, where one is wanted and none was asked for.
+    fn ask<A: Access>(
+        &mut self,
+        controller: &Controller<'d, S, A, N>,
+    ) -> Result<(), NvmeError<A::Error>> {
+        if self.asked || !self.wants_events {
+            return Ok(());
+        }
+        self.asked = true;
+        let request = Command {
+            opcode: opcode::EVENT_REQUEST,
+            id: EVENT_ID,
+            ..Command::default()
+        };
+        self.give(controller, &request)
+    }
+
+    /// Takes a completion that is none of the command's: that of the request for an event.
+    fn event(&mut self, completed: Completed, answer: u32) -> Result<(), Misfit> {
+        let id = completed.id();
+        if completed.queue() != 0 {
+            let id = completed.queue();
+            return Err(Misfit::Queue { id });
+        }
+        if !self.fits(completed) {
+            let head = completed.head();
+            return Err(Misfit::Head { head });
+        }
+        if id != EVENT_ID || !self.asked {
+            return Err(Misfit::Command { id });
+        }
+        self.asked = false;
+        match Status::from_bits(completed.status()) {
+            None => {
+                if self.events.is_full() {
+                    // The newest say more; the log pages have all.
+                    self.events.pop_front();
+                }
+                let _ = self.events.push_back(Event::parse(answer));
+            }
+            // It is not asked again.
+            Some(_) => self.wants_events = false,
+        }
+        Ok(())
+    }
+
+    /// Whether a completion names a place that the submission queue has.
+    fn fits(&self, completed: Completed) -> bool {
+        usize::from(completed.head()) < self.rings.submissions_len()
+    }
+
+    /// Gives a command to the device.
+    fn give<A: Access>(
+        &mut self,
+        controller: &Controller<'d, S, A, N>,
+        command: &Command,
+    ) -> Result<(), NvmeError<A::Error>> {
+        let old = self.rings.tail();
+        self.rings.put(command);
+        let mut doorbell = self.doorbell(controller, Side::Submission)?;
+        Ok(doorbell.ring(old, self.rings.tail())?)
+    }
+
+    /// Tells the device that a completion was taken.
+    fn acknowledge<A: Access>(
+        &mut self,
+        controller: &Controller<'d, S, A, N>,
+    ) -> Result<(), NvmeError<A::Error>> {
+        let mut doorbell = self.doorbell(controller, Side::Completion)?;
+        Ok(doorbell.ring(self.rings.head(), self.rings.head())?)
+    }
+
+    /// A doorbell of the admin queue, which has no shadow.
+    fn doorbell<'c, A: Access>(
+        &self,
+        controller: &'c Controller<'d, S, A, N>,
+        side: Side,
+    ) -> Result<Doorbell<'c, 'd, S, A, N>, NvmeError<A::Error>> {
+        let offset = doorbell::offset(0, side, controller.capabilities().stride_shift());
+        Doorbell::new(controller.window(), offset, None).map_err(NvmeError::Offset)
+    }
+}

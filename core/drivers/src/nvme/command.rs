@@ -1,0 +1,331 @@
+//! Commands to namespaces, put into a queue (NVM Express Base Specification 1.4, 6).
+
+use core::ops::Range;
+
+use vfio_core::field;
+use vfio_core::mmio::field::ReadPureWrite;
+use vfio_core::mmio::{Access, Array, Width as _};
+use vfio_core::sys::Sys;
+
+use super::error::Refusal;
+use super::identify::Namespace;
+use super::queue::{CommandId, QueuePair, Refused};
+use super::ring::{Command, dwords};
+use super::slot::{self, FRESH, HELD, PAGE, Slot};
+
+/// Whether data are read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    Read,
+    Write,
+}
+
+/// Opcodes.
+mod io {
+    pub(super) const FLUSH: u8 = 0x00;
+    pub(super) const WRITE: u8 = 0x01;
+    pub(super) const READ: u8 = 0x02;
+    pub(super) const WRITE_ZEROES: u8 = 0x08;
+    pub(super) const DATASET_MANAGEMENT: u8 = 0x09;
+}
+
+/// In dword 11 of dataset management: the ranges are deallocated.
+const DEALLOCATE: u32 = 1 << 2;
+/// In dword 12 of a write of zeros: the blocks may be deallocated.
+const DEALLOCATE_ZEROES: u32 = 1 << 25;
+
+/// Ranges of a command of dataset management.
+const RANGES: usize = 256;
+
+/// A range of blocks of a command of dataset management.
+#[repr(C)]
+struct BlockRange {
+    /// Attributes, and how many blocks in the upper half.
+    blocks: ReadPureWrite<u64>,
+    lba: ReadPureWrite<u64>,
+}
+
+impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+    /// Puts a read of `blocks` blocks from `lba` on into the queue. Its data are in the slot once
+    /// it completed.
+    ///
+    /// # Errors
+    /// [`Refused`], with the slot.
+    #[inline]
+    pub fn read(
+        &mut self,
+        slot: Slot,
+        namespace: &Namespace,
+        lba: u64,
+        blocks: u32,
+    ) -> Result<CommandId, Refused> {
+        self.transfer(Way::Read, slot, namespace, lba, blocks)
+    }
+
+    /// Puts a write of `blocks` blocks from `lba` on into the queue, with the data in the slot.
+    ///
+    /// # Errors
+    /// [`Refused`], with the slot.
+    #[inline]
+    pub fn write(
+        &mut self,
+        slot: Slot,
+        namespace: &Namespace,
+        lba: u64,
+        blocks: u32,
+    ) -> Result<CommandId, Refused> {
+        self.transfer(Way::Write, slot, namespace, lba, blocks)
+    }
+
+    /// Puts a flush into the queue: when it completes, what was written and completed before is
+    /// not lost with power.
+    ///
+    /// # Errors
+    /// [`Refused`], with the slot.
+    pub fn flush(&mut self, slot: Slot, namespace: &Namespace) -> Result<CommandId, Refused> {
+        let command = Command {
+            opcode: io::FLUSH,
+            id: slot.0,
+            namespace: namespace.id,
+            ..Command::default()
+        };
+        self.put(slot, &command)
+    }
+
+    /// Puts a write of zeros to `blocks` blocks from `lba` on, at most 65536, into the queue. The
+    /// blocks are deallocated where the controller likes to and `deallocate` lets it.
+    ///
+    /// # Errors
+    /// [`Refused`], with the slot; [`Refusal::NotSupported`] where the controller can't.
+    pub fn write_zeroes(
+        &mut self,
+        slot: Slot,
+        namespace: &Namespace,
+        lba: u64,
+        blocks: u32,
+        deallocate: bool,
+    ) -> Result<CommandId, Refused> {
+        let reason = if self.can_write_zeroes {
+            in_range(namespace, lba, blocks)
+        } else {
+            Some(Refusal::NotSupported)
+        };
+        if let Some(reason) = reason {
+            return Err(Refused { slot, reason });
+        }
+        let flags = if deallocate { DEALLOCATE_ZEROES } else { 0 };
+        let command = Command {
+            opcode: io::WRITE_ZEROES,
+            id: slot.0,
+            namespace: namespace.id,
+            dwords10: lba,
+            dwords12: u64::from(blocks.wrapping_sub(1) | flags | namespace.control),
+            dwords14: tag(namespace, lba),
+            ..Command::default()
+        };
+        self.put(slot, &command)
+    }
+
+    /// Puts a command into the queue that deallocates ranges of blocks, at most 256 of them: what
+    /// they hold is not needed any more.
+    ///
+    /// # Errors
+    /// [`Refused`], with the slot; [`Refusal::NotSupported`] where the controller can't.
+    pub fn deallocate(
+        &mut self,
+        slot: Slot,
+        namespace: &Namespace,
+        ranges: &[Range<u64>],
+    ) -> Result<CommandId, Refused> {
+        match self.write_ranges(&slot, namespace, ranges) {
+            Err(reason) => Err(Refused { slot, reason }),
+            Ok(()) => {
+                let count = u32::try_from(ranges.len()).unwrap_or(1);
+                let first = self.places.get(usize::from(slot.0));
+                let command = Command {
+                    opcode: io::DATASET_MANAGEMENT,
+                    id: slot.0,
+                    namespace: namespace.id,
+                    first: first.map_or(0, |place| place.first),
+                    dwords10: dwords(count.wrapping_sub(1), DEALLOCATE),
+                    ..Command::default()
+                };
+                self.put(slot, &command)
+            }
+        }
+    }
+
+    /// Writes ranges into a slot.
+    fn write_ranges(
+        &mut self,
+        slot: &Slot,
+        namespace: &Namespace,
+        ranges: &[Range<u64>],
+    ) -> Result<(), Refusal> {
+        if !self.can_deallocate {
+            return Err(Refusal::NotSupported);
+        }
+        let count = ranges.len();
+        if count == 0 || count > RANGES {
+            return Err(Refusal::Ranges { count });
+        }
+        let id = slot.0;
+        let window = self.window(slot).map_err(|_| Refusal::Slot { id })?;
+        let array: Result<Array<_, BlockRange>, _> = window.into_array(0, count);
+        let mut array = array.map_err(|_| Refusal::Ranges { count })?;
+        for (index, range) in ranges.iter().enumerate() {
+            let outside = |blocks| Refusal::OutOfRange {
+                lba: range.start,
+                blocks,
+                size: namespace.blocks,
+            };
+            let blocks = range.end.checked_sub(range.start).ok_or(outside(0))?;
+            let blocks = u32::try_from(blocks).map_err(|_| outside(u32::MAX))?;
+            if blocks == 0 || range.end > namespace.blocks {
+                return Err(outside(blocks));
+            }
+            if let Some(mut entry) = array.block(index) {
+                let Ok(()) = entry.write(field!(BlockRange, blocks), dwords(0, blocks));
+                let Ok(()) = entry.write(field!(BlockRange, lba), range.start);
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a read or a write into the queue.
+    #[inline(always)]
+    pub(super) fn transfer(
+        &mut self,
+        way: Way,
+        slot: Slot,
+        namespace: &Namespace,
+        lba: u64,
+        blocks: u32,
+    ) -> Result<CommandId, Refused> {
+        // A slot is no longer than an address, and a namespace no longer than 2^64 bytes.
+        let bytes = u64::from(blocks).wrapping_mul(u64::from(namespace.stride));
+        let Some(room) = namespace.blocks.checked_sub(lba) else {
+            return Err(self.refuse(slot, namespace, lba, blocks));
+        };
+        if u64::from(blocks) > room || blocks.wrapping_sub(1) > u32::from(u16::MAX) {
+            return Err(self.refuse(slot, namespace, lba, blocks));
+        }
+        if usize::try_from(bytes).map_or(true, |bytes| bytes > self.slot_len) {
+            return Err(self.refuse(slot, namespace, lba, blocks));
+        }
+        if namespace.separate != 0 && !fits(namespace, blocks, self.metadata_len) {
+            return Err(self.refuse(slot, namespace, lba, blocks));
+        }
+        let (Some(rings), Some(place)) =
+            (&mut self.rings, self.places.get_mut(usize::from(slot.0)))
+        else {
+            return Err(no_slot(slot));
+        };
+        if place.state != HELD {
+            return Err(no_slot(slot));
+        }
+        let second = if bytes <= slot::PAGE_64 {
+            0
+        } else if bytes <= slot::PAGE_64.wrapping_mul(2) {
+            place.first.wrapping_add(slot::PAGE_64)
+        } else {
+            let pages = usize::try_from(bytes).unwrap_or(0).div_ceil(PAGE);
+            if slot::needs_fit(pages)
+                && let Some(memory) = &mut self.memory
+            {
+                memory.fit_list(usize::from(slot.0), pages);
+            }
+            place.list
+        };
+        place.state = FRESH;
+        rings.put(&Command {
+            opcode: match way {
+                Way::Read => io::READ,
+                Way::Write => io::WRITE,
+            },
+            id: slot.0,
+            namespace: namespace.id,
+            metadata: place.metadata,
+            first: place.first,
+            second,
+            dwords10: lba,
+            dwords12: u64::from(blocks.wrapping_sub(1) | namespace.control),
+            dwords14: tag(namespace, lba),
+        });
+        Ok(CommandId(slot.0))
+    }
+
+    /// Refuses a transfer.
+    #[cold]
+    fn refuse(&self, slot: Slot, namespace: &Namespace, lba: u64, blocks: u32) -> Refused {
+        let reason = refusal(namespace, lba, blocks, self.slot_len, self.metadata_len);
+        Refused { slot, reason }
+    }
+
+    /// Puts a command into the queue.
+    fn put(&mut self, slot: Slot, command: &Command) -> Result<CommandId, Refused> {
+        match (self.places.get_mut(usize::from(slot.0)), &mut self.rings) {
+            (Some(place), Some(rings)) if place.state == HELD => {
+                place.state = FRESH;
+                rings.put(command);
+            }
+            _ => return Err(no_slot(slot)),
+        }
+        Ok(CommandId(slot.0))
+    }
+}
+
+/// The reference tag of a transfer, where the namespace has one.
+#[inline(always)]
+fn tag(namespace: &Namespace, lba: u64) -> u64 {
+    u64::from(u32::truncate(lba) & namespace.tag_mask)
+}
+
+/// Whether the metadata of blocks fit.
+fn fits(namespace: &Namespace, blocks: u32, most: usize) -> bool {
+    let len = u64::from(blocks).saturating_mul(namespace.separate.into());
+    usize::try_from(len).is_ok_and(|len| len <= most)
+}
+
+/// What is wrong with a range of blocks, if anything is.
+fn in_range(namespace: &Namespace, lba: u64, blocks: u32) -> Option<Refusal> {
+    let end = lba.checked_add(blocks.into());
+    let is_count = blocks.wrapping_sub(1) <= u16::MAX.into();
+    let is_inside = end.is_some_and(|end| end <= namespace.blocks);
+    (!is_count || !is_inside).then_some(Refusal::OutOfRange {
+        lba,
+        blocks,
+        size: namespace.blocks,
+    })
+}
+
+/// Why a transfer is refused.
+fn refusal(
+    namespace: &Namespace,
+    lba: u64,
+    blocks: u32,
+    len: usize,
+    metadata_len: usize,
+) -> Refusal {
+    if let Some(refusal) = in_range(namespace, lba, blocks) {
+        return refusal;
+    }
+    let bytes = u64::from(blocks).saturating_mul(namespace.stride.into());
+    if u64::try_from(len).is_ok_and(|len| bytes > len) {
+        return Refusal::TooLong {
+            len: bytes,
+            most: len,
+        };
+    }
+    Refusal::Metadata {
+        len: u64::from(blocks).saturating_mul(namespace.separate.into()),
+        most: metadata_len,
+    }
+}
+
+#[cold]
+fn no_slot(slot: Slot) -> Refused {
+    let id = slot.0;
+    let reason = Refusal::Slot { id };
+    Refused { slot, reason }
+}

@@ -1,0 +1,680 @@
+//! A controller: its start, its end, and what it says (NVM Express Base Specification 1.4, 7.6).
+
+use core::fmt;
+use core::sync::atomic::{AtomicU8, Ordering};
+use core::time::Duration;
+
+use spin::{Mutex, MutexGuard};
+use vfio_core::device::Device;
+use vfio_core::dma::{Direction, Dma};
+use vfio_core::field;
+use vfio_core::mmio::{Access, Block, Window};
+use vfio_core::sys::Sys;
+
+use super::admin::{Admin, ENTRIES, opcode};
+use super::doorbell::ShadowMemory;
+use super::error::NvmeError;
+use super::identify::{ControllerInfo, Malformed, Namespace, Page};
+use super::log::{ErrorEntry, Event, Health};
+use super::registers::{
+    CONFIGURATION, Capabilities, ENABLE, FATAL, GONE, READY, Registers, SHUTDOWN_COMPLETE,
+    SHUTDOWN_MASK, SHUTDOWN_NORMAL, Version,
+};
+use super::ring::{Command, dwords, halves};
+use super::status::StatusCode;
+
+/// What is asked of a controller when it is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Options {
+    /// How long a command of a queue pair may take.
+    pub command: Duration,
+    /// How long an admin command may take.
+    pub admin: Duration,
+    /// Whether doorbells are in memory where the controller has that.
+    pub shadow_doorbells: bool,
+}
+
+/// In which state a controller is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum State {
+    /// It takes commands.
+    Running,
+    /// It was stopped, by the driver or after an error, and reaches no memory.
+    Stopped,
+    /// It was to be stopped, and nothing tells that it is. Memory that it may still reach is
+    /// never given back.
+    Lost,
+}
+
+/// A controller behind the registers that `A` reaches, with memory of a [`Dma`].
+///
+/// It is started by [`Controller::start`], and shut down and stopped on drop. Commands for its
+/// namespaces go through queue pairs ([`Controller::queue_pair`]), which threads may use at the
+/// same time; its own methods make one admin command at a time.
+///
+/// After an error that is not that of a single command ([`NvmeError::stops`]) the controller is
+/// stopped: it is told to, and where it does not say that it did, the device is reset. Memory
+/// that it may still write is never given back.
+pub struct Controller<'d, S: Sys, A: Access, const N: usize> {
+    device: &'d Device<S>,
+    dma: &'d Dma<S, N>,
+    window: Window<A>,
+    capabilities: Capabilities,
+    options: Options,
+    state: AtomicU8,
+    admin: Mutex<Option<Admin<'d, S, N>>>,
+    shadow: Option<ShadowMemory<'d, S, N>>,
+    info: ControllerInfo,
+    /// How many queue pairs there can be.
+    queues: u16,
+}
+
+const RUNNING: u8 = 0;
+const STOPPED: u8 = 1;
+const LOST: u8 = 2;
+/// A thread is about to stop it.
+const STOPPING: u8 = 3;
+
+/// How many queue pairs are asked for: as many as the driver keeps apart.
+pub(super) const QUEUES: u16 = 64;
+
+/// How long a shutdown may take where the controller does not say.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+/// However long it says.
+const SHUTDOWN_MOST: Duration = Duration::from_secs(60);
+
+/// Features.
+mod feature {
+    pub(super) const TEMPERATURE_THRESHOLD: u32 = 0x04;
+    pub(super) const WRITE_CACHE: u32 = 0x06;
+    pub(super) const QUEUES: u32 = 0x07;
+    pub(super) const EVENTS: u32 = 0x0b;
+}
+
+/// Log pages.
+mod log {
+    pub(super) const ERRORS: u32 = 0x01;
+    pub(super) const HEALTH: u32 = 0x02;
+}
+
+/// Events of health, which every controller has, as bits of the feature.
+const HEALTH_EVENTS: u32 = 0xff;
+
+/// All namespaces.
+const ALL: u32 = u32::MAX;
+
+impl Default for Options {
+    /// 30 seconds for a command, 60 for an admin command, and shadow doorbells.
+    fn default() -> Self {
+        Self {
+            command: Duration::from_secs(30),
+            admin: Duration::from_secs(60),
+            shadow_doorbells: true,
+        }
+    }
+}
+
+impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
+    /// Starts the controller of `device`, whose BAR 0 is `bar0`, with memory of `dma`. Its bus
+    /// mastering must be on.
+    ///
+    /// # Errors
+    /// [`NvmeError`]; the controller is stopped then.
+    pub fn start(
+        device: &'d Device<S>,
+        bar0: Window<A>,
+        dma: &'d Dma<S, N>,
+        options: Options,
+    ) -> Result<Self, NvmeError<A::Error>> {
+        let registers: Block<_, Registers> =
+            bar0.share().into_block(0).map_err(NvmeError::Offset)?;
+        let low = registers.get(field!(Registers, cap_low))?;
+        let high = registers.get(field!(Registers, cap_high))?;
+        if low == GONE && high == GONE {
+            return Err(NvmeError::Gone);
+        }
+        let capabilities = Capabilities(dwords(low, high));
+        if !capabilities.has_nvm_commands() || capabilities.smallest_page_shift() != 12 {
+            return Err(NvmeError::Unsupported { capabilities });
+        }
+        let mut controller = Self {
+            device,
+            dma,
+            window: bar0,
+            capabilities,
+            options,
+            // What an earlier driver left running is stopped first.
+            state: AtomicU8::new(STOPPED),
+            admin: Mutex::new(None),
+            shadow: None,
+            info: ControllerInfo::default(),
+            queues: 0,
+        };
+        controller.restart()?;
+        Ok(controller)
+    }
+
+    /// Starts the controller once more, after it was stopped. All queue pairs are gone.
+    ///
+    /// # Errors
+    /// [`NvmeError`]; the controller is stopped then.
+    pub fn restart(&mut self) -> Result<(), NvmeError<A::Error>> {
+        let result = self.bring_up();
+        if result.is_err() {
+            self.stop();
+        }
+        result
+    }
+
+    fn bring_up(&mut self) -> Result<(), NvmeError<A::Error>> {
+        self.disable()?;
+        if self.admin.get_mut().is_none() {
+            *self.admin.get_mut() = Some(Admin::new(self.dma)?);
+        }
+        self.enable()?;
+        let page = self.identify(0, 1)?;
+        self.info = ControllerInfo::parse(&page);
+        let (submission, completion) = (self.info.submission_shift, self.info.completion_shift);
+        if submission > 6 || completion > 4 {
+            return Err(NvmeError::EntrySizes {
+                submission,
+                completion,
+            });
+        }
+        let most = QUEUES.wrapping_sub(1);
+        let granted = self.set_feature(feature::QUEUES, halves(most, most))?;
+        let [a, b, c, d] = granted.to_le_bytes();
+        let granted = u16::from_le_bytes([a, b]).min(u16::from_le_bytes([c, d]));
+        self.queues = granted.saturating_add(1).min(QUEUES);
+        if self.options.shadow_doorbells && self.info.has_shadow_doorbells() {
+            self.share_doorbells()?;
+        }
+        Ok(())
+    }
+
+    /// Gives the controller its admin queue, and waits until it is ready.
+    fn enable(&mut self) -> Result<(), NvmeError<A::Error>> {
+        let Some(admin) = self.admin.get_mut() else {
+            return Err(NvmeError::Stopped);
+        };
+        admin.clear();
+        let submissions = dwords_of(admin.rings.submissions_iova());
+        let completions = dwords_of(admin.rings.completions_iova());
+        let last = ENTRIES.wrapping_sub(1);
+        // From here on it may reach memory.
+        self.state.store(RUNNING, Ordering::Release);
+        let mut registers = self.registers()?;
+        registers.write(field!(Registers, admin_lengths), halves(last, last))?;
+        registers.write(field!(Registers, admin_submission_low), submissions.0)?;
+        registers.write(field!(Registers, admin_submission_high), submissions.1)?;
+        registers.write(field!(Registers, admin_completion_low), completions.0)?;
+        registers.write(field!(Registers, admin_completion_high), completions.1)?;
+        registers.write(field!(Registers, configuration), CONFIGURATION)?;
+        let status = self.wait_for(self.capabilities.timeout(), |status| {
+            status & (READY | FATAL) != 0
+        })?;
+        match status {
+            status if status & FATAL != 0 => Err(NvmeError::Fatal { status }),
+            status if status & READY == 0 => Err(NvmeError::NotReady { status }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops the controller, and waits until it says that it stopped.
+    fn disable(&self) -> Result<(), NvmeError<A::Error>> {
+        let mut registers = self.registers()?;
+        let configuration = registers.get(field!(Registers, configuration))?;
+        if configuration == GONE {
+            return Err(NvmeError::Gone);
+        }
+        // The settings stay as they are until it has stopped.
+        registers.write(field!(Registers, configuration), configuration & !ENABLE)?;
+        let status = self.wait_for(self.capabilities.timeout(), |status| status & READY == 0)?;
+        if status & READY == 0 {
+            Ok(())
+        } else {
+            Err(NvmeError::NotStopped { status })
+        }
+    }
+
+    /// Reads the status until it is as wanted or the time is over, and returns it.
+    fn wait_for(
+        &self,
+        limit: Duration,
+        is_wanted: impl Fn(u32) -> bool,
+    ) -> Result<u32, NvmeError<A::Error>> {
+        let deadline = self.deadline(limit)?;
+        loop {
+            let is_over = self.now()? > deadline;
+            let status = self.status()?;
+            if is_wanted(status) || is_over {
+                return Ok(status);
+            }
+            core::hint::spin_loop();
+        }
+    }
+
+    /// Stops the controller after an error, or at the end. Whether it is known to be stopped,
+    /// [`Controller::state`] tells.
+    pub fn stop(&self) {
+        let begun =
+            self.state
+                .compare_exchange(RUNNING, STOPPING, Ordering::AcqRel, Ordering::Acquire);
+        if begun.is_err() {
+            // Another thread does it: it is over when that is.
+            while self.state.load(Ordering::Acquire) == STOPPING {
+                core::hint::spin_loop();
+            }
+            return;
+        }
+        let is_stopped = self.disable().is_ok() || self.reset_function();
+        let state = if is_stopped { STOPPED } else { LOST };
+        self.state.store(state, Ordering::Release);
+    }
+
+    /// Resets the device through VFIO; whether it is known to be reset.
+    fn reset_function(&self) -> bool {
+        self.device.reset().is_ok() && self.status().is_ok_and(|status| status & READY == 0)
+    }
+
+    /// Tells the controller that power may go, waits until it is ready for that, and stops it.
+    ///
+    /// # Errors
+    /// [`NvmeError::NotStopped`] where it is not ready for it in time; it was stopped all the
+    /// same, if it could be.
+    pub fn shut_down(self) -> Result<(), NvmeError<A::Error>> {
+        let result = self.prepare_for_power_off();
+        self.stop();
+        result
+    }
+
+    fn prepare_for_power_off(&self) -> Result<(), NvmeError<A::Error>> {
+        let mut registers = self.registers()?;
+        let configuration = registers.get(field!(Registers, configuration))?;
+        if configuration == GONE {
+            return Err(NvmeError::Gone);
+        }
+        registers.write(
+            field!(Registers, configuration),
+            configuration | SHUTDOWN_NORMAL,
+        )?;
+        let said = Duration::from_micros(self.info.shutdown_us.into());
+        let limit = said.clamp(SHUTDOWN, SHUTDOWN_MOST);
+        let is_complete = |status| status & SHUTDOWN_MASK == SHUTDOWN_COMPLETE;
+        let status = self.wait_for(limit, is_complete)?;
+        if is_complete(status) {
+            Ok(())
+        } else {
+            Err(NvmeError::NotStopped { status })
+        }
+    }
+
+    /// In which state it is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        match self.state.load(Ordering::Acquire) {
+            RUNNING | STOPPING => State::Running,
+            STOPPED => State::Stopped,
+            _ => State::Lost,
+        }
+    }
+
+    /// What it can do.
+    #[must_use]
+    pub const fn capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+
+    /// The version of the specification that its register names.
+    ///
+    /// # Errors
+    /// Where the register can't be read.
+    pub fn version(&self) -> Result<Version, NvmeError<A::Error>> {
+        Ok(Version(self.registers()?.get(field!(Registers, version))?))
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub const fn info(&self) -> &ControllerInfo {
+        &self.info
+    }
+
+    /// How many queue pairs there can be at a time.
+    #[must_use]
+    pub const fn queues(&self) -> u16 {
+        self.queues
+    }
+
+    /// Whether doorbells are in memory.
+    #[must_use]
+    pub const fn uses_shadow_doorbells(&self) -> bool {
+        self.shadow.is_some()
+    }
+
+    /// The longest transfer in bytes; none where there is no limit.
+    #[must_use]
+    pub fn longest_transfer(&self) -> Option<usize> {
+        self.info.longest_transfer()
+    }
+
+    /// Puts the identifiers of namespaces above `after` into `ids`, in order, and returns how
+    /// many; there may be more only if that is the length of `ids` or 1024.
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub fn namespace_ids(&self, after: u32, ids: &mut [u32]) -> Result<usize, NvmeError<A::Error>> {
+        let page = self.identify(after, 2)?;
+        let (list, _) = page.0.as_chunks::<4>();
+        let list = list.iter().map(|bytes| u32::from_le_bytes(*bytes));
+        let mut count = 0_usize;
+        for (slot, id) in ids.iter_mut().zip(list.take_while(|id| *id != 0)) {
+            *slot = id;
+            count = count.saturating_add(1);
+        }
+        Ok(count)
+    }
+
+    /// A namespace.
+    ///
+    /// # Errors
+    /// [`NvmeError::NoNamespace`] where there is none, [`NvmeError::Format`] where it can't be
+    /// used.
+    pub fn namespace(&self, id: u32) -> Result<Namespace, NvmeError<A::Error>> {
+        let page = match self.identify(id, 0) {
+            Err(NvmeError::Command(status)) if status.code() == StatusCode::INVALID_NAMESPACE => {
+                return Err(NvmeError::NoNamespace { id });
+            }
+            other => other?,
+        };
+        Namespace::parse(id, &page).map_err(|malformed| match malformed {
+            Malformed::Empty => NvmeError::NoNamespace { id },
+            Malformed::Format { index, shift } => NvmeError::Format { id, index, shift },
+        })
+    }
+
+    /// Puts the newest entries of the error log into `entries`, the newest first, and returns how
+    /// many: at most 64.
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub fn error_log(&self, entries: &mut [ErrorEntry]) -> Result<usize, NvmeError<A::Error>> {
+        let most = Page::LEN / ErrorEntry::LEN;
+        let there = usize::from(self.info.error_log).min(most);
+        let len = there.saturating_mul(ErrorEntry::LEN);
+        let page = self.log_page(log::ERRORS, len)?;
+        let places = (0..there).map(|index| index.saturating_mul(ErrorEntry::LEN));
+        let mut count = 0_usize;
+        let found = places.map_while(|at| ErrorEntry::parse(&page, at));
+        for (slot, entry) in entries.iter_mut().zip(found) {
+            *slot = entry;
+            count = count.saturating_add(1);
+        }
+        Ok(count)
+    }
+
+    /// The state of health.
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub fn health(&self) -> Result<Health, NvmeError<A::Error>> {
+        Ok(Health::parse(&self.log_page(log::HEALTH, 512)?))
+    }
+
+    /// Has the controller tell of events from now on: of health, and of all that it supports
+    /// besides ([`Controller::next_event`]).
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub fn enable_events(&self) -> Result<(), NvmeError<A::Error>> {
+        self.set_feature(feature::EVENTS, HEALTH_EVENTS | self.info.events)?;
+        self.with_admin(Admin::want_events)
+    }
+
+    /// The next event that the controller told of; none where there is none now.
+    ///
+    /// No further event of the kind comes before the log page that it names was read
+    /// ([`Controller::error_log`], [`Controller::health`]).
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub fn next_event(&self) -> Result<Option<Event>, NvmeError<A::Error>> {
+        self.with_admin(Admin::next_event)
+    }
+
+    /// Sets the temperature in Kelvin above which the controller warns.
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub fn set_temperature_threshold(&self, kelvin: u16) -> Result<(), NvmeError<A::Error>> {
+        self.set_feature(feature::TEMPERATURE_THRESHOLD, kelvin.into())
+            .map(drop)
+    }
+
+    /// The temperature in Kelvin above which the controller warns.
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub fn temperature_threshold(&self) -> Result<u16, NvmeError<A::Error>> {
+        let answer = self.feature(feature::TEMPERATURE_THRESHOLD)?;
+        let [low, high, ..] = answer.to_le_bytes();
+        Ok(u16::from_le_bytes([low, high]))
+    }
+
+    /// Whether the cache is on that a flush empties.
+    ///
+    /// # Errors
+    /// [`NvmeError`]; a controller without a cache need not know of it.
+    pub fn is_write_cache_on(&self) -> Result<bool, NvmeError<A::Error>> {
+        Ok(self.feature(feature::WRITE_CACHE)? & 1 != 0)
+    }
+
+    /// Aborts the command `command` of a queue; whether it was aborted. It completes either way.
+    ///
+    /// # Errors
+    /// [`NvmeError`]
+    pub(super) fn abort(&self, queue: u16, command: u16) -> Result<bool, NvmeError<A::Error>> {
+        let answer = self.command(&Command {
+            opcode: opcode::ABORT,
+            dwords10: dwords(halves(queue, command), 0),
+            ..Command::default()
+        })?;
+        Ok(answer & 1 == 0)
+    }
+
+    fn identify(&self, namespace: u32, kind: u32) -> Result<Page, NvmeError<A::Error>> {
+        self.page(&Command {
+            opcode: opcode::IDENTIFY,
+            namespace,
+            dwords10: dwords(kind, 0),
+            ..Command::default()
+        })
+    }
+
+    /// The first `len` bytes of a log page, a multiple of 4.
+    fn log_page(&self, page: u32, len: usize) -> Result<Page, NvmeError<A::Error>> {
+        let dwords_less_one = u32::try_from(len / 4).unwrap_or(1024).saturating_sub(1);
+        self.page(&Command {
+            opcode: opcode::GET_LOG_PAGE,
+            namespace: ALL,
+            dwords10: dwords(page | dwords_less_one << 16, 0),
+            ..Command::default()
+        })
+    }
+
+    fn set_feature(&self, feature: u32, value: u32) -> Result<u32, NvmeError<A::Error>> {
+        self.command(&Command {
+            opcode: opcode::SET_FEATURES,
+            dwords10: dwords(feature, value),
+            ..Command::default()
+        })
+    }
+
+    fn feature(&self, feature: u32) -> Result<u32, NvmeError<A::Error>> {
+        self.command(&Command {
+            opcode: opcode::GET_FEATURES,
+            dwords10: dwords(feature, 0),
+            ..Command::default()
+        })
+    }
+
+    /// Puts the doorbells into memory.
+    fn share_doorbells(&mut self) -> Result<(), NvmeError<A::Error>> {
+        let shadow = match self.shadow.take() {
+            // They begin with zeros, as the queues do.
+            Some(mut shadow) => {
+                for at in (0..Page::LEN).step_by(8) {
+                    let _ = shadow.values.window().write::<u64>(at, 0);
+                    let _ = shadow.events.window().write::<u64>(at, 0);
+                }
+                shadow
+            }
+            None => {
+                let memory = |direction| self.dma.buffer(Page::LEN, direction);
+                ShadowMemory {
+                    // QEMU writes that of its admin queue.
+                    values: memory(Direction::Both).map_err(NvmeError::Dma)?,
+                    events: memory(Direction::Both).map_err(NvmeError::Dma)?,
+                }
+            }
+        };
+        let (first, second) = (shadow.values.iova(), shadow.events.iova());
+        // The device may have learned of it whatever comes back.
+        self.shadow = Some(shadow);
+        let told = self.command(&Command {
+            opcode: opcode::DOORBELL_BUFFERS,
+            first,
+            second,
+            ..Command::default()
+        });
+        match told {
+            Err(NvmeError::Command(_)) => {
+                // It does not want to, whatever it said: the registers will do.
+                self.shadow = None;
+                Ok(())
+            }
+            other => other.map(drop),
+        }
+    }
+
+    /// Makes an admin command.
+    pub(super) fn command(&self, command: &Command) -> Result<u32, NvmeError<A::Error>> {
+        self.with_admin(|admin, controller| admin.execute(controller, command))
+    }
+
+    /// Makes an admin command that fills a page.
+    fn page(&self, command: &Command) -> Result<Page, NvmeError<A::Error>> {
+        self.with_admin(|admin, controller| {
+            let first = admin.page_iova();
+            let command = Command { first, ..*command };
+            admin.execute(controller, &command)?;
+            Ok(admin.read_page())
+        })
+    }
+
+    /// Does something with the admin queue, and stops the controller where that must be.
+    pub(super) fn with_admin<T>(
+        &self,
+        act: impl FnOnce(&mut Admin<'d, S, N>, &Self) -> Result<T, NvmeError<A::Error>>,
+    ) -> Result<T, NvmeError<A::Error>> {
+        let mut guard: MutexGuard<'_, _> = self.admin.lock();
+        let admin = guard.as_mut().ok_or(NvmeError::Stopped)?;
+        self.running()?;
+        let result = act(admin, self);
+        if result.as_ref().is_err_and(NvmeError::stops) {
+            self.stop();
+        }
+        result
+    }
+
+    /// Whether it runs, as far as the driver knows.
+    pub(super) fn running(&self) -> Result<(), NvmeError<A::Error>> {
+        if self.state.load(Ordering::Acquire) == RUNNING {
+            Ok(())
+        } else {
+            Err(NvmeError::Stopped)
+        }
+    }
+
+    /// Whether it runs, as far as it says.
+    pub(super) fn check(&self) -> Result<(), NvmeError<A::Error>> {
+        self.running()?;
+        match self.status()? {
+            status if status & FATAL != 0 => Err(NvmeError::Fatal { status }),
+            status if status & READY == 0 => Err(NvmeError::NotReady { status }),
+            _ => Ok(()),
+        }
+    }
+
+    fn status(&self) -> Result<u32, NvmeError<A::Error>> {
+        match self.registers()?.get(field!(Registers, status))? {
+            GONE => Err(NvmeError::Gone),
+            status => Ok(status),
+        }
+    }
+
+    fn registers(&self) -> Result<Block<&A, Registers>, NvmeError<A::Error>> {
+        self.window.share().into_block(0).map_err(NvmeError::Offset)
+    }
+
+    pub(super) fn now(&self) -> Result<Duration, NvmeError<A::Error>> {
+        self.device.sys().now().map_err(NvmeError::Clock)
+    }
+
+    /// When a time that begins now is over.
+    pub(super) fn deadline(&self, limit: Duration) -> Result<Duration, NvmeError<A::Error>> {
+        Ok(self.now()?.saturating_add(limit))
+    }
+
+    pub(super) const fn limits(&self) -> &Options {
+        &self.options
+    }
+
+    pub(super) const fn window(&self) -> &Window<A> {
+        &self.window
+    }
+
+    pub(super) const fn dma(&self) -> &'d Dma<S, N> {
+        self.dma
+    }
+
+    pub(super) const fn shadow(&self) -> Option<&ShadowMemory<'d, S, N>> {
+        self.shadow.as_ref()
+    }
+}
+
+/// An address in halves.
+const fn dwords_of(address: u64) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = address.to_le_bytes();
+    (
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, g, h]),
+    )
+}
+
+impl<S: Sys, A: Access, const N: usize> Drop for Controller<'_, S, A, N> {
+    fn drop(&mut self) {
+        if self.state.load(Ordering::Acquire) == RUNNING {
+            // It is stopped either way.
+            let _ = self.prepare_for_power_off();
+            self.stop();
+        }
+        if self.state.load(Ordering::Acquire) == LOST {
+            // The device may still write it.
+            core::mem::forget(self.admin.get_mut().take());
+            core::mem::forget(self.shadow.take());
+        }
+    }
+}
+
+impl<S: Sys, A: Access, const N: usize> fmt::Debug for Controller<'_, S, A, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Controller")
+            .field("state", &self.state())
+            .field("capabilities", &self.capabilities)
+            .field("info", &self.info)
+            .field("queues", &self.queues)
+            .finish_non_exhaustive()
+    }
+}

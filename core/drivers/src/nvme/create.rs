@@ -1,0 +1,199 @@
+//! Creating and deleting a queue pair (NVM Express Base Specification 1.4, 5.3 to 5.6).
+
+use vfio_core::mmio::Access;
+use vfio_core::sys::Sys;
+
+use super::admin::opcode;
+use super::controller::{Controller, State};
+use super::doorbell::{self, Doorbell, Side};
+use super::error::NvmeError;
+use super::queue::{Created, QueueOptions, QueuePair};
+use super::ring::{Command, QueueBits, Rings, dwords, halves};
+use super::slot::{Memory, PAGE, Place};
+
+/// In dword 11 of a command that creates a queue: its memory is contiguous.
+const CONTIGUOUS: u16 = 1;
+/// In dword 11 of a command that creates a completion queue: it interrupts.
+const INTERRUPTS: u16 = 1 << 1;
+/// Entries of a completion queue that fit into a page.
+const COMPLETIONS: u32 = 256;
+
+impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
+    /// Creates a queue pair for up to `DEPTH` commands at a time.
+    ///
+    /// # Errors
+    /// [`NvmeError::NoQueue`], [`NvmeError::TooDeep`], [`NvmeError::SlotLength`]; what memory and
+    /// the admin commands return.
+    pub fn queue_pair<const DEPTH: usize>(
+        &self,
+        options: QueueOptions,
+    ) -> Result<QueuePair<'_, 'd, S, A, N, DEPTH>, NvmeError<A::Error>> {
+        self.running()?;
+        let most = self.capabilities().most_entries();
+        let too_deep = NvmeError::TooDeep {
+            most: most.saturating_sub(1).min(u16::MAX.into()),
+        };
+        let depth = u16::try_from(DEPTH).ok().filter(|depth| *depth > 0);
+        let entries = depth.and_then(|depth| depth.checked_add(1));
+        let entries = entries.filter(|entries| u32::from(*entries) <= most);
+        let (Some(depth), Some(entries)) = (depth, entries) else {
+            return Err(too_deep);
+        };
+        // A completion queue with room to spare need not be told of every completion taken.
+        let roomy = u32::from(depth).saturating_mul(2).saturating_add(1);
+        let roomy = roomy.max(COMPLETIONS).min(most);
+        let completions = u16::try_from(roomy).unwrap_or(entries).max(entries);
+        let longest = self.longest_transfer().unwrap_or(usize::MAX);
+        if options.slot == 0 || !options.slot.is_multiple_of(PAGE) || options.slot > longest {
+            return Err(NvmeError::SlotLength {
+                len: options.slot,
+                most: longest,
+            });
+        }
+        let memory = Memory::new(self.dma(), DEPTH, options.slot, options.metadata)
+            .map_err(NvmeError::Dma)?;
+        let rings = Rings::new(self.dma(), entries, completions).map_err(NvmeError::ring)?;
+        let id = self.with_admin(|admin, controller| {
+            let most = controller.queues();
+            let index = admin.queues.trailing_ones();
+            match u16::try_from(index) {
+                Ok(index) if index < most => {
+                    admin.queues |= 1_u64.checked_shl(index.into()).unwrap_or_default();
+                    Ok(index.saturating_add(1))
+                }
+                _ => Err(NvmeError::NoQueue { most }),
+            }
+        })?;
+        let stride = self.capabilities().stride_shift();
+        let bell = |side| {
+            let offset = doorbell::offset(id, side, stride);
+            Doorbell::new(self.window(), offset, self.shadow()).map_err(NvmeError::Offset)
+        };
+        let (tail_bell, head_bell) = match (bell(Side::Submission), bell(Side::Completion)) {
+            (Ok(tail), Ok(head)) => (tail, head),
+            (Err(error), _) | (_, Err(error)) => {
+                let _ = self.forget_queue(id);
+                return Err(error);
+            }
+        };
+        let mut free = heapless::Vec::new();
+        for number in (0..depth).rev() {
+            // There is room for all of them.
+            let _ = free.push(number);
+        }
+        let mut places = [Place::default(); DEPTH];
+        for (slot, place) in places.iter_mut().enumerate() {
+            *place = memory.place(slot);
+        }
+        let info = self.info();
+        let mut pair = QueuePair {
+            controller: self,
+            id,
+            bits: QueueBits::new(id),
+            rings: Some(rings),
+            tail_bell,
+            head_bell,
+            rung: 0,
+            freed: 0,
+            lazy: usize::from(completions.saturating_sub(entries)),
+            places,
+            free,
+            slot_len: memory.len,
+            metadata_len: memory.metadata_len,
+            memory: Some(memory),
+            created: Created::Neither,
+            has_interrupt: options.vector.is_some(),
+            can_write_zeroes: info.can_write_zeroes(),
+            can_deallocate: info.can_deallocate(),
+            glimpse: None,
+        };
+        pair.create(entries, completions, options.vector)?;
+        Ok(pair)
+    }
+
+    /// Gives the number of a queue pair back.
+    fn forget_queue(&self, id: u16) -> Result<(), NvmeError<A::Error>> {
+        self.with_admin(|admin, _| {
+            let bit = u32::from(id).wrapping_sub(1);
+            admin.queues &= !1_u64.checked_shl(bit).unwrap_or_default();
+            Ok(())
+        })
+    }
+}
+
+impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+    /// Creates the queues in the device.
+    fn create(
+        &mut self,
+        submissions: u16,
+        completions: u16,
+        vector: Option<u16>,
+    ) -> Result<(), NvmeError<A::Error>> {
+        let Some(rings) = &self.rings else {
+            return Err(NvmeError::Stopped);
+        };
+        let interrupts = vector.map_or(0, |_| INTERRUPTS);
+        self.controller.command(&Command {
+            opcode: opcode::CREATE_COMPLETION_QUEUE,
+            first: rings.completions_iova(),
+            dwords10: dwords(
+                halves(self.id, completions.wrapping_sub(1)),
+                halves(CONTIGUOUS | interrupts, vector.unwrap_or(0)),
+            ),
+            ..Command::default()
+        })?;
+        self.created = Created::Completion;
+        self.controller.command(&Command {
+            opcode: opcode::CREATE_SUBMISSION_QUEUE,
+            first: rings.submissions_iova(),
+            dwords10: dwords(
+                halves(self.id, submissions.wrapping_sub(1)),
+                halves(CONTIGUOUS, self.id),
+            ),
+            ..Command::default()
+        })?;
+        self.created = Created::Both;
+        Ok(())
+    }
+
+    /// Deletes in the device what was created there; whether that worked. It is done with the
+    /// memory then.
+    fn delete(&self) -> bool {
+        let delete = |opcode| {
+            let command = Command {
+                opcode,
+                dwords10: dwords(self.id.into(), 0),
+                ..Command::default()
+            };
+            self.controller.command(&command).is_ok()
+        };
+        match self.created {
+            Created::Neither => true,
+            Created::Completion => delete(opcode::DELETE_COMPLETION_QUEUE),
+            // The first completes only when the device is done with every command of the queue.
+            Created::Both => {
+                delete(opcode::DELETE_SUBMISSION_QUEUE) && delete(opcode::DELETE_COMPLETION_QUEUE)
+            }
+        }
+    }
+}
+
+impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> Drop
+    for QueuePair<'_, '_, S, A, N, DEPTH>
+{
+    fn drop(&mut self) {
+        let controller = self.controller;
+        if controller.state() == State::Running {
+            if self.delete() {
+                let _ = controller.forget_queue(self.id);
+                return;
+            }
+            controller.stop();
+        }
+        if controller.state() != State::Stopped {
+            // The device may still write it.
+            core::mem::forget(self.memory.take());
+            core::mem::forget(self.rings.take());
+        }
+    }
+}

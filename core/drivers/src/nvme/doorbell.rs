@@ -1,0 +1,110 @@
+//! Doorbells: how a device learns of a new tail or head (NVM Express Base Specification 1.4,
+//! 3.1.24 and 3.1.25; shadow doorbells: 7.13 and B.5).
+
+use vfio_core::dma::Buffer;
+use vfio_core::field;
+use vfio_core::mmio::{
+    Access, Block, OffsetError, Width as _, Window, before_doorbell, full_barrier,
+};
+use vfio_core::sys::Sys;
+
+use super::registers::{DOORBELLS, Doorbell as Register};
+
+/// A doorbell of a queue.
+pub(super) struct Doorbell<'c, 'd, S: Sys, A: Access, const N: usize> {
+    register: Block<&'c A, Register>,
+    shadow: Option<Shadow<'c, 'd, S, N>>,
+}
+
+/// A doorbell in memory. The register need not be written until the device asks for it.
+struct Shadow<'c, 'd, S: Sys, const N: usize> {
+    value: Block<&'c Buffer<'d, S, N>, Register>,
+    /// The device wants to see the register written when the value goes past this one.
+    event: Block<&'c Buffer<'d, S, N>, Register>,
+}
+
+/// Memory with the doorbells of all queues, which the device looks at.
+#[derive(Debug)]
+pub(super) struct ShadowMemory<'d, S: Sys, const N: usize> {
+    pub(super) values: Buffer<'d, S, N>,
+    pub(super) events: Buffer<'d, S, N>,
+}
+
+/// Which doorbell of a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// The tail of the submission queue.
+    Submission,
+    /// The head of the completion queue.
+    Completion,
+}
+
+/// How far the doorbell of a queue is from the first, in bytes.
+pub(super) fn offset(queue: u16, side: Side, stride_shift: u8) -> usize {
+    let index = usize::from(queue).saturating_mul(2);
+    let index = match side {
+        Side::Submission => index,
+        Side::Completion => index.saturating_add(1),
+    };
+    // At most 2^17 of them, at most 2^17 bytes apart.
+    index
+        .checked_shl(u32::from(stride_shift))
+        .unwrap_or(usize::MAX)
+}
+
+impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
+    /// The doorbell of a queue that is yet to be created, `offset` bytes from the first, with its
+    /// shadow where the memory has one.
+    pub(super) fn new(
+        window: &'c Window<A>,
+        offset: usize,
+        memory: Option<&'c ShadowMemory<'d, S, N>>,
+    ) -> Result<Self, OffsetError> {
+        let at = DOORBELLS.saturating_add(offset);
+        let register = window.share().into_block(at)?;
+        let shadow = memory.and_then(|memory| {
+            let value = Window::<_>::new(&memory.values).into_block(offset).ok()?;
+            let event = Window::<_>::new(&memory.events).into_block(offset).ok()?;
+            let mut shadow = Shadow { value, event };
+            shadow.clear();
+            Some(shadow)
+        });
+        Ok(Self { register, shadow })
+    }
+
+    /// Tells the device that a tail or a head went on from `old` to `new`.
+    #[inline(always)]
+    pub(super) fn ring(&mut self, old: u16, new: u16) -> Result<(), A::Error> {
+        before_doorbell();
+        if let Some(shadow) = &mut self.shadow
+            && !shadow.ring(old, new)
+        {
+            return Ok(());
+        }
+        self.register.write(field!(Register, value), u32::from(new))
+    }
+
+    /// Whether it has a shadow.
+    pub(super) const fn is_shadowed(&self) -> bool {
+        self.shadow.is_some()
+    }
+}
+
+impl<S: Sys, const N: usize> Shadow<'_, '_, S, N> {
+    /// Begins anew: a queue of the same number may have been there before.
+    fn clear(&mut self) {
+        let Ok(()) = self.value.write(field!(Register, value), 0);
+        let Ok(()) = self.event.write(field!(Register, value), 0);
+    }
+
+    /// Tells the device in memory, and whether it wants to see the register written.
+    #[inline(always)]
+    fn ring(&mut self, old: u16, new: u16) -> bool {
+        let Ok(()) = self.value.write(field!(Register, value), u32::from(new));
+        // The device writes the event, and then looks at the value once more.
+        full_barrier();
+        let Ok(event) = self.event.get(field!(Register, value));
+        let event = u16::truncate(u64::from(event));
+        new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+    }
+}

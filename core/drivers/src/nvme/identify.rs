@@ -1,0 +1,498 @@
+//! What a controller and its namespaces say of themselves (NVM Express Base Specification 1.4,
+//! 5.15.2).
+
+use core::fmt;
+
+use super::registers::Version;
+
+/// A page that a controller filled, copied out of its reach.
+pub(super) struct Page(pub(super) [u8; Page::LEN]);
+
+/// A controller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ControllerInfo {
+    /// The vendor's PCI number.
+    pub vendor: u16,
+    /// The subsystem vendor's PCI number.
+    pub subsystem_vendor: u16,
+    /// The serial number.
+    pub serial: Text<20>,
+    /// The model.
+    pub model: Text<40>,
+    /// The revision of the firmware.
+    pub firmware: Text<8>,
+    /// The controller's number in its subsystem.
+    pub id: u16,
+    /// The version of the specification that it keeps to.
+    pub version: Version,
+    /// The longest transfer in pages of 4 KiB, as the base-2 logarithm; 0 for no limit.
+    pub transfer_shift: u8,
+    /// Optional admin commands (OACS), as bits.
+    pub admin_commands: u16,
+    /// How many commands can be aborted at a time.
+    pub aborts: u16,
+    /// How many requests for events can be outstanding.
+    pub event_requests: u16,
+    /// Which events are optional and supported (OAES), as bits.
+    pub events: u32,
+    /// How many entries the error log has.
+    pub error_log: u16,
+    /// Optional commands (ONCS), as bits.
+    pub commands: u16,
+    /// Whether there is a cache that a flush empties.
+    pub has_write_cache: bool,
+    /// How many namespaces there can be.
+    pub namespaces: u32,
+    /// How long the shutdown takes, in microseconds; 0 where it is not said.
+    pub shutdown_us: u32,
+    /// The smallest entries of a submission queue, as the base-2 logarithm of bytes.
+    pub submission_shift: u8,
+    /// The smallest entries of a completion queue, as the base-2 logarithm of bytes.
+    pub completion_shift: u8,
+}
+
+/// A text of ASCII characters, padded with spaces.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Text<const N: usize>([u8; N]);
+
+/// A namespace: blocks that are read and written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Namespace {
+    pub(super) id: u32,
+    pub(super) blocks: u64,
+    pub(super) shift: u8,
+    /// Bytes from one block to the next in memory.
+    pub(super) stride: u32,
+    /// Bytes of metadata of a block that are not in its memory.
+    pub(super) separate: u32,
+    /// Bits of dword 12 for every transfer.
+    pub(super) control: u32,
+    /// Which bits of the LBA are the reference tag of a transfer.
+    pub(super) tag_mask: u32,
+    capacity: u64,
+    used: u64,
+    format: u8,
+    formats: [LbaFormat; FORMATS],
+    format_count: u8,
+    protection: u8,
+    features: u8,
+    deallocation: u8,
+    guid: [u8; 16],
+    eui64: [u8; 8],
+}
+
+/// A way to format a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct LbaFormat {
+    /// The size of a block in bytes, as the base-2 logarithm; 0 for a format that there is not.
+    pub shift: u8,
+    /// Bytes of metadata of each block.
+    pub metadata: u16,
+    /// How fast it is: 0 is best, 3 degraded.
+    pub performance: u8,
+}
+
+/// How many formats a namespace can have.
+const FORMATS: usize = 64;
+
+/// Block sizes that can be used, as base-2 logarithms of bytes.
+const SHIFTS: core::ops::RangeInclusive<u8> = 9..=16;
+
+/// In dword 12: the controller makes the protection information and takes it off again.
+const PROTECT: u32 = 1 << 29;
+/// In dword 12: it checks the guard.
+const CHECK_GUARD: u32 = 1 << 28;
+
+impl Page {
+    /// Bytes.
+    pub(super) const LEN: usize = 4096;
+
+    pub(super) const fn zeroed() -> Self {
+        Self([0; Self::LEN])
+    }
+
+    /// The bytes at `at`; zeros where there are none.
+    pub(super) fn bytes<const L: usize>(&self, at: usize) -> [u8; L] {
+        let rest = self.0.get(at..).unwrap_or_default();
+        rest.first_chunk().copied().unwrap_or([0; L])
+    }
+
+    pub(super) fn u8(&self, at: usize) -> u8 {
+        let [byte] = self.bytes(at);
+        byte
+    }
+
+    pub(super) fn u16(&self, at: usize) -> u16 {
+        u16::from_le_bytes(self.bytes(at))
+    }
+
+    pub(super) fn u32(&self, at: usize) -> u32 {
+        u32::from_le_bytes(self.bytes(at))
+    }
+
+    pub(super) fn u64(&self, at: usize) -> u64 {
+        u64::from_le_bytes(self.bytes(at))
+    }
+}
+
+impl ControllerInfo {
+    /// From what a controller answers to Identify with CNS 1.
+    pub(super) fn parse(page: &Page) -> Self {
+        let plus_one = |at| u16::from(page.u8(at)).saturating_add(1);
+        Self {
+            vendor: page.u16(0),
+            subsystem_vendor: page.u16(2),
+            serial: Text(page.bytes(4)),
+            model: Text(page.bytes(24)),
+            firmware: Text(page.bytes(64)),
+            transfer_shift: page.u8(77),
+            id: page.u16(78),
+            version: Version(page.u32(80)),
+            shutdown_us: page.u32(88),
+            events: page.u32(92),
+            admin_commands: page.u16(256),
+            aborts: plus_one(258),
+            event_requests: plus_one(259),
+            error_log: plus_one(262),
+            submission_shift: page.u8(512) & 0xf,
+            completion_shift: page.u8(513) & 0xf,
+            namespaces: page.u32(516),
+            commands: page.u16(520),
+            has_write_cache: page.u8(525) & 1 != 0,
+        }
+    }
+
+    /// Whether namespaces can be formatted.
+    #[must_use]
+    pub const fn can_format(&self) -> bool {
+        self.admin_commands & 1 << 1 != 0
+    }
+
+    /// Whether doorbells can be in memory.
+    #[must_use]
+    pub const fn has_shadow_doorbells(&self) -> bool {
+        self.admin_commands & 1 << 8 != 0
+    }
+
+    /// Whether blocks can be deallocated (dataset management).
+    #[must_use]
+    pub const fn can_deallocate(&self) -> bool {
+        self.commands & 1 << 2 != 0
+    }
+
+    /// Whether blocks can be zeroed without zeros being sent.
+    #[must_use]
+    pub const fn can_write_zeroes(&self) -> bool {
+        self.commands & 1 << 3 != 0
+    }
+
+    /// The longest transfer in bytes; none where there is no limit.
+    #[must_use]
+    pub fn longest_transfer(&self) -> Option<usize> {
+        match self.transfer_shift {
+            0 => None,
+            shift => Some(4096_usize.checked_shl(shift.into()).unwrap_or(usize::MAX)),
+        }
+    }
+}
+
+impl<const N: usize> Text<N> {
+    /// The characters, without what pads them. What is no printable ASCII is left out.
+    pub fn chars(&self) -> impl Iterator<Item = char> {
+        let is_padding = |byte: &u8| matches!(byte, b' ' | 0);
+        let end = self.0.iter().rposition(|byte| !is_padding(byte));
+        let len = end.map_or(0, |end| end.saturating_add(1));
+        let printable = |byte: &&u8| (b' '..=b'~').contains(*byte);
+        let text = self.0.iter().take(len).filter(printable);
+        text.map(|byte| char::from(*byte))
+    }
+}
+
+impl<const N: usize> Default for Text<N> {
+    fn default() -> Self {
+        Self([b' '; N])
+    }
+}
+
+impl<const N: usize> fmt::Display for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use fmt::Write as _;
+        self.chars().try_for_each(|char| f.write_char(char))
+    }
+}
+
+impl<const N: usize> fmt::Debug for Text<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// What is wrong with what a namespace says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Malformed {
+    /// It has no blocks: it is not there.
+    Empty,
+    /// A format that there is not, or whose blocks can't be used.
+    Format { index: u8, shift: u8 },
+}
+
+impl Namespace {
+    /// From what a controller answers to Identify with CNS 0.
+    pub(super) fn parse(id: u32, page: &Page) -> Result<Self, Malformed> {
+        let blocks = page.u64(0);
+        if blocks == 0 {
+            return Err(Malformed::Empty);
+        }
+        let format_count = page.u8(25).saturating_add(1).min(64);
+        let formatted = page.u8(26);
+        // The upper bits count where there are more than 16 formats.
+        let format = match format_count {
+            0..=16 => formatted & 0xf,
+            _ => formatted & 0xf | (formatted >> 1 & 0x30),
+        };
+        let mut formats = [LbaFormat::default(); FORMATS];
+        for (index, slot) in formats.iter_mut().take(format_count.into()).enumerate() {
+            let at = index.saturating_mul(4).saturating_add(128);
+            *slot = LbaFormat {
+                metadata: page.u16(at),
+                shift: page.u8(at.saturating_add(2)),
+                performance: page.u8(at.saturating_add(3)) & 3,
+            };
+        }
+        let used = formats.get(usize::from(format)).copied();
+        let used = used.filter(|_| format < format_count).unwrap_or_default();
+        let malformed = Malformed::Format {
+            index: format,
+            shift: used.shift,
+        };
+        if !SHIFTS.contains(&used.shift) {
+            return Err(malformed);
+        }
+        let size = 1_u32.checked_shl(used.shift.into()).ok_or(malformed)?;
+        let bytes = blocks.checked_shl(used.shift.into());
+        if bytes.is_none_or(|bytes| bytes >> used.shift != blocks) {
+            return Err(malformed);
+        }
+        let protection = page.u8(29) & 7;
+        // Protection information that is all of the metadata is not transferred.
+        let metadata = match (protection, used.metadata) {
+            (1.., 8) => 0,
+            (_, metadata) => u32::from(metadata),
+        };
+        let is_extended = formatted & 1 << 4 != 0;
+        let (inside, separate) = if is_extended {
+            (metadata, 0)
+        } else {
+            (0, metadata)
+        };
+        Ok(Self {
+            id,
+            blocks,
+            shift: used.shift,
+            stride: size.saturating_add(inside),
+            separate,
+            control: if protection == 0 {
+                0
+            } else {
+                PROTECT | CHECK_GUARD
+            },
+            tag_mask: if matches!(protection, 1 | 2) {
+                u32::MAX
+            } else {
+                0
+            },
+            capacity: page.u64(8),
+            used: page.u64(16),
+            format,
+            formats,
+            format_count,
+            protection,
+            features: page.u8(24),
+            deallocation: page.u8(33),
+            guid: page.bytes(104),
+            eui64: page.bytes(120),
+        })
+    }
+
+    /// The identifier.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How many blocks there are.
+    #[must_use]
+    pub const fn blocks(&self) -> u64 {
+        self.blocks
+    }
+
+    /// The size of a block in bytes, without metadata.
+    #[must_use]
+    pub fn block_size(&self) -> u32 {
+        1_u32.checked_shl(self.shift.into()).unwrap_or_default()
+    }
+
+    /// The bytes from one block to the next in memory: more than the size of a block where the
+    /// format has metadata that follow each block.
+    #[must_use]
+    pub const fn stride(&self) -> u32 {
+        self.stride
+    }
+
+    /// Whether blocks have metadata that are not in their memory
+    /// ([`QueueOptions::metadata`](super::QueueOptions::metadata)).
+    #[must_use]
+    pub const fn has_separate_metadata(&self) -> bool {
+        self.separate != 0
+    }
+
+    /// The size in bytes, without metadata.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        // It was checked when it was read.
+        self.blocks
+            .checked_shl(self.shift.into())
+            .unwrap_or_default()
+    }
+
+    /// How many blocks can be allocated at a time.
+    #[must_use]
+    pub const fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
+    /// How many blocks are allocated.
+    #[must_use]
+    pub const fn used(&self) -> u64 {
+        self.used
+    }
+
+    /// The formats that it can have.
+    #[must_use]
+    pub fn formats(&self) -> &[LbaFormat] {
+        self.formats
+            .get(..usize::from(self.format_count))
+            .unwrap_or_default()
+    }
+
+    /// Which of them it has.
+    #[must_use]
+    pub const fn format(&self) -> u8 {
+        self.format
+    }
+
+    /// The type of its protection information, 1 to 3; 0 for none.
+    #[must_use]
+    pub const fn protection(&self) -> u8 {
+        self.protection
+    }
+
+    /// Whether it has less capacity than size.
+    #[must_use]
+    pub const fn is_thin(&self) -> bool {
+        self.features & 1 != 0
+    }
+
+    /// Whether deallocated blocks read as zeros.
+    #[must_use]
+    pub const fn deallocated_reads_zero(&self) -> bool {
+        self.deallocation & 7 == 1
+    }
+
+    /// Its globally unique identifier; zeros where it has none.
+    #[must_use]
+    pub const fn guid(&self) -> [u8; 16] {
+        self.guid
+    }
+
+    /// Its identifier of the IEEE (EUI-64); zeros where it has none.
+    #[must_use]
+    pub const fn eui64(&self) -> [u8; 8] {
+        self.eui64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern crate std;
+    use std::format;
+    use std::string::ToString;
+
+    /// A page with bytes at places.
+    fn page(parts: &[(usize, &[u8])]) -> Page {
+        let mut page = Page::zeroed();
+        for (at, bytes) in parts {
+            page.0[*at..*at + bytes.len()].copy_from_slice(bytes);
+        }
+        page
+    }
+
+    /// Format 1 of two, 512 and 4096 bytes, is used.
+    fn namespace(parts: &[(usize, &[u8])]) -> Result<Namespace, Malformed> {
+        let mut all = std::vec![
+            (0, &[0, 1, 0, 0, 0, 0, 0, 0][..]),
+            (25, &[1]),
+            (26, &[1]),
+            (128, &[0, 0, 9, 0, 8, 0, 12, 1]),
+        ];
+        all.extend(parts);
+        Namespace::parse(7, &page(&all))
+    }
+
+    #[test]
+    fn texts_lose_their_padding_and_what_is_not_printable() {
+        let text = Text(*b"QEMU \x1b[2JCtrl\0   ");
+        assert_eq!(text.to_string(), "QEMU [2JCtrl");
+        assert_eq!(format!("{:?}", Text(*b"  ")), "\"\"");
+    }
+
+    #[test]
+    fn a_namespace_has_the_format_that_it_says() {
+        let found = namespace(&[]).unwrap();
+        assert_eq!((found.block_size(), found.blocks()), (4096, 256));
+        assert_eq!((found.size(), found.stride()), (1 << 20, 4096));
+        assert_eq!(found.separate, 8);
+        assert_eq!(found.formats().len(), 2);
+        assert_eq!(found.formats()[0].shift, 9);
+        // Metadata in line.
+        let found = namespace(&[(26, &[0x11])]).unwrap();
+        assert_eq!((found.stride(), found.separate), (4104, 0));
+        // Protection information of type 1, which the controller makes.
+        let found = namespace(&[(29, &[1])]).unwrap();
+        assert_eq!((found.stride(), found.separate), (4096, 0));
+        assert_eq!(found.control, PROTECT | CHECK_GUARD);
+        assert_eq!(found.tag_mask, u32::MAX);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert_eq!(namespace(&[(0, &[0; 8])]), Err(Malformed::Empty));
+        // Format 2 of two.
+        let shift = 0;
+        let none = Err(Malformed::Format { index: 2, shift });
+        assert_eq!(namespace(&[(26, &[2])]), none);
+        for shift in [0, 8, 17, 64, 255] {
+            let refused = Err(Malformed::Format { index: 1, shift });
+            assert_eq!(namespace(&[(134, &[shift])]), refused);
+        }
+        // More bytes than can be counted.
+        let huge = namespace(&[(0, &[0xff; 8])]);
+        assert_eq!(
+            huge,
+            Err(Malformed::Format {
+                index: 1,
+                shift: 12
+            })
+        );
+        // 64 formats, of which the last is used.
+        let found = namespace(&[(25, &[63]), (26, &[0x6f]), (128 + 63 * 4, &[0, 0, 9, 0])]);
+        assert_eq!(found.unwrap().format(), 63);
+        assert!(namespace(&[(25, &[0xff]), (26, &[0x6f])]).is_err());
+    }
+}

@@ -1,0 +1,238 @@
+//! A pair of queues for commands to namespaces (NVM Command Set, NVM Express Base Specification
+//! 1.4, 6).
+
+use core::fmt;
+
+use vfio_core::mmio::{Access, OffsetError, Part, Window};
+use vfio_core::sys::Sys;
+
+use super::controller::Controller;
+use super::doorbell::Doorbell;
+use super::error::{NvmeError, Refusal};
+use super::ring::{Completed, QueueBits, Rings};
+use super::slot::{FREE, FRESH, HELD, Memory, PAGE, Place, Slot};
+use super::status::Status;
+
+/// What is asked of a queue pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct QueueOptions {
+    /// Bytes of data that a command can have: a multiple of 4 KiB, at most what the controller
+    /// transfers at a time.
+    pub slot: usize,
+    /// Bytes of metadata that a command can have: needed where a namespace has metadata that are
+    /// not in its blocks ([`Namespace`]).
+    pub metadata: usize,
+    /// The MSI-X vector that tells of completions; none where they are polled for.
+    pub vector: Option<u16>,
+}
+
+/// The identifier of a command that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct CommandId(pub(super) u16);
+
+/// A command that ended.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Completion {
+    /// The slot of the command, for the caller to read, to use again or to release.
+    pub slot: Slot,
+    /// How it ended.
+    pub result: Result<(), Status>,
+}
+
+/// A command that was not given to the device.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Refused {
+    /// The slot that was to be used.
+    pub slot: Slot,
+    /// Why.
+    pub reason: Refusal,
+}
+
+/// A submission queue and a completion queue for up to `DEPTH` commands at a time, and memory for
+/// their data.
+///
+/// A command has a [`Slot`]: memory that the caller fills or reads while it holds the slot, and
+/// that belongs to the device from the command's submission to its completion. Commands are put
+/// into the queue by [`QueuePair::read`], [`QueuePair::write`] and the like, and given to the
+/// device all at once by [`QueuePair::ring`]; completions are taken by [`QueuePair::poll`] or
+/// waited for by [`QueuePair::wait`].
+///
+/// The queues are deleted on drop, with the commands in them. What can't be, stops the controller.
+/// Where nothing tells that the device has stopped, the memory is never given back.
+pub struct QueuePair<'c, 'd, S: Sys, A: Access, const N: usize, const DEPTH: usize> {
+    pub(super) controller: &'c Controller<'d, S, A, N>,
+    pub(super) id: u16,
+    pub(super) bits: QueueBits,
+    /// None only when it is dropped.
+    pub(super) rings: Option<Rings<'d, S, N>>,
+    pub(super) tail_bell: Doorbell<'c, 'd, S, A, N>,
+    pub(super) head_bell: Doorbell<'c, 'd, S, A, N>,
+    /// The tail that the device knows of.
+    pub(super) rung: u16,
+    /// The head that the device knows of.
+    pub(super) freed: u16,
+    /// How many completions may be taken without the device knowing of it, before further commands
+    /// are given to it.
+    pub(super) lazy: usize,
+    pub(super) places: [Place; DEPTH],
+    pub(super) free: heapless::Vec<u16, DEPTH>,
+    /// None only when it is dropped.
+    pub(super) memory: Option<Memory<'d, S, N>>,
+    /// Bytes of data of a slot.
+    pub(super) slot_len: usize,
+    /// Bytes of metadata of a slot.
+    pub(super) metadata_len: usize,
+    pub(super) created: Created,
+    pub(super) has_interrupt: bool,
+    pub(super) can_write_zeroes: bool,
+    pub(super) can_deallocate: bool,
+    /// What stood in the place of the next completion when it was first waited for.
+    pub(super) glimpse: Option<(u16, Completed)>,
+}
+
+/// Which queues there are in the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Created {
+    Neither,
+    Completion,
+    Both,
+}
+
+/// The memory of a slot.
+pub type SlotWindow<'q, S> = Window<Part<&'q <S as Sys>::Memory>>;
+
+impl Default for QueueOptions {
+    /// Slots of 4 KiB without metadata, polled.
+    fn default() -> Self {
+        Self {
+            slot: PAGE,
+            metadata: 0,
+            vector: None,
+        }
+    }
+}
+
+impl CommandId {
+    /// The number, which is that of the command's slot.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.0
+    }
+}
+
+impl Completion {
+    /// The command.
+    #[must_use]
+    pub const fn id(&self) -> CommandId {
+        CommandId(self.slot.0)
+    }
+}
+
+impl Slot {
+    /// The number, below the depth of its queue.
+    #[must_use]
+    pub const fn number(&self) -> u16 {
+        self.0
+    }
+}
+
+impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+    /// The number of the queues, from 1 on.
+    #[must_use]
+    pub const fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// How many commands are under way.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        let is_under_way = |place: &&Place| place.state >= FRESH;
+        self.places.iter().filter(is_under_way).count()
+    }
+
+    /// Bytes of data of a slot.
+    #[must_use]
+    pub const fn slot_len(&self) -> usize {
+        self.slot_len
+    }
+
+    /// Whether its doorbells are in memory.
+    #[must_use]
+    pub const fn uses_shadow_doorbells(&self) -> bool {
+        self.tail_bell.is_shadowed()
+    }
+
+    /// A free slot, if there is one.
+    #[inline]
+    pub fn slot(&mut self) -> Option<Slot> {
+        let number = self.free.pop()?;
+        if let Some(place) = self.places.get_mut(usize::from(number)) {
+            place.state = HELD;
+        }
+        Some(Slot(number))
+    }
+
+    /// Gives a slot back.
+    pub fn release(&mut self, slot: Slot) {
+        if let Some(place) = self.places.get_mut(usize::from(slot.0))
+            && place.state == HELD
+        {
+            place.state = FREE;
+            // It came from there: there is room.
+            let _ = self.free.push(slot.0);
+        }
+    }
+
+    /// The memory of a slot, to be filled before a command and read after it.
+    ///
+    /// # Errors
+    /// [`OffsetError`] for a slot that is not the caller's.
+    pub fn window(&mut self, slot: &Slot) -> Result<SlotWindow<'_, S>, OffsetError> {
+        let len = self.slot_len;
+        let index = usize::from(slot.0);
+        let offset = index.saturating_mul(len);
+        let none = OffsetError::OutOfBounds {
+            offset,
+            size: len,
+            len: 0,
+        };
+        let place = self.places.get(index).ok_or(none)?;
+        let memory = self.memory.as_mut().ok_or(none)?;
+        if place.state != HELD {
+            return Err(none);
+        }
+        memory.window().into_part(offset, len)
+    }
+
+    /// Aborts a command; whether it was. It completes either way.
+    ///
+    /// # Errors
+    /// [`NvmeError`] of the admin command.
+    pub fn abort(&mut self, id: CommandId) -> Result<bool, NvmeError<A::Error>> {
+        self.controller.abort(self.id, id.0)
+    }
+}
+
+impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> fmt::Debug
+    for QueuePair<'_, '_, S, A, N, DEPTH>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueuePair")
+            .field("id", &self.id)
+            .field("depth", &DEPTH)
+            .field("under_way", &self.under_way())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reason.fmt(f)
+    }
+}
+
+impl core::error::Error for Refused {}

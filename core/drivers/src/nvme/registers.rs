@@ -1,0 +1,161 @@
+//! The registers of a controller, in BAR 0 (NVM Express Base Specification 1.4, 3.1).
+//!
+//! Those of 64 bits are reached in halves, which the specification allows, so that an access is
+//! one on every host.
+
+use core::fmt;
+use core::time::Duration;
+
+use vfio_core::mmio::Width as _;
+use vfio_core::mmio::field::{ReadPure, ReadPureWrite, WriteOnly};
+
+/// The registers before the doorbells.
+#[repr(C)]
+pub(super) struct Registers {
+    /// What the controller can do, the low half.
+    pub(super) cap_low: ReadPure<u32>,
+    /// What the controller can do, the high half.
+    pub(super) cap_high: ReadPure<u32>,
+    /// The version of the specification.
+    pub(super) version: ReadPure<u32>,
+    _0c: [u32; 2],
+    /// Configuration: [`ENABLE`], [`SHUTDOWN_NORMAL`], [`CONFIGURATION`].
+    pub(super) configuration: ReadPureWrite<u32>,
+    _18: u32,
+    /// Status: [`READY`], [`FATAL`], [`SHUTDOWN_MASK`].
+    pub(super) status: ReadPure<u32>,
+    _20: u32,
+    /// How long the admin queues are, less one: the submission queue's in the low half.
+    pub(super) admin_lengths: WriteOnly<u32>,
+    /// Where the admin submission queue is.
+    pub(super) admin_submission_low: WriteOnly<u32>,
+    /// Its upper half.
+    pub(super) admin_submission_high: WriteOnly<u32>,
+    /// Where the admin completion queue is.
+    pub(super) admin_completion_low: WriteOnly<u32>,
+    /// Its upper half.
+    pub(super) admin_completion_high: WriteOnly<u32>,
+}
+
+const _: () = {
+    assert!(core::mem::offset_of!(Registers, configuration) == 0x14);
+    assert!(core::mem::offset_of!(Registers, status) == 0x1c);
+    assert!(core::mem::offset_of!(Registers, admin_lengths) == 0x24);
+    assert!(size_of::<Registers>() == 0x38);
+};
+
+/// A doorbell, in BAR 0 or in shadow memory.
+#[repr(C)]
+pub(super) struct Doorbell {
+    /// A tail or a head.
+    pub(super) value: ReadPureWrite<u32>,
+}
+
+/// Where the doorbells begin, in bytes.
+pub(super) const DOORBELLS: usize = 0x1000;
+
+/// In the configuration: the controller runs.
+pub(super) const ENABLE: u32 = 1;
+/// In the configuration: it is to prepare for power to go.
+pub(super) const SHUTDOWN_NORMAL: u32 = 1 << 14;
+/// The configuration while it runs: entries of 64 and of 16 bytes, the NVM command set, pages of
+/// 4 KiB, round robin.
+pub(super) const CONFIGURATION: u32 = 4 << 20 | 6 << 16 | ENABLE;
+
+/// In the status: commands can be given.
+pub(super) const READY: u32 = 1;
+/// In the status: a fatal error.
+pub(super) const FATAL: u32 = 1 << 1;
+/// In the status: how far the shutdown is.
+pub(super) const SHUTDOWN_MASK: u32 = 3 << 2;
+/// In the status: the shutdown is complete.
+pub(super) const SHUTDOWN_COMPLETE: u32 = 2 << 2;
+/// What every register reads as where no device answers.
+pub(super) const GONE: u32 = u32::MAX;
+
+/// What a controller can do (CAP).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Capabilities(pub u64);
+
+/// The version of the specification that a controller keeps to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Version(pub u32);
+
+impl Capabilities {
+    /// How many entries a queue can have, from 1 to 65536.
+    #[must_use]
+    pub fn most_entries(self) -> u32 {
+        u32::from(u16::truncate(self.0)).saturating_add(1)
+    }
+
+    /// How long the controller may take to become ready, or to stop.
+    #[must_use]
+    pub fn timeout(self) -> Duration {
+        // What can't be done in 0 ms is not waited for by the millisecond.
+        let halves = u32::from(u8::truncate(self.0 >> 24)).max(1);
+        Duration::from_millis(500).saturating_mul(halves)
+    }
+
+    /// How far apart doorbells are, in bytes, as the base-2 logarithm.
+    #[must_use]
+    pub fn stride_shift(self) -> u8 {
+        (u8::truncate(self.0 >> 32) & 0xf).saturating_add(2)
+    }
+
+    /// Whether the controller has the NVM command set.
+    #[must_use]
+    pub const fn has_nvm_commands(self) -> bool {
+        self.0 & 1 << 37 != 0
+    }
+
+    /// The size of the smallest page that the controller works with, in bytes, as the base-2
+    /// logarithm.
+    #[must_use]
+    pub fn smallest_page_shift(self) -> u8 {
+        (u8::truncate(self.0 >> 48) & 0xf).saturating_add(12)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [tertiary, minor, major, more] = self.0.to_le_bytes();
+        let major = u16::from_le_bytes([major, more]);
+        write!(f, "{major}.{minor}")?;
+        if tertiary == 0 {
+            Ok(())
+        } else {
+            write!(f, ".{tertiary}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    extern crate std;
+    use std::string::ToString;
+
+    #[test]
+    fn capabilities_are_read_from_their_bits() {
+        // QEMU's: 2048 entries, 7.5 s, doorbells 4 bytes apart, the NVM command set, 4 KiB pages.
+        let cap = Capabilities(0x0020_0020_0f01_07ff);
+        assert_eq!(cap.most_entries(), 2048);
+        assert_eq!(cap.timeout(), Duration::from_millis(7500));
+        assert_eq!(cap.stride_shift(), 2);
+        assert!(cap.has_nvm_commands());
+        assert_eq!(cap.smallest_page_shift(), 12);
+        let all = Capabilities(u64::MAX);
+        assert_eq!(all.most_entries(), 65536);
+        assert_eq!((all.stride_shift(), all.smallest_page_shift()), (17, 27));
+    }
+
+    #[test]
+    fn versions_are_written_as_the_specification_does() {
+        assert_eq!(Version(0x0001_0400).to_string(), "1.4");
+        assert_eq!(Version(0x0001_0201).to_string(), "1.2.1");
+        assert_eq!(Version(0x0002_0000).to_string(), "2.0");
+    }
+}

@@ -1,0 +1,346 @@
+//! A submission queue and its completion queue, in memory that the device reads and writes (NVM
+//! Express Base Specification 1.4, 4.1 to 4.6).
+
+use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
+use vfio_core::field;
+use vfio_core::mmio::field::{ReadPureWrite, WriteOnly};
+use vfio_core::mmio::{Array, OffsetError, Width as _, Window, after_status};
+use vfio_core::sys::Sys;
+
+/// A command as the device reads it: 64 bytes.
+#[repr(C)]
+pub(super) struct Submission {
+    /// The opcode, the command's identifier and the namespace.
+    head: WriteOnly<u64>,
+    /// No command here has anything in it: it stays as the memory was made, zero.
+    _08: WriteOnly<u64>,
+    metadata: WriteOnly<u64>,
+    first: WriteOnly<u64>,
+    second: WriteOnly<u64>,
+    dwords10: WriteOnly<u64>,
+    dwords12: WriteOnly<u64>,
+    dwords14: WriteOnly<u64>,
+}
+
+/// How a command ended, as the device writes it: 16 bytes.
+#[repr(C)]
+pub(super) struct CompletionEntry {
+    /// What the command answers.
+    answer: ReadPureWrite<u64>,
+    /// [`Completed`].
+    completed: ReadPureWrite<u64>,
+}
+
+const _: () = {
+    assert!(size_of::<Submission>() == 64);
+    assert!(size_of::<CompletionEntry>() == 16);
+};
+
+/// A command. Numbers are named after the dwords of its entry.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Command {
+    pub(super) opcode: u8,
+    pub(super) id: u16,
+    pub(super) namespace: u32,
+    pub(super) metadata: u64,
+    /// The first PRP entry.
+    pub(super) first: u64,
+    /// The second PRP entry, or the address of a list of the others.
+    pub(super) second: u64,
+    /// Dword 10, and dword 11 in the upper half.
+    pub(super) dwords10: u64,
+    /// Dword 12, and dword 13 in the upper half.
+    pub(super) dwords12: u64,
+    /// Dword 14, and dword 15 in the upper half.
+    pub(super) dwords14: u64,
+}
+
+/// How a command ended: the second half of its completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Completed(pub(super) u64);
+
+/// A queue's number where a completion has it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct QueueBits(u32);
+
+impl QueueBits {
+    pub(super) const fn new(queue: u16) -> Self {
+        Self(halves(0, queue))
+    }
+}
+
+/// Two rings.
+#[derive(Debug)]
+pub(super) struct Rings<'d, S: Sys, const N: usize> {
+    submissions: Array<Buffer<'d, S, N>, Submission>,
+    completions: Array<Buffer<'d, S, N>, CompletionEntry>,
+    /// Where the next command goes; past the last entry it is the first.
+    tail: u16,
+    /// Where the next completion comes from; past the last entry it is the first.
+    head: u16,
+    /// The phase of completions that are new: [`PHASE`] or 0.
+    phase: u64,
+    /// Whether the completion ring was gone round.
+    has_wrapped: bool,
+}
+
+/// The bit of a completion that changes each time the ring is gone round.
+const PHASE: u64 = 1 << 48;
+
+/// Dwords of 32 bits in one word.
+pub(super) const fn dwords(low: u32, high: u32) -> u64 {
+    let [a, b, c, d] = low.to_le_bytes();
+    let [e, f, g, h] = high.to_le_bytes();
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// Two numbers of 16 bits in a dword.
+pub(super) const fn halves(low: u16, high: u16) -> u32 {
+    let [a, b] = low.to_le_bytes();
+    let [c, d] = high.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// Why there are no rings.
+#[derive(Debug)]
+pub(super) enum RingError {
+    Dma(DmaError),
+    Offset(OffsetError),
+}
+
+impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
+    /// Rings of so many entries, empty.
+    pub(super) fn new(
+        dma: &'d Dma<S, N>,
+        submissions: u16,
+        completions: u16,
+    ) -> Result<Self, RingError> {
+        let (submissions, completions) = (usize::from(submissions), usize::from(completions));
+        let memory = |len: usize, direction| dma.buffer(len, direction).map_err(RingError::Dma);
+        let len = size_of::<Submission>().saturating_mul(submissions);
+        let entries = Window::<_>::new(memory(len, Direction::ToDevice)?);
+        let submissions = entries.into_array(0, submissions);
+        let len = size_of::<CompletionEntry>().saturating_mul(completions);
+        let entries = Window::<_>::new(memory(len, Direction::FromDevice)?);
+        let completions = entries.into_array(0, completions);
+        Ok(Self {
+            submissions: submissions.map_err(RingError::Offset)?,
+            completions: completions.map_err(RingError::Offset)?,
+            tail: 0,
+            head: 0,
+            phase: PHASE,
+            has_wrapped: false,
+        })
+    }
+
+    /// Empties the rings, which no device uses now.
+    pub(super) fn clear(&mut self) {
+        for index in 0..self.completions.len() {
+            if let Some(mut entry) = self.completions.block(index) {
+                let Ok(()) = entry.write(field!(CompletionEntry, completed), 0);
+            }
+        }
+        (self.tail, self.head, self.phase) = (0, 0, PHASE);
+        self.has_wrapped = false;
+    }
+
+    /// Where the device finds the submission queue.
+    pub(super) fn submissions_iova(&self) -> u64 {
+        self.submissions.access().iova()
+    }
+
+    /// Where the device finds the completion queue.
+    pub(super) fn completions_iova(&self) -> u64 {
+        self.completions.access().iova()
+    }
+
+    /// Puts a command at the tail. There must be room: the device has taken what was there.
+    #[inline(always)]
+    pub(super) fn put(&mut self, command: &Command) {
+        let mut tail = self.tail;
+        if usize::from(tail) >= self.submissions.len() {
+            tail = self.first_again();
+        }
+        let Some(mut entry) = self.submissions.block(usize::from(tail)) else {
+            return;
+        };
+        let id = halves(u16::from(command.opcode), command.id);
+        let head = dwords(id, command.namespace);
+        let Ok(()) = entry.write(field!(Submission, head), head);
+        let Ok(()) = entry.write(field!(Submission, metadata), command.metadata);
+        let Ok(()) = entry.write(field!(Submission, first), command.first);
+        let Ok(()) = entry.write(field!(Submission, second), command.second);
+        let Ok(()) = entry.write(field!(Submission, dwords10), command.dwords10);
+        let Ok(()) = entry.write(field!(Submission, dwords12), command.dwords12);
+        let Ok(()) = entry.write(field!(Submission, dwords14), command.dwords14);
+        self.tail = tail.wrapping_add(1);
+    }
+
+    /// Goes on with the first submission after the last one.
+    #[cold]
+    fn first_again(&mut self) -> u16 {
+        self.tail = 0;
+        0
+    }
+
+    /// Takes the next completion, if it is there.
+    #[inline(always)]
+    pub(super) fn take(&mut self) -> Option<Completed> {
+        let mut head = self.head;
+        if usize::from(head) >= self.completions.len() {
+            head = self.next_round();
+        }
+        let entry = self.completions.block(usize::from(head))?;
+        let Ok(completed) = entry.get(field!(CompletionEntry, completed));
+        if (completed ^ self.phase) & PHASE != 0 {
+            return None;
+        }
+        after_status();
+        self.head = head.wrapping_add(1);
+        Some(Completed(completed))
+    }
+
+    /// Goes on with the first completion after the last one, and the other phase.
+    #[cold]
+    fn next_round(&mut self) -> u16 {
+        self.head = 0;
+        self.phase ^= PHASE;
+        self.has_wrapped = true;
+        0
+    }
+
+    /// The tail as a doorbell takes it.
+    #[inline(always)]
+    pub(super) fn tail(&self) -> u16 {
+        if usize::from(self.tail) >= self.submissions.len() {
+            0
+        } else {
+            self.tail
+        }
+    }
+
+    /// The head as a doorbell takes it.
+    pub(super) fn head(&self) -> u16 {
+        if usize::from(self.head) >= self.completions.len() {
+            0
+        } else {
+            self.head
+        }
+    }
+
+    /// How many completions were taken since the head was at `old`.
+    #[inline(always)]
+    pub(super) fn taken_since(&self, old: u16) -> usize {
+        let (head, old) = (usize::from(self.head), usize::from(old));
+        match head.checked_sub(old) {
+            Some(taken) => taken,
+            None => head.wrapping_add(self.completions.len()).wrapping_sub(old),
+        }
+    }
+
+    /// What stands in the place of the next completion, new or not.
+    #[inline(always)]
+    pub(super) fn peek(&mut self) -> Option<Completed> {
+        if usize::from(self.head) >= self.completions.len() {
+            self.next_round();
+        }
+        let entry = self.completions.block(usize::from(self.head))?;
+        let Ok(completed) = entry.get(field!(CompletionEntry, completed));
+        Some(Completed(completed))
+    }
+
+    /// What the command whose completion was taken last answers.
+    pub(super) fn answer(&mut self) -> u32 {
+        let last = self.completions.len().saturating_sub(1);
+        let taken = usize::from(self.head).checked_sub(1).unwrap_or(last);
+        let Some(entry) = self.completions.block(taken) else {
+            return 0;
+        };
+        let Ok(answer) = entry.get(field!(CompletionEntry, answer));
+        u32::truncate(answer)
+    }
+
+    /// Whether the next completion is there.
+    #[inline(always)]
+    pub(super) fn is_ready(&mut self) -> bool {
+        let there = self.peek();
+        let phase = self.phase;
+        there.is_some_and(|completed| (completed.0 ^ phase) & PHASE == 0)
+    }
+
+    /// Whether the completion of a command is there, be it behind others.
+    pub(super) fn has(&mut self, id: u16) -> bool {
+        if usize::from(self.head) >= self.completions.len() {
+            self.next_round();
+        }
+        let (mut index, mut phase) = (usize::from(self.head), self.phase);
+        for _ in 0..self.completions.len() {
+            let Some(entry) = self.completions.block(index) else {
+                return false;
+            };
+            let Ok(completed) = entry.get(field!(CompletionEntry, completed));
+            if (completed ^ phase) & PHASE != 0 {
+                return false;
+            }
+            if Completed(completed).id() == id {
+                return true;
+            }
+            index = index.wrapping_add(1);
+            if index >= self.completions.len() {
+                index = 0;
+                phase ^= PHASE;
+            }
+        }
+        false
+    }
+
+    /// Whether there is no completion in the place of the next, not even an old one.
+    pub(super) fn is_untouched(&mut self) -> bool {
+        let there = self.peek();
+        !self.has_wrapped && there.is_none_or(|completed| completed.0 == 0)
+    }
+
+    /// Whether the places of completions have no old ones yet.
+    pub(super) const fn is_first_round(&self) -> bool {
+        !self.has_wrapped
+    }
+
+    /// How many commands the submission queue has room for, and one.
+    #[inline]
+    pub(super) const fn submissions_len(&self) -> usize {
+        self.submissions.len()
+    }
+}
+
+impl Completed {
+    /// How far the device has read the submission queue.
+    #[inline]
+    pub(super) fn head(self) -> u16 {
+        u16::truncate(self.0)
+    }
+
+    /// Which submission queue the command was in.
+    #[inline]
+    pub(super) fn queue(self) -> u16 {
+        u16::truncate(self.0 >> 16)
+    }
+
+    /// The queue and the head, in one number that is no more than the largest possible head where
+    /// the queue is `queue`.
+    #[inline(always)]
+    pub(super) fn head_in(self, queue: QueueBits) -> u32 {
+        u32::truncate(self.0) ^ queue.0
+    }
+
+    /// The identifier of the command.
+    #[inline]
+    pub(super) fn id(self) -> u16 {
+        u16::truncate(self.0 >> 32)
+    }
+
+    /// The status, with the phase in its lowest bit.
+    #[inline]
+    pub(super) fn status(self) -> u16 {
+        u16::truncate(self.0 >> 48)
+    }
+}

@@ -1,0 +1,230 @@
+//! Memory for the data of commands, one slot for each that can be under way (PRP entries and
+//! lists: NVM Express Base Specification 1.4, 4.3).
+
+use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
+use vfio_core::mmio::Window;
+use vfio_core::sys::Sys;
+
+/// A slot of a queue pair, in the hands of the caller. As long as it is, no command uses it.
+///
+/// It is given back by [`QueuePair::release`](super::QueuePair::release); one that is dropped is
+/// not used again.
+#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[must_use = "a slot that is dropped is not used again"]
+pub struct Slot(pub(super) u16);
+
+/// The memory of a queue pair's slots.
+#[derive(Debug)]
+pub(super) struct Memory<'d, S: Sys, const N: usize> {
+    pub(super) data: Buffer<'d, S, N>,
+    /// PRP lists, for slots of more than two pages.
+    lists: Option<Buffer<'d, S, N>>,
+    metadata: Option<Buffer<'d, S, N>>,
+    /// Bytes of data of a slot: whole pages.
+    pub(super) len: usize,
+    /// Bytes of metadata of a slot.
+    pub(super) metadata_len: usize,
+    /// Bytes of the list of a slot: whole pages.
+    list_len: usize,
+}
+
+/// What is known of a slot: its state, and its addresses.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    /// [`FREE`], [`HELD`], [`LOST`], [`FRESH`], or since when a command uses it.
+    pub(super) state: u32,
+    /// Where the device finds the data, and so its first page; the others follow it.
+    pub(super) first: u64,
+    /// The list of the second page and those after it.
+    pub(super) list: u64,
+    pub(super) metadata: u64,
+}
+
+/// Nobody uses it.
+pub(super) const FREE: u32 = 0;
+/// The caller has it.
+pub(super) const HELD: u32 = 1;
+/// The queue pair was given up, and with it the slot.
+pub(super) const LOST: u32 = 2;
+/// A command uses it since the clock was looked at last. Numbers above are times.
+pub(super) const FRESH: u32 = 3;
+
+/// Bytes of a page.
+pub(super) const PAGE: usize = 4096;
+/// Bytes of a page.
+pub(super) const PAGE_64: u64 = 4096;
+/// Entries of a page of a PRP list.
+const ENTRIES: usize = PAGE / 8;
+
+impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
+    /// Memory for so many slots, with `len` bytes of data, whole pages, and `metadata` bytes of
+    /// metadata each.
+    pub(super) fn new(
+        dma: &'d Dma<S, N>,
+        slots: usize,
+        len: usize,
+        metadata: usize,
+    ) -> Result<Self, DmaError> {
+        let metadata_len = metadata.checked_next_multiple_of(8).unwrap_or(metadata);
+        let list_len = list_pages(len / PAGE).saturating_mul(PAGE);
+        let optional = |len: usize, direction| {
+            let all = len.saturating_mul(slots);
+            (all > 0).then(|| dma.buffer(all, direction)).transpose()
+        };
+        let mut memory = Self {
+            data: dma.buffer(len.saturating_mul(slots), Direction::Both)?,
+            lists: optional(list_len, Direction::ToDevice)?,
+            metadata: optional(metadata_len, Direction::Both)?,
+            len,
+            metadata_len,
+            list_len,
+        };
+        for slot in 0..slots {
+            memory.write_list(slot);
+        }
+        Ok(memory)
+    }
+
+    /// The addresses of a slot.
+    pub(super) fn place(&self, slot: usize) -> Place {
+        let first = at(self.data.iova(), slot, self.len);
+        let list = match &self.lists {
+            Some(lists) => at(lists.iova(), slot, self.list_len),
+            None => 0,
+        };
+        let metadata = match &self.metadata {
+            Some(metadata) => at(metadata.iova(), slot, self.metadata_len),
+            None => 0,
+        };
+        Place {
+            state: FREE,
+            first,
+            list,
+            metadata,
+        }
+    }
+
+    /// The data of a slot.
+    pub(super) fn window(&mut self) -> Window<&S::Memory> {
+        self.data.window()
+    }
+
+    /// Writes the list of a slot as it is for the longest transfer.
+    fn write_list(&mut self, slot: usize) {
+        let pages = self.len / PAGE;
+        // The first page is in the command itself.
+        let mut left = pages.saturating_sub(1);
+        let mut next = 1_usize;
+        for list in 0..self.list_len / PAGE {
+            for entry in 0..ENTRIES {
+                if left == 0 {
+                    return;
+                }
+                if entry == ENTRIES.wrapping_sub(1) && left > 1 {
+                    self.chain(slot, list);
+                } else {
+                    self.write_entry(slot, list, entry, next);
+                    next = next.saturating_add(1);
+                    left = left.saturating_sub(1);
+                }
+            }
+        }
+    }
+
+    /// Makes the list of a slot right for a transfer of `pages` pages.
+    ///
+    /// The last entry of a page of the list names the next page of it, unless it is the last of
+    /// all entries: then it names data. All other entries are right for any transfer.
+    #[cold]
+    pub(super) fn fit_list(&mut self, slot: usize, pages: usize) {
+        let mut left = pages.saturating_sub(1);
+        let mut next = 1_usize;
+        for list in 0..self.list_len / PAGE {
+            if left < ENTRIES {
+                return;
+            }
+            let before = ENTRIES.wrapping_sub(1);
+            if left == ENTRIES {
+                let page = next.saturating_add(before);
+                self.write_entry(slot, list, before, page);
+                return;
+            }
+            self.chain(slot, list);
+            left = left.saturating_sub(before);
+            next = next.saturating_add(before);
+        }
+    }
+
+    /// Makes the last entry of a page of a slot's list name the next page of it.
+    fn chain(&mut self, slot: usize, list: usize) {
+        let Some(lists) = &mut self.lists else {
+            return;
+        };
+        let page = list.saturating_add(1).saturating_mul(PAGE);
+        let start = at(lists.iova(), slot, self.list_len);
+        let iova = at(start, 1, page);
+        let offset = slot.saturating_mul(self.list_len);
+        let offset = offset.saturating_add(page).saturating_sub(8);
+        // It lies in the list, whose length is that of its pages.
+        let _ = lists.window().write(offset, iova);
+    }
+
+    /// Makes an entry of a page of a slot's list name a page of its data.
+    fn write_entry(&mut self, slot: usize, list: usize, entry: usize, page: usize) {
+        let iova = at(at(self.data.iova(), slot, self.len), page, PAGE);
+        let Some(lists) = &mut self.lists else {
+            return;
+        };
+        let offset = slot.saturating_mul(self.list_len);
+        let offset = offset.saturating_add(list.saturating_mul(PAGE));
+        let offset = offset.saturating_add(entry.saturating_mul(8));
+        let _ = lists.window().write(offset, iova);
+    }
+}
+
+/// Whether the list of a transfer of so many pages may have to be made right for it.
+pub(super) const fn needs_fit(pages: usize) -> bool {
+    pages > ENTRIES
+}
+
+/// How many pages the list of a transfer of so many pages has.
+const fn list_pages(pages: usize) -> usize {
+    if pages <= 2 {
+        return 0;
+    }
+    // Each page of the list but the last has one entry less for data.
+    let entries = pages.saturating_sub(1);
+    match entries.checked_sub(ENTRIES) {
+        None | Some(0) => 1,
+        Some(more) => more.div_ceil(ENTRIES.wrapping_sub(1)).saturating_add(1),
+    }
+}
+
+/// The address of the `index`th of pieces of `len` bytes from `base` on.
+fn at(base: u64, index: usize, len: usize) -> u64 {
+    let offset = u64::try_from(index.saturating_mul(len)).unwrap_or(u64::MAX);
+    base.wrapping_add(offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_have_a_page_for_every_511_entries_and_one_more() {
+        for (pages, lists) in [
+            (0, 0),
+            (1, 0),
+            (2, 0),
+            (3, 1),
+            (513, 1),
+            (514, 2),
+            (1024, 2),
+            (1025, 3),
+            (1536, 4),
+        ] {
+            assert_eq!(list_pages(pages), lists, "{pages}");
+        }
+    }
+}

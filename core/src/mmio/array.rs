@@ -1,0 +1,93 @@
+//! Structures of registers in a row, such as the entries of a ring.
+
+use core::marker::PhantomData;
+use core::mem::{align_of, size_of};
+
+use super::{Access, Block, OffsetError, Origin, ReadWrite};
+
+/// `len` structures `R` in a row, at a place that was checked: an index is all that is left to be
+/// compared.
+pub struct Array<A, R, P = ReadWrite> {
+    access: A,
+    origin: Origin,
+    len: usize,
+    registers: PhantomData<fn() -> R>,
+    permission: PhantomData<P>,
+}
+
+impl<A: Access, R, P> Array<A, R, P> {
+    pub(super) fn new(access: A, base: usize, len: usize) -> Result<Self, OffsetError> {
+        let (align, room) = (align_of::<R>(), access.len());
+        if !base.is_multiple_of(align) {
+            return Err(OffsetError::Misaligned {
+                offset: base,
+                align,
+            });
+        }
+        let size = size_of::<R>().saturating_mul(len);
+        if base.checked_add(size).is_none_or(|end| end > room) {
+            return Err(OffsetError::OutOfBounds {
+                offset: base,
+                size,
+                len: room,
+            });
+        }
+        let origin = access.origin(base);
+        Ok(Self {
+            access,
+            origin,
+            len,
+            registers: PhantomData,
+            permission: PhantomData,
+        })
+    }
+
+    /// How many structures there are.
+    #[inline]
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// What the structures are in.
+    #[inline]
+    #[must_use]
+    pub const fn access(&self) -> &A {
+        &self.access
+    }
+
+    /// The structure at `index`, if there is one.
+    #[inline]
+    #[must_use]
+    pub fn block(&mut self, index: usize) -> Option<Block<&A, R, P>> {
+        if index >= self.len {
+            return None;
+        }
+        // All of the structures lie in the stretch: nothing overflows.
+        let offset = index.wrapping_mul(size_of::<R>());
+        Some(Block::checked(&self.access, self.origin.behind(offset)))
+    }
+}
+
+impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Array<A, R, P> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Array")
+            .field("access", &self.access)
+            .field("origin", &self.origin)
+            .field("len", &self.len)
+            .finish()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<A, R, P> defmt::Format for Array<A, R, P> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Array({} at {})", self.len, self.origin);
+    }
+}

@@ -1,0 +1,51 @@
+//! Memory that is mapped for a device is reached as its registers are.
+
+use core::convert::Infallible;
+
+use super::{Access, Origin, Width};
+use crate::dma::Buffer;
+use crate::sys::Sys;
+
+// SAFETY: every access is one of the memory, within its length; the buffer owns it.
+unsafe impl<S: Sys, const N: usize> Access for Buffer<'_, S, N> {
+    type Error = Infallible;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.memory().len()
+    }
+
+    #[inline]
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().load(offset) }
+    }
+
+    #[inline]
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().store(offset, value) }
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Origin {
+        self.memory().origin(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().load_at(origin, offset) }
+    }
+
+    #[inline]
+    unsafe fn store_at<T: Width>(
+        &self,
+        origin: Origin,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Self::Error> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.memory().store_at(origin, offset, value) }
+    }
+}

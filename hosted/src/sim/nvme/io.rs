@@ -1,0 +1,166 @@
+//! Commands to namespaces.
+
+use std::vec::Vec;
+
+use super::control::Control;
+use super::namespace::NvmeNamespace;
+use super::queue::Entry;
+use super::{Nvme, prp, status};
+use crate::sim::Bus;
+
+mod opcode {
+    pub(super) const FLUSH: u8 = 0x00;
+    pub(super) const WRITE: u8 = 0x01;
+    pub(super) const READ: u8 = 0x02;
+    pub(super) const WRITE_ZEROES: u8 = 0x08;
+    pub(super) const DATASET_MANAGEMENT: u8 = 0x09;
+}
+
+/// In dword 11 of dataset management: the ranges are deallocated.
+const DEALLOCATE: u32 = 1 << 2;
+
+impl Nvme {
+    /// Makes a command of a queue pair.
+    pub(super) fn io(&mut self, entry: &Entry, bus: &mut Bus<'_>) -> Result<(), u16> {
+        let most = match self.options.transfer_shift {
+            0 => usize::MAX,
+            shift => 4096 << shift,
+        };
+        let mut shared = self.shared();
+        if entry.opcode == opcode::FLUSH && entry.namespace == u32::MAX {
+            shared.flush_all();
+            return Ok(());
+        }
+        let Control {
+            namespaces, counts, ..
+        } = &mut *shared;
+        let namespace = namespaces
+            .get_mut(&entry.namespace)
+            .ok_or(status::INVALID_NAMESPACE | status::DO_NOT_RETRY)?;
+        match entry.opcode {
+            opcode::FLUSH => {
+                namespace.flush();
+                Ok(())
+            }
+            opcode::READ => read(namespace, entry, most, bus),
+            opcode::WRITE => write(namespace, entry, most, bus),
+            opcode::WRITE_ZEROES => {
+                let (lba, count) = blocks(namespace, entry)?;
+                (lba..lba.wrapping_add(count)).for_each(|lba| namespace.zero(lba));
+                Ok(())
+            }
+            opcode::DATASET_MANAGEMENT => {
+                counts.deallocated += manage(namespace, entry, bus)?;
+                Ok(())
+            }
+            _ => Err(status::INVALID_OPCODE | status::DO_NOT_RETRY),
+        }
+    }
+}
+
+/// The first block of a command, and how many.
+fn blocks(namespace: &NvmeNamespace, entry: &Entry) -> Result<(u64, u64), u16> {
+    let (lba, count) = (entry.lba(), u64::from(entry.dwords[2] & 0xffff) + 1);
+    if namespace.has(lba, count) {
+        Ok((lba, count))
+    } else {
+        Err(status::LBA_OUT_OF_RANGE | status::DO_NOT_RETRY)
+    }
+}
+
+/// The blocks of a transfer, and how many bytes of data it has.
+fn transfer(
+    namespace: &NvmeNamespace,
+    entry: &Entry,
+    most: usize,
+) -> Result<(u64, u64, usize), u16> {
+    let (lba, count) = blocks(namespace, entry)?;
+    let inside = if namespace.is_extended {
+        usize::from(namespace.metadata)
+    } else {
+        0
+    };
+    let each = namespace.size().saturating_add(inside);
+    let len = usize::try_from(count).unwrap_or(0).saturating_mul(each);
+    if len > most {
+        return Err(status::INVALID_FIELD | status::DO_NOT_RETRY);
+    }
+    Ok((lba, count, len))
+}
+
+fn read(
+    namespace: &NvmeNamespace,
+    entry: &Entry,
+    most: usize,
+    bus: &mut Bus<'_>,
+) -> Result<(), u16> {
+    let (lba, count, len) = transfer(namespace, entry, most)?;
+    let mut data = Vec::with_capacity(len);
+    let mut apart = Vec::new();
+    for lba in lba..lba.wrapping_add(count) {
+        let mut block = namespace.read(lba);
+        if !namespace.is_extended {
+            apart.append(&mut block.split_off(namespace.size()));
+        }
+        data.append(&mut block);
+    }
+    prp::put(entry, &data, bus)?;
+    if !apart.is_empty() {
+        bus.dma_write(entry.metadata, &apart)
+            .map_err(|_| status::DATA_TRANSFER_ERROR)?;
+    }
+    Ok(())
+}
+
+fn write(
+    namespace: &mut NvmeNamespace,
+    entry: &Entry,
+    most: usize,
+    bus: &mut Bus<'_>,
+) -> Result<(), u16> {
+    let (lba, count, len) = transfer(namespace, entry, most)?;
+    let data = prp::get(entry, len, bus)?;
+    let each = len / usize::try_from(count).unwrap_or(1).max(1);
+    let metadata = usize::from(namespace.metadata);
+    let mut apart = Vec::new();
+    if metadata > 0 && !namespace.is_extended {
+        apart = std::vec![0; metadata * usize::try_from(count).unwrap_or(0)];
+        bus.dma_read(entry.metadata, &mut apart)
+            .map_err(|_| status::DATA_TRANSFER_ERROR)?;
+    }
+    let mut apart = apart.chunks(metadata.max(1));
+    for (lba, block) in (lba..).zip(data.chunks(each.max(1))) {
+        let mut block = block.to_vec();
+        block.extend_from_slice(apart.next().unwrap_or_default());
+        namespace.write(lba, block);
+    }
+    Ok(())
+}
+
+/// Deallocates ranges, and returns how many blocks.
+fn manage(namespace: &mut NvmeNamespace, entry: &Entry, bus: &mut Bus<'_>) -> Result<u64, u16> {
+    let count = usize::try_from(entry.dwords[0] & 0xff).unwrap_or(0) + 1;
+    let data = prp::get(entry, count * 16, bus)?;
+    let (ranges, _) = data.as_chunks::<16>();
+    let mut found = Vec::new();
+    for range in ranges {
+        let word = |at: usize| {
+            let bytes = range.get(at..).and_then(|rest| rest.first_chunk());
+            u64::from_le_bytes(bytes.copied().unwrap_or_default())
+        };
+        let (blocks, lba) = (word(0) >> 32, word(8));
+        if !namespace.has(lba, blocks) {
+            return Err(status::LBA_OUT_OF_RANGE | status::DO_NOT_RETRY);
+        }
+        found.push((lba, blocks));
+    }
+    if entry.dwords[1] & DEALLOCATE == 0 {
+        return Ok(0);
+    }
+    let mut deallocated = 0;
+    for (lba, blocks) in found {
+        (lba..lba.wrapping_add(blocks)).for_each(|lba| namespace.zero(lba));
+        deallocated += blocks;
+    }
+    Ok(deallocated)
+}

@@ -1,0 +1,136 @@
+//! The NVMe driver on the simulated kernel: what it does with a controller that works, and with
+//! one that fails in each way that there is.
+
+mod admin;
+mod faults;
+mod integrity;
+
+use std::time::Duration;
+use std::vec;
+use std::vec::Vec;
+
+use vfio_core::abi::pci_region;
+use vfio_core::device::Device;
+use vfio_core::dma::Dma;
+use vfio_core::mmio::{Bar, Window};
+use vfio_core::session::{Mode, Place, Session};
+use vfio_drivers::nvme::{
+    Controller, Namespace, NvmeError, Options, QueueOptions, QueuePair, StatusCode,
+};
+
+use super::{C_NAME, GROUP, NAME};
+use crate::sim::{Kernel, MappingError, Nvme, NvmeControl, NvmeFault, NvmeNamespace, model};
+
+type Error = NvmeError<MappingError>;
+type Started<'d> = Controller<'d, Kernel, Bar<'d, Kernel>, 64>;
+type Pair<'c, 'd, const DEPTH: usize> = QueuePair<'c, 'd, Kernel, Bar<'d, Kernel>, 64, DEPTH>;
+
+/// Time limits that a test does not mind to wait for.
+const OPTIONS: Options = Options {
+    command: Duration::from_millis(50),
+    admin: Duration::from_millis(50),
+    shadow_doorbells: true,
+};
+
+/// An open controller, and what a test holds on to.
+struct Opened {
+    kernel: Kernel,
+    device: Device<Kernel>,
+    dma: Dma<Kernel, 64>,
+    control: NvmeControl,
+}
+
+impl Opened {
+    fn new(nvme: Nvme) -> Self {
+        Self::in_mode(nvme, Mode::Iommufd)
+    }
+
+    fn in_mode(nvme: Nvme, mode: Mode) -> Self {
+        let control = nvme.control();
+        let kernel = Kernel::new().with_device(NAME, model::nvme_with(nvme), GROUP);
+        let cdev = kernel.device_path(NAME);
+        let place = Place {
+            name: C_NAME,
+            group: Some(GROUP),
+            cdev: cdev.as_deref(),
+            ..Default::default()
+        };
+        let session = Session::open_in(mode, &kernel, &place).unwrap();
+        let dma = Dma::new(kernel.clone(), session.space).unwrap();
+        Self {
+            kernel,
+            device: session.device,
+            dma,
+            control,
+        }
+    }
+
+    fn bar0(&self) -> Window<Bar<'_, Kernel>> {
+        self.device.bring_up(pci_region::BAR0).unwrap()
+    }
+
+    fn start(&self) -> Result<Started<'_>, Error> {
+        Controller::start(&self.device, self.bar0(), &self.dma, OPTIONS)
+    }
+
+    /// Nothing is mapped, and the device reached nothing that was not.
+    fn assert_clean(&self) {
+        assert_eq!(self.kernel.faults(), []);
+        assert_eq!(self.kernel.live_dma_mappings(), 0);
+        assert_eq!(self.kernel.live_mappings(), 0);
+    }
+
+    /// Lets the device do what it still does.
+    fn let_time_pass(&self) {
+        use vfio_core::sys::Sys as _;
+        for _ in 0..100 {
+            self.kernel.now().unwrap();
+        }
+    }
+}
+
+/// A controller with a namespace of 512-byte blocks and one of 4096-byte blocks.
+fn two_namespaces() -> Nvme {
+    Nvme::new()
+        .with_namespace(NvmeNamespace::of_512(4096))
+        .with_namespace(NvmeNamespace::of_4096(512))
+}
+
+/// Bytes that differ from block to block, and with the seed.
+fn pattern(seed: u64, len: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut bytes = vec![0; len];
+    for chunk in bytes.chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
+    }
+    bytes
+}
+
+/// The code with which a command failed.
+fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> StatusCode {
+    match result {
+        Err(NvmeError::Command(status)) => status.code(),
+        other => panic!("{other:?} is no failed command"),
+    }
+}
+
+/// Slots of so many bytes.
+fn slots(len: usize) -> QueueOptions {
+    QueueOptions {
+        slot: len,
+        ..Default::default()
+    }
+}
+
+/// Writes and reads back what fits into a namespace, and compares.
+fn round_trip<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespace) {
+    let size = usize::try_from(namespace.block_size()).unwrap();
+    let data = pattern(7, size * 13);
+    pair.write_blocks(namespace, 5, &data).unwrap();
+    let mut back = vec![0; data.len()];
+    pair.read_blocks(namespace, 5, &mut back).unwrap();
+    assert!(back == data);
+}
