@@ -12,7 +12,7 @@ use crate::steps::Steps;
 use crate::tools::{cargo, run};
 
 /// The drivers that `vfio run` has.
-const DRIVERS: [&str; 1] = ["edu"];
+const DRIVERS: [&str; 2] = ["edu", "nvme"];
 
 /// Runs each driver in each mode, as one step.
 pub(crate) fn steps(steps: &mut Steps) {
