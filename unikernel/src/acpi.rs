@@ -41,8 +41,10 @@ pub enum Power {
     Registers([(u16, u16); 2]),
     /// Through the sleep control register.
     Control {
-        /// Its port.
-        port: u16,
+        /// Where it is.
+        address: u64,
+        /// Whether that is an I/O port, and not an address of memory.
+        is_port: bool,
         /// What is written there.
         value: u8,
     },
@@ -167,11 +169,17 @@ impl Power {
         let [first, second] = sleep_types(tables.byte_code()?)?;
         let is_reduced = at(112, 4)? & (1 << 20) != 0;
         if is_reduced {
-            // The sleep control register, where it is in I/O space.
-            let is_io = at(244, 1)? == 1;
-            let port = u16::try_from(at(248, 8)?).ok()?;
-            let value = (first & 7) << 2 | 1 << 5;
-            return is_io.then_some(Self::Control { port, value });
+            // The sleep control register, in memory or in I/O space.
+            let is_port = match at(244, 1)? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            };
+            return Some(Self::Control {
+                address: at(248, 8)?,
+                is_port,
+                value: (first & 7) << 2 | 1 << 5,
+            });
         }
         let register = |place, kind: u8| {
             let port = u16::try_from(at(place, 4)?).ok()?;
@@ -382,10 +390,12 @@ mod tests {
         let fixed = memory.add(b"FACP", &fixed(code, true));
         let rsdp = memory.root(&[fixed]);
         let value = 5 << 2 | 1 << 5;
-        assert_eq!(
-            Power::find(&memory, rsdp),
-            Some(Power::Control { port: 0x610, value })
-        );
+        let control = Power::Control {
+            address: 0x610,
+            is_port: true,
+            value,
+        };
+        assert_eq!(Power::find(&memory, rsdp), Some(control));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! How an image ends.
 
 use crate::acpi::Power;
+use crate::shim::Mapping;
 use crate::{boot, physical, port};
 
 /// How an image ends.
@@ -36,7 +37,17 @@ pub fn exit(status: Status) -> ! {
                 port::write(port, value);
             }
         }
-        Some(Power::Control { port, value }) => port::write(port, value),
+        Some(Power::Control {
+            address,
+            is_port,
+            value,
+        }) => match u16::try_from(address) {
+            Ok(port) if is_port => port::write(port, value),
+            _ => {
+                // Where it can't be reached, halting is left.
+                let _ = Mapping::transfer(address, 1, Some(value.into()));
+            }
+        },
         None => (),
     }
     loop {

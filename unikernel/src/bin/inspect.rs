@@ -3,11 +3,14 @@
 #![no_std]
 #![no_main]
 
-use vfio_core::abi::{IrqInfo, RegionInfo, pci_irq, pci_region};
+use vfio_core::abi::{IrqInfo, RegionFlags, RegionInfo, pci_irq, pci_region};
 use vfio_core::caps::RegionCap;
 use vfio_core::coverage::Access;
 use vfio_core::device::Device;
-use vfio_core::pci::{Config, ConfigError, DeviceConfig, HeaderLayout, TransferError};
+use vfio_core::pci::{
+    CapabilityId, Config, ConfigError, DeviceConfig, ExtendedId, HeaderLayout, StandardId,
+    TransferError,
+};
 use vfio_core::query::QueryError;
 use vfio_core::session::{Mode, Session, SessionError};
 use vfio_core::sys::Errno;
@@ -96,11 +99,20 @@ fn region(device: &Device<&'static GuestPci>, index: u32) -> Result<(), Error> {
         Ok(_) | Err(QueryError::Errno(Errno::EINVAL)) => return Ok(()),
         Err(error) => return Err(Error::Region(index, error)),
     };
+    let says = |flag, word| {
+        if region.flags.contains(flag) {
+            word
+        } else {
+            defmt::intern!("")
+        }
+    };
     defmt::info!(
-        "  region {=u32}: {=u64:#x} bytes, {}",
+        "  region {=u32}: {=u64:#x} bytes{=istr}{=istr}{=istr}",
         index,
         region.size,
-        region.flags
+        says(RegionFlags::READ, defmt::intern!(", read")),
+        says(RegionFlags::WRITE, defmt::intern!(", write")),
+        says(RegionFlags::MMAP, defmt::intern!(", mmap")),
     );
     for cap in region.caps {
         match cap {
@@ -129,7 +141,39 @@ fn capabilities(device: &Device<&'static GuestPci>) -> Result<(), Error> {
     let config = Config::new(config);
     for entry in config.capabilities().chain(config.extended_capabilities()) {
         let entry = entry.map_err(Error::Config)?;
-        defmt::info!("  {} at {=u16:#x}", entry.id, entry.offset);
+        defmt::info!(
+            "  {=istr} ({}) at {=u16:#x}",
+            name(entry.id),
+            entry.id,
+            entry.offset
+        );
     }
     Ok(())
+}
+
+/// What a capability is called in linux/pci_regs.h, without its prefix.
+fn name(id: CapabilityId) -> defmt::Str {
+    match id {
+        CapabilityId::Standard(id) => match id {
+            StandardId::PM => defmt::intern!("PM"),
+            StandardId::VPD => defmt::intern!("VPD"),
+            StandardId::MSI => defmt::intern!("MSI"),
+            StandardId::VNDR => defmt::intern!("VNDR"),
+            StandardId::EXP => defmt::intern!("EXP"),
+            StandardId::MSIX => defmt::intern!("MSIX"),
+            StandardId::SATA => defmt::intern!("SATA"),
+            StandardId::AF => defmt::intern!("AF"),
+            _ => defmt::intern!("another"),
+        },
+        CapabilityId::Extended(id) => match id {
+            ExtendedId::ERR => defmt::intern!("ERR"),
+            ExtendedId::DSN => defmt::intern!("DSN"),
+            ExtendedId::ACS => defmt::intern!("ACS"),
+            ExtendedId::ARI => defmt::intern!("ARI"),
+            ExtendedId::ATS => defmt::intern!("ATS"),
+            ExtendedId::SRIOV => defmt::intern!("SRIOV"),
+            ExtendedId::PASID => defmt::intern!("PASID"),
+            _ => defmt::intern!("another"),
+        },
+    }
 }

@@ -62,6 +62,8 @@ fn main(boot: &Boot) -> Result<(), Error> {
         b"silent" => return silent(boot),
         b"cycle" => return cycle(boot),
         b"high" => return high(boot),
+        b"msix" => return msix(boot),
+        b"reset" => return reset(boot),
         _ => (),
     }
     Err(Error::Unknown)
@@ -248,5 +250,65 @@ fn high(boot: &Boot) -> Result<(), Error> {
         Err(Error::NoDevice)
     } else {
         Ok(())
+    }
+}
+
+/// A network card (8086:10d3) sends MSI-X messages on two vectors, told to by its register that sets causes.
+fn msix(boot: &Boot) -> Result<(), Error> {
+    /// Interrupt cause set, interrupt mask set, interrupt vector allocation (82574 data sheet).
+    const ICS: usize = 0xc8;
+    const IMS: usize = 0xd0;
+    const IVAR: usize = 0xe4;
+    /// The causes of the first receive queue and of everything else.
+    const CAUSES: [u32; 2] = [1 << 20, 1 << 24];
+    let session = open(boot, 0x8086, 0x10d3)?;
+    let bar0 = session.device.bring_up(pci_region::BAR0);
+    let mut bar0 = bar0.map_err(Error::BringUp)?;
+    let vectors = session.device.vectors::<2>(pci_irq::MSIX);
+    let vectors = vectors.map_err(Error::Irq)?;
+    let mut write = |at, value: u32| bar0.write(at, value).map_err(|_| Error::Lost);
+    // Valid, vector 0; valid, vector 1.
+    write(IVAR, 0x8 | 0x9 << 16)?;
+    write(IMS, CAUSES[0] | CAUSES[1])?;
+    for (vector, cause) in CAUSES.into_iter().enumerate() {
+        write(ICS, cause)?;
+        let came = vectors.wait(vector, Duration::from_secs(2));
+        let others = vectors.take(1 - vector).map_err(Error::Errno)?;
+        match came.map_err(Error::Errno)? {
+            0 => return Err(Error::NoInterrupt),
+            _ if others != 0 => return Err(Error::Unknown),
+            count => defmt::info!("vector {}: {=u64}", vector, count),
+        }
+    }
+    drop(vectors);
+    if session.device.vectors::<1>(pci_irq::INTX).is_ok() {
+        return Err(Error::Unknown);
+    }
+    Ok(())
+}
+
+/// A controller is the same after it was reset.
+fn reset(boot: &Boot) -> Result<(), Error> {
+    /// Controller capabilities, and configuration (NVM Express base specification, section 3.1).
+    const CAP: usize = 0x0;
+    const CC: usize = 0x14;
+    let session = open(boot, 0x1b36, 0x0010)?;
+    let bar0 = session.device.bring_up(pci_region::BAR0);
+    let mut bar0 = bar0.map_err(Error::BringUp)?;
+    let before: u64 = bar0.read(CAP).map_err(|_| Error::Lost)?;
+    bar0.write::<u32>(CC, 0x0046_0000)
+        .map_err(|_| Error::Lost)?;
+    session.device.reset().map_err(Error::Errno)?;
+    let after: u64 = bar0.read(CAP).map_err(|_| Error::Lost)?;
+    let configuration: u32 = bar0.read(CC).map_err(|_| Error::Lost)?;
+    defmt::info!(
+        "capabilities {=u64:#x}, configuration {=u32:#x}",
+        after,
+        configuration
+    );
+    if before == after && configuration == 0 {
+        Ok(())
+    } else {
+        Err(Error::Lost)
     }
 }

@@ -9,10 +9,13 @@ use super::{
     scan, size_bars,
 };
 
-/// The configuration spaces of functions: their bytes, and which bits can be written.
+/// The bytes of a configuration space, and which bits can be written.
+type Bytes = (Vec<u8>, Vec<u8>);
+
+/// The configuration spaces of functions.
 #[derive(Default)]
 pub(crate) struct Machine {
-    spaces: RefCell<BTreeMap<Address, (Vec<u8>, Vec<u8>)>>,
+    spaces: RefCell<BTreeMap<Address, Bytes>>,
 }
 
 impl Machine {

@@ -45,7 +45,7 @@ impl Mapping {
 
     /// Reads, or writes `value`, in one access of `width` bytes (1, 2, 4 or 8) at an address of a
     /// device's, which is a multiple of that; what was read.
-    pub(super) fn transfer(address: u64, width: usize, value: Option<u64>) -> Result<u64, Errno> {
+    pub(crate) fn transfer(address: u64, width: usize, value: Option<u64>) -> Result<u64, Errno> {
         let protection = Protection {
             read: true,
             write: true,

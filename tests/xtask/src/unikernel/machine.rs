@@ -57,6 +57,8 @@ pub(crate) struct Machine {
     pub(crate) memory: String,
     /// What the image is told.
     pub(crate) command_line: String,
+    /// Whether it has no `isa-debug-exit`, so that an image has to turn it off.
+    pub(crate) has_no_exit: bool,
 }
 
 /// How an image ended.
@@ -131,11 +133,13 @@ impl Machine {
             .args(["-m", memory])
             .args(["-nodefaults", "-no-user-config", "-no-reboot"])
             .args(["-display", "none", "-serial", "stdio"])
-            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"])
             .arg("-kernel")
             .arg(&image.stripped)
             .args(["-append", &self.command_line])
             .args(&self.options);
+        if !self.has_no_exit {
+            qemu.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
+        }
         for device in &self.devices {
             qemu.args(["-device", device]);
         }

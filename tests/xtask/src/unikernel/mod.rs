@@ -76,6 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         options: Vec::new(),
         memory: options.memory.clone(),
         command_line: options.append.clone(),
+        has_no_exit: false,
     };
     let boot = machine.boot(&image, Duration::from_secs(options.time_limit))?;
     println!(

@@ -42,6 +42,7 @@ pub(crate) fn steps(steps: &mut Steps) {
         steps.run(&format!("unikernel: {}", world.name), || world.run());
     }
     steps.run("unikernel: a unikernel of one's own", own);
+    steps.run("unikernel: turned off by ACPI", turned_off);
     for world in bad() {
         steps.run(&format!("unikernel: {}", world.name), || world.fails());
     }
@@ -64,6 +65,14 @@ struct World {
 
 /// A root port, and what is behind it.
 const PORT: &str = "pcie-root-port,id=port1,chassis=1";
+
+/// A machine with a device, whose image is told what to try.
+fn trial(word: &str, model: Model, device: &str) -> Machine {
+    Machine {
+        command_line: format!("trial={word}"),
+        ..Machine::new(model, &[device])
+    }
+}
 
 /// A machine with memory behind a BAR that does not fit below 4 GiB.
 fn above_4_gib(model: Model) -> Machine {
@@ -107,6 +116,18 @@ fn good() -> Vec<World> {
             &[PORT, "edu,bus=port1"],
         ),
         World {
+            name: "MSI-X on two vectors",
+            image: "trials",
+            machine: trial("msix", Model::Q35, "e1000e"),
+            says: &["vector 1: 1"],
+        },
+        World {
+            name: "a function level reset",
+            image: "trials",
+            machine: trial("reset", Model::Microvm, "nvme,serial=1"),
+            says: &["configuration 0x0"],
+        },
+        World {
             name: "a BAR above 4 GiB on q35",
             image: "trials",
             machine: above_4_gib(Model::Q35),
@@ -122,7 +143,7 @@ fn good() -> Vec<World> {
             "inspect on microvm, behind a root port",
             Model::Microvm,
             &[PORT, "nvme,serial=1,bus=port1", "pci-testdev,membar=8G"],
-            &["0x200000000 bytes: mapped"],
+            &["0x200000000 bytes: mapped", "MSIX (Standard(0x11))"],
         ),
         inspect(
             "inspect on q35",
@@ -138,10 +159,7 @@ fn bad() -> Vec<World> {
     let trial = |name, word: &str, says| World {
         name,
         image: "trials",
-        machine: Machine {
-            command_line: format!("trial={word}"),
-            ..Machine::new(Model::Q35, &["edu"])
-        },
+        machine: trial(word, Model::Q35, "edu"),
         says,
     };
     vec![
@@ -224,6 +242,26 @@ impl World {
             .iter()
             .try_for_each(|why| boot.failed_because(why))
     }
+}
+
+/// Without `isa-debug-exit`, the machine is turned off by what ACPI says of it.
+fn turned_off() -> Result<()> {
+    require(QEMU.0, QEMU.1)?;
+    let image = Image::build("hello")?;
+    for model in [Model::Q35, Model::Pc, Model::Microvm] {
+        let machine = Machine {
+            has_no_exit: true,
+            ..Machine::new(model, &[])
+        };
+        let boot = machine.boot(&image, LIMIT)?;
+        boot.says("hello")?;
+        ensure!(
+            boot.end == End::Otherwise(Some(0)),
+            "the image on {model:?} {}",
+            boot.end
+        );
+    }
+    Ok(())
 }
 
 /// How long the example may be, in lines.
