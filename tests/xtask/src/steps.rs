@@ -57,6 +57,19 @@ impl Steps {
         });
     }
 
+    /// Notes in the matrix that `driver` ran in `world` in the last step, as which it ended.
+    pub(crate) fn drove(&mut self, driver: &str, world: &str) {
+        let Some(step) = self.ended.last() else {
+            return;
+        };
+        let (outcome, detail) = match &step.outcome {
+            Outcome::Passed => (vfio_guest::Outcome::Passed, ""),
+            Outcome::Failed(reason) => (vfio_guest::Outcome::Failed, reason.as_str()),
+            Outcome::NotRun(reason) => (vfio_guest::Outcome::NotRun, reason.as_str()),
+        };
+        self.matrix.add(driver, world, outcome, detail);
+    }
+
     /// Prints and writes the matrix of drivers, if any ran; then prints how each step ended and, alone on the last line, how many passed and failed.
     pub(crate) fn finish(mut self) -> ExitCode {
         if !self.matrix.is_empty() {

@@ -19,6 +19,9 @@ const LIMIT: Duration = Duration::from_secs(60);
 /// How large an image may be, stripped, in bytes.
 pub(crate) const SIZES: [(&str, u64); 2] = [("edu", 32 << 10), ("inspect", 40 << 10)];
 
+/// The images that are a reference driver, and called like it.
+const DRIVERS: [&str; 1] = ["edu"];
+
 /// Runs the images in every world.
 pub(crate) fn steps(steps: &mut Steps) {
     steps.run("unikernel: lints", || {
@@ -40,6 +43,12 @@ pub(crate) fn steps(steps: &mut Steps) {
     });
     for world in good() {
         steps.run(&format!("unikernel: {}", world.name), || world.run());
+        if let (true, Some(place)) = (
+            DRIVERS.contains(&world.image),
+            world.name.strip_prefix(world.image),
+        ) {
+            steps.drove(world.image, &format!("unikernel{place}"));
+        }
     }
     steps.run("unikernel: a unikernel of one's own", own);
     steps.run("unikernel: turned off by ACPI", turned_off);
@@ -52,6 +61,7 @@ pub(crate) fn steps(steps: &mut Steps) {
         Some(reason) => steps.not_run(name, reason),
         None => steps.run(name, || passed_through(&choice)),
     }
+    steps.drove("edu", name);
 }
 
 /// An image on a machine.
