@@ -15,7 +15,7 @@ use vfio_hosted::linux::{Linux, Mapping};
 use vfio_tests::session::{self, Reach};
 
 use crate::child;
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
 /// The part of a process that copies for ever.
@@ -69,7 +69,7 @@ pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
     }
     let place = place(device)?;
     let reach = Reach::Mapped;
-    session::edu(&Linux, &place.as_place(), mode.of_session(), reach)
+    session::edu(&Linux, &place.as_place(), mode, reach)
         .map_err(|error| anyhow!("it does not work again: {error}"))?;
     Ok(format!("{ROUNDS} times"))
 }

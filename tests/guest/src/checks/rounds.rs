@@ -10,7 +10,7 @@ use vfio_hosted::linux::Linux;
 use vfio_tests::session;
 
 use super::held;
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::report::NotRun;
 use crate::world::{World, group, place};
 
@@ -26,7 +26,7 @@ pub(crate) fn thousand(_: &World, device: &Device, mode: Mode) -> Result<String>
     let place = place(device)?;
     for round in 0..ROUNDS {
         held::unchanged(|| {
-            session::round(&Linux, &place.as_place(), mode.of_session())
+            session::round(&Linux, &place.as_place(), mode)
                 .map_err(|error| anyhow!("round {round}: {error}"))?;
             Ok(String::new())
         })?;
@@ -60,7 +60,7 @@ fn drive(pair: &[&Device], mode: Mode) -> Result<()> {
         let mut open = Vec::new();
         for device in pair {
             let place = place(device)?;
-            let session = Session::open_in(mode.of_session(), &Linux, &place.as_place())?;
+            let session = Session::open_in(mode, &Linux, &place.as_place())?;
             open.push((session.device, Dma::<_, 16>::new(Linux, session.space)?));
         }
         for (device, dma) in &open {
