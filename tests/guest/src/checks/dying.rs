@@ -22,7 +22,7 @@ use crate::world::{World, place};
 pub(crate) const COPY: &str = "copy";
 
 /// How often a process is killed.
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 3;
 
 /// `SIGKILL` (asm-generic/signal.h).
 const SIGKILL: i32 = 9;
@@ -45,7 +45,7 @@ pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
         let mut process = child::start(COPY, device, mode)?;
         ensure!(child::has_begun(&mut process)?, "it did not copy");
         // Each time at another moment of a copy.
-        sleep(Duration::from_millis(21 * round));
+        sleep(Duration::from_millis(37 * round));
         process.kill()?;
         let status = process.wait()?;
         ensure!(

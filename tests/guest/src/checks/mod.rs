@@ -270,7 +270,7 @@ const CHECKS: &[Check] = &[
         on: On::Modes(&["edu"], failures::each_call),
     },
     Check {
-        name: "a thousand rounds",
+        name: "many rounds",
         on: On::Modes(&["edu"], rounds::thousand),
     },
     Check {
