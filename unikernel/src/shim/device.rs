@@ -11,7 +11,7 @@ use super::config::{self, Places};
 use super::describe::{DescribeError, Description, ResetPlace};
 use super::mapping::Mapping;
 use super::message::{Messages, Source};
-use crate::pci::{Address, Region, RegionKind, Registers, Space, Width};
+use crate::pci::{Address, RegionKind, Registers, Space, Width};
 use crate::{clock, registers};
 
 /// An open device.
@@ -172,18 +172,21 @@ impl Device {
             let width = place.width(at, done);
             let end = done.saturating_add(width);
             let mut word = [0; 8];
-            match &mut bytes {
-                Bytes::Read(to) => {
-                    word = self.step(space, &place, at, width, None)?.to_le_bytes();
-                    let to = to.get_mut(done..end).unwrap_or_default();
-                    to.iter_mut().zip(word).for_each(|(to, from)| *to = from);
-                }
-                Bytes::Write(from) => {
-                    let from = from.get(done..end).unwrap_or_default();
-                    word.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-                    let value = u64::from_le_bytes(word);
-                    self.step(space, &place, at, width, Some(value))?;
-                }
+            if let Bytes::Write(from) = &bytes {
+                let from = from.get(done..end).unwrap_or_default();
+                word.iter_mut()
+                    .zip(from)
+                    .for_each(|(to, from)| *to = *from);
+            }
+            let value = matches!(bytes, Bytes::Write(_)).then_some(u64::from_le_bytes(word));
+            word = self
+                .step(space, place.index, at, width, value)?
+                .to_le_bytes();
+            if let Bytes::Read(to) = &mut bytes {
+                let to = to.get_mut(done..end).unwrap_or_default();
+                to.iter_mut()
+                    .zip(&word)
+                    .for_each(|(to, from)| *to = *from);
             }
             done = end;
         }
@@ -195,12 +198,12 @@ impl Device {
     fn step(
         &mut self,
         space: &Space,
-        place: &Place,
+        index: u32,
         at: u64,
         width: usize,
         value: Option<u64>,
     ) -> Result<u64, Errno> {
-        let Some((index, bar)) = place.bar else {
+        let Some(bar) = self.description.bar(index) else {
             let at = u16::try_from(at).map_err(|_| Errno::EFAULT)?;
             return Ok(self.config(space, at, width, value));
         };
@@ -249,12 +252,14 @@ impl Device {
 
     /// Finds what an access is of.
     fn place(&self, space: &Space, len: usize, offset: u64) -> Result<Place, Errno> {
+        let mut place = Place {
+            index: pci_region::CONFIG,
+            width: 4,
+            position: 0,
+            len,
+        };
         if len == 0 {
-            return Ok(Place {
-                bar: None,
-                position: 0,
-                len,
-            });
+            return Ok(place);
         }
         let (index, position) = Description::locate(offset);
         let index = u32::try_from(index).map_err(|_| Errno::EINVAL)?;
@@ -264,36 +269,37 @@ impl Device {
             // Past the end vfio-pci transfers nothing at all.
             return match end {
                 _ if position >= size => Err(Errno::EINVAL),
-                Some(end) if end <= size => Ok(Place {
-                    bar: None,
-                    position,
-                    len,
-                }),
+                Some(end) if end <= size => Ok(Place { position, ..place }),
                 _ => Err(Errno::EFAULT),
             };
         }
-        let bar = self
-            .description
-            .bar(index)
-            .filter(|bar| position < bar.size);
-        let bar = bar.ok_or(Errno::EINVAL)?;
-        let command = self.registers(space).command();
-        if bar.kind != RegionKind::Io && !command.contains(Command::MEMORY) {
-            return Err(Errno::EIO);
+        let bar = self.description.bar(index).ok_or(Errno::EINVAL)?;
+        if position >= bar.size {
+            return Err(Errno::EINVAL);
+        }
+        if bar.kind != RegionKind::Io {
+            place.width = 8;
+            if !self.registers(space).command().contains(Command::MEMORY) {
+                return Err(Errno::EIO);
+            }
         }
         let left = usize::try_from(bar.size.saturating_sub(position)).unwrap_or(usize::MAX);
         Ok(Place {
-            bar: Some((index, bar)),
+            index,
             position,
             len: len.min(left),
+            ..place
         })
     }
 }
 
 /// What an access is of.
+#[derive(Clone, Copy)]
 struct Place {
-    /// A BAR, or else configuration space.
-    bar: Option<(u32, Region)>,
+    /// The index of a BAR, or else of configuration space.
+    index: u32,
+    /// The widest single access in bytes.
+    width: usize,
     /// Bytes from its start.
     position: u64,
     /// Bytes.
@@ -303,12 +309,11 @@ struct Place {
 impl Place {
     /// How wide an access at `at` is, after `done` bytes: as wide as can be.
     fn width(&self, at: u64, done: usize) -> usize {
-        let most = match self.bar {
-            Some((_, bar)) if bar.kind != RegionKind::Io => 8,
-            _ => 4,
-        };
-        let left = self.len.saturating_sub(done).min(most);
-        let fits = |width: &usize| *width <= left && at.is_multiple_of(crate::wide(*width));
-        [8, 4, 2].into_iter().find(fits).unwrap_or(1)
+        let left = self.len.saturating_sub(done);
+        let mut width = self.width;
+        while width > 1 && (width > left || at & crate::wide(width).wrapping_sub(1) != 0) {
+            width >>= 1;
+        }
+        width
     }
 }
