@@ -206,7 +206,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 
     /// A slot, while no other command is under way.
-    fn only_slot(&mut self) -> Result<Slot, NvmeError<A::Error>> {
+    pub(super) fn only_slot(&mut self) -> Result<Slot, NvmeError<A::Error>> {
         self.is_idle()?;
         self.slot().ok_or(NvmeError::Request(Refusal::NoSlot))
     }

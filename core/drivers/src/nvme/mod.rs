@@ -41,6 +41,7 @@ mod admin;
 mod blocks;
 mod command;
 mod controller;
+mod cost;
 mod create;
 mod doorbell;
 mod error;
@@ -56,6 +57,7 @@ mod status;
 mod wait;
 
 pub use controller::{Controller, Options, State};
+pub use cost::{Cost, Places, reads_alone, reads_together};
 pub use error::{Misfit, NvmeError, Refusal};
 pub use exercise::{Outcome, Report, Step, exercise};
 pub use identify::{ControllerInfo, LbaFormat, Namespace, Text};

@@ -64,7 +64,7 @@ pub(super) struct Completed(pub(super) u64);
 pub(super) struct QueueBits(u32);
 
 impl QueueBits {
-    pub(super) const fn new(queue: u16) -> Self {
+    pub(super) fn new(queue: u16) -> Self {
         Self(halves(0, queue))
     }
 }
@@ -88,17 +88,15 @@ pub(super) struct Rings<'d, S: Sys, const N: usize> {
 const PHASE: u64 = 1 << 48;
 
 /// Dwords of 32 bits in one word.
-pub(super) const fn dwords(low: u32, high: u32) -> u64 {
-    let [a, b, c, d] = low.to_le_bytes();
-    let [e, f, g, h] = high.to_le_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+#[inline(always)]
+pub(super) fn dwords(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
 }
 
 /// Two numbers of 16 bits in a dword.
-pub(super) const fn halves(low: u16, high: u16) -> u32 {
-    let [a, b] = low.to_le_bytes();
-    let [c, d] = high.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+#[inline(always)]
+pub(super) fn halves(low: u16, high: u16) -> u32 {
+    u32::from(low) | u32::from(high) << 16
 }
 
 /// Why there are no rings.

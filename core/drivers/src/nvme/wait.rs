@@ -22,7 +22,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     ///
     /// # Errors
     /// [`NvmeError::Access`]; the controller is stopped then.
-    #[inline]
+    #[inline(always)]
     pub fn ring(&mut self) -> Result<(), NvmeError<A::Error>> {
         let Some(rings) = &self.rings else {
             return Ok(());
@@ -58,7 +58,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     /// # Errors
     /// [`NvmeError::Unexpected`] for a completion of none of the commands that are under way; the
     /// controller is stopped then.
-    #[inline]
+    #[inline(always)]
     pub fn poll(&mut self) -> Result<Option<Completion>, NvmeError<A::Error>> {
         let Some(completed) = self.rings.as_mut().and_then(Rings::take) else {
             return Ok(None);
@@ -136,7 +136,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     /// Looks for a completion for a while, and then whether all is well; false where no command is
     /// under way.
     #[cold]
-    fn look(&mut self) -> Result<bool, NvmeError<A::Error>> {
+    pub(super) fn look(&mut self) -> Result<bool, NvmeError<A::Error>> {
         if self.under_way() == 0 {
             self.controller.running()?;
             return Ok(false);

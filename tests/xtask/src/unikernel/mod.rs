@@ -1,5 +1,6 @@
 //! Images without an operating system: building, booting and testing them.
 
+mod disk;
 mod image;
 mod instruction;
 mod log;
@@ -7,6 +8,7 @@ mod machine;
 mod passthrough;
 mod worlds;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -24,7 +26,7 @@ pub(crate) use worlds::SIZES;
 /// Which image to boot, and where.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// The image: `edu`, the whole reference driver; `inspect`, all that is said of the devices; or another one in
+    /// The image: `edu` and `nvme`, the whole reference drivers; `inspect`, all that is said of the devices; or another one in
     /// `unikernel/src/bin`.
     #[arg(required_unless_present = "worlds", default_value = "")]
     image: String,
@@ -40,6 +42,9 @@ pub(crate) struct Options {
     /// A device, as QEMU's option of that name takes it; for several, given several times.
     #[arg(long = "device", value_name = "MODEL,...", default_value = "edu")]
     devices: Vec<String>,
+    /// A disk image, for a device that says `drive=disk`.
+    #[arg(long, value_name = "FILE")]
+    disk: Option<PathBuf>,
     /// Memory, as QEMU's option -m takes it.
     #[arg(long, value_name = "SIZE", default_value = "64M")]
     memory: String,
@@ -73,7 +78,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         model: options.machine,
         accelerator: options.accel,
         devices: options.devices.clone(),
-        options: Vec::new(),
+        options: options.disk.as_deref().map_or_else(Vec::new, disk::drive),
         memory: options.memory.clone(),
         command_line: options.append.clone(),
         has_no_exit: false,

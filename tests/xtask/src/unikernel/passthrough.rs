@@ -12,15 +12,40 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::disk::drive;
 use super::image::Image;
 use super::log::{Dictionary, Line};
 use super::machine::{Boot, End, Machine, Model, QEMU, Running};
 use crate::guest::kernel::Kernel;
 use crate::paths;
 
-/// The device that is passed through, and where the guest has it.
-const DEVICE: &str = "edu,addr=05.0";
-const ADDRESS: &str = "0000:00:05.0";
+/// An image, and what it gets.
+pub(crate) struct Passed {
+    /// The image.
+    pub(crate) image: Image,
+    /// Its device.
+    pub(crate) device: &'static Device,
+    /// What it is told.
+    pub(crate) command_line: &'static str,
+}
+
+/// A device that is passed through.
+pub(crate) struct Device {
+    /// As QEMU's option of that name takes it.
+    option: &'static str,
+    /// Where the guest has it.
+    address: &'static str,
+}
+
+/// The devices that the guest has.
+pub(crate) const EDU: Device = Device {
+    option: "edu,addr=05.0",
+    address: "0000:00:05.0",
+};
+pub(crate) const NVME: Device = Device {
+    option: "nvme,serial=passed,drive=disk,addr=06.0",
+    address: "0000:00:06.0",
+};
 
 /// How long an image may take, from the start of the second machine to its end.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -34,12 +59,17 @@ const BEGIN: &str = "image ";
 const END: &str = "end ";
 
 /// Boots each of `images` in a machine within a guest of `kernel`, and returns how each ended. The guest is ended after
-/// `limit`.
+/// `limit`. The disk of its NVMe controller is `disk`.
 ///
 /// # Errors
 ///
 /// The guest can't be started, or does not report each image's end.
-pub(crate) fn boot(kernel: &Kernel, images: &[Image], limit: Duration) -> Result<Vec<Boot>> {
+pub(crate) fn boot(
+    kernel: &Kernel,
+    images: &[Passed],
+    disk: &Path,
+    limit: Duration,
+) -> Result<Vec<Boot>> {
     let directory = paths::target().join("unikernel/passthrough");
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
@@ -53,7 +83,7 @@ pub(crate) fn boot(kernel: &Kernel, images: &[Image], limit: Duration) -> Result
         File::create(directory.join(name)).context("cannot create a port")?;
     }
 
-    let mut guest = guest(kernel, &init);
+    let mut guest = guest(kernel, &init, disk);
     guest.current_dir(&directory).stdin(Stdio::null());
     let start = Instant::now();
     let mut running = Running(guest.spawn().context("cannot start QEMU")?);
@@ -74,18 +104,20 @@ pub(crate) fn boot(kernel: &Kernel, images: &[Image], limit: Duration) -> Result
     );
     let report = fs::read(directory.join("report")).context("cannot read the guest's report")?;
     let report = String::from_utf8_lossy(&report);
-    images.iter().map(|image| read(&report, image)).collect()
+    let read = |passed: &Passed| read(&report, &passed.image);
+    images.iter().map(read).collect()
 }
 
 /// The command that starts the guest.
-fn guest(kernel: &Kernel, init: &Path) -> Command {
+fn guest(kernel: &Kernel, init: &Path, disk: &Path) -> Command {
     let mut qemu = Command::new(QEMU.0);
     qemu.args(["-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-display", "none", "-nic", "none"])
         .args(["-machine", "q35,accel=tcg,kernel-irqchip=split"])
         .args(["-cpu", "max", "-m", "1G"])
         .args(["-device", "intel-iommu,intremap=on,caching-mode=on"])
-        .args(["-device", DEVICE])
+        .args(drive(disk))
+        .args(["-device", EDU.option, "-device", NVME.option])
         .args(["-serial", "file:console", "-serial", "file:report"])
         .args([
             "-virtfs",
@@ -98,11 +130,10 @@ fn guest(kernel: &Kernel, init: &Path) -> Command {
     qemu
 }
 
-/// What the guest does: it gives the device to vfio-pci, boots each image, and reports its log as digits, which no terminal
+/// What the guest does: it gives the devices to vfio-pci, boots each image, and reports its log as digits, which no terminal
 /// changes.
-fn script(images: &[Image]) -> Result<String> {
-    let machine = Machine::new(Model::Q35, &[&format!("vfio-pci,host={ADDRESS}")]);
-    let mut script = format!(
+fn script(images: &[Passed]) -> Result<String> {
+    let mut script = String::from(
         "#!/bin/sh\n\
          export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
          mount -t proc proc /proc\n\
@@ -111,13 +142,23 @@ fn script(images: &[Image]) -> Result<String> {
          mount -t tmpfs tmpfs /run\n\
          cd /run\n\
          export TMPDIR=/run HOME=/run\n\
-         device=/sys/bus/pci/devices/{ADDRESS}\n\
-         echo vfio-pci > $device/driver_override\n\
-         [ -e $device/driver ] && echo {ADDRESS} > $device/driver/unbind\n\
-         echo {ADDRESS} > /sys/bus/pci/drivers_probe\n\
-         exec > /dev/ttyS1\n"
+         exec > /dev/ttyS1\n",
     );
-    for image in images {
+    for Device { address, .. } in [EDU, NVME] {
+        write!(
+            script,
+            "device=/sys/bus/pci/devices/{address}\n\
+             echo vfio-pci > $device/driver_override\n\
+             [ -e $device/driver ] && echo {address} > $device/driver/unbind\n\
+             echo {address} > /sys/bus/pci/drivers_probe\n"
+        )?;
+    }
+    for passed in images {
+        let Passed { image, device, .. } = passed;
+        let machine = Machine {
+            command_line: passed.command_line.into(),
+            ..Machine::new(Model::Q35, &[&format!("vfio-pci,host={}", device.address)])
+        };
         let mut command = Command::new("timeout");
         command.arg(LIMIT.as_secs().to_string()).arg(QEMU.0);
         command.args(machine.command(image).get_args());

@@ -8,7 +8,8 @@ use anyhow::{Result, bail, ensure};
 
 use super::image::{self, Image};
 use super::machine::{End, Machine, Model, QEMU, Running};
-use super::{instruction, passthrough};
+use super::passthrough::Passed;
+use super::{disk, instruction, passthrough};
 use crate::guest::kernel::{self, Choice};
 use crate::steps::Steps;
 use crate::tools::{require, run};
@@ -17,10 +18,11 @@ use crate::tools::{require, run};
 const LIMIT: Duration = Duration::from_secs(60);
 
 /// How large an image may be, stripped, in bytes.
-pub(crate) const SIZES: [(&str, u64); 2] = [("edu", 32 << 10), ("inspect", 40 << 10)];
+pub(crate) const SIZES: [(&str, u64); 3] =
+    [("edu", 32 << 10), ("inspect", 40 << 10), ("nvme", 64 << 10)];
 
 /// The images that are a reference driver, and called like it.
-const DRIVERS: [&str; 1] = ["edu"];
+const DRIVERS: [&str; 2] = ["edu", "nvme"];
 
 /// Runs the images in every world.
 pub(crate) fn steps(steps: &mut Steps) {
@@ -50,18 +52,30 @@ pub(crate) fn steps(steps: &mut Steps) {
             steps.drove(world.image, &format!("unikernel{place}"));
         }
     }
+    for drive in DRIVES {
+        steps.run(&format!("unikernel: nvme {}", drive.name), || drive.run());
+        steps.drove("nvme", &format!("unikernel {}", drive.name));
+    }
     steps.run("unikernel: a unikernel of one's own", own);
     steps.run("unikernel: turned off by ACPI", turned_off);
     for world in bad() {
         steps.run(&format!("unikernel: {}", world.name), || world.fails());
     }
     let choice = Choice::Given;
-    let name = "unikernel: passed through by VFIO";
-    match choice.missing() {
-        Some(reason) => steps.not_run(name, reason),
-        None => steps.run(name, || passed_through(&choice)),
+    for (name, driver, images) in [
+        ("unikernel: passed through by VFIO", "edu", PASSED),
+        (
+            "unikernel: nvme passed through by VFIO",
+            "nvme",
+            PASSED_NVME,
+        ),
+    ] {
+        match choice.missing() {
+            Some(reason) => steps.not_run(name, reason),
+            None => steps.run(name, || passed_through(&choice, images)),
+        }
+        steps.drove(driver, "unikernel: passed through by VFIO");
     }
-    steps.drove("edu", name);
 }
 
 /// An image on a machine.
@@ -72,6 +86,75 @@ struct World {
     /// What the image must say.
     says: &'static [&'static str],
 }
+
+/// A machine with an NVMe controller, for the image of its driver.
+struct Drive {
+    name: &'static str,
+    model: Model,
+    /// Bytes of a block.
+    block: usize,
+    devices: &'static [&'static str],
+}
+
+/// The controllers that are driven.
+const DRIVES: [Drive; 3] = [
+    Drive {
+        name: "on q35",
+        model: Model::Q35,
+        block: 512,
+        devices: &["nvme,serial=unikernel,drive=disk"],
+    },
+    Drive {
+        name: "on microvm, behind a root port",
+        model: Model::Microvm,
+        block: 512,
+        devices: &[PORT, "nvme,serial=unikernel,drive=disk,bus=port1"],
+    },
+    Drive {
+        name: "on microvm, with blocks of 4 KiB",
+        model: Model::Microvm,
+        block: 4096,
+        devices: &[
+            "nvme,serial=unikernel,drive=disk,logical_block_size=4096,physical_block_size=4096",
+        ],
+    },
+];
+
+impl Drive {
+    /// Boots the image; it must succeed, and what it wrote must be on the disk.
+    fn run(&self) -> Result<()> {
+        require(QEMU.0, QEMU.1)?;
+        let path = disk::make("disk")?;
+        let machine = Machine {
+            options: disk::drive(&path),
+            command_line: WRITE.into(),
+            ..Machine::new(self.model, self.devices)
+        };
+        let boot = machine.boot(&Image::build("nvme")?, LIMIT)?;
+        boot.succeeded()?;
+        INTEGRITY.iter().try_for_each(|text| boot.says(text))?;
+        disk::has_what_was_written(&path, self.block, &boot)
+    }
+}
+
+/// What the image `nvme` is told, so that it may write.
+const WRITE: &str = "write";
+
+/// What it must say then.
+const INTEGRITY: [&str; 4] = [
+    "integrity, polled: passed",
+    "integrity, by MSI-X: passed",
+    "integrity, after a restart: passed",
+    "random reads at depth 32",
+];
+
+/// The images that are passed a device, with that and what they are told.
+type Images = &'static [(&'static str, &'static passthrough::Device, &'static str)];
+const PASSED: Images = &[
+    ("edu", &passthrough::EDU, ""),
+    ("inspect", &passthrough::EDU, ""),
+];
+const PASSED_NVME: Images = &[("nvme", &passthrough::NVME, WRITE)];
 
 /// A root port, and what is behind it.
 const PORT: &str = "pcie-root-port,id=port1,chassis=1";
@@ -194,6 +277,27 @@ fn bad() -> Vec<World> {
             },
             says: &["TooSmall"],
         },
+        World {
+            name: "a disk that keeps nothing",
+            image: "nvme",
+            machine: Machine {
+                options: [
+                    "-blockdev",
+                    "null-co,node-name=disk,size=33554432,read-zeroes=on",
+                ]
+                .map(str::to_owned)
+                .into(),
+                command_line: WRITE.into(),
+                ..Machine::new(Model::Q35, &["nvme,serial=unikernel,drive=disk"])
+            },
+            says: &["Lost"],
+        },
+        World {
+            name: "a controller without a namespace",
+            image: "nvme",
+            machine: Machine::new(Model::Q35, &["nvme,serial=unikernel"]),
+            says: &["NoNamespace"],
+        },
         trial("more memory for DMA than there is", "arena", &["Errno(12)"]),
         trial("capabilities that lead to each other", "cycle", &["Loop"]),
         trial("a device that does not answer", "silent", &["NotEdu"]),
@@ -304,13 +408,21 @@ fn own() -> Result<()> {
 }
 
 /// Boots the images with a device that a Linux guest passes through.
-fn passed_through(choice: &Choice) -> Result<()> {
+fn passed_through(choice: &Choice, images: Images) -> Result<()> {
     require(QEMU.0, QEMU.1)?;
     let kernel = kernel::obtain(choice)?;
-    let images = [Image::build("edu")?, Image::build("inspect")?];
-    let boots = passthrough::boot(&kernel, &images, 4 * passthrough::LIMIT)?;
-    for (image, boot) in images.iter().zip(&boots) {
-        println!("-- {}", image.name);
+    let build = |&(name, device, command_line): &(&str, _, _)| {
+        Ok(Passed {
+            image: Image::build(name)?,
+            device,
+            command_line,
+        })
+    };
+    let images = images.iter().map(build).collect::<Result<Vec<_>>>()?;
+    let disk = disk::make("passed-disk")?;
+    let boots = passthrough::boot(&kernel, &images, &disk, 4 * passthrough::LIMIT)?;
+    for (passed, boot) in images.iter().zip(&boots) {
+        println!("-- {}", passed.image.name);
         for line in &boot.lines {
             println!("{line}");
         }
@@ -320,13 +432,17 @@ fn passed_through(choice: &Choice) -> Result<()> {
             boot.time.as_secs_f64()
         );
     }
-    for boot in &boots {
+    for (passed, boot) in images.iter().zip(&boots) {
         boot.succeeded()?;
         ensure!(
             boot.time < passthrough::LIMIT,
             "an image took {:.1} s",
             boot.time.as_secs_f64()
         );
+        if passed.command_line == WRITE {
+            INTEGRITY.iter().try_for_each(|text| boot.says(text))?;
+            disk::has_what_was_written(&disk, 512, boot)?;
+        }
     }
     Ok(())
 }

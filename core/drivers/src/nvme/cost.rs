@@ -1,0 +1,208 @@
+//! What reads of random blocks cost the processor, by a counter of the caller's.
+
+use core::hint::black_box;
+
+use vfio_core::mmio::Access;
+use vfio_core::sys::Sys;
+
+use super::command::Way;
+use super::error::NvmeError;
+use super::identify::Namespace;
+use super::queue::{Completion, QueuePair};
+use super::slot::PAGE_64;
+
+/// Random places on a namespace, the same in every run: of 4 KiB each, or of a block where that
+/// is longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Places {
+    state: u64,
+    blocks: u32,
+    /// At least 1.
+    count: u64,
+}
+
+/// What reads cost, from giving them to the device to taking their completions. Waiting is left
+/// out: looks that find no completion don't count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Cost {
+    /// How many reads were made.
+    pub reads: u64,
+    /// What the counter counted for all of them.
+    pub ticks: u64,
+    /// The median for a read, which interrupts that came meanwhile leave alone; none where reads
+    /// were not counted one by one, or it is not below 512.
+    pub median: Option<u16>,
+}
+
+/// How often a completion is looked for before the controller is looked at.
+const LOOKS: u32 = 1 << 20;
+
+/// The places of reads whose cost is counted together are chosen before.
+const CHOSEN: usize = 64;
+
+/// The highest count of a read that the median tells, and 1.
+const MOST: usize = 512;
+
+impl Places {
+    /// Places on `namespace`.
+    #[must_use]
+    pub fn new(namespace: &Namespace) -> Self {
+        let page = u32::try_from(PAGE_64).unwrap_or(u32::MAX);
+        let blocks = page.checked_div(namespace.block_size()).unwrap_or(0).max(1);
+        let count = namespace.blocks().checked_div(blocks.into()).unwrap_or(0);
+        Self {
+            state: 0x5eed,
+            blocks,
+            count: count.max(1),
+        }
+    }
+
+    /// Blocks of a place.
+    #[must_use]
+    pub const fn blocks(&self) -> u32 {
+        self.blocks
+    }
+
+    /// The first block of the next place.
+    #[inline]
+    pub fn next_lba(&mut self) -> u64 {
+        self.state ^= self.state << 13;
+        self.state ^= self.state >> 7;
+        self.state ^= self.state << 17;
+        let place = self.state.checked_rem(self.count).unwrap_or(0);
+        place.saturating_mul(self.blocks.into())
+    }
+}
+
+impl Cost {
+    /// The counter's ticks for a read, rounded up: the median where it is known.
+    #[must_use]
+    pub fn of_a_read(&self) -> u64 {
+        let mean = self.ticks.div_ceil(self.reads.max(1));
+        self.median.map_or(mean, u64::from)
+    }
+}
+
+/// Makes `count` random reads of 4 KiB, one at a time. No other command may be under way.
+///
+/// # Errors
+/// As [`QueuePair::wait`]; [`NvmeError::Request`], [`NvmeError::Command`].
+pub fn reads_alone<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
+    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
+    namespace: &Namespace,
+    count: u16,
+    counter: impl Fn() -> u64,
+) -> Result<Cost, NvmeError<A::Error>> {
+    let mut places = Places::new(namespace);
+    let mut seen = [0_u16; MOST];
+    let mut ticks = 0_u64;
+    let mut slot = pair.only_slot()?;
+    for _ in 0..count {
+        let lba = black_box(places.next_lba());
+        let start = counter();
+        pair.transfer(Way::Read, slot, namespace, lba, places.blocks)
+            .map_err(|refused| NvmeError::Request(refused.reason))?;
+        pair.ring()?;
+        let given = counter().wrapping_sub(start);
+        let (taken, ended) = first_ended(pair, &counter)?;
+        let took = counter().wrapping_sub(taken);
+        let overheads = overhead(&counter).saturating_mul(2);
+        slot = ended.slot;
+        ended.result.map_err(NvmeError::Command)?;
+        let took = given.saturating_add(took).saturating_sub(overheads);
+        ticks = ticks.saturating_add(took);
+        if let Some(seen) = usize::try_from(took).ok().and_then(|at| seen.get_mut(at)) {
+            *seen = seen.saturating_add(1);
+        }
+    }
+    pair.release(slot);
+    let mut below = 0_u16;
+    let median = (0..).zip(seen).find(|(_, seen)| {
+        below = below.saturating_add(*seen);
+        below > count / 2
+    });
+    Ok(Cost {
+        reads: count.into(),
+        ticks,
+        median: median.map(|(took, _)| took),
+    })
+}
+
+/// Makes at least `count` random reads of 4 KiB, with as many under way as the queue takes. Each
+/// that ends is followed by another, and those that end together are given to the device together.
+/// No other command may be under way.
+///
+/// # Errors
+/// As [`reads_alone`].
+pub fn reads_together<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
+    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
+    namespace: &Namespace,
+    count: u16,
+    counter: impl Fn() -> u64,
+) -> Result<Cost, NvmeError<A::Error>> {
+    let mut places = Places::new(namespace);
+    let blocks = places.blocks;
+    let lbas: [u64; CHOSEN] = core::array::from_fn(|_| places.next_lba());
+    let mut lbas = black_box(&lbas).iter().cycle();
+    while let Some(slot) = pair.slot() {
+        pair.transfer(Way::Read, slot, namespace, places.next_lba(), blocks)
+            .map_err(|refused| NvmeError::Request(refused.reason))?;
+    }
+    pair.ring()?;
+    let (mut ticks, mut reads) = (0_u64, 0_u64);
+    while reads < count.into() {
+        let overhead = overhead(&counter);
+        let (start, mut ended) = first_ended(pair, &counter)?;
+        loop {
+            ended.result.map_err(NvmeError::Command)?;
+            let lba = lbas.next().copied().unwrap_or(0);
+            pair.transfer(Way::Read, ended.slot, namespace, lba, blocks)
+                .map_err(|refused| NvmeError::Request(refused.reason))?;
+            reads = reads.wrapping_add(1);
+            match pair.poll()? {
+                Some(next) => ended = next,
+                None => break,
+            }
+        }
+        pair.ring()?;
+        let took = counter().wrapping_sub(start).saturating_sub(overhead);
+        ticks = ticks.saturating_add(took);
+    }
+    while let Some(ended) = pair.wait()? {
+        pair.release(ended.slot);
+    }
+    Ok(Cost {
+        reads,
+        ticks,
+        median: None,
+    })
+}
+
+/// Waits for a completion, and returns it with the counter as it was before the look that found
+/// it.
+#[inline(always)]
+fn first_ended<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
+    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
+    counter: &impl Fn() -> u64,
+) -> Result<(u64, Completion), NvmeError<A::Error>> {
+    loop {
+        for _ in 0..LOOKS {
+            let start = counter();
+            if let Some(ended) = pair.poll()? {
+                return Ok((start, ended));
+            }
+        }
+        if !pair.look()? {
+            return Err(NvmeError::Stopped);
+        }
+    }
+}
+
+/// What the counter counts for itself.
+#[inline(always)]
+fn overhead(counter: &impl Fn() -> u64) -> u64 {
+    let start = counter();
+    counter().wrapping_sub(start)
+}

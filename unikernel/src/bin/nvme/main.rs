@@ -1,0 +1,205 @@
+//! The reference driver of NVMe on the first controller that the machine has: what it is, what it
+//! keeps, and how fast random reads are.
+//!
+//! Blocks are written only where the command line has the word `write`: the last 4096 of the first
+//! namespace, whose contents are lost.
+#![no_std]
+#![no_main]
+
+mod integrity;
+
+use core::convert::Infallible;
+
+use vfio_core::abi::{pci_irq, pci_region};
+use vfio_core::dma::{Dma, DmaError};
+use vfio_core::irq::IrqError;
+use vfio_core::mmio::Bar;
+use vfio_core::pci::{BringUpError, Class};
+use vfio_core::session::{Mode, Session, SessionError};
+use vfio_drivers::nvme::{
+    Controller, Cost, Namespace, NvmeError, Options, QueueOptions, QueuePair, Text, reads_alone,
+    reads_together,
+};
+use vfio_unikernel::GuestPci;
+use vfio_unikernel::boot::Boot;
+use vfio_unikernel::clock::{self, ClockError};
+use vfio_unikernel::shim::DiscoverError;
+
+vfio_unikernel::entry!(main);
+
+static MACHINE: GuestPci = GuestPci::new();
+
+/// Mass storage, non-volatile memory, NVM Express.
+const NVME: (u8, u8, u8) = (1, 8, 2);
+
+/// The MSI-X vector of the queue pair that is not polled.
+const VECTOR: u16 = 1;
+
+/// Commands that can be under way.
+const DEPTH: usize = 32;
+
+/// How many reads are counted at each depth.
+const READS: u16 = 4096;
+
+/// How many stretches of free addresses are kept apart: without an IOMMU there are none.
+const RANGES: usize = 8;
+
+type Machine = &'static GuestPci;
+type Registers<'d> = Bar<'d, Machine>;
+type Drive<'d> = Controller<'d, Machine, Registers<'d>, RANGES>;
+type Pair<'c, 'd> = QueuePair<'c, 'd, Machine, Registers<'d>, RANGES, DEPTH>;
+type Failure = NvmeError<Infallible>;
+
+/// Why the controller was not driven, or not to the end.
+#[derive(defmt::Format)]
+enum Error {
+    /// The machine's devices can't be had.
+    Discover(DiscoverError),
+    /// There is no NVMe controller.
+    NoDevice,
+    /// It can't be opened.
+    Open(SessionError),
+    /// Its registers can't be reached.
+    BringUp(BringUpError),
+    /// There is no memory for it.
+    Memory(DmaError),
+    /// It has no namespace.
+    NoNamespace,
+    /// The driver failed.
+    Nvme(Failure),
+    /// Interrupts can't be had.
+    Irq(IrqError),
+    /// The time can't be told.
+    Clock(ClockError),
+    /// A block has not what was written to it.
+    Lost {
+        /// The block.
+        lba: u64,
+        /// The byte in it.
+        at: usize,
+        /// What was written there.
+        expected: u64,
+        /// What was read.
+        got: u64,
+    },
+}
+
+fn main(boot: &Boot) -> Result<(), Error> {
+    let machine: Machine = &MACHINE;
+    machine.discover(boot).map_err(Error::Discover)?;
+    let is_nvme = |class: Class| (class.base, class.sub, class.interface) == NVME;
+    let mut functions = machine.functions();
+    let (group, function) = functions
+        .find(|(_, function)| is_nvme(function.class))
+        .ok_or(Error::NoDevice)?;
+    defmt::info!("NVMe at {}, group {}", function.address, group);
+    let mut name = [0; 13];
+    let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
+    let session = Session::open_in(Mode::NoIommu, &machine, &place).map_err(Error::Open)?;
+    let Session { device, space, .. } = session;
+    let bar0 = device.bring_up(pci_region::BAR0).map_err(Error::BringUp)?;
+    let dma = Dma::<_, RANGES>::new(machine, space).map_err(Error::Memory)?;
+    let mut controller = Controller::start(&device, bar0, &dma, Options::default())?;
+    let namespace = identify(&controller)?;
+    if boot
+        .command_line
+        .split(|byte| *byte == b' ')
+        .any(|word| word == b"write")
+    {
+        let vectors = device.vectors::<2>(pci_irq::MSIX).map_err(Error::Irq)?;
+        integrity::check(&mut controller, &namespace, &vectors)?;
+    } else {
+        defmt::info!("nothing is written: that takes the word write on the command line");
+    }
+    read(&controller, &namespace)?;
+    controller.shut_down()?;
+    defmt::info!("shut down");
+    Ok(())
+}
+
+/// Says what the controller and its first namespace are, and returns that.
+fn identify(controller: &Drive<'_>) -> Result<Namespace, Error> {
+    let info = controller.info();
+    defmt::info!(
+        "model {=str}, serial {=str}, {=u16} queue pairs, shadow doorbells: {=bool}",
+        text(&info.model, &mut [0; 40]),
+        text(&info.serial, &mut [0; 20]),
+        controller.queues(),
+        controller.uses_shadow_doorbells()
+    );
+    let mut ids = [0];
+    if controller.namespace_ids(0, &mut ids)? == 0 {
+        return Err(Error::NoNamespace);
+    }
+    let [id] = ids;
+    let namespace = controller.namespace(id)?;
+    defmt::info!(
+        "namespace {=u32}: {=u64} blocks of {=u32} bytes",
+        id,
+        namespace.blocks(),
+        namespace.block_size()
+    );
+    Ok(namespace)
+}
+
+/// A text, in `bytes`, which must have room for it.
+fn text<'b, const N: usize>(text: &Text<N>, bytes: &'b mut [u8; N]) -> &'b str {
+    for (byte, char) in bytes.iter_mut().zip(text.chars()) {
+        *byte = u8::try_from(char).unwrap_or(b'?');
+    }
+    let len = text.chars().count();
+    let bytes = bytes.get(..len).unwrap_or_default();
+    core::str::from_utf8(bytes).unwrap_or_default()
+}
+
+/// What is asked of queue pairs whose slots have room for `len` bytes.
+fn options(namespace: &Namespace, len: usize, vector: Option<u16>) -> QueueOptions {
+    let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);
+    let slot = len.max(stride).next_multiple_of(4096);
+    QueueOptions {
+        slot,
+        metadata: if namespace.has_separate_metadata() {
+            slot
+        } else {
+            0
+        },
+        vector,
+    }
+}
+
+/// Reads at random, one at a time and many.
+fn read(controller: &Drive<'_>, namespace: &Namespace) -> Result<(), Error> {
+    let mut pair: Pair<'_, '_> = controller.queue_pair(options(namespace, 4096, None))?;
+    let start = micros()?;
+    let alone = reads_alone(&mut pair, namespace, READS, clock::stamp)?;
+    let middle = micros()?;
+    let together = reads_together(&mut pair, namespace, READS, clock::stamp)?;
+    let end = micros()?;
+    say(1, &alone, middle.saturating_sub(start));
+    say(DEPTH, &together, end.saturating_sub(middle));
+    Ok(())
+}
+
+/// Microseconds since the processor was started.
+fn micros() -> Result<u64, Error> {
+    let now = clock::now().map_err(Error::Clock)?;
+    Ok(u64::try_from(now.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Says what reads cost, and how many there were a second.
+fn say(depth: usize, cost: &Cost, micros: u64) {
+    let iops = cost.reads.saturating_mul(1_000_000).checked_div(micros);
+    defmt::info!(
+        "random reads at depth {=usize}: {=u64}, {=u64} ticks each, {=u64} a second",
+        depth,
+        cost.reads,
+        cost.of_a_read(),
+        iops.unwrap_or(0)
+    );
+}
+
+impl From<Failure> for Error {
+    fn from(error: Failure) -> Self {
+        Self::Nvme(error)
+    }
+}
