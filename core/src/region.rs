@@ -70,6 +70,7 @@ impl<S: Sys> Device<S> {
     ///
     /// # Errors
     /// [`RegionError`]
+    #[inline(never)]
     pub fn map<P: Permission>(
         &self,
         region: &RegionInfo<'_>,

@@ -23,10 +23,8 @@
 //!
 //! vfio_unikernel::entry!(main);
 //!
-//! static MACHINE: GuestPci = GuestPci::new();
-//!
 //! fn main(boot: &Boot) -> Result<(), Error> {
-//!     let machine = &MACHINE;
+//!     let machine = GuestPci;
 //!     machine.discover(boot)?;
 //!     let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
 //!     let mut name = [0; 13];
@@ -108,6 +106,8 @@ pub mod physical;
 #[cfg(feature = "image")]
 #[expect(unsafe_code, reason = "I/O ports are reached by instructions")]
 mod port;
+#[cfg(feature = "image")]
+mod registers;
 #[cfg(feature = "image")]
 #[expect(unsafe_code, reason = "they are what C gives, under C's names")]
 mod runtime;

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use vfio_guest::Device;
 
 use crate::checks::{decoding, dying};
-use crate::mode::Mode;
+use crate::mode::{MODES, Mode};
 
 /// What tells the program that it is such a part.
 pub(crate) const ARGUMENT: &str = "child";
@@ -23,7 +23,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         bail!("a part, a device and a mode");
     };
     let device: Device = serde_json::from_str(device).context("cannot parse the device")?;
-    let mode = Mode::ALL
+    let mode = MODES
         .into_iter()
         .find(|known| known.to_string() == *mode)
         .context("there is no such mode")?;

@@ -17,8 +17,6 @@ use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
 
-static MACHINE: GuestPci = GuestPci::new();
-
 /// Vendor and device.
 const EDU: (u16, u16) = (0x1234, 0x11e8);
 
@@ -45,7 +43,7 @@ enum Error {
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
-    let machine = &MACHINE;
+    let machine = GuestPci;
     machine.discover(boot).map_err(Error::Discover)?;
     let (group, function) = machine.find(EDU.0, EDU.1).ok_or(Error::NoDevice)?;
     defmt::info!("edu at {}, group {}", function.address, group);

@@ -20,8 +20,6 @@ use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
 
-static MACHINE: GuestPci = GuestPci::new();
-
 #[derive(defmt::Format)]
 enum Error {
     Discover(DiscoverError),
@@ -36,7 +34,7 @@ struct Registers {
     id: ReadPure<u32>,
 }
 
-type Edu<'d> = Block<Bar<'d, &'static GuestPci>, Registers>;
+type Edu<'d> = Block<Bar<'d, GuestPci>, Registers>;
 
 /// A read of a mapped register, alone.
 #[unsafe(no_mangle)]
@@ -52,7 +50,7 @@ fn read(edu: &Edu<'_>) -> Result<u32, Infallible> {
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
-    let machine = &MACHINE;
+    let machine = GuestPci;
     machine.discover(boot).map_err(Error::Discover)?;
     let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
     let mut name = [0; 13];

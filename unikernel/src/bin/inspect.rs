@@ -20,8 +20,6 @@ use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
 
-static MACHINE: GuestPci = GuestPci::new();
-
 /// Why not everything could be logged.
 #[derive(defmt::Format)]
 enum Error {
@@ -50,7 +48,7 @@ fn main(boot: &Boot) -> Result<(), Error> {
             stretch.is_ram()
         );
     }
-    let machine = &MACHINE;
+    let machine = GuestPci;
     machine.discover(boot).map_err(Error::Discover)?;
     let mut found = false;
     for (group, function) in machine.functions() {
@@ -72,7 +70,7 @@ fn main(boot: &Boot) -> Result<(), Error> {
 
 /// Logs what is said of the device of a group.
 fn inspect(group: u32) -> Result<(), Error> {
-    let machine = &MACHINE;
+    let machine = GuestPci;
     let mut name = [0; 13];
     let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
     let session = Session::open_in(Mode::NoIommu, &machine, &place).map_err(Error::Open)?;
@@ -92,7 +90,7 @@ fn inspect(group: u32) -> Result<(), Error> {
 }
 
 /// Logs a region, its capabilities, and how its bytes are reached.
-fn region(device: &Device<&'static GuestPci>, index: u32) -> Result<(), Error> {
+fn region(device: &Device<GuestPci>, index: u32) -> Result<(), Error> {
     let mut buffer = [0; 256];
     let region = match device.region(index, &mut buffer) {
         Ok(region) if region.size != 0 => region,
@@ -135,7 +133,7 @@ fn region(device: &Device<&'static GuestPci>, index: u32) -> Result<(), Error> {
 }
 
 /// Logs the capabilities in configuration space.
-fn capabilities(device: &Device<&'static GuestPci>) -> Result<(), Error> {
+fn capabilities(device: &Device<GuestPci>) -> Result<(), Error> {
     let config = DeviceConfig::ask(device, &mut [0; 64]);
     let config = config.map_err(|error| Error::Region(pci_region::CONFIG, error))?;
     let config = Config::new(config);

@@ -19,8 +19,6 @@ use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
 
-static MACHINE: GuestPci = GuestPci::new();
-
 /// How a trial failed.
 #[derive(defmt::Format)]
 enum Error {
@@ -41,7 +39,7 @@ enum Error {
     Unknown,
 }
 
-type Opened = Session<&'static GuestPci>;
+type Opened = Session<GuestPci>;
 
 fn main(boot: &Boot) -> Result<(), Error> {
     let word = boot
@@ -129,7 +127,7 @@ impl defmt::Format for Faulty {
 
 /// More memory than there is.
 fn arena() -> Result<(), Error> {
-    let machine = &MACHINE;
+    let machine = GuestPci;
     let all = machine.memory(1 << 20).map_err(Error::Errno)?;
     drop(all);
     machine
@@ -140,7 +138,7 @@ fn arena() -> Result<(), Error> {
 
 /// An event that nobody signals.
 fn no_event() -> Result<(), Error> {
-    let machine = &MACHINE;
+    let machine = GuestPci;
     let event = machine.event().map_err(Error::Errno)?;
     match machine.event_wait(&event, Duration::from_millis(200)) {
         Ok(true) => Err(Error::Unknown),
@@ -151,7 +149,7 @@ fn no_event() -> Result<(), Error> {
 
 /// Opens the first device with these ids.
 fn open(boot: &Boot, vendor: u16, device: u16) -> Result<Opened, Error> {
-    let machine = &MACHINE;
+    let machine = GuestPci;
     machine.discover(boot).map_err(Error::Discover)?;
     let (group, _) = machine.find(vendor, device).ok_or(Error::NoDevice)?;
     let mut name = [0; 13];
@@ -217,7 +215,7 @@ fn cycle(boot: &Boot) -> Result<(), Error> {
     ] {
         made_up.set_long(at, value);
     }
-    let machine = &MACHINE;
+    let machine = GuestPci;
     machine.discover_in(space, boot).map_err(Error::Discover)?;
     let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
     let mut name = [0; 13];

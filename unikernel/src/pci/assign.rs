@@ -4,7 +4,7 @@ use core::ops::Range;
 
 use vfio_core::pci::{Command, HeaderLayout};
 
-use super::bars::size_bars;
+use super::bars::{BARS, size_bars};
 use super::{Address, Function, Region, RegionKind, Registers, Spaces};
 
 /// Where registers can be.
@@ -72,8 +72,8 @@ pub fn assign<S: Spaces>(
 /// Whether a function's registers have a place.
 fn has_place<S: Spaces>(spaces: &S, function: Function) -> bool {
     let registers = Registers::new(spaces, function.address);
-    let mut bars = (0x10_u16..).step_by(4).take(count(function));
-    bars.any(|register| registers.long(register) & !0xf != 0)
+    let mut bars = BARS.iter().take(count(function));
+    bars.any(|register| registers.long(*register) & !0xf != 0)
 }
 
 /// How many base address registers a function has, of which a layout that is not known has none.
@@ -115,18 +115,16 @@ impl<S: Spaces> Places<'_, S> {
     ) -> Result<(), AssignError> {
         let address = function.address;
         let registers = Registers::new(self.spaces, address);
-        let regions = size_bars(registers, count(function))
-            .into_iter()
-            .enumerate();
-        for ((bar, region), register) in regions.zip((0x10_u16..).step_by(4)) {
+        let regions = size_bars(registers, count(function));
+        for ((bar, region), register) in regions.iter().enumerate().zip(&BARS) {
             let Some(region) = region else {
                 continue;
             };
             let size = region.size;
             let no_room = AssignError::NoRoom { address, bar, size };
-            let place = place(&region, room, behind).ok_or(no_room)?;
+            let place = place(region, room, behind).ok_or(no_room)?;
             let [low, high] = halves(place);
-            registers.set_long(register, low);
+            registers.set_long(*register, low);
             if let RegionKind::Memory64 { .. } = region.kind {
                 registers.set_long(register.saturating_add(4), high);
             }

@@ -35,7 +35,7 @@ pub enum RegionKind {
 pub type Regions = [Option<Region>; 6];
 
 /// Where the registers are; a bridge has the first two.
-const BARS: [u16; 6] = [0x10, 0x14, 0x18, 0x1c, 0x20, 0x24];
+pub(crate) const BARS: [u16; 6] = [0x10, 0x14, 0x18, 0x1c, 0x20, 0x24];
 
 /// In a register: I/O ports; memory anywhere; memory that may be fetched ahead.
 const IO: u32 = 1 << 0;
@@ -53,47 +53,39 @@ pub fn size_bars<S: Spaces>(registers: Registers<'_, S>, count: usize) -> Region
     let mut regions = [None; 6];
     let command = registers.command();
     registers.set_command(command & !(Command::IO | Command::MEMORY));
-    let mut bars = BARS.into_iter().zip(&mut regions).take(count);
+    let mut bars = BARS.iter().zip(&mut regions).take(count);
     while let Some((register, region)) = bars.next() {
-        let (before, mask) = ones(registers, register);
-        *region = if before & IO != 0 {
+        let (before, ones) = ones(registers, *register);
+        let (kind, bits) = match before {
             // The upper half is not always there.
-            sized(
-                RegionKind::Io,
-                u64::from(before & 0xfffc),
-                u64::from(mask & 0xfffc),
-            )
-        } else if before & KIND == ANYWHERE {
-            bars.next().and_then(|(upper, _)| {
-                let (before_high, mask_high) = ones(registers, upper);
-                let whole = |high: u32, low: u32| u64::from(high) << 32 | u64::from(low & !0xf);
+            _ if before & IO != 0 => (RegionKind::Io, 0xfffc),
+            _ if before & KIND == ANYWHERE => {
                 let prefetchable = before & PREFETCHABLE != 0;
-                sized(
-                    RegionKind::Memory64 { prefetchable },
-                    whole(before_high, before),
-                    whole(mask_high, mask),
-                )
-            })
-        } else {
-            sized(
-                RegionKind::Memory32,
-                u64::from(before & !0xf),
-                u64::from(mask & !0xf),
-            )
+                (RegionKind::Memory64 { prefetchable }, !0xf)
+            }
+            _ => (RegionKind::Memory32, !0xf),
         };
+        let mut address = u64::from(before & bits);
+        let mut mask = u64::from(ones & bits);
+        if let RegionKind::Memory64 { .. } = kind {
+            let Some((upper, _)) = bars.next() else {
+                break;
+            };
+            let (before, ones) = self::ones(registers, *upper);
+            address |= u64::from(before) << 32;
+            mask |= u64::from(ones) << 32;
+        }
+        let size = mask & mask.wrapping_neg();
+        if size != 0 {
+            *region = Some(Region {
+                kind,
+                address,
+                size,
+            });
+        }
     }
     registers.set_command(command);
     regions
-}
-
-/// The region of a register that keeps the bits of `mask`.
-fn sized(kind: RegionKind, address: u64, mask: u64) -> Option<Region> {
-    let size = mask & mask.wrapping_neg();
-    (size != 0).then_some(Region {
-        kind,
-        address,
-        size,
-    })
 }
 
 /// What a register holds, and what it keeps of ones; it is left as it was.

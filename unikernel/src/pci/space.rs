@@ -11,7 +11,7 @@ use vfio_core::mmio::{Mapped, Window};
 use super::{Address, Spaces, Width};
 use crate::acpi::{Physical, Segment, Tables};
 use crate::paging::{self, Kind, MapError};
-use crate::port;
+use crate::{port, registers};
 
 /// How configuration space is reached.
 #[derive(Debug)]
@@ -117,6 +117,21 @@ impl Space {
             Mapped::new(NonNull::new(base)?, MAPPED_SIZE.into())
         }))
     }
+
+    /// Reads, or writes `value`; what was read. What is not there loses writes.
+    #[inline(never)]
+    fn transfer(&self, address: Address, offset: u16, width: Width, value: Option<u32>) -> u32 {
+        let (bytes, value) = (width.bytes(), value.map(u64::from));
+        let read = if let Some(segment) = self.segment {
+            self.window(segment, address)
+                .and_then(|window| registers::mapped(window, offset.into(), bytes, value))
+        } else {
+            let _ports = PORTS.lock();
+            Some(registers::port(select(address, offset), bytes, value))
+        };
+        read.and_then(|read| u32::try_from(read).ok())
+            .unwrap_or(u32::MAX)
+    }
 }
 
 /// Names a register, whose value is then at the port that is returned.
@@ -135,50 +150,11 @@ impl Spaces for Space {
         }
     }
 
-    #[inline(never)]
     fn read(&self, address: Address, offset: u16, width: Width) -> u32 {
-        let at = usize::from(offset);
-        let Some(segment) = self.segment else {
-            let _ports = PORTS.lock();
-            let port = select(address, offset);
-            return match width {
-                Width::Byte => port::read::<u8>(port).into(),
-                Width::Word => port::read::<u16>(port).into(),
-                Width::Long => port::read(port),
-            };
-        };
-        let Some(mut window) = self.window(segment, address) else {
-            return u32::MAX;
-        };
-        let value = match width {
-            Width::Byte => window.read::<u8>(at).map(u32::from),
-            Width::Word => window.read::<u16>(at).map(u32::from),
-            Width::Long => window.read(at),
-        };
-        value.unwrap_or(u32::MAX)
+        self.transfer(address, offset, width, None)
     }
 
-    #[inline(never)]
     fn write(&self, address: Address, offset: u16, width: Width, value: u32) {
-        let at = usize::from(offset);
-        let [low, second, ..] = value.to_le_bytes();
-        let word = u16::from_le_bytes([low, second]);
-        let Some(segment) = self.segment else {
-            let _ports = PORTS.lock();
-            let port = select(address, offset);
-            return match width {
-                Width::Byte => port::write(port, low),
-                Width::Word => port::write(port, word),
-                Width::Long => port::write(port, value),
-            };
-        };
-        if let Some(mut window) = self.window(segment, address) {
-            // What is not there loses writes.
-            let _ = match width {
-                Width::Byte => window.write(at, low),
-                Width::Word => window.write(at, word),
-                Width::Long => window.write(at, value),
-            };
-        }
+        self.transfer(address, offset, width, Some(value));
     }
 }

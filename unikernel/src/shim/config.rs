@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use super::describe::Description;
-use crate::pci::{RegionKind, Registers, Spaces};
+use crate::pci::{self, RegionKind, Registers, Spaces};
 
 /// What a driver wrote to the registers of places; the device's are left alone.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +20,8 @@ impl Places {
     /// The device's own.
     pub(super) fn read<S: Spaces>(config: Registers<'_, S>) -> Self {
         let mut registers = [0; 6];
-        for (at, register) in BARS.step_by(4).zip(&mut registers) {
-            *register = config.long(at);
+        for (at, register) in pci::BARS.iter().zip(&mut registers) {
+            *register = config.long(*at);
         }
         Self { registers }
     }
@@ -33,8 +33,8 @@ impl Places {
 
     /// Gives the device its own again, after a reset.
     pub(super) fn restore<S: Spaces>(&self, config: Registers<'_, S>) {
-        for (at, register) in BARS.step_by(4).zip(self.registers) {
-            config.set_long(at, register);
+        for (at, register) in pci::BARS.iter().zip(&self.registers) {
+            config.set_long(*at, *register);
         }
     }
 

@@ -280,9 +280,9 @@ impl Description {
 
     /// A BAR.
     #[must_use]
-    pub fn bar(&self, index: u32) -> Option<Region> {
+    pub fn bar(&self, index: u32) -> Option<&Region> {
         let index = usize::try_from(index).ok()?;
-        self.bars.get(index).copied().flatten()
+        self.bars.get(index)?.as_ref()
     }
 
     /// The region that `offset` of the device's file is in, and how far in it.

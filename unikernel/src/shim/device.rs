@@ -11,8 +11,8 @@ use super::config::{self, Places};
 use super::describe::{DescribeError, Description, ResetPlace};
 use super::mapping::Mapping;
 use super::message::{Messages, Source};
-use crate::pci::{Address, Region, RegionKind, Registers, Space, Width};
-use crate::{clock, port};
+use crate::pci::{Address, RegionKind, Registers, Space, Width};
+use crate::{clock, registers};
 
 /// An open device.
 #[derive(Debug)]
@@ -23,6 +23,12 @@ pub(super) struct Device {
     own: Places,
     seen: Places,
     messages: Messages,
+}
+
+/// What is read to, or written from.
+pub(super) enum Bytes<'a> {
+    Read(&'a mut [u8]),
+    Write(&'a [u8]),
 }
 
 /// How long a reset takes at most before the device answers (PCI Express base specification,
@@ -148,109 +154,108 @@ impl Device {
         Mapping::new(at(start)?..at(end)?, protection)
     }
 
-    /// Reads at an offset of the device's file.
-    pub(super) fn read(
+    /// Reads or writes at an offset of the device's file.
+    pub(super) fn transfer(
         &mut self,
         space: &Space,
-        buf: &mut [u8],
+        mut bytes: Bytes<'_>,
         offset: u64,
     ) -> Result<usize, Errno> {
-        let place = self.place(space, buf.len(), offset)?;
+        let len = match &bytes {
+            Bytes::Read(to) => to.len(),
+            Bytes::Write(from) => from.len(),
+        };
+        let place = self.place(space, len, offset)?;
         let mut done = 0_usize;
         while done < place.len {
-            let mut bytes = [0; 8];
-            let len = self.step(space, &place, done, &mut bytes, false)?;
-            let to = buf.iter_mut().skip(done).take(len);
-            to.zip(bytes).for_each(|(to, from)| *to = from);
-            done = done.saturating_add(len);
+            let at = place.position.saturating_add(crate::wide(done));
+            let width = place.width(at, done);
+            let end = done.saturating_add(width);
+            let mut word = [0; 8];
+            if let Bytes::Write(from) = &bytes {
+                let from = from.get(done..end).unwrap_or_default();
+                word.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            }
+            let value = matches!(bytes, Bytes::Write(_)).then_some(u64::from_le_bytes(word));
+            word = self
+                .step(space, place.index, at, width, value)?
+                .to_le_bytes();
+            if let Bytes::Read(to) = &mut bytes {
+                let to = to.get_mut(done..end).unwrap_or_default();
+                to.iter_mut().zip(&word).for_each(|(to, from)| *to = *from);
+            }
+            done = end;
         }
         Ok(done)
     }
 
-    /// Writes at an offset of the device's file.
-    pub(super) fn write(&mut self, space: &Space, buf: &[u8], offset: u64) -> Result<usize, Errno> {
-        let place = self.place(space, buf.len(), offset)?;
-        let mut done = 0_usize;
-        while done < place.len {
-            let mut bytes = [0; 8];
-            let from = buf.iter().skip(done);
-            bytes
-                .iter_mut()
-                .zip(from)
-                .for_each(|(to, from)| *to = *from);
-            let len = self.step(space, &place, done, &mut bytes, true)?;
-            done = done.saturating_add(len);
-        }
-        Ok(done)
-    }
-
-    /// Makes the widest access at `done` bytes from the start of a place; how wide it was.
+    /// Makes an access of `width` bytes, that writes `value` or reads; what was read.
     #[inline(never)]
     fn step(
         &mut self,
         space: &Space,
-        place: &Place,
-        done: usize,
-        bytes: &mut [u8; 8],
-        writes: bool,
-    ) -> Result<usize, Errno> {
-        let at = place.position.saturating_add(crate::wide(done));
-        let most = match place.bar {
-            Some((_, bar)) if bar.kind != RegionKind::Io => 8,
-            _ => 4,
-        };
-        let left = place.len.saturating_sub(done).min(most);
-        let fits = |width: &usize| *width <= left && at.is_multiple_of(crate::wide(*width));
-        let width = [8, 4, 2].into_iter().find(fits).unwrap_or(1);
-        let value = writes.then_some(u64::from_le_bytes(*bytes));
-        let Some((index, bar)) = place.bar else {
+        index: u32,
+        at: u64,
+        width: usize,
+        value: Option<u64>,
+    ) -> Result<u64, Errno> {
+        let Some(bar) = self.description.bar(index) else {
             let at = u16::try_from(at).map_err(|_| Errno::EFAULT)?;
-            let [low, ..] = bytes.as_chunks_mut::<4>().0 else {
-                return Err(Errno::EFAULT);
-            };
-            self.config(space, at, width, low, writes);
-            return Ok(width);
+            return Ok(self.config(space, at, width, value));
         };
-        if !self.description.touches_table(index, at, width) {
-            *bytes = transfer(&bar, at, width, value)?.to_le_bytes();
-        } else if !writes {
-            *bytes = [0xff; 8];
+        if self.description.touches_table(index, at, width) {
+            return Ok(u64::MAX);
         }
-        Ok(width)
+        let address = bar.address.checked_add(at).ok_or(Errno::EFAULT)?;
+        if bar.kind != RegionKind::Io {
+            return Mapping::transfer(address, width, value);
+        }
+        let port = u16::try_from(address).map_err(|_| Errno::EFAULT)?;
+        Ok(registers::port(port, width, value))
     }
 
     /// Reads or writes a register of configuration space; what is the shim's own is not written.
-    fn config(&mut self, space: &Space, at: u16, width: usize, bytes: &mut [u8; 4], writes: bool) {
+    fn config(&mut self, space: &Space, at: u16, width: usize, value: Option<u64>) -> u64 {
         let registers = self.registers(space);
         let whole = match width {
             1 => Width::Byte,
             2 => Width::Word,
             _ => Width::Long,
         };
-        if !writes {
-            *bytes = registers.get(at, whole).to_le_bytes();
-            return self.seen.show(at, bytes);
+        let [a, b, c, d, ..] = match value {
+            None => u64::from(registers.get(at, whole)),
+            Some(value) => value,
+        }
+        .to_le_bytes();
+        let mut bytes = [a, b, c, d];
+        if value.is_none() {
+            self.seen.show(at, &mut bytes);
+            return u32::from_le_bytes(bytes).into();
         }
         let mut ours = (at..).take(width);
         if !ours.any(|at| Places::cover(at) || config::is_own(&self.description, at)) {
-            return registers.set(at, whole, u32::from_le_bytes(*bytes));
+            registers.set(at, whole, u32::from_le_bytes(bytes));
+            return 0;
         }
-        for (at, byte) in (at..).zip(*bytes).take(width) {
+        for (at, byte) in (at..).zip(bytes).take(width) {
             let is_place = self.seen.take(&self.description, at, byte);
             if !is_place && !config::is_own(&self.description, at) {
                 registers.set_byte(at, byte);
             }
         }
+        0
     }
 
     /// Finds what an access is of.
     fn place(&self, space: &Space, len: usize, offset: u64) -> Result<Place, Errno> {
+        let mut place = Place {
+            index: pci_region::CONFIG,
+            width: 4,
+            position: 0,
+            len,
+        };
         if len == 0 {
-            return Ok(Place {
-                bar: None,
-                position: 0,
-                len,
-            });
+            return Ok(place);
         }
         let (index, position) = Description::locate(offset);
         let index = u32::try_from(index).map_err(|_| Errno::EINVAL)?;
@@ -260,65 +265,51 @@ impl Device {
             // Past the end vfio-pci transfers nothing at all.
             return match end {
                 _ if position >= size => Err(Errno::EINVAL),
-                Some(end) if end <= size => Ok(Place {
-                    bar: None,
-                    position,
-                    len,
-                }),
+                Some(end) if end <= size => Ok(Place { position, ..place }),
                 _ => Err(Errno::EFAULT),
             };
         }
-        let bar = self
-            .description
-            .bar(index)
-            .filter(|bar| position < bar.size);
-        let bar = bar.ok_or(Errno::EINVAL)?;
-        let command = self.registers(space).command();
-        if bar.kind != RegionKind::Io && !command.contains(Command::MEMORY) {
-            return Err(Errno::EIO);
+        let bar = self.description.bar(index).ok_or(Errno::EINVAL)?;
+        if position >= bar.size {
+            return Err(Errno::EINVAL);
+        }
+        if bar.kind != RegionKind::Io {
+            place.width = 8;
+            if !self.registers(space).command().contains(Command::MEMORY) {
+                return Err(Errno::EIO);
+            }
         }
         let left = usize::try_from(bar.size.saturating_sub(position)).unwrap_or(usize::MAX);
         Ok(Place {
-            bar: Some((index, bar)),
+            index,
             position,
             len: len.min(left),
+            ..place
         })
     }
 }
 
 /// What an access is of.
+#[derive(Clone, Copy)]
 struct Place {
-    /// A BAR, or else configuration space.
-    bar: Option<(u32, Region)>,
+    /// The index of a BAR, or else of configuration space.
+    index: u32,
+    /// The widest single access in bytes.
+    width: usize,
     /// Bytes from its start.
     position: u64,
     /// Bytes.
     len: usize,
 }
 
-/// Reads, or writes `value`, in one access of 1, 2, 4 or 8 bytes; what was read.
-fn transfer(bar: &Region, at: u64, width: usize, value: Option<u64>) -> Result<u64, Errno> {
-    let address = bar.address.checked_add(at).ok_or(Errno::EFAULT)?;
-    if bar.kind != RegionKind::Io {
-        return Mapping::transfer(address, width, value);
+impl Place {
+    /// How wide an access at `at` is, after `done` bytes: as wide as can be.
+    fn width(&self, at: u64, done: usize) -> usize {
+        let left = self.len.saturating_sub(done);
+        let mut width = self.width;
+        while width > 1 && (width > left || at & crate::wide(width).wrapping_sub(1) != 0) {
+            width >>= 1;
+        }
+        width
     }
-    let port = u16::try_from(address).map_err(|_| Errno::EFAULT)?;
-    let value = value.map(u64::to_le_bytes);
-    Ok(match (width, value) {
-        (1, None) => port::read::<u8>(port).into(),
-        (2, None) => port::read::<u16>(port).into(),
-        (_, None) => port::read::<u32>(port).into(),
-        (1, Some([a, ..])) => {
-            port::write(port, a);
-            0
-        }
-        (2, Some([a, b, ..])) => {
-            port::write(port, u16::from_le_bytes([a, b]));
-            0
-        }
-        (_, Some([a, b, c, d, ..])) => {
-            port::write(port, u32::from_le_bytes([a, b, c, d]));
-            0
-        }
-    })
 }

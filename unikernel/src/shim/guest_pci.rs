@@ -1,7 +1,6 @@
 //! The shim: the core's system calls, answered here.
 
 use core::ffi::CStr;
-use core::fmt;
 use core::time::Duration;
 
 use heapless::Vec;
@@ -16,7 +15,7 @@ use vfio_core::sys::{
     ValueRequest, put_argsz,
 };
 
-use super::device::Device;
+use super::device::{Bytes, Device};
 use super::files::{File, Files, Released};
 use super::mapping::Mapping;
 use super::memory::Memory;
@@ -27,11 +26,18 @@ use crate::pci::{
 };
 use crate::{clock, interrupts, paging, physical};
 
-/// The machine's PCI devices, as VFIO offers them: a `static` of the image.
-#[derive(Debug)]
-pub struct GuestPci {
-    state: Mutex<State>,
-}
+/// The machine's PCI devices, as VFIO offers them. There is one machine: every value stands for
+/// the same devices and open files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GuestPci;
+
+/// Nothing was looked for yet, and nothing can be opened.
+static STATE: Mutex<State> = Mutex::new(State {
+    space: Space::ports(),
+    functions: Functions::new(),
+    files: Files::new(),
+    devices: Vec::new(),
+});
 
 /// What was found, and all that is open.
 #[derive(Debug)]
@@ -69,8 +75,8 @@ pub enum DiscoverError {
 }
 
 /// An open file; closed on drop.
-pub struct Fd<'a> {
-    machine: &'a GuestPci,
+#[derive(Debug)]
+pub struct Fd {
     number: i32,
 }
 
@@ -153,19 +159,6 @@ impl State {
 }
 
 impl GuestPci {
-    /// Nothing was looked for yet, and nothing can be opened.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            state: Mutex::new(State {
-                space: Space::ports(),
-                functions: Functions::new(),
-                files: Files::new(),
-                devices: Vec::new(),
-            }),
-        }
-    }
-
     /// Finds the devices, and gives their registers a place where the firmware did not.
     ///
     /// # Errors
@@ -181,7 +174,7 @@ impl GuestPci {
     /// [`DiscoverError`]
     #[inline(never)]
     pub fn discover_in(&self, space: Space, boot: &Boot) -> Result<(), DiscoverError> {
-        let mut state = self.state();
+        let mut state = state();
         let State {
             space: kept,
             functions,
@@ -197,7 +190,7 @@ impl GuestPci {
     #[must_use]
     pub fn function(&self, group: u32) -> Option<Function> {
         let group = usize::try_from(group).ok()?;
-        self.state().functions.get(group).copied()
+        state().functions.get(group).copied()
     }
 
     /// The functions with their groups, bridges among them.
@@ -229,7 +222,7 @@ impl GuestPci {
     /// How many files are open.
     #[must_use]
     pub fn open_files(&self) -> usize {
-        self.state().files.open()
+        state().files.open()
     }
 
     /// The group of a path: `/dev/vfio/noiommu-` and its number, as Linux writes it.
@@ -244,35 +237,21 @@ impl GuestPci {
             number.checked_mul(10)?.checked_add(digit)
         })
     }
+}
 
-    /// Lets the open device behind a file do something.
-    fn with_device<R>(
-        &self,
-        fd: &Fd<'_>,
-        act: impl FnOnce(&mut Device, &Space) -> Result<R, Errno>,
-    ) -> Result<R, Errno> {
-        let mut state = self.state();
-        let file = self.file(&state, fd)?;
-        state
-            .device(file)
-            .and_then(|(device, space)| act(device, space))
-    }
+/// Reads or writes at an offset of a device's file.
+#[inline(never)]
+fn transfer(fd: &Fd, bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
+    let mut state = state();
+    let file = state.files.get(fd.number)?;
+    let (device, space) = state.device(file)?;
+    device.transfer(space, bytes, offset)
+}
 
-    /// All that is open. It is never asked for by a handler.
-    #[inline(never)]
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock()
-    }
-
-    /// The file behind `fd`, which must be of this machine.
-    #[inline(never)]
-    fn file(&self, state: &State, fd: &Fd<'_>) -> Result<File, Errno> {
-        if core::ptr::eq(self, fd.machine) {
-            state.files.get(fd.number)
-        } else {
-            Err(Errno::EBADF)
-        }
-    }
+/// All that is open. It is never asked for by a handler.
+#[inline(never)]
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock()
 }
 
 /// Where registers can be that have no place: above the memory below 4 GiB, and in the uppermost
@@ -300,42 +279,33 @@ fn room(space: &Space, boot: &Boot) -> Room {
     }
 }
 
-impl Default for GuestPci {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<'a> Sys for &'a GuestPci {
+impl Sys for GuestPci {
     const MAPS: bool = false;
 
-    type Fd = Fd<'a>;
+    type Fd = Fd;
     type Mapping = Mapping;
     type Memory = Memory;
     type Event = Event;
 
-    fn open(&self, path: &CStr) -> Result<Fd<'a>, Errno> {
+    fn open(&self, path: &CStr) -> Result<Fd, Errno> {
         let path = path.to_bytes();
         let number = if path == b"/dev/vfio/vfio" {
-            self.state().files.open_container()?
+            state().files.open_container()?
         } else {
             let group = GuestPci::group(path).ok_or(Errno::ENOENT)?;
-            self.state().open_group(group)?
+            state().open_group(group)?
         };
-        Ok(Fd {
-            machine: self,
-            number,
-        })
+        Ok(Fd { number })
     }
 
-    fn number(&self, fd: &Fd<'a>) -> i32 {
+    fn number(&self, fd: &Fd) -> i32 {
         fd.number
     }
 
-    fn ioctl_info(&self, fd: &Fd<'a>, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+    fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
-        let mut state = self.state();
-        match self.file(&state, fd)? {
+        let mut state = state();
+        match state.files.get(fd.number)? {
             File::Container(container) => Err(state.files.unknown_to_container(container)),
             File::Group(group) if request == InfoRequest::GroupStatus => {
                 server::group_status(state.files.group_flags(group), reply)
@@ -352,9 +322,9 @@ impl<'a> Sys for &'a GuestPci {
         }
     }
 
-    fn ioctl_value(&self, fd: &Fd<'a>, request: ValueRequest, value: u32) -> Result<u32, Errno> {
-        let mut state = self.state();
-        match (self.file(&state, fd)?, request) {
+    fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
+        let mut state = state();
+        match (state.files.get(fd.number)?, request) {
             (File::Container(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
             (File::Container(_), ValueRequest::CheckExtension) => Ok(Files::check_extension(value)),
             (File::Container(container), ValueRequest::SetIommu) => {
@@ -372,11 +342,11 @@ impl<'a> Sys for &'a GuestPci {
         }
     }
 
-    fn ioctl_fd(&self, fd: &Fd<'a>, request: FdRequest, argument: &Fd<'a>) -> Result<(), Errno> {
-        let mut state = self.state();
-        match (self.file(&state, fd)?, request) {
+    fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
+        let mut state = state();
+        match (state.files.get(fd.number)?, request) {
             (File::Group(group), FdRequest::SetContainer) => {
-                let argument = self.file(&state, argument)?;
+                let argument = state.files.get(argument.number)?;
                 state.files.set_container(group, argument)
             }
             (File::Container(container), _) => Err(state.files.unknown_to_container(container)),
@@ -384,36 +354,33 @@ impl<'a> Sys for &'a GuestPci {
         }
     }
 
-    fn ioctl_name(&self, fd: &Fd<'a>, request: NameRequest, name: &CStr) -> Result<Fd<'a>, Errno> {
-        let mut state = self.state();
-        let number = match (self.file(&state, fd)?, request) {
+    fn ioctl_name(&self, fd: &Fd, request: NameRequest, name: &CStr) -> Result<Fd, Errno> {
+        let mut state = state();
+        let number = match (state.files.get(fd.number)?, request) {
             (File::Container(container), _) => {
                 return Err(state.files.unknown_to_container(container));
             }
             (File::Group(group), NameRequest::GetDeviceFd) => state.open_device(group, name)?,
             (File::Device(_), _) => return Err(Errno::ENOTTY),
         };
-        Ok(Fd {
-            machine: self,
-            number,
-        })
+        Ok(Fd { number })
     }
 
-    fn pread(&self, fd: &Fd<'a>, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        self.with_device(fd, |device, space| device.read(space, buf, offset))
+    fn pread(&self, fd: &Fd, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        transfer(fd, Bytes::Read(buf), offset)
     }
 
-    fn pwrite(&self, fd: &Fd<'a>, buf: &[u8], offset: u64) -> Result<usize, Errno> {
-        self.with_device(fd, |device, space| device.write(space, buf, offset))
+    fn pwrite(&self, fd: &Fd, buf: &[u8], offset: u64) -> Result<usize, Errno> {
+        transfer(fd, Bytes::Write(buf), offset)
     }
 
-    fn exchange(&self, fd: &Fd<'a>, exchange: Exchange<'_>) -> Result<u32, Errno> {
+    fn exchange(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
         let parts = exchange.into_parts();
         if parts.request.length_at().is_some() || parts.request.descriptor().is_some() {
             return Err(Errno::EINVAL);
         }
-        let mut state = self.state();
-        match self.file(&state, fd)? {
+        let mut state = state();
+        match state.files.get(fd.number)? {
             File::Container(container) => Err(state.files.unknown_to_container(container)),
             file @ File::Device(_) if parts.request == ExchangeRequest::SetIrqs => {
                 let (device, space) = state.device(file)?;
@@ -425,19 +392,21 @@ impl<'a> Sys for &'a GuestPci {
 
     fn exchange_memory(
         &self,
-        fd: &Fd<'a>,
+        fd: &Fd,
         _memory: &Memory,
         _exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        let state = self.state();
-        match self.file(&state, fd)? {
+        let state = state();
+        match state.files.get(fd.number)? {
             File::Container(container) => Err(state.files.unknown_to_container(container)),
             File::Group(_) | File::Device(_) => Err(Errno::ENOTTY),
         }
     }
 
-    fn map(&self, fd: &Fd<'a>, span: Span, protection: Protection) -> Result<Mapping, Errno> {
-        self.with_device(fd, |device, _| device.map(span, protection))
+    fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
+        let mut state = state();
+        let file = state.files.get(fd.number)?;
+        state.device(file)?.0.map(span, protection)
     }
 
     fn page_size(&self) -> usize {
@@ -489,22 +458,14 @@ impl<'a> Sys for &'a GuestPci {
     }
 }
 
-impl Drop for Fd<'_> {
+impl Drop for Fd {
     fn drop(&mut self) {
-        self.machine.state().close(self.number);
+        state().close(self.number);
     }
 }
 
 impl Drop for Event {
     fn drop(&mut self) {
         interrupts::give_event(self.event);
-    }
-}
-
-impl fmt::Debug for Fd<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fd")
-            .field("number", &self.number)
-            .finish_non_exhaustive()
     }
 }

@@ -8,6 +8,7 @@ use vfio_core::mmio::{Access, Mapped, Width, Window};
 use vfio_core::sys::{Errno, Protection};
 
 use crate::paging::{self, Kind};
+use crate::registers;
 
 /// A stretch of a BAR. It is mapped for as long as the image runs.
 #[derive(Debug)]
@@ -52,21 +53,8 @@ impl Mapping {
         };
         let start = address & !7;
         let mapping = Self::new(start..start.saturating_add(8), protection)?;
-        let mut window: Window<_> = Window::new(mapping);
         let at = usize::try_from(address & 7).unwrap_or(0);
-        let done = match (width, value.map(u64::to_le_bytes)) {
-            (1, None) => window.read::<u8>(at).map(u64::from),
-            (2, None) => window.read::<u16>(at).map(u64::from),
-            (4, None) => window.read::<u32>(at).map(u64::from),
-            (_, None) => window.read::<u64>(at),
-            (1, Some([a, ..])) => window.write(at, a).map(|()| 0),
-            (2, Some([a, b, ..])) => window.write(at, u16::from_le_bytes([a, b])).map(|()| 0),
-            (4, Some([a, b, c, d, ..])) => window
-                .write(at, u32::from_le_bytes([a, b, c, d]))
-                .map(|()| 0),
-            (_, Some(bytes)) => window.write(at, u64::from_le_bytes(bytes)).map(|()| 0),
-        };
-        done.map_err(|_| Errno::EFAULT)
+        registers::mapped(Window::new(mapping.registers), at, width, value).ok_or(Errno::EFAULT)
     }
 }
 

@@ -203,6 +203,7 @@ const fn left_shifted(number: usize) -> u64 {
 }
 
 impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
+    #[inline(never)]
     fn run(&mut self, step: Step) -> Result<(), Outcome<A::Error>> {
         match step {
             Step::Identify => self.identify(),

@@ -29,6 +29,7 @@ const RANGES: usize = 16;
 ///
 /// # Errors
 /// [`RunError`]; how a step went is in the report.
+#[inline(never)]
 pub fn run<S: Sys>(
     sys: S,
     session: Session<S>,

@@ -21,7 +21,7 @@ pub struct QueueOptions {
     /// transfers at a time.
     pub slot: usize,
     /// Bytes of metadata that a command can have: needed where a namespace has metadata that are
-    /// not in its blocks ([`Namespace`]).
+    /// not in its blocks ([`Namespace`](super::Namespace)).
     pub metadata: usize,
     /// The MSI-X vector that tells of completions; none where they are polled for.
     pub vector: Option<u16>,

@@ -13,7 +13,7 @@ use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
 use crate::child;
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::World;
 
 /// The part of a process that touches a mapped BAR while its memory is not decoded.

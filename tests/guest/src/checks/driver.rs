@@ -10,7 +10,7 @@ use vfio_drivers::edu::{Edu, Outcome, Report, exercise, run};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
 /// The whole reference driver of edu.

@@ -15,14 +15,14 @@ use vfio_hosted::linux::{Linux, Mapping};
 use vfio_tests::session::{self, Reach};
 
 use crate::child;
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
 /// The part of a process that copies for ever.
 pub(crate) const COPY: &str = "copy";
 
 /// How often a process is killed.
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 3;
 
 /// `SIGKILL` (asm-generic/signal.h).
 const SIGKILL: i32 = 9;
@@ -45,7 +45,7 @@ pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
         let mut process = child::start(COPY, device, mode)?;
         ensure!(child::has_begun(&mut process)?, "it did not copy");
         // Each time at another moment of a copy.
-        sleep(Duration::from_millis(21 * round));
+        sleep(Duration::from_millis(37 * round));
         process.kill()?;
         let status = process.wait()?;
         ensure!(
@@ -69,7 +69,7 @@ pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
     }
     let place = place(device)?;
     let reach = Reach::Mapped;
-    session::edu(&Linux, &place.as_place(), mode.of_session(), reach)
+    session::edu(&Linux, &place.as_place(), mode, reach)
         .map_err(|error| anyhow!("it does not work again: {error}"))?;
     Ok(format!("{ROUNDS} times"))
 }

@@ -9,16 +9,14 @@ use vfio_hosted::linux::Linux;
 use vfio_tests::session::{self, Differs, Ended, Reach};
 
 use super::held;
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
 /// A call fails alone, then with all that follow it, then a transfer is short.
 pub(crate) fn each_call(_: &World, device: &Device, mode: Mode) -> Result<String> {
     drop(mode.open(device)?);
     let place = place(device)?;
-    let session = |sys: &Failing<Linux>| {
-        session::edu(sys, &place.as_place(), mode.of_session(), Reach::Mapped)
-    };
+    let session = |sys: &Failing<Linux>| session::edu(sys, &place.as_place(), mode, Reach::Mapped);
     let alone = each(|sys, n| sys.at(n, Fault::Errno(Errno::EIO)), session)?;
     let short = each(|sys, n| sys.at(n, Fault::Short(1)), session)?;
     if !matches!(mode, Mode::Type1v2 | Mode::Iommufd) {

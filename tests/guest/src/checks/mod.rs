@@ -32,7 +32,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow};
 use vfio_guest::{Case, Device, Kind, Plan};
 
-use crate::mode::Mode;
+use crate::mode::{MODES, Mode};
 use crate::report::Report;
 use crate::world::World;
 
@@ -270,7 +270,7 @@ const CHECKS: &[Check] = &[
         on: On::Modes(&["edu"], failures::each_call),
     },
     Check {
-        name: "a thousand rounds",
+        name: "many rounds",
         on: On::Modes(&["edu"], rounds::thousand),
     },
     Check {
@@ -500,7 +500,7 @@ impl Check {
     /// Where the check runs, in order.
     fn runs<'a>(&'a self, devices: &[&'a Device]) -> Vec<Run<'a>> {
         let modes = match self.on {
-            On::Modes(..) | On::GuestModes(_) => Mode::ALL.map(Some).to_vec(),
+            On::Modes(..) | On::GuestModes(_) => MODES.map(Some).to_vec(),
             _ => vec![None],
         };
         let devices: Vec<_> = match self.on {

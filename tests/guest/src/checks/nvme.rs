@@ -19,7 +19,7 @@ use vfio_guest::{Device, Stretch};
 use vfio_hosted::linux::Linux;
 
 use crate::bind;
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
 /// The whole reference driver.

@@ -12,7 +12,8 @@ use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
 use super::super::selftest::ranges;
-use super::{Figures, Mode, World};
+use super::{Figures, World};
+use crate::mode::{InGuest as _, Mode};
 
 /// How many buffers there are. Type 1 maps 65,535 by default.
 const BUFFERS: [usize; 4] = [1, 1_000, 10_000, 65_000];

@@ -20,7 +20,6 @@ use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
 use super::{Check, On};
-use crate::mode::Mode;
 use crate::report::NotRun;
 use crate::world::{World, place};
 
@@ -30,21 +29,15 @@ pub(crate) use child::{COUNT, run as run_child};
 pub(super) const CHECKS: &[Check] = &[
     Check {
         name: "calls",
-        on: On::Modes(&["edu"], |_, device, mode| {
-            calls::figures(device, mode.of_session())
-        }),
+        on: On::Modes(&["edu"], |_, device, mode| calls::figures(device, mode)),
     },
     Check {
         name: "registers",
-        on: On::Modes(&["edu"], |_, device, mode| {
-            register::figures(device, mode.of_session())
-        }),
+        on: On::Modes(&["edu"], |_, device, mode| register::figures(device, mode)),
     },
     Check {
         name: "interrupts",
-        on: On::Modes(&["edu"], |_, device, mode| {
-            interrupt::figures(device, mode.of_session())
-        }),
+        on: On::Modes(&["edu"], |_, device, mode| interrupt::figures(device, mode)),
     },
     Check {
         name: "dma",

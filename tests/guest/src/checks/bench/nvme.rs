@@ -39,7 +39,7 @@ const SECONDS: &str = "3";
 
 /// Instructions of a read, at depths 1 and 32, where the machine's time stamp counter counts them.
 pub(super) fn instructions(_: &World, device: &Device, mode: Mode) -> Result<String> {
-    let session = open(device, mode.of_session())?;
+    let session = open(device, mode)?;
     let mut figures = Figures::new();
     drive(session, |controller, namespace| {
         for depth in [1, 32] {

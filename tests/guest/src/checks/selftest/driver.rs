@@ -14,7 +14,7 @@ use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
 use super::{PAGE, ranges};
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::World;
 
 /// How many stretches of free addresses are kept apart.

@@ -14,7 +14,7 @@ use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;
 
 use super::setup::initialised;
-use crate::mode::{Mode, bound, in_group};
+use crate::mode::{InGuest as _, Mode, bound, in_group};
 use crate::report::NotRun;
 use crate::world::{World, group};
 

@@ -11,7 +11,7 @@ use vfio_hosted::linux::Linux;
 
 use super::setup::{MappedBar, initialised};
 use super::{PAGE, ranges};
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::report::NotRun;
 use crate::world::World;
 

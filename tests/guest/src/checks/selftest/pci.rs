@@ -12,7 +12,7 @@ use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;
 
 use super::setup::initialised;
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::report::NotRun;
 use crate::world::World;
 

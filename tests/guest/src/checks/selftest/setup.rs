@@ -13,7 +13,7 @@ use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
 use super::{PAGE, ranges};
-use crate::mode::Mode;
+use crate::mode::{InGuest as _, Mode};
 use crate::world::World;
 
 /// A BAR that is mapped whole: its index and its memory.
