@@ -6,7 +6,7 @@ use vfio_core::mmio::Access;
 use vfio_core::sys::Sys;
 
 use super::command::Way;
-use super::error::NvmeError;
+use super::error::{NvmeError, Refusal};
 use super::identify::Namespace;
 use super::queue::{Completion, QueuePair};
 use super::slot::PAGE_64;
@@ -37,7 +37,7 @@ pub struct Cost {
 }
 
 /// How often a completion is looked for before the controller is looked at.
-const LOOKS: u32 = 1 << 20;
+const LOOKS: u32 = 1 << 13;
 
 /// The places of reads are chosen before their cost is counted.
 const CHOSEN: usize = 64;
@@ -111,6 +111,9 @@ pub fn random_reads<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
         pair.read(slot, namespace, places.next_lba(), blocks)
             .map_err(|refused| NvmeError::Request(refused.reason))?;
         under_way = under_way.wrapping_add(1);
+    }
+    if under_way == 0 {
+        return Err(NvmeError::Request(Refusal::NoSlot));
     }
     pair.ring()?;
     let mut seen = [0_u16; MOST];

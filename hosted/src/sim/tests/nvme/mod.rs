@@ -2,6 +2,7 @@
 //! one that fails in each way that there is.
 
 mod admin;
+mod cost;
 mod faults;
 mod integrity;
 
