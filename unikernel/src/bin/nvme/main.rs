@@ -27,8 +27,6 @@ use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
 
-static MACHINE: GuestPci = GuestPci::new();
-
 /// Mass storage, non-volatile memory, NVM Express.
 const NVME: (u8, u8, u8) = (1, 8, 2);
 
@@ -44,7 +42,7 @@ const READS: u16 = 4096;
 /// How many stretches of free addresses are kept apart: without an IOMMU there are none.
 const RANGES: usize = 8;
 
-type Machine = &'static GuestPci;
+type Machine = GuestPci;
 type Registers<'d> = Bar<'d, Machine>;
 type Drive<'d> = Controller<'d, Machine, Registers<'d>, RANGES>;
 type Pair<'c, 'd> = QueuePair<'c, 'd, Machine, Registers<'d>, RANGES, DEPTH>;
@@ -85,7 +83,7 @@ enum Error {
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
-    let machine: Machine = &MACHINE;
+    let machine = GuestPci;
     machine.discover(boot).map_err(Error::Discover)?;
     let is_nvme = |class: Class| (class.base, class.sub, class.interface) == NVME;
     let mut functions = machine.functions();
