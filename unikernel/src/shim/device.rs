@@ -174,9 +174,7 @@ impl Device {
             let mut word = [0; 8];
             if let Bytes::Write(from) = &bytes {
                 let from = from.get(done..end).unwrap_or_default();
-                word.iter_mut()
-                    .zip(from)
-                    .for_each(|(to, from)| *to = *from);
+                word.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
             let value = matches!(bytes, Bytes::Write(_)).then_some(u64::from_le_bytes(word));
             word = self
@@ -184,9 +182,7 @@ impl Device {
                 .to_le_bytes();
             if let Bytes::Read(to) = &mut bytes {
                 let to = to.get_mut(done..end).unwrap_or_default();
-                to.iter_mut()
-                    .zip(&word)
-                    .for_each(|(to, from)| *to = *from);
+                to.iter_mut().zip(&word).for_each(|(to, from)| *to = *from);
             }
             done = end;
         }
