@@ -24,7 +24,7 @@ const PROFILE: &str = "image";
 const RUSTFLAGS: &str = "-Crelocation-model=static -Cno-redzone=yes";
 
 /// What makes the code small beyond `opt-level = "s"`, passed on to LLVM.
-const SMALL: [&str; 7] = [
+const SMALL: [&str; 6] = [
     // A function is inlined only where that is shorter than calling it.
     "-inline-threshold=0",
     "-inline-call-penalty=35",
@@ -34,7 +34,6 @@ const SMALL: [&str; 7] = [
     // A table of addresses takes 8 bytes for each.
     "-min-jump-table-entries=12",
     "-disable-lsr",
-    "-max-store-memcpy=1",
 ];
 
 /// What is logged where the caller's DEFMT_LOG says nothing.
