@@ -12,6 +12,11 @@ pub const PLAN: &str = "/etc/guest.json";
 /// Where the guest writes its results: the second serial port.
 pub const RESULTS: &str = "/dev/ttyS1";
 
+/// Where a guest that measures has fio, the loader that starts it and the libraries that it takes, if it has them.
+pub const FIO: &str = "bin/fio";
+/// The loader.
+pub const LOADER: &str = "lib/ld-linux-x86-64.so.2";
+
 /// What a guest is to set up and to test.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -28,6 +33,9 @@ pub struct Plan {
     /// Whether figures are wanted in place of checks.
     #[serde(default)]
     pub bench: bool,
+    /// Whether the machine's time stamp counter counts instructions, and these are wanted.
+    #[serde(default)]
+    pub counted: bool,
     /// Whether the machine loses its power at the end of the checks, which are those that are about that.
     #[serde(default)]
     pub power_cut: bool,
@@ -67,6 +75,14 @@ pub enum Kind {
         /// Its type, as the directory under `mdev_supported_types` is named.
         mdev_type: String,
     },
+}
+
+impl Plan {
+    /// Whether it is timed how fast the kernel's own drivers are.
+    #[must_use]
+    pub const fn is_timed(&self) -> bool {
+        self.bench && !self.counted && !self.noiommu
+    }
 }
 
 impl Device {

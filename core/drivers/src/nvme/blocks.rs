@@ -198,7 +198,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 
     /// No command must be under way.
-    fn is_idle(&self) -> Result<(), NvmeError<A::Error>> {
+    pub(super) fn is_idle(&self) -> Result<(), NvmeError<A::Error>> {
         match self.under_way() {
             0 => Ok(()),
             count => Err(NvmeError::Request(Refusal::UnderWay { count })),
@@ -206,7 +206,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 
     /// A slot, while no other command is under way.
-    pub(super) fn only_slot(&mut self) -> Result<Slot, NvmeError<A::Error>> {
+    fn only_slot(&mut self) -> Result<Slot, NvmeError<A::Error>> {
         self.is_idle()?;
         self.slot().ok_or(NvmeError::Request(Refusal::NoSlot))
     }

@@ -31,15 +31,15 @@ pub struct Cost {
     pub reads: u64,
     /// What the counter counted for all of them.
     pub ticks: u64,
-    /// The median for a read, which interrupts that came meanwhile leave alone; none where reads
-    /// were not counted one by one, or it is not below 512.
+    /// The median for a read, which interrupts that came meanwhile leave alone; none where more
+    /// than one was under way at a time, or it is not below 512.
     pub median: Option<u16>,
 }
 
 /// How often a completion is looked for before the controller is looked at.
 const LOOKS: u32 = 1 << 20;
 
-/// The places of reads whose cost is counted together are chosen before.
+/// The places of reads are chosen before their cost is counted.
 const CHOSEN: usize = 64;
 
 /// The highest count of a read that the median tells, and 1.
@@ -85,82 +85,49 @@ impl Cost {
     }
 }
 
-/// Makes `count` random reads of 4 KiB, one at a time. No other command may be under way.
+/// Makes at least `count` random reads of 4 KiB, with `depth` under way at a time, or as many as
+/// the queue takes. Each that ends is followed by another, and those that end together are given
+/// to the device together. No other command may be under way.
 ///
 /// # Errors
 /// As [`QueuePair::wait`]; [`NvmeError::Request`], [`NvmeError::Command`].
-pub fn reads_alone<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
+#[inline(never)]
+pub fn random_reads<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
     pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
     namespace: &Namespace,
-    count: u16,
-    counter: impl Fn() -> u64,
-) -> Result<Cost, NvmeError<A::Error>> {
-    let mut places = Places::new(namespace);
-    let mut seen = [0_u16; MOST];
-    let mut ticks = 0_u64;
-    let mut slot = pair.only_slot()?;
-    for _ in 0..count {
-        let lba = black_box(places.next_lba());
-        let start = counter();
-        pair.transfer(Way::Read, slot, namespace, lba, places.blocks)
-            .map_err(|refused| NvmeError::Request(refused.reason))?;
-        pair.ring()?;
-        let given = counter().wrapping_sub(start);
-        let (taken, ended) = first_ended(pair, &counter)?;
-        let took = counter().wrapping_sub(taken);
-        let overheads = overhead(&counter).saturating_mul(2);
-        slot = ended.slot;
-        ended.result.map_err(NvmeError::Command)?;
-        let took = given.saturating_add(took).saturating_sub(overheads);
-        ticks = ticks.saturating_add(took);
-        if let Some(seen) = usize::try_from(took).ok().and_then(|at| seen.get_mut(at)) {
-            *seen = seen.saturating_add(1);
-        }
-    }
-    pair.release(slot);
-    let mut below = 0_u16;
-    let median = (0..).zip(seen).find(|(_, seen)| {
-        below = below.saturating_add(*seen);
-        below > count / 2
-    });
-    Ok(Cost {
-        reads: count.into(),
-        ticks,
-        median: median.map(|(took, _)| took),
-    })
-}
-
-/// Makes at least `count` random reads of 4 KiB, with as many under way as the queue takes. Each
-/// that ends is followed by another, and those that end together are given to the device together.
-/// No other command may be under way.
-///
-/// # Errors
-/// As [`reads_alone`].
-pub fn reads_together<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    namespace: &Namespace,
+    depth: usize,
     count: u16,
     counter: impl Fn() -> u64,
 ) -> Result<Cost, NvmeError<A::Error>> {
     let mut places = Places::new(namespace);
     let blocks = places.blocks;
     let lbas: [u64; CHOSEN] = core::array::from_fn(|_| places.next_lba());
-    let mut lbas = black_box(&lbas).iter().cycle();
-    while let Some(slot) = pair.slot() {
-        pair.transfer(Way::Read, slot, namespace, places.next_lba(), blocks)
+    let lbas = black_box(lbas);
+    pair.is_idle()?;
+    let mut under_way = 0_usize;
+    while under_way < depth
+        && let Some(slot) = pair.slot()
+    {
+        pair.read(slot, namespace, places.next_lba(), blocks)
             .map_err(|refused| NvmeError::Request(refused.reason))?;
+        under_way = under_way.wrapping_add(1);
     }
     pair.ring()?;
-    let (mut ticks, mut reads) = (0_u64, 0_u64);
+    let mut seen = [0_u16; MOST];
+    let (mut ticks, mut reads) = (0_u64, 0_usize);
     while reads < count.into() {
         let overhead = overhead(&counter);
         let (start, mut ended) = first_ended(pair, &counter)?;
+        let before = reads;
         loop {
             ended.result.map_err(NvmeError::Command)?;
-            let lba = lbas.next().copied().unwrap_or(0);
+            let lba = lbas.get(reads % CHOSEN).copied().unwrap_or(0);
             pair.transfer(Way::Read, ended.slot, namespace, lba, blocks)
                 .map_err(|refused| NvmeError::Request(refused.reason))?;
             reads = reads.wrapping_add(1);
+            if reads.wrapping_sub(before) == under_way {
+                break;
+            }
             match pair.poll()? {
                 Some(next) => ended = next,
                 None => break,
@@ -169,14 +136,22 @@ pub fn reads_together<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
         pair.ring()?;
         let took = counter().wrapping_sub(start).saturating_sub(overhead);
         ticks = ticks.saturating_add(took);
+        if let Some(seen) = usize::try_from(took).ok().and_then(|at| seen.get_mut(at)) {
+            *seen = seen.saturating_add(1);
+        }
     }
     while let Some(ended) = pair.wait()? {
         pair.release(ended.slot);
     }
+    let mut below = 0_u16;
+    let median = (0..).zip(seen).find(|(_, seen)| {
+        below = below.saturating_add(*seen);
+        below > count / 2
+    });
     Ok(Cost {
-        reads,
+        reads: u64::try_from(reads).unwrap_or(u64::MAX),
         ticks,
-        median: None,
+        median: median.filter(|_| under_way == 1).map(|(took, _)| took),
     })
 }
 

@@ -57,7 +57,7 @@ mod status;
 mod wait;
 
 pub use controller::{Controller, Options, State};
-pub use cost::{Cost, Places, reads_alone, reads_together};
+pub use cost::{Cost, Places, random_reads};
 pub use error::{Misfit, NvmeError, Refusal};
 pub use exercise::{Outcome, Report, Step, exercise};
 pub use identify::{ControllerInfo, LbaFormat, Namespace, Text};

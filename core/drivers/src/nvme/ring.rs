@@ -184,11 +184,10 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
     /// Takes the next completion, if it is there.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Completed> {
-        let mut head = self.head;
-        if usize::from(head) >= self.completions.len() {
-            head = self.next_round();
-        }
-        let entry = self.completions.block(usize::from(head))?;
+        let head = self.head;
+        let Some(entry) = self.completions.block(usize::from(head)) else {
+            return self.take_first();
+        };
         let Ok(completed) = entry.get(field!(CompletionEntry, completed));
         if (completed ^ self.phase) & PHASE != 0 {
             return None;
@@ -198,13 +197,24 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
         Some(Completed(completed))
     }
 
+    /// Takes the first completion after the last one, if it is there.
+    #[cold]
+    #[inline(never)]
+    fn take_first(&mut self) -> Option<Completed> {
+        // Without any, there is none to go on with.
+        if self.head == 0 {
+            return None;
+        }
+        self.next_round();
+        self.take()
+    }
+
     /// Goes on with the first completion after the last one, and the other phase.
     #[cold]
-    fn next_round(&mut self) -> u16 {
+    fn next_round(&mut self) {
         self.head = 0;
         self.phase ^= PHASE;
         self.has_wrapped = true;
-        0
     }
 
     /// The tail as a doorbell takes it.

@@ -555,6 +555,9 @@ pub(crate) fn of(plan: &Plan) -> &'static [Check] {
     if plan.power_cut {
         return POWER_CUT_CHECKS;
     }
+    if plan.counted {
+        return bench::COUNTED_CHECKS;
+    }
     match (plan.bench, plan.noiommu) {
         (false, false) => CHECKS,
         (false, true) => NOIOMMU_CHECKS,

@@ -228,7 +228,7 @@ impl Pairs<'_, '_> {
 }
 
 /// The disk that the kernel's driver makes of a controller, once it is there.
-fn disk(device: &Device) -> Result<PathBuf> {
+pub(super) fn disk(device: &Device) -> Result<PathBuf> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let directory = format!("{}/nvme", device.sysfs());
     while Instant::now() < deadline {

@@ -1,4 +1,4 @@
-//! What is measured in a guest: system calls, registers, interrupts, and DMA for many buffers, in each mode.
+//! What is measured in a guest: system calls, registers, interrupts, and DMA for many buffers, in each mode; and reads by NVMe.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,15 @@ use vfio_guest::Outcome;
 use super::{Goal, goal, new_table};
 use crate::guest::{self, Measured};
 
+/// The devices that are measured.
+const MEASURED: [&str; 2] = ["edu", "nvme"];
+
 /// How many system calls may be made from nothing to a mapped BAR 0.
 const MAX_CALLS: u64 = 16;
 
 /// The figures of one mode.
 #[derive(Default)]
-struct Figures(BTreeMap<String, f64>);
+pub(super) struct Figures(BTreeMap<String, f64>);
 
 /// A bench, and the figures that its table shows: as they are named, and as they are printed.
 struct Shown {
@@ -94,8 +97,8 @@ const SHOWN: [Shown; 5] = [
 /// # Errors
 ///
 /// A guest can't be booted, or a bench fails in it.
-pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<Vec<Value>> {
-    let guests = guest::measure()?;
+pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<(Vec<Value>, Vec<Measured>)> {
+    let guests = guest::measure(&MEASURED)?;
     for shown in &SHOWN {
         print(shown, &guests)?;
     }
@@ -130,7 +133,8 @@ pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<Vec<Value>> {
             })
         })
     });
-    Ok(rows.collect())
+    let rows = rows.collect();
+    Ok((rows, guests))
 }
 
 fn print(shown: &Shown, guests: &[Measured]) -> Result<()> {
@@ -161,7 +165,7 @@ fn print(shown: &Shown, guests: &[Measured]) -> Result<()> {
 }
 
 /// The modes in which a bench ran, with its figures.
-fn of_bench(bench: &str, guests: &[Measured]) -> Result<Vec<(String, Figures)>> {
+pub(super) fn of_bench(bench: &str, guests: &[Measured]) -> Result<Vec<(String, Figures)>> {
     let mut found = Vec::new();
     for (case, outcome, detail) in guests.iter().flat_map(|guest| &guest.cases) {
         let (name, mode) = split(&case.check);
@@ -180,8 +184,13 @@ fn split(check: &str) -> (&str, &str) {
 }
 
 impl Figures {
+    /// A figure; not a number where it is missing.
+    pub(super) fn value(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or(f64::NAN)
+    }
+
     /// A count; what is missing is too much for every target.
-    fn count(&self, name: &str) -> u64 {
+    pub(super) fn count(&self, name: &str) -> u64 {
         // Counts are whole and small.
         self.0.get(name).map_or(u64::MAX, |count| *count as u64)
     }

@@ -148,6 +148,7 @@ fn linux() -> Result<Option<f64>> {
     let root = Root {
         programs: vec![("init", &init)],
         files: vec![(checks::MODULES, Vec::new())],
+        others: &[],
     };
     initramfs::write(&initrd, &root, &[])?;
     let name = format!("\"check\":\"{}\"", checks::Check::Registers.name());

@@ -82,7 +82,7 @@ pub(crate) fn boot(
         File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     }
     let log = File::create(directory.join("qemu")).context("cannot create QEMU's log")?;
-    let mut command = machine::command(kernel, qemu, plan.noiommu, initrd, directory)?;
+    let mut command = machine::command(kernel, qemu, plan, initrd, directory)?;
     command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -11,6 +11,7 @@ use cpio::newc::{ModeFileType, trailer};
 use vfio_freestanding::checks;
 use vfio_guest::{Case, PLAN, Plan};
 
+use super::fio;
 use super::modules::Module;
 use crate::paths;
 use crate::proofs;
@@ -26,6 +27,8 @@ pub(crate) struct Programs {
     vfio: Option<PathBuf>,
     /// The init that needs neither libc nor std; `None` as above.
     freestanding: Option<PathBuf>,
+    /// What else a guest that measures has.
+    fio: Vec<(String, PathBuf)>,
 }
 
 impl Programs {
@@ -42,6 +45,7 @@ impl Programs {
                 .chain(vfio)
                 .collect(),
             files: vec![(PLAN, serde_json::to_vec_pretty(plan)?)],
+            others: if plan.is_timed() { &self.fio } else { &[] },
         })
     }
 
@@ -57,6 +61,7 @@ impl Programs {
         Ok(Root {
             programs: vec![("init", init)],
             files: vec![(checks::MODULES, lines.collect::<String>().into_bytes())],
+            others: &[],
         })
     }
 
@@ -102,6 +107,7 @@ pub(crate) fn build() -> Result<Programs> {
         init: directory.join("vfio-guest"),
         vfio: Some(directory.join("vfio")),
         freestanding: Some(proofs::init()?),
+        fio: Vec::new(),
     })
 }
 
@@ -116,6 +122,10 @@ pub(crate) fn build_to_measure() -> Result<Programs> {
         init: directory.join("vfio-guest"),
         vfio: None,
         freestanding: None,
+        fio: fio::obtain().unwrap_or_else(|error| {
+            println!("no fio can be had, so nothing is measured with it: {error:#}");
+            Vec::new()
+        }),
     })
 }
 
@@ -142,6 +152,8 @@ pub(crate) struct Root<'a> {
     pub(crate) programs: Vec<(&'static str, &'a Path)>,
     /// Other files: path in the guest, and what is in it.
     pub(crate) files: Vec<(&'static str, Vec<u8>)>,
+    /// Other programs and their libraries, each with its path in the guest.
+    pub(crate) others: &'a [(String, PathBuf)],
 }
 
 /// Writes the initramfs to `path`.
@@ -167,7 +179,9 @@ pub(crate) fn write(path: &Path, root: &Root<'_>, modules: &[Module]) -> Result<
         .mode(0o600)
         .set_mode_file_type(ModeFileType::Char);
     archive.add(console.rdev_major(5).rdev_minor(1), &[])?;
-    for (name, program) in &root.programs {
+    let others = root.others.iter();
+    let others = others.map(|(name, file)| (name.as_str(), file.as_path()));
+    for (name, program) in root.programs.iter().copied().chain(others) {
         let bytes =
             fs::read(program).with_context(|| format!("cannot read {}", program.display()))?;
         archive.file(name, 0o755, &bytes)?;

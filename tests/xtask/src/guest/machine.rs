@@ -75,6 +75,10 @@ pub(crate) fn disk(device: &str) -> Option<&'static str> {
     }
 }
 
+/// The disk that takes and gives nothing where something is measured, and its size in bytes.
+const NULL_DISK: &str = "disk0";
+const NULL_SIZE: u64 = 1 << 30;
+
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
@@ -257,6 +261,7 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     Plan {
         noiommu: false,
         bench: false,
+        counted: false,
         power_cut: false,
         storm: 0,
         modules: Vec::new(),
@@ -264,7 +269,7 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     }
 }
 
-/// The command that starts the machine, with an IOMMU or without; `directory` takes its disks, its console and the results of the guest.
+/// The command that starts the machine of `plan`; `directory` takes its disks, its console and the results of the guest.
 ///
 /// # Errors
 ///
@@ -272,7 +277,7 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
 pub(crate) fn command(
     kernel: &Kernel,
     qemu: &Qemu,
-    noiommu: bool,
+    plan: &Plan,
     initrd: &Path,
     directory: &Path,
 ) -> Result<Command> {
@@ -294,7 +299,11 @@ pub(crate) fn command(
         "-cpu",
         "max",
     ]);
-    if noiommu {
+    if plan.counted {
+        // An instruction is a tick of the time stamp counter.
+        command.args(["-icount", "shift=0"]);
+    }
+    if plan.noiommu {
         // All of it within reach of edu's 28 address lines.
         command.args(["-m", "256M", "-append", NOIOMMU_COMMAND_LINE]);
     } else {
@@ -318,6 +327,14 @@ pub(crate) fn command(
         .arg("-initrd")
         .arg(initrd);
     for disk in DISKS {
+        if plan.bench && disk == NULL_DISK {
+            // What is measured is the driver, and no file.
+            let node = format!("null-co,node-name={disk},size={NULL_SIZE},read-zeroes=off");
+            command.arg("-blockdev").arg(node);
+            let size = ["logical", "physical"].map(|size| format!("nvme.{size}_block_size=4096"));
+            command.args(["-global", &size[0], "-global", &size[1]]);
+            continue;
+        }
         let path = directory.join(disk);
         File::create(&path)
             .and_then(|file| file.set_len(DISK_SIZE))

@@ -2,6 +2,7 @@
 
 mod archive;
 mod boot;
+mod fio;
 pub(crate) mod initramfs;
 pub(crate) mod kernel;
 mod machine;
@@ -114,9 +115,6 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     }
 }
 
-/// The device that is measured.
-const MEASURED: &str = "edu";
-
 /// How long a guest may take in which something is measured, in seconds.
 const BENCH_LIMIT: u64 = 1800;
 
@@ -128,33 +126,34 @@ pub(crate) struct Measured {
     pub(crate) cases: Vec<(Case, Outcome, String)>,
 }
 
-/// Boots guests in which something is measured: with the kernel that `VFIO_GUEST_KERNEL` names, or with the
+/// Boots guests in which something of `devices` is measured: with the kernel that `VFIO_GUEST_KERNEL` names, or with the
 /// distribution's in the modes that it has; with an IOMMU and without.
 ///
 /// # Errors
 ///
 /// A guest can't be booted, or a bench fails in it.
-pub(crate) fn measure() -> Result<Vec<Measured>> {
+pub(crate) fn measure(devices: &[&str]) -> Result<Vec<Measured>> {
     let choice = match Choice::Given.missing() {
         None => Choice::Given,
         Some(_) => Choice::Debian,
     };
     let options = Options {
         kernels: vec![choice.clone()],
-        devices: vec![MEASURED.into()],
+        devices: devices.iter().map(|&name| name.to_owned()).collect(),
         time_limit: BENCH_LIMIT,
         ..Options::default()
     };
     let qemu = Qemu::obtain()?;
     let programs = initramfs::build_to_measure()?;
     let mut measured = Vec::new();
-    for world in [World::Bench, World::NoIommuBench] {
+    for world in [World::Bench, World::NoIommuBench, World::Counted] {
+        let cases = world.cases(&programs, &world.plan(&choice, &qemu, &options))?;
+        if cases.is_empty() {
+            continue;
+        }
         let mut results = None;
         let results = match world.missing(&choice) {
-            Some(reason) => {
-                let plan = world.plan(&choice, &qemu, &options);
-                Results::not_run(world.cases(&programs, &plan)?, reason)
-            }
+            Some(reason) => Results::not_run(cases, reason),
             None => {
                 test(&choice, world, &options, &programs, &qemu, &mut results)?;
                 results.context("the guest reported nothing")?
@@ -183,6 +182,8 @@ enum World {
     Bench,
     /// As [`World::NoIommu`], with figures in place of checks.
     NoIommuBench,
+    /// As [`World::Bench`], on a machine that counts instructions.
+    Counted,
 }
 
 impl World {
@@ -198,6 +199,7 @@ impl World {
             Self::PowerCut => ", power cut",
             Self::Bench => ", bench",
             Self::NoIommuBench => ", bench, without an IOMMU",
+            Self::Counted => ", bench, counted",
         }
     }
 
@@ -208,7 +210,7 @@ impl World {
             Self::Freestanding => name == checks::DEVICE,
             Self::NoIommu => machine::NOIOMMU_DEVICES.contains(&name.as_str()),
             Self::PowerCut => machine::disk(name).is_some(),
-            Self::Bench | Self::NoIommuBench => false,
+            Self::Bench | Self::NoIommuBench | Self::Counted => false,
         };
         options.devices.is_empty() || options.devices.iter().any(has)
     }
@@ -226,7 +228,8 @@ impl World {
     /// The plan of its guest; modules are still to be added.
     fn plan(self, choice: &Choice, qemu: &Qemu, options: &Options) -> Plan {
         let mut plan = machine::plan(choice, qemu, &options.devices);
-        plan.bench = matches!(self, Self::Bench | Self::NoIommuBench);
+        plan.counted = self == Self::Counted;
+        plan.bench = plan.counted || matches!(self, Self::Bench | Self::NoIommuBench);
         plan.storm = options.storm;
         if self == Self::PowerCut {
             plan.power_cut = true;
@@ -244,18 +247,16 @@ impl World {
 
     /// The cases that the guest must report.
     fn cases(self, programs: &Programs, plan: &Plan) -> Result<Vec<Case>> {
-        match self {
-            Self::Std | Self::NoIommu | Self::PowerCut | Self::Bench | Self::NoIommuBench => {
-                programs.cases(plan)
-            }
-            Self::Freestanding => Ok(checks::Check::ALL
-                .into_iter()
-                .map(|check| Case {
-                    check: check.name().into(),
-                    device: Some(checks::DEVICE.into()),
-                })
-                .collect()),
+        if self != Self::Freestanding {
+            return programs.cases(plan);
         }
+        Ok(checks::Check::ALL
+            .into_iter()
+            .map(|check| Case {
+                check: check.name().into(),
+                device: Some(checks::DEVICE.into()),
+            })
+            .collect())
     }
 }
 
@@ -290,10 +291,8 @@ fn test(
 
     let initrd = directory.join("initramfs");
     let root = match world {
-        World::Std | World::NoIommu | World::PowerCut | World::Bench | World::NoIommuBench => {
-            programs.root(&plan)?
-        }
         World::Freestanding => programs.freestanding_root(&plan)?,
+        _ => programs.root(&plan)?,
     };
     initramfs::write(&initrd, &root, &modules)?;
     let boot = boot::boot(

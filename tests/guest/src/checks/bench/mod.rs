@@ -45,9 +45,15 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         name: "nvme",
-        on: On::Modes(&["nvme"], |_, device, mode| nvme::figures(device, mode)),
+        on: On::Some(&["nvme"], nvme::iops),
     },
 ];
+
+/// The benches of a machine that counts instructions.
+pub(super) const COUNTED_CHECKS: &[Check] = &[Check {
+    name: "nvme instructions",
+    on: On::Modes(&["nvme"], nvme::instructions),
+}];
 
 /// The benches of a machine without an IOMMU.
 pub(super) const NOIOMMU_CHECKS: &[Check] = &[

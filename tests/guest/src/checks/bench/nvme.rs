@@ -1,47 +1,103 @@
-//! Reading 4 KiB blocks at random from an NVMe controller.
+//! Reading 4 KiB blocks at random from an NVMe controller: the instructions that a read takes, and how many reads a second
+//! this driver and the kernel's own make on the same device.
 
 use core::arch::x86_64::_rdtsc;
-use core::hint::black_box;
+use std::path::Path;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use vfio_core::abi::pci_region;
 use vfio_core::dma::Dma;
 use vfio_core::mmio::Bar;
-use vfio_core::session;
-use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions, QueuePair, Slot};
-use vfio_guest::Device;
+use vfio_core::session::Session;
+use vfio_drivers::nvme::{
+    Controller, Namespace, Options, Places, QueueOptions, QueuePair, random_reads,
+};
+use vfio_guest::{Device, FIO, LOADER};
 use vfio_hosted::linux::Linux;
 
 use super::{Figures, open};
+use crate::bind;
+use crate::checks::nvme::disk;
+use crate::mode::Mode;
+use crate::program;
+use crate::report::NotRun;
+use crate::world::{World, place};
 
 type Pair<'c, 'd, const DEPTH: usize> = QueuePair<'c, 'd, Linux, Bar<'d, Linux>, 64, DEPTH>;
 
 /// How many reads are counted, and how many are timed.
-const COUNTED: usize = 2000;
+const COUNTED: u16 = 2000;
 const TIMED: u32 = 20_000;
 
-/// Reads of one block, at depths 1 and 32.
-pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
+/// How often each driver has its turn; the medians count.
+const ROUNDS: usize = 5;
+
+/// How many seconds fio reads.
+const SECONDS: &str = "3";
+
+/// Instructions of a read, at depths 1 and 32, where the machine's time stamp counter counts them.
+pub(super) fn instructions(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let session = open(device, mode)?;
+    let mut figures = Figures::new();
+    drive(session, |controller, namespace| {
+        for depth in [1, 32] {
+            let mut pair = controller.queue_pair::<32>(QueueOptions::default())?;
+            let cost = random_reads(&mut pair, namespace, depth, COUNTED, ticks)?;
+            let name = format!("depth {depth}, instructions");
+            figures.insert(name, cost.of_a_read() as f64);
+        }
+        Ok(())
+    })?;
+    Ok(serde_json::to_string(&figures)?)
+}
+
+/// Reads a second, by this driver and by the kernel's own with fio, in turn.
+pub(super) fn iops(_: &World, device: &Device) -> Result<String> {
+    if !Path::new("/").join(FIO).exists() {
+        return Err(NotRun("there is no fio".into()).into());
+    }
+    let (mut ours, mut kernels) = ([vec![], vec![]], [vec![], vec![]]);
+    for _ in 0..ROUNDS {
+        bind::bind(device)?;
+        let session = Session::open(&Linux, &place(device)?.as_place())?;
+        drive(session, |controller, namespace| {
+            let mut pair = controller.queue_pair::<1>(QueueOptions::default())?;
+            ours[0].push(time(&mut pair, namespace)?);
+            drop(pair);
+            let mut pair = controller.queue_pair::<32>(QueueOptions::default())?;
+            ours[1].push(time(&mut pair, namespace)?);
+            Ok(())
+        })?;
+        bind::rebind(device, "nvme")?;
+        let disk = disk(device)?;
+        for (depth, iops) in [1, 32].into_iter().zip(&mut kernels) {
+            iops.push(fio(&disk, depth)?);
+        }
+    }
+    bind::bind(device)?;
+    let mut figures = Figures::new();
+    for (depth, (ours, kernels)) in [1, 32].into_iter().zip(ours.into_iter().zip(kernels)) {
+        let (ours, kernels) = (median(ours)?, median(kernels)?);
+        figures.insert(format!("depth {depth}, IOPS"), ours);
+        figures.insert(format!("depth {depth}, IOPS by the kernel"), kernels);
+        figures.insert(format!("depth {depth}, ratio"), ours / kernels);
+    }
+    Ok(serde_json::to_string(&figures)?)
+}
+
+/// Starts a controller for `run`, and shuts it down.
+fn drive(
+    session: Session<Linux>,
+    run: impl for<'d> FnOnce(&Controller<'d, Linux, Bar<'d, Linux>, 64>, &Namespace) -> Result<()>,
+) -> Result<()> {
     let bar0 = session.device.bring_up(pci_region::BAR0)?;
     let dma = Dma::<_, 64>::new(Linux, session.space)?;
     let controller = Controller::start(&session.device, bar0, &dma, Options::default())?;
     let namespace = controller.namespace(1)?;
-    let mut figures = Figures::new();
-    {
-        let mut pair = controller.queue_pair::<1>(QueueOptions::default())?;
-        let ticks = count_alone(&mut pair, &namespace)?;
-        figures.insert("depth 1, ticks".into(), ticks);
-        figures.insert("depth 1, IOPS".into(), time(&mut pair, &namespace)?);
-    }
-    {
-        let mut pair = controller.queue_pair::<32>(QueueOptions::default())?;
-        let ticks = count_many(&mut pair, &namespace)?;
-        figures.insert("depth 32, ticks".into(), ticks);
-        figures.insert("depth 32, IOPS".into(), time(&mut pair, &namespace)?);
-    }
-    Ok(serde_json::to_string(&figures)?)
+    run(&controller, &namespace)?;
+    Ok(controller.shut_down()?)
 }
 
 /// The time stamp counter: it counts instructions where QEMU is told so (`-icount shift=0`).
@@ -51,123 +107,15 @@ fn ticks() -> u64 {
     unsafe { _rdtsc() }
 }
 
-/// Places of blocks of 4 KiB, the same in every run.
-struct Places {
-    state: u64,
-    blocks: u32,
-    count: u64,
-}
-
-impl Places {
-    fn new(namespace: &Namespace) -> Self {
-        let blocks = 4096 / namespace.block_size();
-        Self {
-            state: 0x5eed,
-            blocks,
-            count: namespace.blocks() / u64::from(blocks),
-        }
-    }
-
-    #[inline(always)]
-    fn next(&mut self) -> u64 {
-        self.state ^= self.state << 13;
-        self.state ^= self.state >> 7;
-        self.state ^= self.state << 17;
-        (self.state % self.count) * u64::from(self.blocks)
-    }
-}
-
-/// Ticks of one read at a time, of the submission and of the look that finds its completion.
-fn count_alone(pair: &mut Pair<'_, '_, 1>, namespace: &Namespace) -> Result<f64> {
-    let mut places = Places::new(namespace);
-    let mut samples = Vec::with_capacity(COUNTED);
-    let mut slot = pair.slot().context("no slot")?;
-    for _ in 0..COUNTED {
-        let lba = black_box(places.next());
-        let start = ticks();
-        submit(pair, slot, namespace, lba, places.blocks)?;
-        let submitted = ticks() - start;
-        let (completed, found) = loop {
-            let start = ticks();
-            let found = pair.poll()?;
-            let took = ticks() - start;
-            if let Some(found) = found {
-                break (took, found);
-            }
-        };
-        found.result?;
-        slot = found.slot;
-        samples.push(submitted + completed - 2 * overhead());
-    }
-    pair.release(slot);
-    Ok(median(samples) as f64)
-}
-
-/// Ticks of a read where 32 are under way: each that ends is followed by another, and those that
-/// end together are given to the device together. Looks that find nothing don't count.
-fn count_many(pair: &mut Pair<'_, '_, 32>, namespace: &Namespace) -> Result<f64> {
-    let mut places = Places::new(namespace);
-    let lbas: [u64; 256] = core::array::from_fn(|_| places.next());
-    while let Some(slot) = pair.slot() {
-        pair.read(slot, namespace, places.next(), places.blocks)?;
-    }
-    pair.ring()?;
-    let (mut total, mut count) = (0, 0_u64);
-    for round in 0..COUNTED {
-        let overhead = overhead();
-        let (start, mut ended) = loop {
-            let start = ticks();
-            if let Some(ended) = pair.poll()? {
-                break (start, ended);
-            }
-        };
-        let mut together = 0;
-        loop {
-            ended.result?;
-            let lba = lbas[(round + together) % 256];
-            pair.read(ended.slot, namespace, lba, places.blocks)?;
-            together += 1;
-            match pair.poll()? {
-                Some(next) => ended = next,
-                None => break,
-            }
-        }
-        pair.ring()?;
-        total += ticks() - start - overhead;
-        count += u64::try_from(together)?;
-    }
-    while let Some(ended) = pair.wait()? {
-        pair.release(ended.slot);
-    }
-    Ok(total as f64 / count as f64)
-}
-
-#[inline(always)]
-fn submit<const DEPTH: usize>(
-    pair: &mut Pair<'_, '_, DEPTH>,
-    slot: Slot,
-    namespace: &Namespace,
-    lba: u64,
-    blocks: u32,
-) -> Result<()> {
-    pair.read(slot, namespace, lba, blocks)?;
-    Ok(pair.ring()?)
-}
-
-/// Ticks between two looks at the counter.
-fn overhead() -> u64 {
-    let start = ticks();
-    ticks() - start
-}
-
 /// Reads a second at the depth of the queue.
 fn time<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespace) -> Result<f64> {
     let mut places = Places::new(namespace);
+    let blocks = places.blocks();
     let start = Instant::now();
     let mut given = 0;
     let mut ended = 0;
     while let Some(slot) = pair.slot() {
-        pair.read(slot, namespace, places.next(), places.blocks)?;
+        pair.read(slot, namespace, places.next_lba(), blocks)?;
         given += 1;
     }
     while ended < TIMED {
@@ -176,7 +124,7 @@ fn time<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespac
             completion.result?;
             ended += 1;
             if given < TIMED {
-                pair.read(completion.slot, namespace, places.next(), places.blocks)?;
+                pair.read(completion.slot, namespace, places.next_lba(), blocks)?;
                 given += 1;
             } else {
                 pair.release(completion.slot);
@@ -187,7 +135,52 @@ fn time<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespac
     Ok(f64::from(TIMED) / start.elapsed().as_secs_f64())
 }
 
-fn median(mut samples: Vec<u64>) -> u64 {
-    samples.sort_unstable();
-    samples.get(samples.len() / 2).copied().unwrap_or(0)
+/// Reads a second by the kernel's driver.
+fn fio(disk: &Path, depth: u32) -> Result<f64> {
+    let disk = format!("--filename={}", disk.display());
+    let depth = format!("--iodepth={depth}");
+    let runtime = format!("--runtime={SECONDS}");
+    let ended = program::run(
+        &format!("/{LOADER}"),
+        &[
+            "--library-path",
+            "/lib",
+            &format!("/{FIO}"),
+            "--name=reads",
+            "--ioengine=io_uring",
+            // What spares the kernel work: it should do its best.
+            "--registerfiles",
+            "--fixedbufs",
+            "--norandommap",
+            "--gtod_reduce=1",
+            "--iodepth_batch_submit=32",
+            "--iodepth_batch_complete_min=1",
+            "--iodepth_batch_complete_max=32",
+            "--rw=randread",
+            "--bs=4k",
+            "--direct=1",
+            "--thread",
+            "--time_based",
+            "--output-format=json",
+            &runtime,
+            &depth,
+            &disk,
+        ],
+    )?;
+    ensure!(ended.status == Some(0), "fio: {}", ended.stderr.trim());
+    // What it has to say besides stands before.
+    let json = ended.stdout.find('{').map(|at| &ended.stdout[at..]);
+    let report: Value = serde_json::from_str(json.unwrap_or_default())
+        .with_context(|| format!("fio reports {}", ended.stdout))?;
+    report["jobs"][0]["read"]["iops"]
+        .as_f64()
+        .context("fio reports no IOPS")
+}
+
+fn median(mut samples: Vec<f64>) -> Result<f64> {
+    samples.sort_by(f64::total_cmp);
+    samples
+        .get(samples.len() / 2)
+        .copied()
+        .context("no round was made")
 }
