@@ -188,10 +188,11 @@ pub(crate) fn load() {
     low.store(descriptor, Ordering::Relaxed);
     high.store(task >> 32, Ordering::Relaxed);
 
-    let stubs = |first| (first..).step_by(4).take(EXCEPTIONS);
-    let exceptions = stubs(address_of(&raw const vfio_exception_stubs));
-    let stubs = exceptions.chain(stubs(address_of(&raw const vfio_interrupt_stubs)));
-    for (vector, ([low, high], stub)) in GATES.iter().zip(stubs).enumerate() {
+    let mut stub = address_of(&raw const vfio_exception_stubs);
+    for (vector, [low, high]) in GATES.iter().enumerate() {
+        if vector == EXCEPTIONS {
+            stub = address_of(&raw const vfio_interrupt_stubs);
+        }
         let stack = match vector {
             // NMI, double fault, machine check.
             2 | 8 | 18 => OF_FAULTS_IN_HANDLERS,
@@ -201,6 +202,7 @@ pub(crate) fn load() {
         let gate = stub & 0xffff | CODE << 16 | stack << 32 | INTERRUPT_GATE;
         low.store(gate | (stub >> 16 & 0xffff) << 48, Ordering::Relaxed);
         high.store(stub >> 32, Ordering::Relaxed);
+        stub = stub.saturating_add(4);
     }
     let gates = DescriptorTablePointer {
         limit: GATES_LIMIT,

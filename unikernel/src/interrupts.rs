@@ -56,10 +56,13 @@ impl Lines {
             .map_or(u32::MAX, |bit| bit.wrapping_sub(1));
         let mut taken = TAKEN.lock();
         let most = u32::try_from(LINES).ok()?;
-        let step = usize::try_from(count.max(1)).ok()?;
-        let first = (0..most).step_by(step).find(|first| {
-            first.saturating_add(count) <= most && taken.lines >> first & ones == 0
-        })?;
+        let mut first = 0_u32;
+        while first.saturating_add(count) > most || taken.lines >> first & ones != 0 {
+            first = first.saturating_add(count);
+            if first >= most {
+                return None;
+            }
+        }
         taken.lines |= ones << first;
         Some(Self {
             first: u8::try_from(first).ok()?,

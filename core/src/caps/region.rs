@@ -1,5 +1,7 @@
 //! The capabilities of a region (`VFIO_DEVICE_GET_REGION_INFO`).
 
+use zerocopy::transmute;
+
 use super::list::read;
 use super::{Array, CapError, RegionKind, SparseMmap, Typed, Unknown};
 use crate::abi::{
@@ -101,26 +103,25 @@ impl<'a> Typed<'a> for RegionCap<'a> {
     }
 
     fn emit(&self, chain: &mut Writer<'_>) -> Result<(), Full> {
-        match self {
+        // All of them have two numbers of 32 bits, or one of 64, and areas follow.
+        let (id, numbers, areas): (_, [u8; 8], &[u8]) = match self {
             Self::SparseMmap(sparse) => {
                 let count = u32::try_from(sparse.areas.len()).map_err(|_| Full)?;
-                let parts: [&[u8]; 3] = [&count.to_ne_bytes(), &[0; 4], sparse.areas.as_bytes()];
-                chain.push(RegionCapId::SPARSE_MMAP.0, 1, &parts)
+                let areas = sparse.areas.as_bytes();
+                (RegionCapId::SPARSE_MMAP, transmute!([count, 0]), areas)
             }
             Self::Type(kind) => {
-                let (type_, subtype) = (kind.type_().0, kind.subtype().0);
-                let parts: [&[u8]; 2] = [&type_.to_ne_bytes(), &subtype.to_ne_bytes()];
-                chain.push(RegionCapId::TYPE.0, 1, &parts)
+                let kind = [kind.type_().0, kind.subtype().0];
+                (RegionCapId::TYPE, transmute!(kind), &[])
             }
-            Self::MsixMappable => chain.push(RegionCapId::MSIX_MAPPABLE.0, 1, &[]),
-            Self::Nvlink2Ssatgt { tgt } => {
-                chain.push(RegionCapId::NVLINK2_SSATGT.0, 1, &[&tgt.to_ne_bytes()])
-            }
+            Self::MsixMappable => return chain.push(RegionCapId::MSIX_MAPPABLE.0, 1, &[]),
+            Self::Nvlink2Ssatgt { tgt } => (RegionCapId::NVLINK2_SSATGT, tgt.to_ne_bytes(), &[]),
             Self::Nvlink2Lnkspd { link_speed } => {
-                let parts: [&[u8]; 2] = [&link_speed.to_ne_bytes(), &[0; 4]];
-                chain.push(RegionCapId::NVLINK2_LNKSPD.0, 1, &parts)
+                let speed = [*link_speed, 0];
+                (RegionCapId::NVLINK2_LNKSPD, transmute!(speed), &[])
             }
-            Self::Unknown(unknown) => unknown.emit(chain),
-        }
+            Self::Unknown(unknown) => return unknown.emit(chain),
+        };
+        chain.push(id.0, 1, &[&numbers, areas])
     }
 }

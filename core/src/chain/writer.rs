@@ -84,12 +84,10 @@ impl<'b> Writer<'b> {
                 version,
                 next: 0,
             };
-            let body = parts.iter().copied().flatten();
-            slot.iter_mut()
-                .zip(header.as_bytes().iter().chain(body))
-                .for_each(|(to, from)| {
-                    *to = *from;
-                });
+            let mut rest = put(slot, header.as_bytes());
+            for part in parts {
+                rest = put(rest, part);
+            }
             self.link(start);
         }
         self.last = Some(start);
@@ -120,6 +118,18 @@ impl fmt::Display for Full {
 }
 
 impl core::error::Error for Full {}
+
+/// Puts bytes at the start of a slot; what is behind them.
+fn put<'s>(slot: &'s mut [u8], bytes: &[u8]) -> &'s mut [u8] {
+    let Some((start, rest)) = slot.split_at_mut_checked(bytes.len()) else {
+        return &mut [];
+    };
+    start
+        .iter_mut()
+        .zip(bytes)
+        .for_each(|(to, from)| *to = *from);
+    rest
+}
 
 /// The bytes `start..end` of a reply, where it has them.
 fn range(reply: &mut [u8], start: u32, end: u32) -> Option<&mut [u8]> {

@@ -16,6 +16,7 @@ pub(crate) mod tests;
 
 pub use address::Address;
 pub use assign::{AssignError, Room, assign};
+#[cfg(feature = "image")]
 pub(crate) use bars::BARS;
 pub use bars::{Region, RegionKind, Regions, size_bars};
 pub use registers::{NoError, Registers, Spaces, Width};

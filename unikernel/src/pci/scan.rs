@@ -157,6 +157,7 @@ impl<S: Spaces> Scan<'_, S> {
     }
 
     /// Looks for the functions behind a bridge; the number of the bus.
+    #[inline(never)]
     fn behind(&mut self, function: Function, depth: u32) -> Result<u8, ScanError> {
         let bridge = function.address;
         let depth = depth.checked_sub(1).ok_or(ScanError::TooDeep { bridge })?;

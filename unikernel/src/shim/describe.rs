@@ -133,6 +133,7 @@ impl Description {
     }
 
     /// Takes a capability that the shim uses; the first of each kind counts.
+    #[inline(never)]
     fn take<S: Spaces>(
         &mut self,
         registers: Registers<'_, S>,

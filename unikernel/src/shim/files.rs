@@ -255,6 +255,7 @@ impl Files {
     /// The error of a request that a container does not know: that of its IOMMU driver, or of
     /// having none.
     #[must_use]
+    #[inline(never)]
     pub fn unknown_to_container(&self, place: u8) -> Errno {
         match self.containers.get(usize::from(place)) {
             Some(container) if container.has_iommu => Errno::ENOTTY,

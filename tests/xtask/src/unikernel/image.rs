@@ -24,19 +24,16 @@ const PROFILE: &str = "image";
 const RUSTFLAGS: &str = "-Crelocation-model=static -Cno-redzone=yes";
 
 /// What makes the code small beyond `opt-level = "s"`, passed on to LLVM.
-const SMALL: [&str; 8] = [
+const SMALL: [&str; 6] = [
     // A function is inlined only where that is shorter than calling it.
     "-inline-threshold=0",
     "-inline-call-penalty=35",
-    // Callers know which registers a function leaves alone.
-    "-enable-ipra",
     // Blocks follow each other so that few jumps are needed.
     "-enable-ext-tsp-block-placement",
     "-apply-ext-tsp-for-size",
     // A table of addresses takes 8 bytes for each.
     "-min-jump-table-entries=12",
     "-disable-lsr",
-    "-max-store-memcpy=1",
 ];
 
 /// What is logged where the caller's DEFMT_LOG says nothing.
@@ -168,6 +165,8 @@ pub(crate) fn command(verb: &str) -> Command {
         .args(["--features", "image"])
         .env("CARGO_TARGET_DIR", target())
         .env("RUSTFLAGS", format!("{RUSTFLAGS}{}", small.concat()))
+        // Fat LTO of an image recurses deeper than the compiler's threads are made for.
+        .env("RUST_MIN_STACK", "67108864")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     if std::env::var_os("DEFMT_LOG").is_none() {
         command.env("DEFMT_LOG", LEVEL);
