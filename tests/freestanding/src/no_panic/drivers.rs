@@ -121,6 +121,8 @@ fn commands<S: Sys, A: Access>(
     used(pair.read_blocks(namespace, any(), bytes).is_ok());
     used(pair.write_blocks(namespace, any(), bytes).is_ok());
     used(pair.flush_blocks(namespace).is_ok());
+    let reads = nvme::random_reads(&mut pair, namespace, any(), any(), any::<u64>);
+    used(reads.is_ok_and(|cost| cost.of_a_read() > any()));
     if let Some(slot) = pair.slot()
         && let Ok(mut window) = pair.window(&slot)
     {
