@@ -49,7 +49,7 @@ pub(crate) struct Options {
 }
 
 /// What [`Options::time_limit`] and [`Options::storm`] are where nothing is asked for.
-const TIME_LIMIT: u64 = 900;
+const TIME_LIMIT: u64 = 1800;
 const STORM: u64 = 2;
 
 impl Default for Options {
