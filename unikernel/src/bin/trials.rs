@@ -278,6 +278,11 @@ fn msix(boot: &Boot) -> Result<(), Error> {
             count => defmt::info!("vector {}: {=u64}", vector, count),
         }
     }
+    // The card keeps interrupts apart by a timer of 128 us, and QEMU's model ends QEMU where MSI-X goes before that is over.
+    // Waiting takes a timer as well, which the same clock ends later.
+    vectors
+        .wait(0, Duration::from_millis(1))
+        .map_err(Error::Errno)?;
     drop(vectors);
     if session.device.vectors::<1>(pci_irq::INTX).is_ok() {
         return Err(Error::Unknown);
