@@ -137,8 +137,12 @@ impl<S: Sys + Clone> Container<S> {
     /// Opens the group whose path begins with `prefix` and attaches it.
     fn attach_at(&self, prefix: &[u8], group: u32) -> Result<Group<S>, OpenError> {
         let error = |errno| OpenError::Group { group, errno };
-        let path = group_path(prefix, group).ok_or(error(Errno::EINVAL))?;
-        let path = CStr::from_bytes_with_nul(&path).map_err(|_| error(Errno::EINVAL))?;
+        let path = group_path(prefix, group);
+        let path = path.as_ref().and_then(|(path, start)| {
+            let path = path.get(*start..)?;
+            CStr::from_bytes_until_nul(path).ok()
+        });
+        let path = path.ok_or(error(Errno::EINVAL))?;
         let fd = self.sys.open(path).map_err(error)?;
         let mut status = GroupStatus::default();
         self.sys
@@ -291,7 +295,7 @@ impl<S: Sys + Clone> Group<S> {
     pub fn device_with_token(&self, name: &CStr, token: [u8; 16]) -> Result<Device<S>, OpenError> {
         let error = OpenError::Device(Errno::EINVAL);
         let name = name_with_token(name, token).ok_or(error)?;
-        self.device(CStr::from_bytes_with_nul(&name).map_err(|_| error)?)
+        self.device(CStr::from_bytes_until_nul(&name).map_err(|_| error)?)
     }
 }
 
@@ -325,26 +329,27 @@ fn dma_map(iova: u64, flags: DmaMapFlags) -> IommuType1DmaMap {
     }
 }
 
-/// `prefix`, the number of a group and a NUL, made without formatting: an image without
-/// `core::fmt` stays small. heapless' own C string has a panic that the compiler can't rule out.
-fn group_path(prefix: &[u8], group: u32) -> Option<Vec<u8, 32>> {
-    // A group number has at most ten digits.
-    let mut digits = Vec::<u8, 10>::new();
+/// `prefix` and the number of a group, at the end of a buffer and with NULs behind; and where it starts. It is made
+/// without formatting: an image without `core::fmt` stays small.
+fn group_path(prefix: &[u8], group: u32) -> Option<([u8; 32], usize)> {
+    let mut path = [0; 32];
+    let mut slots = path.iter_mut().rev();
+    // The NUL.
+    slots.next()?;
     let mut rest = group;
     loop {
         let digit = u8::try_from(rest % 10).ok()?;
-        digits.push(digit.checked_add(b'0')?).ok()?;
+        *slots.next()? = digit.checked_add(b'0')?;
         rest /= 10;
         if rest == 0 {
             break;
         }
     }
-    digits.reverse();
-    let mut path = Vec::new();
-    path.extend_from_slice(prefix).ok()?;
-    path.extend_from_slice(&digits).ok()?;
-    path.push(0).ok()?;
-    Some(path)
+    for byte in prefix.iter().rev() {
+        *slots.next()? = *byte;
+    }
+    let start = slots.len();
+    Some((path, start))
 }
 
 /// `NAME vf_token=UUID` and its NUL, which vfio-pci takes for a name. PCI addresses are shorter
@@ -441,8 +446,8 @@ mod tests {
                 "/dev/vfio/noiommu-4294967295\0",
             ),
         ] {
-            let made = group_path(prefix.as_bytes(), group).unwrap();
-            assert_eq!(made, path.as_bytes());
+            let (made, start) = group_path(prefix.as_bytes(), group).unwrap();
+            assert_eq!(made.get(start..), Some(path.as_bytes()));
         }
     }
 }

@@ -43,8 +43,9 @@ pub struct Coverage<'a> {
     /// A power of two.
     page: u64,
     at: u64,
-    /// Where areas ascend, the first that was not passed yet.
-    ascending: Option<usize>,
+    /// Whether areas ascend; then those before `passed` end where nothing is looked for any more.
+    ascending: bool,
+    passed: usize,
 }
 
 impl<'a> Coverage<'a> {
@@ -58,8 +59,8 @@ impl<'a> Coverage<'a> {
             Mappable::Nothing
         };
         let ascending = match mappable {
-            Mappable::Areas(sparse) => sparse.is_ascending_within(region.size).then_some(0),
-            _ => None,
+            Mappable::Areas(sparse) => sparse.is_ascending_within(region.size),
+            _ => false,
         };
         Self {
             mappable,
@@ -67,6 +68,7 @@ impl<'a> Coverage<'a> {
             page,
             at: 0,
             ascending,
+            passed: 0,
         }
     }
 
@@ -80,15 +82,24 @@ impl<'a> Coverage<'a> {
     }
 
     fn next_area(&mut self, sparse: SparseMmap<'a>) -> Option<(u64, u64)> {
-        let ahead = |area| self.whole_pages(area).filter(|&(_, end)| end > self.at);
-        let Some(passed) = self.ascending else {
-            // They may stand in any order.
-            return sparse.areas.iter().filter_map(ahead).min();
-        };
-        let mut rest = (passed..).map_while(|index| Some((index, sparse.areas.get(index)?)));
-        let found = rest.find_map(|(index, area)| Some((index, ahead(area)?)));
-        self.ascending = Some(found.map_or(sparse.areas.len(), |(index, _)| index));
-        found.map(|(_, area)| area)
+        let mut nearest = None;
+        let mut index = self.passed;
+        while let Some(area) = sparse.areas.get(index) {
+            if let Some((start, end)) = self.whole_pages(area)
+                && end > self.at
+                && nearest.is_none_or(|nearest| (start, end) < nearest)
+            {
+                nearest = Some((start, end));
+            }
+            if self.ascending {
+                self.passed = index;
+                if nearest.is_some() {
+                    break;
+                }
+            }
+            index = index.saturating_add(1);
+        }
+        nearest
     }
 
     /// The part of an area that consists of whole pages.

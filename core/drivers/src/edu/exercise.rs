@@ -130,7 +130,7 @@ impl<E> From<EduError<E>> for Outcome<E> {
 const COPIED: usize = COPY_MOST / 8 * 8;
 
 /// Numbers whose factorials are compared, with the factorials in 32 bits.
-const FACTORIALS: [(u32, u32); 4] = [(0, 1), (5, 120), (12, 479_001_600), (13, 1_932_053_504)];
+static FACTORIALS: [(u32, u32); 4] = [(0, 1), (5, 120), (12, 479_001_600), (13, 1_932_053_504)];
 
 /// Tries every step on the `device` whose BAR 0 is `bar0`, with memory of `dma`. Its bus
 /// mastering must be on.
@@ -228,16 +228,16 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
 
     fn liveness(&mut self) -> Result<(), Outcome<A::Error>> {
         let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
-        for word in [0, u32::MAX, 0x1234_5678] {
-            same(true, edu.is_alive(word)?)?;
+        for word in &[0, u32::MAX, 0x1234_5678] {
+            same(true, edu.is_alive(*word)?)?;
         }
         Ok(())
     }
 
     fn factorial_polled(&mut self) -> Result<(), Outcome<A::Error>> {
         let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
-        for (n, factorial) in FACTORIALS {
-            same(factorial, edu.factorial(n)?)?;
+        for (n, factorial) in &FACTORIALS {
+            same(*factorial, edu.factorial(*n)?)?;
         }
         Ok(())
     }
@@ -272,8 +272,8 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
             .device
             .vectors::<1>(pci_irq::MSI)
             .map_err(Outcome::Irq)?;
-        for bits in [1, 0x8000_0000] {
-            edu.raise(bits, &vectors)?;
+        for bits in &[1, 0x8000_0000] {
+            edu.raise(*bits, &vectors)?;
         }
         self.vectors = Some(vectors);
         Ok(())
@@ -282,8 +282,8 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
     fn factorial_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
         let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
         let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
-        for (n, factorial) in FACTORIALS {
-            same(factorial, edu.factorial_by_interrupt(n, vectors)?)?;
+        for (n, factorial) in &FACTORIALS {
+            same(*factorial, edu.factorial_by_interrupt(*n, vectors)?)?;
         }
         Ok(())
     }
