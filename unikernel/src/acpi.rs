@@ -121,10 +121,15 @@ impl<'p, P: Physical> Tables<'p, P> {
     /// The table of this signature, whole.
     #[must_use]
     pub fn table(&self, signature: &[u8; 4]) -> Option<&'p [u8]> {
-        let entries = (HEAD..).step_by(self.width).take(TABLES_MOST);
-        entries
-            .map_while(|at| field(self.root, at, self.width))
-            .find_map(|address| table(self.physical, address, signature))
+        let mut at = HEAD;
+        for _ in 0..TABLES_MOST {
+            let address = field(self.root, at, self.width)?;
+            if let Some(table) = table(self.physical, address, signature) {
+                return Some(table);
+            }
+            at = at.saturating_add(self.width);
+        }
+        None
     }
 
     /// Where the configuration spaces of segment 0 are: as the MCFG table says; without one, as
@@ -263,12 +268,10 @@ fn sum(bytes: &[u8]) -> u8 {
             .wrapping_add(word & EVEN)
             .wrapping_add(word >> 8 & EVEN)
     });
-    let all = lanes
-        .to_le_bytes()
-        .into_iter()
-        .step_by(2)
-        .chain(rest.iter().copied());
-    all.fold(0, u8::wrapping_add)
+    // The highest lane is then what all four add up to.
+    let lanes = lanes.wrapping_mul(0x0001_0001_0001_0001);
+    let [.., sum, _] = lanes.to_le_bytes();
+    rest.iter().fold(sum, |sum, byte| sum.wrapping_add(*byte))
 }
 
 /// A little-endian number of up to 8 bytes.

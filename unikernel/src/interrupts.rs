@@ -51,13 +51,12 @@ impl Lines {
     /// Takes `count` vectors, rounded up to a power of two, of which the first is a multiple.
     pub(crate) fn take(count: usize) -> Option<Self> {
         let count = u32::try_from(count.checked_next_power_of_two()?).ok()?;
-        let ones = 1_u32
-            .checked_shl(count)
-            .map_or(u32::MAX, |bit| bit.wrapping_sub(1));
-        let mut taken = TAKEN.lock();
         let most = u32::try_from(LINES).ok()?;
+        let all = u32::MAX.checked_shr(u32::BITS.checked_sub(most)?)?;
+        let ones = all.checked_shr(most.checked_sub(count)?)?;
+        let mut taken = TAKEN.lock();
         let mut first = 0_u32;
-        while first.saturating_add(count) > most || taken.lines >> first & ones != 0 {
+        while taken.lines >> first & ones != 0 {
             first = first.saturating_add(count);
             if first >= most {
                 return None;

@@ -107,6 +107,7 @@ pub mod physical;
 #[expect(unsafe_code, reason = "I/O ports are reached by instructions")]
 mod port;
 #[cfg(feature = "image")]
+#[expect(unsafe_code, reason = "registers are read and written")]
 mod registers;
 #[cfg(feature = "image")]
 #[expect(unsafe_code, reason = "they are what C gives, under C's names")]

@@ -125,11 +125,11 @@ pub(crate) fn limit() -> u64 {
 /// Lets code, constants and the first page, where hypervisors leave what they tell, be written no
 /// more; maps the rest of the image.
 pub(crate) fn protect() -> Result<(), MapError> {
-    let constant = image().start..address_of(&raw const __data_start);
-    let pages = constant.step_by(0x1000);
-    for page in core::iter::once(0).chain(pages) {
+    let mut page = 0;
+    while page < address_of(&raw const __data_start) {
         let entry = entry(page_table(), page, 12);
         entry.store(entry.load(Ordering::Relaxed) & !WRITABLE, Ordering::Relaxed);
+        page = page.saturating_add(PAGE).max(image().start);
     }
     let (frame, flags) = Cr3::read();
     // SAFETY: the same tables; what changed is read anew.

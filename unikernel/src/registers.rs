@@ -1,6 +1,6 @@
 //! Accesses of a width that is known only when they are made.
 
-use vfio_core::mmio::{Mapped, Window};
+use vfio_core::mmio::{Access as _, Mapped};
 
 use crate::port;
 
@@ -23,26 +23,37 @@ pub(crate) fn port(port: u16, width: usize, value: Option<u64>) -> u64 {
     0
 }
 
-/// Reads, or writes the low bytes of `value`, in one access of 1, 2, 4 or else 8 bytes at `at`
-/// bytes of a window; what was read. Nothing, where that is not a register of the window.
+/// Reads, or writes the low bytes of `value`, in one access of 1, 2, 4 or 8 bytes at `at` bytes of
+/// a device's; what was read. Nothing, where that is none of its registers.
 #[inline(never)]
+#[expect(
+    clippy::multiple_unsafe_ops_per_block,
+    reason = "one of them is executed"
+)]
 pub(crate) fn mapped(
-    mut window: Window<Mapped<'static>>,
+    device: &Mapped<'static>,
     at: usize,
     width: usize,
     value: Option<u64>,
 ) -> Option<u64> {
-    let done = match (width, value.map(u64::to_le_bytes)) {
-        (1, None) => window.read::<u8>(at).map(u64::from),
-        (2, None) => window.read::<u16>(at).map(u64::from),
-        (4, None) => window.read::<u32>(at).map(u64::from),
-        (_, None) => window.read::<u64>(at),
-        (1, Some([a, ..])) => window.write(at, a).map(|()| 0),
-        (2, Some([a, b, ..])) => window.write(at, u16::from_le_bytes([a, b])).map(|()| 0),
-        (4, Some([a, b, c, d, ..])) => window
-            .write(at, u32::from_le_bytes([a, b, c, d]))
-            .map(|()| 0),
-        (_, Some(bytes)) => window.write(at, u64::from_le_bytes(bytes)).map(|()| 0),
+    if at & width.wrapping_sub(1) != 0 || at.checked_add(width)? > device.len() {
+        return None;
+    }
+    let [a, b, c, d, ..] = value.unwrap_or(0).to_le_bytes();
+    // SAFETY: the register lies within the device's, at a multiple of its width.
+    let done = unsafe {
+        match (value, width) {
+            (None, 1) => device.load::<u8>(at).map(u64::from),
+            (None, 2) => device.load::<u16>(at).map(u64::from),
+            (None, 4) => device.load::<u32>(at).map(u64::from),
+            (None, _) => device.load::<u64>(at),
+            (Some(_), 1) => device.store(at, a).map(|()| 0),
+            (Some(_), 2) => device.store(at, u16::from_le_bytes([a, b])).map(|()| 0),
+            (Some(_), 4) => device
+                .store(at, u32::from_le_bytes([a, b, c, d]))
+                .map(|()| 0),
+            (Some(value), _) => device.store(at, value).map(|()| 0),
+        }
     };
     done.ok()
 }

@@ -2,8 +2,6 @@
 #![no_std]
 #![no_main]
 
-use core::convert::Infallible;
-
 use vfio_core::container::OpenError;
 use vfio_core::dma::DmaError;
 use vfio_core::pci::BringUpError;
@@ -13,6 +11,7 @@ use vfio_core::sys::Errno;
 use vfio_drivers::edu::{EduError, Outcome, RunError, run};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
+use vfio_unikernel::pci::NoError;
 use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
@@ -72,7 +71,7 @@ fn main(boot: &Boot) -> Result<(), Error> {
 }
 
 /// Says how the device failed in a step.
-fn device(step: vfio_drivers::edu::Step, error: &EduError<Infallible>) {
+fn device(step: vfio_drivers::edu::Step, error: &EduError<NoError>) {
     defmt::error!("{}: {}", step, error);
 }
 

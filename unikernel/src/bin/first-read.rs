@@ -7,8 +7,6 @@
     reason = "a function keeps its name, to be found by the benches"
 )]
 
-use core::convert::Infallible;
-
 use vfio_core::abi::pci_region;
 use vfio_core::field;
 use vfio_core::mmio::field::ReadPure;
@@ -16,6 +14,7 @@ use vfio_core::mmio::{Bar, Block};
 use vfio_core::session::{Mode, Session};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
+use vfio_unikernel::pci::NoError;
 use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
@@ -45,7 +44,7 @@ fn mapped_register_read(edu: &Edu<'_>) -> u32 {
 }
 
 #[inline]
-fn read(edu: &Edu<'_>) -> Result<u32, Infallible> {
+fn read(edu: &Edu<'_>) -> Result<u32, NoError> {
     edu.get(field!(Registers, id))
 }
 

@@ -28,7 +28,7 @@ enum Error {
     Open(SessionError),
     BringUp(BringUpError),
     Command,
-    Edu(EduError<core::convert::Infallible>),
+    Edu(EduError<vfio_unikernel::pci::NoError>),
     Irq(IrqError),
     Errno(Errno),
     /// What was written does not come back.

@@ -10,8 +10,11 @@ pub struct Address(u16);
 impl Address {
     /// The address of a function; of `device` and `function` no more than 5 and 3 bits count.
     #[must_use]
-    pub fn new(bus: u8, device: u8, function: u8) -> Self {
-        Self(u16::from(bus) << 8 | u16::from(device & 0x1f) << 3 | u16::from(function & 7))
+    pub const fn new(bus: u8, device: u8, function: u8) -> Self {
+        Self(u16::from_be_bytes([
+            bus,
+            (device & 0x1f) << 3 | function & 7,
+        ]))
     }
 
     /// The bus.

@@ -115,17 +115,18 @@ impl<S: Spaces> Places<'_, S> {
     ) -> Result<(), AssignError> {
         let address = function.address;
         let registers = Registers::new(self.spaces, address);
-        let regions = size_bars(registers, count(function));
+        let mut regions = [Region::MISSING; 6];
+        size_bars(registers, count(function), &mut regions);
         for ((bar, region), register) in regions.iter().enumerate().zip(&BARS) {
-            let Some(region) = region else {
-                continue;
-            };
             let size = region.size;
+            if size == 0 {
+                continue;
+            }
             let no_room = AssignError::NoRoom { address, bar, size };
             let place = place(region, room, behind).ok_or(no_room)?;
             let [low, high] = halves(place);
             registers.set_long(*register, low);
-            if let RegionKind::Memory64 { .. } = region.kind {
+            if region.kind.is_64_bit() {
                 registers.set_long(register.saturating_add(4), high);
             }
         }
@@ -176,10 +177,10 @@ fn place(region: &Region, room: &mut Room, behind: bool) -> Option<u64> {
     match region.kind {
         RegionKind::Io => take(&mut room.io, region.size),
         RegionKind::Memory32 => take(&mut room.low, size),
-        RegionKind::Memory64 { prefetchable: true } => {
+        RegionKind::Prefetchable64 => {
             take(&mut room.high, size).or_else(|| take(&mut room.low, size))
         }
-        RegionKind::Memory64 { .. } => {
+        RegionKind::Memory64 => {
             let low = take(&mut room.low, size);
             low.or_else(|| {
                 if behind {

@@ -12,7 +12,7 @@ pub struct Region {
     pub kind: RegionKind,
     /// Where it is; 0 where nobody gave it a place.
     pub address: u64,
-    /// Bytes, a power of two.
+    /// Bytes, a power of two; 0 where the register leads nowhere.
     pub size: u64,
 }
 
@@ -25,14 +25,13 @@ pub enum RegionKind {
     /// Memory below 4 GiB.
     Memory32,
     /// Memory anywhere.
-    Memory64 {
-        /// Whether reads have no side effects, so that a bridge may fetch ahead.
-        prefetchable: bool,
-    },
+    Memory64,
+    /// Memory anywhere whose reads have no side effects, so that a bridge may fetch ahead.
+    Prefetchable64,
 }
 
 /// The regions of a function by the index of their register.
-pub type Regions = [Option<Region>; 6];
+pub type Regions = [Region; 6];
 
 /// Where the registers are; a bridge has the first two.
 pub(crate) const BARS: [u16; 6] = [0x10, 0x14, 0x18, 0x1c, 0x20, 0x24];
@@ -43,31 +42,45 @@ const KIND: u32 = 0x7;
 const ANYWHERE: u32 = 0x4;
 const PREFETCHABLE: u32 = 1 << 3;
 
+impl Region {
+    /// What a register leads to that is none.
+    pub const MISSING: Self = Self {
+        kind: RegionKind::Io,
+        address: 0,
+        size: 0,
+    };
+}
+
+impl RegionKind {
+    /// Whether its place takes two registers.
+    #[must_use]
+    pub const fn is_64_bit(self) -> bool {
+        matches!(self, Self::Memory64 | Self::Prefetchable64)
+    }
+}
+
 /// Sizes the first `count` registers of a function.
 ///
 /// Decoding is off meanwhile: a register that is being sized answers for addresses that are not
 /// its own, and a hypervisor that passes the device through would map them.
 ///
 /// The last register can't be the lower half of a pair: then there is nothing behind it.
-pub fn size_bars<S: Spaces>(registers: Registers<'_, S>, count: usize) -> Regions {
-    let mut regions = [None; 6];
+pub fn size_bars<S: Spaces>(registers: Registers<'_, S>, count: usize, regions: &mut Regions) {
     let command = registers.command();
     registers.set_command(command & !(Command::IO | Command::MEMORY));
-    let mut bars = BARS.iter().zip(&mut regions).take(count);
+    let mut bars = BARS.iter().zip(regions).take(count);
     while let Some((register, region)) = bars.next() {
         let (before, ones) = ones(registers, *register);
         let (kind, bits) = match before {
             // The upper half is not always there.
             _ if before & IO != 0 => (RegionKind::Io, 0xfffc),
-            _ if before & KIND == ANYWHERE => {
-                let prefetchable = before & PREFETCHABLE != 0;
-                (RegionKind::Memory64 { prefetchable }, !0xf)
-            }
-            _ => (RegionKind::Memory32, !0xf),
+            _ if before & KIND != ANYWHERE => (RegionKind::Memory32, !0xf),
+            _ if before & PREFETCHABLE != 0 => (RegionKind::Prefetchable64, !0xf),
+            _ => (RegionKind::Memory64, !0xf),
         };
         let mut address = u64::from(before & bits);
         let mut mask = u64::from(ones & bits);
-        if let RegionKind::Memory64 { .. } = kind {
+        if kind.is_64_bit() {
             let Some((upper, _)) = bars.next() else {
                 break;
             };
@@ -75,17 +88,13 @@ pub fn size_bars<S: Spaces>(registers: Registers<'_, S>, count: usize) -> Region
             address |= u64::from(before) << 32;
             mask |= u64::from(ones) << 32;
         }
-        let size = mask & mask.wrapping_neg();
-        if size != 0 {
-            *region = Some(Region {
-                kind,
-                address,
-                size,
-            });
-        }
+        *region = Region {
+            kind,
+            address,
+            size: mask & mask.wrapping_neg(),
+        };
     }
     registers.set_command(command);
-    regions
 }
 
 /// What a register holds, and what it keeps of ones; it is left as it was.

@@ -1,5 +1,7 @@
 //! The configuration space of a function, register by register.
 
+use core::fmt;
+
 use vfio_core::pci::{Command, ConfigAccess};
 
 use super::Address;
@@ -41,8 +43,10 @@ pub trait Spaces {
     fn write(&self, address: Address, offset: u16, width: Width, value: u32);
 }
 
-/// An access that does not fail.
-pub type NoError = core::convert::Infallible;
+/// Of accesses that do not fail: there is none. Unlike [`core::convert::Infallible`] it takes no
+/// code to be logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoError {}
 
 /// The configuration space of a function.
 #[derive(Debug)]
@@ -138,6 +142,21 @@ impl<S> Clone for Registers<'_, S> {
 }
 
 impl<S> Copy for Registers<'_, S> {}
+
+impl fmt::Display for NoError {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {}
+    }
+}
+
+impl core::error::Error for NoError {}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for NoError {
+    fn format(&self, _: defmt::Formatter<'_>) {
+        match *self {}
+    }
+}
 
 impl<S: Spaces> ConfigAccess for Registers<'_, S> {
     type Error = NoError;

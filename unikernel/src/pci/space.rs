@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 use spin::Mutex;
-use vfio_core::mmio::{Mapped, Window};
+use vfio_core::mmio::Mapped;
 
 use super::{Address, Spaces, Width};
 use crate::acpi::{Physical, Segment, Tables};
@@ -95,7 +95,7 @@ impl Space {
     }
 
     /// The registers of a function, where they are mapped.
-    fn window(&self, segment: Segment, address: Address) -> Option<Window<Mapped<'static>>> {
+    fn function(&self, segment: Segment, address: Address) -> Option<Mapped<'static>> {
         let bus = address.bus();
         let mapped = self.mapped.load(Ordering::Relaxed);
         let at = |bus: u8| {
@@ -113,9 +113,7 @@ impl Space {
         let at = at(bus).saturating_add(u64::from(address.devfn()) << 12);
         let base = core::ptr::with_exposed_provenance_mut(usize::try_from(at).ok()?);
         // SAFETY: it is mapped for ever, at a page boundary; it is the device's and not Rust's.
-        Some(Window::new(unsafe {
-            Mapped::new(NonNull::new(base)?, MAPPED_SIZE.into())
-        }))
+        Some(unsafe { Mapped::new(NonNull::new(base)?, MAPPED_SIZE.into()) })
     }
 
     /// Reads, or writes `value`; what was read. What is not there loses writes.
@@ -123,8 +121,8 @@ impl Space {
     fn transfer(&self, address: Address, offset: u16, width: Width, value: Option<u32>) -> u32 {
         let (bytes, value) = (width.bytes(), value.map(u64::from));
         let read = if let Some(segment) = self.segment {
-            self.window(segment, address)
-                .and_then(|window| registers::mapped(window, offset.into(), bytes, value))
+            self.function(segment, address)
+                .and_then(|function| registers::mapped(&function, offset.into(), bytes, value))
         } else {
             let _ports = PORTS.lock();
             Some(registers::port(select(address, offset), bytes, value))

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::{
-    Address, AssignError, Functions, RegionKind, Registers, Room, ScanError, Spaces, Width, assign,
-    scan, size_bars,
+    Address, AssignError, Functions, Region, RegionKind, Registers, Room, ScanError, Spaces, Width,
+    assign, scan, size_bars,
 };
 
 /// The bytes of a configuration space, and which bits can be written.
@@ -194,13 +194,14 @@ fn registers_are_sized_and_left_as_they_were() {
     machine.put(at(0, 1), 0x10, &[0, 0x30, 0, 0xfe]);
     machine.put(at(0, 1), 0x04, &[0x07, 0x00]);
     let registers = machine.registers(at(0, 1));
-    let regions = size_bars(registers, 6);
+    let mut regions = [Region::MISSING; 6];
+    size_bars(registers, 6, &mut regions);
     let kinds: Vec<_> = regions
         .iter()
-        .flatten()
+        .filter(|region| region.size != 0)
         .map(|region| (region.kind, region.address, region.size))
         .collect();
-    let wide = RegionKind::Memory64 { prefetchable: true };
+    let wide = RegionKind::Prefetchable64;
     let expected = [
         (RegionKind::Memory32, 0xfe00_3000, 0x1000),
         (RegionKind::Io, 0, 0x20),

@@ -17,13 +17,14 @@ const BARS: Range<u16> = 0x10..0x28;
 const ROM: Range<u16> = 0x30..0x34;
 
 impl Places {
-    /// The device's own.
-    pub(super) fn read<S: Spaces>(config: Registers<'_, S>) -> Self {
-        let mut registers = [0; 6];
-        for (at, register) in pci::BARS.iter().zip(&mut registers) {
+    /// None yet.
+    pub(super) const UNKNOWN: Self = Self { registers: [0; 6] };
+
+    /// Takes the device's own.
+    pub(super) fn read<S: Spaces>(&mut self, config: Registers<'_, S>) {
+        for (at, register) in pci::BARS.iter().zip(&mut self.registers) {
             *register = config.long(*at);
         }
-        Self { registers }
     }
 
     /// Whether a byte of configuration space is one of the registers'.
@@ -79,7 +80,12 @@ fn within(at: u16) -> Option<(usize, usize)> {
 
 /// The bits of a register that can be written, and those that stay.
 fn kept(description: &Description, index: usize, register: u32) -> (u32, u32) {
-    let region = |index: usize| description.bars.get(index).copied().flatten();
+    let region = |index: usize| {
+        description
+            .bars
+            .get(index)
+            .filter(|region| region.size != 0)
+    };
     let half = |value: u64, high: bool| {
         let value = if high {
             value >> 32
@@ -91,7 +97,7 @@ fn kept(description: &Description, index: usize, register: u32) -> (u32, u32) {
     if let Some(region) = region(index) {
         let kind = match region.kind {
             RegionKind::Io => 0x3,
-            RegionKind::Memory32 | RegionKind::Memory64 { .. } => 0xf,
+            _ => 0xf,
         };
         return (
             half(region.size.wrapping_neg(), false) & !kind,
@@ -99,9 +105,7 @@ fn kept(description: &Description, index: usize, register: u32) -> (u32, u32) {
         );
     }
     match index.checked_sub(1).and_then(region) {
-        Some(region) if matches!(region.kind, RegionKind::Memory64 { .. }) => {
-            (half(region.size.wrapping_neg(), true), 0)
-        }
+        Some(region) if region.kind.is_64_bit() => (half(region.size.wrapping_neg(), true), 0),
         _ => (0, 0),
     }
 }
@@ -117,5 +121,5 @@ pub(super) fn is_own(description: &Description, at: u16) -> bool {
         let start = msix.offset.saturating_add(2);
         (start..start.saturating_add(10)).contains(&at)
     });
-    of_msi || of_msix || description.reset.is_some_and(|reset| reset.byte() == at)
+    of_msi || of_msix || description.reset.byte() == Some(at)
 }

@@ -26,7 +26,7 @@ pub struct Description {
     /// Where its MSI-X capability and table are.
     pub msix: Option<MsixPlace>,
     /// Where a function level reset is started: the register, its bit, and how it is written.
-    pub reset: Option<ResetPlace>,
+    pub reset: ResetPlace,
 }
 
 /// The MSI capability.
@@ -57,6 +57,8 @@ pub struct MsixPlace {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ResetPlace {
+    /// Nowhere: there is none.
+    Missing,
     /// The device control register of PCI Express.
     Express {
         /// Where it is.
@@ -98,27 +100,33 @@ const PAGE: u64 = 4096;
 impl ResetPlace {
     /// The byte whose write starts the reset.
     #[must_use]
-    pub const fn byte(self) -> u16 {
+    pub const fn byte(self) -> Option<u16> {
         match self {
-            Self::Express { register } => register.saturating_add(1),
-            Self::Advanced { register } => register,
+            Self::Missing => None,
+            Self::Express { register } => Some(register.saturating_add(1)),
+            Self::Advanced { register } => Some(register),
         }
     }
 }
 
 impl Description {
+    /// Of a device that was not looked at.
+    pub const UNKNOWN: Self = Self {
+        bars: [Region::MISSING; 6],
+        config_size: 0,
+        msi: None,
+        msix: None,
+        reset: ResetPlace::Missing,
+    };
+
     /// Looks at a device. Its BARs are sized, so that nobody may use it meanwhile.
     ///
     /// # Errors
     /// [`DescribeError`]
-    pub fn read<S: Spaces>(registers: Registers<'_, S>) -> Result<Self, DescribeError> {
-        let mut description = Self {
-            bars: size_bars(registers, 6),
-            config_size: registers.size(),
-            msi: None,
-            msix: None,
-            reset: None,
-        };
+    pub fn read<S: Spaces>(&mut self, registers: Registers<'_, S>) -> Result<(), DescribeError> {
+        *self = Self::UNKNOWN;
+        size_bars(registers, 6, &mut self.bars);
+        self.config_size = registers.size();
         let config = Config::new(registers);
         for entry in config.capabilities() {
             let entry = entry.map_err(|error| match error {
@@ -127,9 +135,9 @@ impl Description {
                     offset: error.offset(),
                 },
             })?;
-            description.take(registers, entry)?;
+            self.take(registers, entry)?;
         }
-        Ok(description)
+        Ok(())
     }
 
     /// Takes a capability that the shim uses; the first of each kind counts.
@@ -191,14 +199,14 @@ impl Description {
                 let can = DeviceCapabilities::from_bits_retain(registers.long(at(4)));
                 if can.contains(DeviceCapabilities::FLR) {
                     let register = at(PciExpress::DEVICE_CONTROL);
-                    self.reset = Some(ResetPlace::Express { register });
+                    self.reset = ResetPlace::Express { register };
                 }
             }
-            StandardId::AF if self.reset.is_none() => {
+            StandardId::AF if self.reset == ResetPlace::Missing => {
                 whole(6)?;
                 let can = AfCapabilities::from_bits_retain(registers.byte(at(3)));
                 if can.contains(AfCapabilities::FLR) {
-                    self.reset = Some(ResetPlace::Advanced { register: at(4) });
+                    self.reset = ResetPlace::Advanced { register: at(4) };
                 }
             }
             _ => (),
@@ -250,7 +258,7 @@ impl Description {
             }
         }
         let mut flags = DeviceFlags::PCI;
-        flags.set(DeviceFlags::RESET, self.reset.is_some());
+        flags.set(DeviceFlags::RESET, self.reset != ResetPlace::Missing);
         let device = server::Device {
             flags,
             regions: &regions,
@@ -283,7 +291,7 @@ impl Description {
     #[must_use]
     pub fn bar(&self, index: u32) -> Option<&Region> {
         let index = usize::try_from(index).ok()?;
-        self.bars.get(index)?.as_ref()
+        self.bars.get(index).filter(|bar| bar.size != 0)
     }
 
     /// The region that `offset` of the device's file is in, and how far in it.
@@ -382,7 +390,9 @@ mod tests {
 
     fn describe(capabilities: &[(usize, &[u8])]) -> Result<Description, DescribeError> {
         let (machine, address) = machine(capabilities);
-        Description::read(machine.registers(address))
+        let mut description = Description::UNKNOWN;
+        description.read(machine.registers(address))?;
+        Ok(description)
     }
 
     /// The stretches of a region, by their access.
@@ -480,12 +490,9 @@ mod tests {
     #[test]
     fn a_reset_is_found_in_either_capability() {
         let express = describe(&[(0x40, &[0x10, 0, 2, 0, 0, 0, 0, 0x10])]).unwrap();
-        assert_eq!(express.reset, Some(ResetPlace::Express { register: 0x48 }));
-        assert_eq!(express.reset.map(ResetPlace::byte), Some(0x49));
+        assert_eq!(express.reset, ResetPlace::Express { register: 0x48 });
+        assert_eq!(express.reset.byte(), Some(0x49));
         let advanced = describe(&[(0x40, &[0x13, 0, 6, 3])]).unwrap();
-        assert_eq!(
-            advanced.reset,
-            Some(ResetPlace::Advanced { register: 0x44 })
-        );
+        assert_eq!(advanced.reset, ResetPlace::Advanced { register: 0x44 });
     }
 }

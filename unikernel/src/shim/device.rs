@@ -14,9 +14,11 @@ use super::message::{Messages, Source};
 use crate::pci::{Address, RegionKind, Registers, Space, Width};
 use crate::{clock, registers};
 
-/// An open device.
+/// A device, or a place for one.
 #[derive(Debug)]
 pub(super) struct Device {
+    /// Its group, while it is open.
+    pub(super) group: Option<u8>,
     address: Address,
     description: Description,
     /// The places of its BARs: its own, and what a driver sees.
@@ -42,28 +44,46 @@ const START_EXPRESS: u16 = 1 << 15;
 const START_ADVANCED: u8 = 1 << 0;
 
 impl Device {
+    /// None yet.
+    pub(super) const CLOSED: Self = Self {
+        group: None,
+        address: Address::new(0, 0, 0),
+        description: Description::UNKNOWN,
+        own: Places::UNKNOWN,
+        seen: Places::UNKNOWN,
+        messages: Messages::Off,
+    };
+
     /// What vfio-pci does before the first file of a device is open: its registers answer, and it
     /// does not reach memory.
-    pub(super) fn open(registers: Registers<'_, Space>) -> Result<Self, DescribeError> {
-        let command = registers.command();
-        registers.set_command(command & !Command::MASTER);
-        let description = Description::read(registers)?;
-        let places = Places::read(registers);
-        let mut command = command & !Command::MASTER | Command::INTX_DISABLE;
-        for region in description.bars.iter().flatten() {
+    pub(super) fn open(
+        &mut self,
+        space: &Space,
+        group: u8,
+        address: Address,
+    ) -> Result<(), DescribeError> {
+        self.address = address;
+        let registers = self.registers(space);
+        let mut command = registers.command() & !Command::MASTER;
+        registers.set_command(command);
+        self.description.read(registers)?;
+        self.own.read(registers);
+        self.seen = self.own;
+        command |= Command::INTX_DISABLE;
+        for region in self
+            .description
+            .bars
+            .iter()
+            .filter(|region| region.size != 0)
+        {
             command |= match region.kind {
                 RegionKind::Io => Command::IO,
                 _ => Command::MEMORY,
             };
         }
         registers.set_command(command);
-        Ok(Self {
-            address: registers.address(),
-            description,
-            own: places,
-            seen: places,
-            messages: Messages::Off,
-        })
+        self.group = Some(group);
+        Ok(())
     }
 
     /// What vfio-pci does after the last file of a device was closed.
@@ -75,6 +95,7 @@ impl Device {
         };
         self.messages.disable(source);
         registers.set_command(registers.command() & !Command::MASTER);
+        self.group = None;
     }
 
     fn registers<'s>(&self, space: &'s Space) -> Registers<'s, Space> {
@@ -108,7 +129,10 @@ impl Device {
 
     /// Resets the function.
     pub(super) fn reset(&mut self, space: &Space) -> Result<(), Errno> {
-        let reset = self.description.reset.ok_or(Errno::EINVAL)?;
+        let reset = self.description.reset;
+        if reset == ResetPlace::Missing {
+            return Err(Errno::EINVAL);
+        }
         let registers = self.registers(space);
         let command = registers.command();
         // Nothing is under way when it starts.
@@ -118,6 +142,7 @@ impl Device {
                 registers.set_word(register, registers.word(register) | START_EXPRESS);
             }
             ResetPlace::Advanced { register } => registers.set_byte(register, START_ADVANCED),
+            ResetPlace::Missing => (),
         }
         for _ in 0..RESET_PATIENCE {
             clock::sleep(RESET_TIME).map_err(|_| Errno::EIO)?;

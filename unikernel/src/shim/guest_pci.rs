@@ -3,7 +3,6 @@
 use core::ffi::CStr;
 use core::time::Duration;
 
-use heapless::Vec;
 use spin::{Mutex, MutexGuard};
 use vfio_core::abi::ioctl;
 use vfio_core::mmio::Access as _;
@@ -22,7 +21,7 @@ use super::memory::Memory;
 use super::message::FIRST_EVENT;
 use crate::boot::Boot;
 use crate::pci::{
-    AssignError, Function, Functions, Registers, Room, ScanError, Space, SpaceError, assign, scan,
+    AssignError, Function, Functions, Room, ScanError, Space, SpaceError, assign, scan,
 };
 use crate::{clock, interrupts, paging, physical};
 
@@ -36,7 +35,7 @@ static STATE: Mutex<State> = Mutex::new(State {
     space: Space::ports(),
     functions: Functions::new(),
     files: Files::new(),
-    devices: Vec::new(),
+    devices: [const { Device::CLOSED }; DEVICES_MOST],
 });
 
 /// What was found, and all that is open.
@@ -46,7 +45,7 @@ struct State {
     functions: Functions,
     files: Files,
     /// Open devices with the numbers of their groups.
-    devices: Vec<(u8, Device), DEVICES_MOST>,
+    devices: [Device; DEVICES_MOST],
 }
 
 /// `ERANGE`: the memory lies too high.
@@ -110,23 +109,21 @@ impl State {
         if is_open {
             return Ok(number);
         }
-        let added = match Device::open(Registers::new(&self.space, address)) {
-            Ok(device) => self
-                .devices
-                .push((group, device))
-                .map_err(|_| Errno::EMFILE),
-            Err(error) => {
+        let slot = self
+            .devices
+            .iter_mut()
+            .find(|device| device.group.is_none());
+        let opened = match slot {
+            Some(device) => device.open(&self.space, group, address).map_err(|error| {
                 defmt::error!("{} can't be opened: {}", address, error);
-                Err(Errno::EIO)
-            }
+                Errno::EIO
+            }),
+            None => Err(Errno::EMFILE),
         };
-        match added {
-            Ok(()) => Ok(number),
-            Err(errno) => {
-                self.files.close(number);
-                Err(errno)
-            }
+        if opened.is_err() {
+            self.files.close(number);
         }
+        opened.map(|()| number)
     }
 
     /// The open device behind a file.
@@ -135,8 +132,9 @@ impl State {
         let File::Device(group) = file else {
             return Err(Errno::EINVAL);
         };
-        let mut open = self.devices.iter_mut().filter(|(of, _)| *of == group);
-        let (_, device) = open.next().ok_or(Errno::EBADF)?;
+        let mut devices = self.devices.iter_mut();
+        let device = devices.find(|device| device.group == Some(group));
+        let device = device.ok_or(Errno::EBADF)?;
         Ok((device, &self.space))
     }
 
@@ -147,13 +145,6 @@ impl State {
         };
         if let Ok((device, space)) = self.device(File::Device(group)) {
             device.close(space);
-        }
-        // The last one takes its place.
-        if let Some(last) = self.devices.pop()
-            && last.0 != group
-            && let Some(slot) = self.devices.iter_mut().find(|(of, _)| *of == group)
-        {
-            *slot = last;
         }
     }
 }

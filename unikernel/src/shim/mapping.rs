@@ -1,13 +1,13 @@
 //! BARs in reach of register accesses.
 
-use core::convert::Infallible;
 use core::ops::Range;
 use core::ptr::NonNull;
 
-use vfio_core::mmio::{Access, Mapped, Width, Window};
+use vfio_core::mmio::{Access, Mapped, Width};
 use vfio_core::sys::{Errno, Protection};
 
 use crate::paging::{self, Kind};
+use crate::pci::NoError;
 use crate::registers;
 
 /// A stretch of a BAR. It is mapped for as long as the image runs.
@@ -54,13 +54,13 @@ impl Mapping {
         let start = address & !7;
         let mapping = Self::new(start..start.saturating_add(8), protection)?;
         let at = usize::try_from(address & 7).unwrap_or(0);
-        registers::mapped(Window::new(mapping.registers), at, width, value).ok_or(Errno::EFAULT)
+        registers::mapped(&mapping.registers, at, width, value).ok_or(Errno::EFAULT)
     }
 }
 
 // SAFETY: every access is one of `Mapped`, within its length.
 unsafe impl Access for Mapping {
-    type Error = Infallible;
+    type Error = NoError;
 
     #[inline]
     fn len(&self) -> usize {
@@ -68,14 +68,16 @@ unsafe impl Access for Mapping {
     }
 
     #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
+    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, NoError> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.registers.load(offset) }
+        let Ok(value) = unsafe { self.registers.load(offset) };
+        Ok(value)
     }
 
     #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), NoError> {
         // SAFETY: the caller's promise is passed on.
-        unsafe { self.registers.store(offset, value) }
+        let Ok(()) = unsafe { self.registers.store(offset, value) };
+        Ok(())
     }
 }

@@ -332,6 +332,7 @@ impl Table {
         self.put(vector, 12, VectorControl::MASKED.bits())
     }
 
+    #[inline(never)]
     fn put(&mut self, vector: u16, at: usize, value: u32) -> Result<(), Errno> {
         let entry = usize::try_from(MsixEntry::LEN).unwrap_or(16);
         let at = usize::from(vector).saturating_mul(entry).saturating_add(at);

@@ -8,8 +8,6 @@
 
 mod integrity;
 
-use core::convert::Infallible;
-
 use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::container::OpenError;
 use vfio_core::dma::{Dma, DmaError};
@@ -24,6 +22,7 @@ use vfio_drivers::nvme::{
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::clock::{self, ClockError};
+use vfio_unikernel::pci::NoError;
 use vfio_unikernel::shim::DiscoverError;
 
 vfio_unikernel::entry!(main);
@@ -47,7 +46,7 @@ type Machine = GuestPci;
 type Registers<'d> = Bar<'d, Machine>;
 type Drive<'d> = Controller<'d, Machine, Registers<'d>, RANGES>;
 type Pair<'c, 'd> = QueuePair<'c, 'd, Machine, Registers<'d>, RANGES, DEPTH>;
-type Failure = NvmeError<Infallible>;
+type Failure = NvmeError<NoError>;
 
 /// Why the controller was not driven, or not to the end: without what can't happen here, so that
 /// the image need not be able to say it.
