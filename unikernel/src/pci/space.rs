@@ -94,42 +94,63 @@ impl Space {
         Some(segment.base..segment.base.saturating_add(buses.saturating_mul(BUS)))
     }
 
-    /// The registers of a function, where they are mapped.
-    fn function(&self, segment: Segment, address: Address) -> Option<Mapped<'static>> {
-        let bus = address.bus();
-        let mapped = self.mapped.load(Ordering::Relaxed);
-        let at = |bus: u8| {
-            segment
-                .base
-                .saturating_add(u64::from(bus).saturating_mul(BUS))
-        };
-        if bus > mapped {
-            if bus > segment.last_bus {
-                return None;
-            }
-            paging::map(at(mapped)..at(bus).saturating_add(BUS), Kind::Device).ok()?;
-            self.mapped.store(bus, Ordering::Relaxed);
+    /// Maps the configuration spaces up to those of `bus`; whether it is one of the segment's.
+    #[cold]
+    #[inline(never)]
+    fn reach(&self, segment: Segment, bus: u8) -> bool {
+        let from = of_bus(segment, self.mapped.load(Ordering::Relaxed));
+        let to = of_bus(segment, bus).saturating_add(BUS);
+        if bus > segment.last_bus || paging::map(from..to, Kind::Device).is_err() {
+            return false;
         }
-        let at = at(bus).saturating_add(u64::from(address.devfn()) << 12);
-        let base = core::ptr::with_exposed_provenance_mut(usize::try_from(at).ok()?);
-        // SAFETY: it is mapped for ever, at a page boundary; it is the device's and not Rust's.
-        Some(unsafe { Mapped::new(NonNull::new(base)?, MAPPED_SIZE.into()) })
+        self.mapped.store(bus, Ordering::Relaxed);
+        true
     }
 
     /// Reads, or writes `value`; what was read. What is not there loses writes.
     #[inline(never)]
     fn transfer(&self, address: Address, offset: u16, width: Width, value: Option<u32>) -> u32 {
-        let (bytes, value) = (width.bytes(), value.map(u64::from));
-        let read = if let Some(segment) = self.segment {
-            self.function(segment, address)
-                .and_then(|function| registers::mapped(&function, offset.into(), bytes, value))
-        } else {
-            let _ports = PORTS.lock();
-            Some(registers::port(select(address, offset), bytes, value))
+        let (bus, value) = (address.bus(), value.map(u64::from));
+        let Some(segment) = self.segment else {
+            return ports(address, offset, width, value);
         };
-        read.and_then(|read| u32::try_from(read).ok())
-            .unwrap_or(u32::MAX)
+        if bus > self.mapped.load(Ordering::Relaxed) && !self.reach(segment, bus) {
+            return u32::MAX;
+        }
+        let at = of_bus(segment, bus).saturating_add(u64::from(address.devfn()) << 12);
+        let base = usize::try_from(at).ok();
+        let base = base.and_then(|at| NonNull::new(core::ptr::with_exposed_provenance_mut(at)));
+        let read = base.and_then(|base| {
+            // SAFETY: it is mapped for ever, at a page boundary; it is the device's and not Rust's.
+            let function = unsafe { Mapped::new(base, MAPPED_SIZE.into()) };
+            registers::mapped(&function, offset.into(), width.bytes(), value)
+        });
+        low_half(read.unwrap_or(u64::MAX))
     }
+}
+
+/// Where the configuration spaces of a bus are.
+fn of_bus(segment: Segment, bus: u8) -> u64 {
+    segment
+        .base
+        .saturating_add(u64::from(bus).saturating_mul(BUS))
+}
+
+/// As [`Space::transfer`], through the ports.
+#[inline(never)]
+fn ports(address: Address, offset: u16, width: Width, value: Option<u64>) -> u32 {
+    let _ports = PORTS.lock();
+    low_half(registers::port(
+        select(address, offset),
+        width.bytes(),
+        value,
+    ))
+}
+
+/// What a register of no more than 32 bits holds.
+fn low_half(value: u64) -> u32 {
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
 }
 
 /// Names a register, whose value is then at the port that is returned.
