@@ -3,7 +3,6 @@
 use core::fmt;
 
 use vfio_core::irq::IrqError;
-use vfio_core::mmio::OffsetError;
 use vfio_core::sys::Errno;
 
 /// What can go wrong with the device; `E` is how a register access can fail.
@@ -11,7 +10,10 @@ use vfio_core::sys::Errno;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum EduError<E> {
     /// The BAR is too short for the registers.
-    Offset(OffsetError),
+    TooShort {
+        /// Bytes of the BAR.
+        len: usize,
+    },
     /// Another device.
     NotEdu {
         /// What stands in the place of the identification.
@@ -36,8 +38,6 @@ pub enum EduError<E> {
     TooLong {
         /// The length in bytes.
         len: usize,
-        /// The longest that is possible.
-        most: usize,
     },
 }
 
@@ -50,7 +50,7 @@ impl<E> From<E> for EduError<E> {
 impl<E: fmt::Display> fmt::Display for EduError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Offset(error) => error.fmt(f),
+            Self::TooShort { len } => write!(f, "a BAR of {len} bytes is too short for the registers"),
             Self::NotEdu { id } => write!(f, "this is no edu: its identification is {id:#010x}"),
             Self::Access(error) => error.fmt(f),
             Self::Stuck => f.write_str("the device does not come to an end"),
@@ -60,10 +60,10 @@ impl<E: fmt::Display> fmt::Display for EduError<E> {
             ),
             Self::Wait(errno) => write!(f, "the interrupt can't be waited for: {errno}"),
             Self::Irq(error) => error.fmt(f),
-            Self::TooLong { len, most } => {
+            Self::TooLong { len } => {
                 write!(
                     f,
-                    "a copy of {len} bytes is longer than the possible {most}"
+                    "a copy of {len} bytes is longer than the memory or the device's buffer"
                 )
             }
         }
@@ -77,7 +77,7 @@ impl<E: core::error::Error + 'static> core::error::Error for EduError<E> {
             Self::Access(error) => error.source(),
             Self::Irq(error) => error.source(),
             Self::Wait(errno) => Some(errno),
-            Self::Offset(_)
+            Self::TooShort { .. }
             | Self::NotEdu { .. }
             | Self::Stuck
             | Self::NoInterrupt { .. }

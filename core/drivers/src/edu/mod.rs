@@ -52,9 +52,11 @@ impl<A: Access> Edu<A> {
     /// The device behind BAR 0.
     ///
     /// # Errors
-    /// [`EduError::Offset`] where the BAR is too short, [`EduError::NotEdu`] for another device.
+    /// [`EduError::TooShort`] where the BAR is too short, [`EduError::NotEdu`] for another device.
     pub fn new(bar0: Window<A>) -> Result<Self, EduError<A::Error>> {
-        let registers = bar0.into_block(0).map_err(EduError::Offset)?;
+        let len = bar0.len();
+        let registers = bar0.into_block(0);
+        let registers = registers.map_err(|_| EduError::TooShort { len })?;
         let this = Self { registers };
         match this.registers.get(field!(Registers, id))? {
             id if id & ID_MASK == ID => Ok(this),
@@ -182,10 +184,9 @@ impl<A: Access> Edu<A> {
         memory: &Buffer<'_, S, N>,
         len: usize,
     ) -> Result<u64, EduError<A::Error>> {
-        let most = memory.len().min(COPY_MOST);
         match u64::try_from(len) {
-            Ok(bytes) if len <= most => Ok(bytes),
-            _ => Err(EduError::TooLong { len, most }),
+            Ok(bytes) if len <= memory.len().min(COPY_MOST) => Ok(bytes),
+            _ => Err(EduError::TooLong { len }),
         }
     }
 
