@@ -113,24 +113,16 @@ impl<'a> SparseMmap<'a> {
                 Some(_) => (),
             }
         }
-        for (second, b) in self
-            .areas
-            .iter()
-            .enumerate()
-            .filter(|(_, area)| area.size != 0)
-        {
-            let overlaps = |a: &RegionSparseMmapArea| {
-                a.size != 0
-                    && a.offset < b.offset.wrapping_add(b.size)
-                    && b.offset < a.offset.wrapping_add(a.size)
-            };
-            let first = self
-                .areas
-                .iter()
-                .take(second)
-                .position(|area| overlaps(&area));
-            if let Some(first) = first {
-                return Err(AreaError::Overlap { first, second });
+        for (second, b) in self.areas.iter().enumerate() {
+            for (first, a) in self.areas.iter().enumerate() {
+                if first == second {
+                    break;
+                }
+                let (a_end, b_end) = (a.offset.wrapping_add(a.size), b.offset.wrapping_add(b.size));
+                let are_there = a.size != 0 && b.size != 0;
+                if are_there && a.offset < b_end && b.offset < a_end {
+                    return Err(AreaError::Overlap { first, second });
+                }
             }
         }
         Ok(())
