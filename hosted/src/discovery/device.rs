@@ -3,6 +3,8 @@
 use std::ffi::CString;
 use std::path::Path;
 
+use vfio_core::session::Mode;
+
 use super::group::is_vfio_driver;
 use super::sysfs;
 use super::{Address, DiscoveryError, Group, Member};
@@ -91,10 +93,21 @@ impl Device {
 }
 
 impl OwnedPlace {
-    /// Reads where the device at `path` is opened.
-    pub(super) fn read(address: Address, path: &Path) -> Result<Self, DiscoveryError> {
-        let group = group_number(path)?;
-        Ok(place(address, group, cdev(path)?.as_deref()))
+    /// Reads where the device at `path` is opened: in `mode`, or in any.
+    pub(super) fn read(
+        address: Address,
+        path: &Path,
+        mode: Option<Mode>,
+    ) -> Result<Self, DiscoveryError> {
+        let group = match mode {
+            Some(Mode::Iommufd) => None,
+            _ => group_number(path)?,
+        };
+        let cdev = match mode {
+            None | Some(Mode::Iommufd) => cdev(path)?,
+            Some(_) => None,
+        };
+        Ok(place(address, group, cdev.as_deref()))
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::path::Path;
 
 use super::sysfs::printable;
 use super::{Device, Names};
@@ -20,11 +19,10 @@ enum Key {
     Subclass(u8, u8),
 }
 
-/// Gives the devices the names that the database at `path` has for them. Without a readable one they keep none.
-pub(super) fn name(devices: &mut [Device], path: &Path) {
-    let Ok(file) = File::open(path) else { return };
+/// Gives the devices the names that a database has for them.
+pub(super) fn name(devices: &mut [Device], database: File) {
     let wanted = devices.iter().flat_map(keys).collect();
-    let names = find(BufReader::new(file.take(FILE_BYTES)), &wanted);
+    let names = find(BufReader::new(database.take(FILE_BYTES)), &wanted);
     for device in devices {
         let [vendor, id, base, sub] = keys(device).map(|key| names.get(&key).cloned());
         device.names = Names {

@@ -1,6 +1,9 @@
 //! The system whose devices are discovered.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
+
+use vfio_core::session::Mode;
 
 use super::sysfs;
 use super::{Address, Device, DiscoveryError, pci_ids};
@@ -18,8 +21,8 @@ pub struct System {
     pub dev: PathBuf,
     /// Where procfs is mounted.
     pub proc: PathBuf,
-    /// The database of names.
-    pub pci_ids: Option<PathBuf>,
+    /// Where the database of names may be; the first that can be read counts.
+    pub pci_ids: Vec<PathBuf>,
 }
 
 impl System {
@@ -37,10 +40,7 @@ impl System {
             sysfs: root.join("sys"),
             dev: root.join("dev"),
             proc: root.join("proc"),
-            pci_ids: PCI_IDS
-                .iter()
-                .map(|place| root.join(place))
-                .find(|path| path.is_file()),
+            pci_ids: PCI_IDS.iter().map(|place| root.join(place)).collect(),
         }
     }
 
@@ -79,12 +79,31 @@ impl System {
     /// # Errors
     /// As [`device`](Self::device).
     pub fn place(&self, address: Address) -> Result<OwnedPlace, DiscoveryError> {
+        self.place_of(address, None)
+    }
+
+    /// As [`place`](Self::place), of which no more is read than opening the device in `mode` takes: what other modes take
+    /// is missing.
+    ///
+    /// # Errors
+    /// As [`device`](Self::device).
+    pub fn place_in(&self, address: Address, mode: Mode) -> Result<OwnedPlace, DiscoveryError> {
+        self.place_of(address, Some(mode))
+    }
+
+    fn place_of(&self, address: Address, mode: Option<Mode>) -> Result<OwnedPlace, DiscoveryError> {
         let path = self.device_directory(address);
-        let place = OwnedPlace::read(address, &path)?;
+        let place = OwnedPlace::read(address, &path, mode)?;
         if place.group.is_none() && place.cdev.is_none() && !path.exists() {
             return Err(DiscoveryError::NoSuchDevice(address));
         }
         Ok(place)
+    }
+
+    /// Whether there is a database of names.
+    #[must_use]
+    pub fn has_names(&self) -> bool {
+        self.pci_ids.iter().any(|path| path.is_file())
     }
 
     /// Where sysfs describes a device.
@@ -98,8 +117,9 @@ impl System {
     }
 
     fn name(&self, devices: &mut [Device]) {
-        if let Some(path) = &self.pci_ids {
-            pci_ids::name(devices, path);
+        let mut databases = self.pci_ids.iter();
+        if let Some(database) = databases.find_map(|path| File::open(path).ok()) {
+            pci_ids::name(devices, database);
         }
     }
 }
@@ -198,7 +218,17 @@ mod tests {
             "sys/bus/pci/devices/0000:00:05.0/iommu_group/name",
             "vfio-noiommu\n",
         );
-        assert!(same(&tree).is_noiommu);
+        let whole = same(&tree);
+        assert!(whole.is_noiommu);
+        let place = |mode| system.place_in(EDU.parse().unwrap(), mode).unwrap();
+        let of_group = OwnedPlace {
+            cdev: None,
+            ..whole.clone()
+        };
+        assert_eq!(place(Mode::Type1v2), of_group);
+        assert_eq!(place(Mode::NoIommu), of_group);
+        let of_cdev = place(Mode::Iommufd);
+        assert_eq!((of_cdev.group, of_cdev.cdev), (None, whole.cdev));
         let error = system.place("00:07.0".parse().unwrap()).unwrap_err();
         assert_eq!(error.to_string(), "there is no PCI device 0000:00:07.0");
     }

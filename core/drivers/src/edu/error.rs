@@ -50,7 +50,9 @@ impl<E> From<E> for EduError<E> {
 impl<E: fmt::Display> fmt::Display for EduError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::TooShort { len } => write!(f, "a BAR of {len} bytes is too short for the registers"),
+            Self::TooShort { len } => {
+                write!(f, "a BAR of {len} bytes is too short for the registers")
+            }
             Self::NotEdu { id } => write!(f, "this is no edu: its identification is {id:#010x}"),
             Self::Access(error) => error.fmt(f),
             Self::Stuck => f.write_str("the device does not come to an end"),

@@ -65,7 +65,7 @@ pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
     } else {
         write_table(&mut out, &entries)?;
         write_obstacles(&mut out, &entries)?;
-        if system.pci_ids.is_none() {
+        if !system.has_names() {
             writeln!(
                 out,
                 "\nNames are missing: no pci.ids is installed, which distributions have as pci.ids or hwdata."

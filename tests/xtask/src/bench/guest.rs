@@ -109,6 +109,11 @@ pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<(Vec<Value>, Vec<Measured
             MAX_CALLS,
         ));
         goals.push(goal(
+            &format!("the same with finding it in sysfs, system calls, {mode}"),
+            figures.count("find and open"),
+            MAX_CALLS,
+        ));
+        goals.push(goal(
             &format!("100 reads of a mapped register, system calls, {mode}"),
             figures.count("100 mapped reads"),
             0,

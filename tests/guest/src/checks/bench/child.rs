@@ -120,7 +120,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .find(|known| known.name() == operation)
         .context("there is no such operation")?;
     let mode = Mode::by_name(mode).context("there is no such mode")?;
-    let find = || -> Result<OwnedPlace> { Ok(System::host().place(address.parse()?)?) };
+    let find = || -> Result<OwnedPlace> { Ok(System::host().place_in(address.parse()?, mode)?) };
     let place = find()?;
     let sysfs = format!("/sys/bus/pci/devices/{address}");
     match operation {
