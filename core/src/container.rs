@@ -122,7 +122,7 @@ impl<S: Sys + Clone> Container<S> {
     /// # Errors
     /// [`OpenError::Group`], [`OpenError::NotViable`], [`OpenError::Attach`]
     pub fn attach(&self, group: u32) -> Result<Group<S>, OpenError> {
-        self.attach_at(b"/dev/vfio/", group)
+        self.attach_to(group, false)
     }
 
     /// Opens `/dev/vfio/noiommu-GROUP`, a group that no IOMMU confines, and attaches it: its
@@ -131,19 +131,13 @@ impl<S: Sys + Clone> Container<S> {
     /// # Errors
     /// As [`Container::attach`]; `EPERM` without `CAP_SYS_RAWIO`.
     pub fn attach_noiommu(&self, group: u32) -> Result<Group<S>, OpenError> {
-        self.attach_at(b"/dev/vfio/noiommu-", group)
+        self.attach_to(group, true)
     }
 
-    /// Opens the group whose path begins with `prefix` and attaches it.
-    fn attach_at(&self, prefix: &[u8], group: u32) -> Result<Group<S>, OpenError> {
+    /// Opens a group and attaches it.
+    fn attach_to(&self, group: u32, is_noiommu: bool) -> Result<Group<S>, OpenError> {
         let error = |errno| OpenError::Group { group, errno };
-        let path = group_path(prefix, group);
-        let path = path.as_ref().and_then(|(path, start)| {
-            let path = path.get(*start..)?;
-            CStr::from_bytes_until_nul(path).ok()
-        });
-        let path = path.ok_or(error(Errno::EINVAL))?;
-        let fd = self.sys.open(path).map_err(error)?;
+        let fd = self.sys.open_group(group, is_noiommu).map_err(error)?;
         let mut status = GroupStatus::default();
         self.sys
             .ioctl_info(&fd, InfoRequest::GroupStatus, status.as_mut_bytes())
@@ -329,29 +323,6 @@ fn dma_map(iova: u64, flags: DmaMapFlags) -> IommuType1DmaMap {
     }
 }
 
-/// `prefix` and the number of a group, at the end of a buffer and with NULs behind; and where it starts. It is made
-/// without formatting: an image without `core::fmt` stays small.
-fn group_path(prefix: &[u8], group: u32) -> Option<([u8; 32], usize)> {
-    let mut path = [0; 32];
-    let mut slots = path.iter_mut().rev();
-    // The NUL.
-    slots.next()?;
-    let mut rest = group;
-    loop {
-        let digit = u8::try_from(rest % 10).ok()?;
-        *slots.next()? = digit.checked_add(b'0')?;
-        rest /= 10;
-        if rest == 0 {
-            break;
-        }
-    }
-    for byte in prefix.iter().rev() {
-        *slots.next()? = *byte;
-    }
-    let start = slots.len();
-    Some((path, start))
-}
-
 /// `NAME vf_token=UUID` and its NUL, which vfio-pci takes for a name. PCI addresses are shorter
 /// than 32 bytes.
 fn name_with_token(name: &CStr, token: [u8; 16]) -> Option<Vec<u8, 80>> {
@@ -432,22 +403,5 @@ mod tests {
             std::format!("0000:03:10.0 vf_token={uuid}\0").as_bytes()
         );
         assert!(name_with_token(c"5f6b0d1e-0b3c-4c7a-9a51-000000000001", token).is_none());
-    }
-
-    #[test]
-    fn a_group_is_found_by_its_number() {
-        for (prefix, group, path) in [
-            ("/dev/vfio/", 0, "/dev/vfio/0\0"),
-            ("/dev/vfio/", 10, "/dev/vfio/10\0"),
-            ("/dev/vfio/", u32::MAX, "/dev/vfio/4294967295\0"),
-            (
-                "/dev/vfio/noiommu-",
-                u32::MAX,
-                "/dev/vfio/noiommu-4294967295\0",
-            ),
-        ] {
-            let (made, start) = group_path(prefix.as_bytes(), group).unwrap();
-            assert_eq!(made.get(start..), Some(path.as_bytes()));
-        }
     }
 }

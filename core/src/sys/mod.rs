@@ -9,6 +9,7 @@
 
 mod errno;
 mod exchange;
+mod group;
 mod logging;
 mod memory;
 mod opening;
@@ -56,6 +57,19 @@ pub trait Sys {
     /// # Errors
     /// What `open(2)` returns.
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno>;
+
+    /// Opens the IOMMU group of a number, which no IOMMU confines where `is_noiommu`.
+    ///
+    /// A world without a file system answers it directly; the others open the group's path,
+    /// `/dev/vfio/GROUP` or `/dev/vfio/noiommu-GROUP`.
+    ///
+    /// # Errors
+    /// As [`Sys::open`].
+    fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Self::Fd, Errno> {
+        let path = group::GroupPath::new(group, is_noiommu);
+        let path = path.as_ref().and_then(group::GroupPath::as_c_str);
+        self.open(path.ok_or(Errno::EINVAL)?)
+    }
 
     /// The number by which other requests name the file.
     fn number(&self, fd: &Self::Fd) -> i32 {
@@ -299,6 +313,10 @@ impl<S: Sys + ?Sized> Sys for &S {
 
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno> {
         S::open(self, path)
+    }
+
+    fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Self::Fd, Errno> {
+        S::open_group(self, group, is_noiommu)
     }
 
     fn number(&self, fd: &Self::Fd) -> i32 {
