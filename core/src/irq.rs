@@ -74,17 +74,12 @@ impl<S: Sys> Device<S> {
         buffer: &mut [u8],
     ) -> Result<(), IrqError> {
         let (kind, count, each) = match data {
-            Data::All(count) => (IrqSetFlags::DATA_NONE, Ok(*count), 0),
-            Data::Bools(bools) => (IrqSetFlags::DATA_BOOL, u32::try_from(bools.len()), 1),
-            Data::Events(events) => (IrqSetFlags::DATA_EVENTFD, u32::try_from(events.len()), 4),
+            Data::All(count) => (IrqSetFlags::DATA_NONE, usize::try_from(*count).ok(), 0),
+            Data::Bools(bools) => (IrqSetFlags::DATA_BOOL, Some(bools.len()), 1),
+            Data::Events(events) => (IrqSetFlags::DATA_EVENTFD, Some(events.len()), 4),
         };
-        let count = count.map_err(|_| IrqError::Errno(Errno::EINVAL))?;
-        let len = match data {
-            Data::All(_) => 0,
-            Data::Bools(bools) => bools.len(),
-            Data::Events(events) => events.len().saturating_mul(each),
-        };
-        let needed = HEAD.saturating_add(len);
+        let count = count.unwrap_or(usize::MAX);
+        let needed = HEAD.saturating_add(count.saturating_mul(each));
         let request = buffer
             .get_mut(..needed)
             .ok_or(IrqError::TooSmall { needed })?;
@@ -92,23 +87,18 @@ impl<S: Sys> Device<S> {
             flags: kind | action.flag(),
             index,
             start,
-            count,
+            count: u32::try_from(count).map_err(|_| IrqError::Errno(Errno::EINVAL))?,
             ..Default::default()
         };
-        let (space, values) = request
-            .split_at_mut_checked(HEAD)
-            .ok_or(IrqError::TooSmall { needed })?;
-        space
-            .iter_mut()
-            .zip(head.as_bytes())
-            .for_each(|(to, from)| *to = *from);
+        // The buffer is as long as both.
+        let _ = head.write_to_prefix(request);
+        let values = request.get_mut(HEAD..).unwrap_or_default();
         match data {
             Data::All(_) => (),
             Data::Bools(bools) => {
-                values
-                    .iter_mut()
-                    .zip(*bools)
-                    .for_each(|(to, from)| *to = u8::from(*from));
+                for (value, concerns) in values.iter_mut().zip(*bools) {
+                    *value = u8::from(*concerns);
+                }
             }
             Data::Events(events) => {
                 let (slots, _) = values.as_chunks_mut::<4>();
