@@ -86,6 +86,33 @@ struct McfgEntry {
     _reserved: u32,
 }
 
+/// The FADT (signature `FACP`) of every version.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C, packed)]
+struct Fixed {
+    _before_control: [u8; 64],
+    control_a: u32,
+    control_b: u32,
+    _before_flags: [u8; 40],
+    flags: u32,
+}
+
+/// In its flags: the machine has no power management registers.
+const REDUCED: u32 = 1 << 20;
+
+/// Where, behind that, the sleep control register is named: in memory (0) or a port (1).
+const SLEEP_CONTROL: usize = 244 - size_of::<Fixed>();
+
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C, packed)]
+struct SleepControl {
+    space: u8,
+    _size: [u8; 3],
+    address: u64,
+}
+
+const _: () = assert!(size_of::<Fixed>() == 116);
+
 impl<'p, P: Physical> Tables<'p, P> {
     /// Follows the RSDP at `rsdp`, which is looked for where it is 0.
     #[must_use]
@@ -169,30 +196,28 @@ impl Power {
     #[must_use]
     pub fn find<P: Physical>(physical: &P, rsdp: u64) -> Option<Self> {
         let tables = Tables::find(physical, rsdp)?;
-        let fixed = tables.table(b"FACP")?;
-        let at = |at, len| field(fixed, at, len);
+        let table = tables.table(b"FACP")?;
+        let (fixed, rest) = Fixed::ref_from_prefix(table).ok()?;
         let [first, second] = sleep_types(tables.byte_code()?)?;
-        let is_reduced = at(112, 4)? & (1 << 20) != 0;
-        if is_reduced {
-            // The sleep control register, in memory or in I/O space.
-            let is_port = match at(244, 1)? {
-                0 => false,
-                1 => true,
-                _ => return None,
-            };
+        if fixed.flags & REDUCED != 0 {
+            let (sleep, _) = SleepControl::ref_from_prefix(rest.get(SLEEP_CONTROL..)?).ok()?;
             return Some(Self::Control {
-                address: at(248, 8)?,
-                is_port,
+                address: sleep.address,
+                is_port: match sleep.space {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                },
                 value: (first & 7) << 2 | 1 << 5,
             });
         }
-        let register = |place, kind: u8| {
-            let port = u16::try_from(at(place, 4)?).ok()?;
+        let register = |port: u32, kind: u8| {
+            let port = u16::try_from(port).ok()?;
             Some((port, u16::from(kind & 7) << 10 | 1 << 13))
         };
         Some(Self::Registers([
-            register(64, first)?,
-            register(68, second)?,
+            register(fixed.control_a, first)?,
+            register(fixed.control_b, second)?,
         ]))
     }
 }

@@ -70,8 +70,9 @@ pub fn stamp() -> u64 {
 pub fn wait(timeout: Duration, is_there: impl Fn() -> bool) -> Result<bool, ClockError> {
     let _timer = TIMER.lock();
     let per_millisecond = calibrate()?;
-    let ticks = timeout.as_millis().saturating_mul(per_millisecond.into());
-    let mut left = u64::try_from(ticks).unwrap_or(u64::MAX);
+    let millis = timeout.as_secs().saturating_mul(1000);
+    let millis = millis.saturating_add(timeout.subsec_millis().into());
+    let mut left = millis.saturating_mul(per_millisecond.into());
     loop {
         let slice = u32::try_from(left).unwrap_or(u32::MAX);
         left = left.saturating_sub(slice.into());

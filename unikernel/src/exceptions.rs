@@ -18,7 +18,7 @@ use crate::paging::address_of;
 /// Vectors below are the processor's exceptions.
 pub(crate) const EXCEPTIONS: usize = 32;
 /// How many vectors have gates.
-pub(crate) const VECTORS: usize = 64;
+pub(crate) const VECTORS: usize = 50;
 
 /// The selectors of code and of the task state.
 const CODE: u64 = 0x08;
@@ -132,7 +132,7 @@ global_asm!(
     "ud2",
     ".global vfio_interrupt_stubs",
     "vfio_interrupt_stubs:",
-    ".rept 32",
+    ".rept 18",
     ".byte 0x6a, vector, 0xeb, 3f - . - 1",
     ".set vector, vector + 1",
     ".endr",
@@ -215,9 +215,9 @@ pub(crate) fn load() {
 }
 
 /// The last byte of the gates.
-const GATES_LIMIT: u16 = 64 * 16 - 1;
+const GATES_LIMIT: u16 = 50 * 16 - 1;
 
-const _: () = assert!(VECTORS == 64);
+const _: () = assert!(VECTORS == 50);
 
 /// Ends the image.
 extern "C" fn on_exception(frame: &Frame) -> ! {

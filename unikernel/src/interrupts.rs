@@ -4,14 +4,14 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 use crate::apic;
 
 /// The vector of the timer.
 pub(crate) const TIMER: u8 = 0x30;
-/// The vector of an interrupt that was taken back; its low bits are ones, as old APICs have them.
-pub(crate) const SPURIOUS: u8 = 0x3f;
+/// The vector of an interrupt that was taken back.
+pub(crate) const SPURIOUS: u8 = 0x31;
 /// The first vector of devices.
 const FIRST: u8 = 0x20;
 /// How many vectors all devices have together.
@@ -40,6 +40,11 @@ struct Taken {
     events: u32,
 }
 
+#[inline(never)]
+fn taken() -> MutexGuard<'static, Taken> {
+    TAKEN.lock()
+}
+
 /// Vectors of devices that lie together, given back on drop.
 #[derive(Debug)]
 pub(crate) struct Lines {
@@ -54,7 +59,7 @@ impl Lines {
         let most = u32::try_from(LINES).ok()?;
         let all = u32::MAX.checked_shr(u32::BITS.checked_sub(most)?)?;
         let ones = all.checked_shr(most.checked_sub(count)?)?;
-        let mut taken = TAKEN.lock();
+        let mut taken = self::taken();
         let mut first = 0_u32;
         while taken.lines >> first & ones != 0 {
             first = first.saturating_add(count);
@@ -99,13 +104,13 @@ impl Drop for Lines {
         let ones = 1_u32
             .checked_shl(count)
             .map_or(u32::MAX, |bit| bit.wrapping_sub(1));
-        TAKEN.lock().lines &= !(ones << self.first);
+        taken().lines &= !(ones << self.first);
     }
 }
 
 /// Takes an event with nothing in it.
 pub(crate) fn take_event() -> Option<u8> {
-    let mut taken = TAKEN.lock();
+    let mut taken = self::taken();
     let event = taken.events.trailing_ones();
     let bit = 1_u32.checked_shl(event)?;
     let event = u8::try_from(event).ok()?;
@@ -120,14 +125,14 @@ pub(crate) fn give_event(event: u8) {
         let _ = target.compare_exchange(event, NONE, Ordering::Relaxed, Ordering::Relaxed);
     }
     if let Some(bit) = 1_u32.checked_shl(event.into()) {
-        TAKEN.lock().events &= !bit;
+        taken().events &= !bit;
     }
 }
 
 /// Whether an event is taken.
 pub(crate) fn is_event(event: u8) -> bool {
     let bit = 1_u32.checked_shl(event.into()).unwrap_or(0);
-    TAKEN.lock().events & bit != 0
+    taken().events & bit != 0
 }
 
 /// Counts one more in an event.

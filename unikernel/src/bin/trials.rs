@@ -203,9 +203,9 @@ fn cycle(boot: &Boot) -> Result<(), Error> {
     };
     let space = Space::mapped(segment).map_err(Error::Space)?;
     for device in 0..32 {
-        Registers::new(&space, Address::new(0, device, 0)).set_word(0, 0xffff);
+        Registers::new(space, Address::new(0, device, 0)).set_word(0, 0xffff);
     }
-    let made_up = Registers::new(&space, Address::new(0, 5, 0));
+    let made_up = Registers::new(space, Address::new(0, 5, 0));
     for (at, value) in [
         (0x00, 0x11e8_1234),
         (0x04, 0x0010_0000),

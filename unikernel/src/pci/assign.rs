@@ -55,7 +55,7 @@ const PAGE: u64 = 4096;
 /// # Errors
 /// [`AssignError`]
 pub fn assign<S: Spaces>(
-    spaces: &S,
+    spaces: S,
     functions: &[Function],
     room: &mut Room,
 ) -> Result<(), AssignError> {
@@ -70,7 +70,7 @@ pub fn assign<S: Spaces>(
 }
 
 /// Whether a function's registers have a place.
-fn has_place<S: Spaces>(spaces: &S, function: Function) -> bool {
+fn has_place<S: Spaces>(spaces: S, function: Function) -> bool {
     let registers = Registers::new(spaces, function.address);
     let mut bars = BARS.iter().take(count(function));
     bars.any(|register| registers.long(*register) & !0xf != 0)
@@ -86,7 +86,7 @@ fn count(function: Function) -> usize {
 }
 
 struct Places<'s, S> {
-    spaces: &'s S,
+    spaces: S,
     functions: &'s [Function],
 }
 

@@ -65,7 +65,7 @@ impl RegionKind {
 /// its own, and a hypervisor that passes the device through would map them.
 ///
 /// The last register can't be the lower half of a pair: then there is nothing behind it.
-pub fn size_bars<S: Spaces>(registers: Registers<'_, S>, count: usize, regions: &mut Regions) {
+pub fn size_bars<S: Spaces>(registers: Registers<S>, count: usize, regions: &mut Regions) {
     let command = registers.command();
     registers.set_command(command & !(Command::IO | Command::MEMORY));
     let mut bars = BARS.iter().zip(regions).take(count);
@@ -98,7 +98,7 @@ pub fn size_bars<S: Spaces>(registers: Registers<'_, S>, count: usize, regions: 
 }
 
 /// What a register holds, and what it keeps of ones; it is left as it was.
-fn ones<S: Spaces>(registers: Registers<'_, S>, register: u16) -> (u32, u32) {
+fn ones<S: Spaces>(registers: Registers<S>, register: u16) -> (u32, u32) {
     let before = registers.long(register);
     registers.set_long(register, u32::MAX);
     let mask = registers.long(register);

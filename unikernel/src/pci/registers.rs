@@ -32,7 +32,7 @@ impl Width {
 /// Reaches the configuration spaces of functions.
 ///
 /// That does not fail: where nothing answers, all bits are ones, and writes are lost.
-pub trait Spaces {
+pub trait Spaces: Copy {
     /// Bytes of each space: 256 or 4096.
     fn size(&self) -> u16;
 
@@ -49,18 +49,18 @@ pub trait Spaces {
 pub enum NoError {}
 
 /// The configuration space of a function.
-#[derive(Debug)]
-pub struct Registers<'s, S> {
-    spaces: &'s S,
+#[derive(Clone, Copy, Debug)]
+pub struct Registers<S> {
+    spaces: S,
     address: Address,
 }
 
 /// The command register.
 const COMMAND: u16 = 0x04;
 
-impl<'s, S: Spaces> Registers<'s, S> {
+impl<S: Spaces> Registers<S> {
     /// That of the function at `address`.
-    pub const fn new(spaces: &'s S, address: Address) -> Self {
+    pub const fn new(spaces: S, address: Address) -> Self {
         Self { spaces, address }
     }
 
@@ -135,14 +135,6 @@ impl<'s, S: Spaces> Registers<'s, S> {
     }
 }
 
-impl<S> Clone for Registers<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Registers<'_, S> {}
-
 impl fmt::Display for NoError {
     fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {}
@@ -158,7 +150,7 @@ impl defmt::Format for NoError {
     }
 }
 
-impl<S: Spaces> ConfigAccess for Registers<'_, S> {
+impl<S: Spaces> ConfigAccess for Registers<S> {
     type Error = NoError;
 
     fn size(&self) -> u16 {

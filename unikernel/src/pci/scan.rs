@@ -71,7 +71,7 @@ const MULTIFUNCTION: u8 = 0x80;
 ///
 /// # Errors
 /// [`ScanError`]
-pub fn scan<S: Spaces>(spaces: &S, functions: &mut Functions) -> Result<(), ScanError> {
+pub fn scan<S: Spaces>(spaces: S, functions: &mut Functions) -> Result<(), ScanError> {
     let mut scan = Scan {
         spaces,
         functions,
@@ -81,7 +81,7 @@ pub fn scan<S: Spaces>(spaces: &S, functions: &mut Functions) -> Result<(), Scan
 }
 
 struct Scan<'s, S> {
-    spaces: &'s S,
+    spaces: S,
     functions: &'s mut Functions,
     /// The highest number that a bus has.
     last_bus: u8,

@@ -3,7 +3,7 @@
 
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use spin::Mutex;
 use vfio_core::mmio::Mapped;
@@ -13,14 +13,16 @@ use crate::acpi::{Physical, Segment, Tables};
 use crate::paging::{self, Kind, MapError};
 use crate::{port, registers};
 
-/// How configuration space is reached.
-#[derive(Debug)]
-pub struct Space {
-    /// Where it is mapped; without that, it is behind I/O ports.
-    segment: Option<Segment>,
-    /// The buses up to this one are mapped.
-    mapped: AtomicU8,
-}
+/// The machine's configuration space. There is one: until it is found, it is behind I/O ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space;
+
+/// Where it is mapped; 0 where it is behind I/O ports.
+static BASE: AtomicU64 = AtomicU64::new(0);
+/// The last bus that it has there.
+static LAST_BUS: AtomicU8 = AtomicU8::new(0);
+/// The buses up to this one are mapped.
+static MAPPED_BUS: AtomicU8 = AtomicU8::new(0);
 
 /// Why configuration space can't be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,16 +51,7 @@ const DATA: u16 = 0xcfc;
 static PORTS: Mutex<()> = Mutex::new(());
 
 impl Space {
-    /// Configuration space behind I/O ports.
-    #[must_use]
-    pub const fn ports() -> Self {
-        Self {
-            segment: None,
-            mapped: AtomicU8::new(0),
-        }
-    }
-
-    /// The configuration space of segment 0.
+    /// Finds it: that of segment 0, or behind I/O ports.
     ///
     /// # Errors
     /// [`SpaceError`]
@@ -66,11 +59,11 @@ impl Space {
         let tables = Tables::find(physical, rsdp);
         match tables.and_then(|tables| tables.segment()) {
             Some(segment) => Self::mapped(segment),
-            None => Ok(Self::ports()),
+            None => Ok(Self),
         }
     }
 
-    /// The configuration space that is mapped where `segment` says.
+    /// Takes it to be where `segment` says.
     ///
     /// # Errors
     /// [`SpaceError`]
@@ -81,43 +74,30 @@ impl Space {
         }
         // Bus 0 is there; the others are mapped when something is looked for on them.
         paging::map(base..base.saturating_add(BUS), Kind::Device).map_err(SpaceError::Map)?;
-        Ok(Self {
-            segment: Some(segment),
-            mapped: AtomicU8::new(0),
-        })
+        BASE.store(base, Ordering::Relaxed);
+        LAST_BUS.store(segment.last_bus, Ordering::Relaxed);
+        MAPPED_BUS.store(0, Ordering::Relaxed);
+        Ok(Self)
     }
 
     /// Where it is, if it is mapped.
-    pub(crate) fn range(&self) -> Option<Range<u64>> {
-        let segment = self.segment?;
-        let buses = u64::from(segment.last_bus).saturating_add(1);
-        Some(segment.base..segment.base.saturating_add(buses.saturating_mul(BUS)))
-    }
-
-    /// Maps the configuration spaces up to those of `bus`; whether it is one of the segment's.
-    #[cold]
-    #[inline(never)]
-    fn reach(&self, segment: Segment, bus: u8) -> bool {
-        let from = of_bus(segment, self.mapped.load(Ordering::Relaxed));
-        let to = of_bus(segment, bus).saturating_add(BUS);
-        if bus > segment.last_bus || paging::map(from..to, Kind::Device).is_err() {
-            return false;
-        }
-        self.mapped.store(bus, Ordering::Relaxed);
-        true
+    pub(crate) fn range(self) -> Option<Range<u64>> {
+        let base = BASE.load(Ordering::Relaxed);
+        let end = of_bus(LAST_BUS.load(Ordering::Relaxed)).saturating_add(BUS);
+        (base != 0).then_some(base..end)
     }
 
     /// Reads, or writes `value`; what was read. What is not there loses writes.
     #[inline(never)]
-    fn transfer(&self, address: Address, offset: u16, width: Width, value: Option<u32>) -> u32 {
+    fn transfer(address: Address, offset: u16, width: Width, value: Option<u32>) -> u32 {
         let (bus, value) = (address.bus(), value.map(u64::from));
-        let Some(segment) = self.segment else {
+        if BASE.load(Ordering::Relaxed) == 0 {
             return ports(address, offset, width, value);
-        };
-        if bus > self.mapped.load(Ordering::Relaxed) && !self.reach(segment, bus) {
+        }
+        if bus > MAPPED_BUS.load(Ordering::Relaxed) && !reach(bus) {
             return u32::MAX;
         }
-        let at = of_bus(segment, bus).saturating_add(u64::from(address.devfn()) << 12);
+        let at = of_bus(bus).saturating_add(u64::from(address.devfn()) << 12);
         let base = usize::try_from(at).ok();
         let base = base.and_then(|at| NonNull::new(core::ptr::with_exposed_provenance_mut(at)));
         let read = base.and_then(|base| {
@@ -129,10 +109,21 @@ impl Space {
     }
 }
 
+/// Maps the configuration spaces up to those of `bus`; whether there are any.
+#[cold]
+#[inline(never)]
+fn reach(bus: u8) -> bool {
+    let range = of_bus(MAPPED_BUS.load(Ordering::Relaxed))..of_bus(bus).saturating_add(BUS);
+    if bus > LAST_BUS.load(Ordering::Relaxed) || paging::map(range, Kind::Device).is_err() {
+        return false;
+    }
+    MAPPED_BUS.store(bus, Ordering::Relaxed);
+    true
+}
+
 /// Where the configuration spaces of a bus are.
-fn of_bus(segment: Segment, bus: u8) -> u64 {
-    segment
-        .base
+fn of_bus(bus: u8) -> u64 {
+    BASE.load(Ordering::Relaxed)
         .saturating_add(u64::from(bus).saturating_mul(BUS))
 }
 
@@ -163,17 +154,18 @@ fn select(address: Address, offset: u16) -> u16 {
 
 impl Spaces for Space {
     fn size(&self) -> u16 {
-        match self.segment {
-            Some(_) => MAPPED_SIZE,
-            None => PORTS_SIZE,
+        if BASE.load(Ordering::Relaxed) == 0 {
+            PORTS_SIZE
+        } else {
+            MAPPED_SIZE
         }
     }
 
     fn read(&self, address: Address, offset: u16, width: Width) -> u32 {
-        self.transfer(address, offset, width, None)
+        Self::transfer(address, offset, width, None)
     }
 
     fn write(&self, address: Address, offset: u16, width: Width, value: u32) {
-        self.transfer(address, offset, width, Some(value));
+        Self::transfer(address, offset, width, Some(value));
     }
 }

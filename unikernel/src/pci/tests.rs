@@ -67,7 +67,7 @@ impl Machine {
         change(bytes, writable);
     }
 
-    pub(crate) fn registers(&self, address: Address) -> Registers<'_, Self> {
+    pub(crate) fn registers(&self, address: Address) -> Registers<&Self> {
         Registers::new(self, address)
     }
 
@@ -77,7 +77,7 @@ impl Machine {
     }
 }
 
-impl Spaces for Machine {
+impl Spaces for &Machine {
     fn size(&self) -> u16 {
         256
     }

@@ -21,7 +21,7 @@ impl Places {
     pub(super) const UNKNOWN: Self = Self { registers: [0; 6] };
 
     /// Takes the device's own.
-    pub(super) fn read<S: Spaces>(&mut self, config: Registers<'_, S>) {
+    pub(super) fn read<S: Spaces>(&mut self, config: Registers<S>) {
         for (at, register) in pci::BARS.iter().zip(&mut self.registers) {
             *register = config.long(*at);
         }
@@ -33,7 +33,7 @@ impl Places {
     }
 
     /// Gives the device its own again, after a reset.
-    pub(super) fn restore<S: Spaces>(&self, config: Registers<'_, S>) {
+    pub(super) fn restore<S: Spaces>(&self, config: Registers<S>) {
         for (at, register) in pci::BARS.iter().zip(&self.registers) {
             config.set_long(*at, *register);
         }

@@ -123,7 +123,7 @@ impl Description {
     ///
     /// # Errors
     /// [`DescribeError`]
-    pub fn read<S: Spaces>(&mut self, registers: Registers<'_, S>) -> Result<(), DescribeError> {
+    pub fn read<S: Spaces>(&mut self, registers: Registers<S>) -> Result<(), DescribeError> {
         *self = Self::UNKNOWN;
         size_bars(registers, 6, &mut self.bars);
         self.config_size = registers.size();
@@ -144,7 +144,7 @@ impl Description {
     #[inline(never)]
     fn take<S: Spaces>(
         &mut self,
-        registers: Registers<'_, S>,
+        registers: Registers<S>,
         entry: Entry,
     ) -> Result<(), DescribeError> {
         let CapabilityId::Standard(id) = entry.id else {

@@ -56,14 +56,9 @@ impl Device {
 
     /// What vfio-pci does before the first file of a device is open: its registers answer, and it
     /// does not reach memory.
-    pub(super) fn open(
-        &mut self,
-        space: &Space,
-        group: u8,
-        address: Address,
-    ) -> Result<(), DescribeError> {
+    pub(super) fn open(&mut self, group: u8, address: Address) -> Result<(), DescribeError> {
         self.address = address;
-        let registers = self.registers(space);
+        let registers = self.registers();
         let mut command = registers.command() & !Command::MASTER;
         registers.set_command(command);
         self.description.read(registers)?;
@@ -87,8 +82,8 @@ impl Device {
     }
 
     /// What vfio-pci does after the last file of a device was closed.
-    pub(super) fn close(&mut self, space: &Space) {
-        let registers = self.registers(space);
+    pub(super) fn close(&mut self) {
+        let registers = self.registers();
         let source = Source {
             description: &self.description,
             registers,
@@ -98,8 +93,8 @@ impl Device {
         self.group = None;
     }
 
-    fn registers<'s>(&self, space: &'s Space) -> Registers<'s, Space> {
-        Registers::new(space, self.address)
+    fn registers(&self) -> Registers<Space> {
+        Registers::new(Space, self.address)
     }
 
     /// Answers an INFO ioctl.
@@ -108,7 +103,7 @@ impl Device {
     }
 
     /// `VFIO_DEVICE_SET_IRQS`.
-    pub(super) fn set_irqs(&mut self, space: &Space, argument: &[u8]) -> Result<(), Errno> {
+    pub(super) fn set_irqs(&mut self, argument: &[u8]) -> Result<(), Errno> {
         let irqs = self.description.irqs();
         let request = IrqRequest::parse(argument, &irqs)?;
         if request.action != IrqSetFlags::ACTION_TRIGGER {
@@ -117,7 +112,7 @@ impl Device {
         match request.index {
             pci_irq::MSI | pci_irq::MSIX => {
                 let source = Source {
-                    registers: self.registers(space),
+                    registers: self.registers(),
                     description: &self.description,
                 };
                 self.messages.trigger(source, &request)
@@ -128,12 +123,12 @@ impl Device {
     }
 
     /// Resets the function.
-    pub(super) fn reset(&mut self, space: &Space) -> Result<(), Errno> {
+    pub(super) fn reset(&mut self) -> Result<(), Errno> {
         let reset = self.description.reset;
         if reset == ResetPlace::Missing {
             return Err(Errno::EINVAL);
         }
-        let registers = self.registers(space);
+        let registers = self.registers();
         let command = registers.command();
         // Nothing is under way when it starts.
         registers.set_command(command & !(Command::MASTER | Command::MEMORY | Command::IO));
@@ -180,17 +175,12 @@ impl Device {
     }
 
     /// Reads or writes at an offset of the device's file.
-    pub(super) fn transfer(
-        &mut self,
-        space: &Space,
-        mut bytes: Bytes<'_>,
-        offset: u64,
-    ) -> Result<usize, Errno> {
+    pub(super) fn transfer(&mut self, mut bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
         let len = match &bytes {
             Bytes::Read(to) => to.len(),
             Bytes::Write(from) => from.len(),
         };
-        let place = self.place(space, len, offset)?;
+        let place = self.place(len, offset)?;
         let mut done = 0_usize;
         while done < place.len {
             let at = place.position.saturating_add(crate::wide(done));
@@ -202,9 +192,7 @@ impl Device {
                 word.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
             let value = matches!(bytes, Bytes::Write(_)).then_some(u64::from_le_bytes(word));
-            word = self
-                .step(space, place.index, at, width, value)?
-                .to_le_bytes();
+            word = self.step(place.index, at, width, value)?.to_le_bytes();
             if let Bytes::Read(to) = &mut bytes {
                 let to = to.get_mut(done..end).unwrap_or_default();
                 to.iter_mut().zip(&word).for_each(|(to, from)| *to = *from);
@@ -218,7 +206,6 @@ impl Device {
     #[inline(never)]
     fn step(
         &mut self,
-        space: &Space,
         index: u32,
         at: u64,
         width: usize,
@@ -226,7 +213,7 @@ impl Device {
     ) -> Result<u64, Errno> {
         let Some(bar) = self.description.bar(index) else {
             let at = u16::try_from(at).map_err(|_| Errno::EFAULT)?;
-            return Ok(self.config(space, at, width, value));
+            return Ok(self.config(at, width, value));
         };
         if self.description.touches_table(index, at, width) {
             return Ok(u64::MAX);
@@ -240,8 +227,8 @@ impl Device {
     }
 
     /// Reads or writes a register of configuration space; what is the shim's own is not written.
-    fn config(&mut self, space: &Space, at: u16, width: usize, value: Option<u64>) -> u64 {
-        let registers = self.registers(space);
+    fn config(&mut self, at: u16, width: usize, value: Option<u64>) -> u64 {
+        let registers = self.registers();
         let whole = match width {
             1 => Width::Byte,
             2 => Width::Word,
@@ -272,7 +259,7 @@ impl Device {
     }
 
     /// Finds what an access is of.
-    fn place(&self, space: &Space, len: usize, offset: u64) -> Result<Place, Errno> {
+    fn place(&self, len: usize, offset: u64) -> Result<Place, Errno> {
         let mut place = Place {
             index: pci_region::CONFIG,
             width: 4,
@@ -300,7 +287,7 @@ impl Device {
         }
         if bar.kind != RegionKind::Io {
             place.width = 8;
-            if !self.registers(space).command().contains(Command::MEMORY) {
+            if !self.registers().command().contains(Command::MEMORY) {
                 return Err(Errno::EIO);
             }
         }

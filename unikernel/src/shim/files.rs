@@ -252,14 +252,17 @@ impl Files {
         Ok(())
     }
 
-    /// The error of a request that a container does not know: that of its IOMMU driver, or of
-    /// having none.
+    /// The error of a request that a file does not know: a container has that of its IOMMU driver,
+    /// or of having none.
     #[must_use]
     #[inline(never)]
-    pub fn unknown_to_container(&self, place: u8) -> Errno {
-        match self.containers.get(usize::from(place)) {
-            Some(container) if container.has_iommu => Errno::ENOTTY,
-            _ => Errno::EINVAL,
+    pub fn unknown_to(&self, file: File) -> Errno {
+        match file {
+            File::Container(place) => match self.containers.get(usize::from(place)) {
+                Some(container) if container.has_iommu => Errno::ENOTTY,
+                _ => Errno::EINVAL,
+            },
+            File::Group(_) | File::Device(_) => Errno::ENOTTY,
         }
     }
 
@@ -393,14 +396,14 @@ mod tests {
             files.set_container(2, File::Container(place)),
             Err(Errno::EINVAL)
         );
-        assert_eq!(files.unknown_to_container(place), Errno::EINVAL);
+        assert_eq!(files.unknown_to(File::Container(place)), Errno::EINVAL);
         assert_eq!(
             files.set_iommu(place, Extension::TYPE1_IOMMU.0),
             Err(Errno::ENODEV)
         );
         assert_eq!(files.open_device(2), Err(Errno::EINVAL));
         files.set_iommu(place, NOIOMMU).unwrap();
-        assert_eq!(files.unknown_to_container(place), Errno::ENOTTY);
+        assert_eq!(files.unknown_to(File::Container(place)), Errno::ENOTTY);
         assert_eq!(files.may_open_device(2), Ok(false));
         let device = files.open_device(2).unwrap();
         assert_eq!(files.may_open_device(2), Ok(true));

@@ -32,7 +32,6 @@ pub struct GuestPci;
 
 /// Nothing was looked for yet, and nothing can be opened.
 static STATE: Mutex<State> = Mutex::new(State {
-    space: Space::ports(),
     functions: Functions::new(),
     files: Files::new(),
     devices: [const { Device::CLOSED }; DEVICES_MOST],
@@ -41,7 +40,6 @@ static STATE: Mutex<State> = Mutex::new(State {
 /// What was found, and all that is open.
 #[derive(Debug)]
 struct State {
-    space: Space,
     functions: Functions,
     files: Files,
     /// Open devices with the numbers of their groups.
@@ -114,7 +112,7 @@ impl State {
             .iter_mut()
             .find(|device| device.group.is_none());
         let opened = match slot {
-            Some(device) => device.open(&self.space, group, address).map_err(|error| {
+            Some(device) => device.open(group, address).map_err(|error| {
                 defmt::error!("{} can't be opened: {}", address, error);
                 Errno::EIO
             }),
@@ -128,14 +126,85 @@ impl State {
 
     /// The open device behind a file.
     #[inline(never)]
-    fn device(&mut self, file: File) -> Result<(&mut Device, &Space), Errno> {
+    fn device(&mut self, file: File) -> Result<&mut Device, Errno> {
         let File::Device(group) = file else {
             return Err(Errno::EINVAL);
         };
         let mut devices = self.devices.iter_mut();
         let device = devices.find(|device| device.group == Some(group));
-        let device = device.ok_or(Errno::EBADF)?;
-        Ok((device, &self.space))
+        device.ok_or(Errno::EBADF)
+    }
+
+    fn info(&mut self, number: i32, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+        match (self.files.get(number)?, request) {
+            (File::Group(group), InfoRequest::GroupStatus) => {
+                server::group_status(self.files.group_flags(group), reply)
+            }
+            // A container and a device share a number: the file decides what it means.
+            (file @ File::Device(_), InfoRequest::Iommu) => {
+                self.device(file)?.info(InfoRequest::PciHotReset, reply)
+            }
+            (file @ File::Device(_), _) => self.device(file)?.info(request, reply),
+            (file, _) => Err(self.files.unknown_to(file)),
+        }
+    }
+
+    fn value(&mut self, number: i32, request: ValueRequest, value: u32) -> Result<u32, Errno> {
+        match (self.files.get(number)?, request) {
+            (File::Container(_), ValueRequest::GetApiVersion) => return Ok(ioctl::API_VERSION),
+            (File::Container(_), ValueRequest::CheckExtension) => {
+                return Ok(Files::check_extension(value));
+            }
+            (File::Container(container), ValueRequest::SetIommu) => {
+                self.files.set_iommu(container, value)
+            }
+            (File::Group(group), ValueRequest::UnsetContainer) => self.files.unset_container(group),
+            (file @ File::Device(_), ValueRequest::Reset) => self.device(file)?.reset(),
+            (file, _) => Err(self.files.unknown_to(file)),
+        }?;
+        Ok(0)
+    }
+
+    fn attach(&mut self, number: i32, request: FdRequest, argument: i32) -> Result<(), Errno> {
+        match (self.files.get(number)?, request) {
+            (File::Group(group), FdRequest::SetContainer) => {
+                let argument = self.files.get(argument)?;
+                self.files.set_container(group, argument)
+            }
+            (file, _) => Err(self.files.unknown_to(file)),
+        }
+    }
+
+    fn name(&mut self, number: i32, request: NameRequest, name: &CStr) -> Result<i32, Errno> {
+        match (self.files.get(number)?, request) {
+            (File::Group(group), NameRequest::GetDeviceFd) => self.open_device(group, name),
+            (file, _) => Err(self.files.unknown_to(file)),
+        }
+    }
+
+    fn exchange(
+        &mut self,
+        number: i32,
+        request: ExchangeRequest,
+        argument: &[u8],
+    ) -> Result<u32, Errno> {
+        match (self.files.get(number)?, request) {
+            (file @ File::Device(_), ExchangeRequest::SetIrqs) => {
+                self.device(file)?.set_irqs(argument)?;
+                Ok(0)
+            }
+            (file, _) => Err(self.files.unknown_to(file)),
+        }
+    }
+
+    fn map(&mut self, number: i32, span: Span, protection: Protection) -> Result<Mapping, Errno> {
+        let file = self.files.get(number)?;
+        self.device(file)?.map(span, protection)
+    }
+
+    fn transfer(&mut self, number: i32, bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
+        let file = self.files.get(number)?;
+        self.device(file)?.transfer(bytes, offset)
     }
 
     /// Closes a file.
@@ -143,8 +212,8 @@ impl State {
         let Released::Device(group) = self.files.close(number) else {
             return;
         };
-        if let Ok((device, space)) = self.device(File::Device(group)) {
-            device.close(space);
+        if let Ok(device) = self.device(File::Device(group)) {
+            device.close();
         }
     }
 }
@@ -165,16 +234,10 @@ impl GuestPci {
     /// [`DiscoverError`]
     #[inline(never)]
     pub fn discover_in(&self, space: Space, boot: &Boot) -> Result<(), DiscoverError> {
-        let mut state = state();
-        let State {
-            space: kept,
-            functions,
-            ..
-        } = &mut *state;
+        let functions = &mut state().functions;
         functions.clear();
-        *kept = space;
-        scan(kept, functions).map_err(DiscoverError::Scan)?;
-        assign(kept, functions, &mut room(kept, boot)).map_err(DiscoverError::Assign)
+        scan(space, functions).map_err(DiscoverError::Scan)?;
+        assign(space, functions, &mut room(space, boot)).map_err(DiscoverError::Assign)
     }
 
     /// The function of a group, which may be a bridge; there are as many groups as functions.
@@ -202,8 +265,10 @@ impl GuestPci {
     #[must_use]
     pub fn place<'n>(&self, group: u32, name: &'n mut [u8; 13]) -> Option<Place<'n>> {
         *name = self.function(group)?.address.name();
+        // SAFETY: the last byte is a NUL, and no other one is.
+        let name = unsafe { CStr::from_bytes_with_nul_unchecked(name) };
         Some(Place {
-            name: CStr::from_bytes_until_nul(name).ok()?,
+            name,
             group: Some(group),
             is_noiommu: true,
             ..Place::default()
@@ -215,28 +280,12 @@ impl GuestPci {
     pub fn open_files(&self) -> usize {
         state().files.open()
     }
-
-    /// The group of a path: `/dev/vfio/noiommu-` and its number, as Linux writes it.
-    fn group(path: &[u8]) -> Option<u8> {
-        let digits = path.strip_prefix(b"/dev/vfio/noiommu-")?;
-        let (first, rest) = digits.split_first()?;
-        if *first == b'0' && !rest.is_empty() {
-            return None;
-        }
-        digits.iter().try_fold(0_u8, |number, digit| {
-            let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
-            number.checked_mul(10)?.checked_add(digit)
-        })
-    }
 }
 
 /// Reads or writes at an offset of a device's file.
 #[inline(never)]
 fn transfer(fd: &Fd, bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
-    let mut state = state();
-    let file = state.files.get(fd.number)?;
-    let (device, space) = state.device(file)?;
-    device.transfer(space, bytes, offset)
+    state().transfer(fd.number, bytes, offset)
 }
 
 /// All that is open. It is never asked for by a handler.
@@ -247,7 +296,7 @@ fn state() -> MutexGuard<'static, State> {
 
 /// Where registers can be that have no place: above the memory below 4 GiB, and in the uppermost
 /// quarter of the processor's addresses, where hypervisors keep room.
-fn room(space: &Space, boot: &Boot) -> Room {
+fn room(space: Space, boot: &Boot) -> Room {
     let low_memory = boot.memory.iter().map(|stretch| stretch.range().end);
     let start = low_memory.filter(|end| *end <= LOW_END).fold(LOW, u64::max);
     let mut low = start..LOW_END;
@@ -279,12 +328,17 @@ impl Sys for GuestPci {
     type Event = Event;
 
     fn open(&self, path: &CStr) -> Result<Fd, Errno> {
-        let path = path.to_bytes();
-        let number = if path == b"/dev/vfio/vfio" {
-            state().files.open_container()?
-        } else {
-            let group = GuestPci::group(path).ok_or(Errno::ENOENT)?;
-            state().open_group(group)?
+        if path != c"/dev/vfio/vfio" {
+            return Err(Errno::ENOENT);
+        }
+        let number = state().files.open_container()?;
+        Ok(Fd { number })
+    }
+
+    fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Fd, Errno> {
+        let number = match u8::try_from(group) {
+            Ok(group) if is_noiommu => state().open_group(group)?,
+            _ => return Err(Errno::ENOENT),
         };
         Ok(Fd { number })
     }
@@ -295,65 +349,19 @@ impl Sys for GuestPci {
 
     fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
-        let mut state = state();
-        match state.files.get(fd.number)? {
-            File::Container(container) => Err(state.files.unknown_to_container(container)),
-            File::Group(group) if request == InfoRequest::GroupStatus => {
-                server::group_status(state.files.group_flags(group), reply)
-            }
-            File::Group(_) => Err(Errno::ENOTTY),
-            file @ File::Device(_) => {
-                // A container and a device share a number: the file decides what it means.
-                let request = match request {
-                    InfoRequest::Iommu => InfoRequest::PciHotReset,
-                    request => request,
-                };
-                state.device(file)?.0.info(request, reply)
-            }
-        }
+        state().info(fd.number, request, reply)
     }
 
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
-        let mut state = state();
-        match (state.files.get(fd.number)?, request) {
-            (File::Container(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
-            (File::Container(_), ValueRequest::CheckExtension) => Ok(Files::check_extension(value)),
-            (File::Container(container), ValueRequest::SetIommu) => {
-                state.files.set_iommu(container, value).map(|()| 0)
-            }
-            (File::Container(container), _) => Err(state.files.unknown_to_container(container)),
-            (File::Group(group), ValueRequest::UnsetContainer) => {
-                state.files.unset_container(group).map(|()| 0)
-            }
-            (file @ File::Device(_), ValueRequest::Reset) => {
-                let (device, space) = state.device(file)?;
-                device.reset(space).map(|()| 0)
-            }
-            (File::Group(_) | File::Device(_), _) => Err(Errno::ENOTTY),
-        }
+        state().value(fd.number, request, value)
     }
 
     fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
-        let mut state = state();
-        match (state.files.get(fd.number)?, request) {
-            (File::Group(group), FdRequest::SetContainer) => {
-                let argument = state.files.get(argument.number)?;
-                state.files.set_container(group, argument)
-            }
-            (File::Container(container), _) => Err(state.files.unknown_to_container(container)),
-            (File::Device(_), _) => Err(Errno::ENOTTY),
-        }
+        state().attach(fd.number, request, argument.number)
     }
 
     fn ioctl_name(&self, fd: &Fd, request: NameRequest, name: &CStr) -> Result<Fd, Errno> {
-        let mut state = state();
-        let number = match (state.files.get(fd.number)?, request) {
-            (File::Container(container), _) => {
-                return Err(state.files.unknown_to_container(container));
-            }
-            (File::Group(group), NameRequest::GetDeviceFd) => state.open_device(group, name)?,
-            (File::Device(_), _) => return Err(Errno::ENOTTY),
-        };
+        let number = state().name(fd.number, request, name)?;
         Ok(Fd { number })
     }
 
@@ -370,15 +378,7 @@ impl Sys for GuestPci {
         if parts.request.length_at().is_some() || parts.request.descriptor().is_some() {
             return Err(Errno::EINVAL);
         }
-        let mut state = state();
-        match state.files.get(fd.number)? {
-            File::Container(container) => Err(state.files.unknown_to_container(container)),
-            file @ File::Device(_) if parts.request == ExchangeRequest::SetIrqs => {
-                let (device, space) = state.device(file)?;
-                device.set_irqs(space, parts.argument).map(|()| 0)
-            }
-            File::Group(_) | File::Device(_) => Err(Errno::ENOTTY),
-        }
+        state().exchange(fd.number, parts.request, parts.argument)
     }
 
     fn exchange_memory(
@@ -388,16 +388,12 @@ impl Sys for GuestPci {
         _exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
         let state = state();
-        match state.files.get(fd.number)? {
-            File::Container(container) => Err(state.files.unknown_to_container(container)),
-            File::Group(_) | File::Device(_) => Err(Errno::ENOTTY),
-        }
+        let file = state.files.get(fd.number)?;
+        Err(state.files.unknown_to(file))
     }
 
     fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
-        let mut state = state();
-        let file = state.files.get(fd.number)?;
-        state.device(file)?.0.map(span, protection)
+        state().map(fd.number, span, protection)
     }
 
     fn page_size(&self) -> usize {

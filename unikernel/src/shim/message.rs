@@ -34,19 +34,11 @@ pub(super) enum Messages {
 }
 
 /// The device that messages come from.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a, S> {
     pub(super) description: &'a Description,
-    pub(super) registers: Registers<'a, S>,
+    pub(super) registers: Registers<S>,
 }
-
-impl<S> Clone for Source<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S> Copy for Source<'_, S> {}
 
 impl Messages {
     /// The index of what is enabled.

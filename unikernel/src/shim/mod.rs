@@ -1,7 +1,7 @@
 //! VFIO without a kernel: what Linux answers for a PCI device without an IOMMU, answered here.
 //!
 //! Each function that is no bridge is bound to VFIO, and has an IOMMU group of its own: that of
-//! `GuestPci::function(n)` is in `/dev/vfio/noiommu-n`. A container (`/dev/vfio/vfio`) has the one
+//! `GuestPci::function(n)` is in group `n`, which no IOMMU confines. A container (`/dev/vfio/vfio`) has the one
 //! IOMMU driver that maps nothing, `VFIO_NOIOMMU_IOMMU`: a device reaches memory where it is. INFO
 //! ioctls are answered by the core's [`server`](vfio_core::server).
 //!
@@ -26,6 +26,7 @@ mod describe;
 mod device;
 mod files;
 #[cfg(feature = "image")]
+#[expect(unsafe_code, reason = "a name is not searched for its end")]
 mod guest_pci;
 #[cfg(feature = "image")]
 #[expect(unsafe_code, reason = "BARs are mapped")]
