@@ -29,33 +29,17 @@ pub enum Released {
     Device(u8),
 }
 
-/// How many files can be open.
-const FILES_MOST: usize = 24;
 /// How many containers there can be.
 const CONTAINERS_MOST: usize = 4;
 /// How many groups there can be.
 const GROUPS_MOST: usize = crate::pci::FUNCTIONS_MOST;
 
-/// What the lowest file is called; below are those of every program.
-const FIRST_NUMBER: i32 = 3;
-
 /// All that is open, and what it is attached to.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Files {
-    files: [Slot; FILES_MOST],
     containers: [Container; CONTAINERS_MOST],
     groups: [Group; GROUPS_MOST],
-}
-
-/// A place for an open file. Free ones are zeros, so that they take no room in an image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-enum Slot {
-    Free,
-    Container(u8),
-    Group(u8),
-    Device(u8),
 }
 
 /// A container is there for as long as its file is open or a group is in it.
@@ -92,22 +76,16 @@ impl Group {
     };
 }
 
-impl Slot {
-    const fn file(self) -> Option<File> {
-        match self {
-            Self::Free => None,
-            Self::Container(place) => Some(File::Container(place)),
-            Self::Group(group) => Some(File::Group(group)),
-            Self::Device(group) => Some(File::Device(group)),
-        }
-    }
-
-    const fn of(file: File) -> Self {
-        match file {
-            File::Container(place) => Self::Container(place),
-            File::Group(group) => Self::Group(group),
-            File::Device(group) => Self::Device(group),
-        }
+impl File {
+    /// A number for it.
+    #[must_use]
+    pub fn number(self) -> i32 {
+        let (kind, place) = match self {
+            Self::Container(place) => (1, place),
+            Self::Group(group) => (2, group),
+            Self::Device(group) => (3, group),
+        };
+        i32::from_be_bytes([0, 0, kind, place])
     }
 }
 
@@ -116,65 +94,56 @@ impl Files {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            files: [Slot::Free; FILES_MOST],
             containers: [Container::NONE; CONTAINERS_MOST],
             groups: [Group::UNUSED; GROUPS_MOST],
         }
     }
 
-    /// The file of a number.
-    ///
-    /// # Errors
-    /// `EBADF` where none is.
-    pub fn get(&self, number: i32) -> Result<File, Errno> {
-        let place = number
-            .checked_sub(FIRST_NUMBER)
-            .and_then(|n| usize::try_from(n).ok());
-        let slot = place.and_then(|place| self.files.get(place));
-        slot.and_then(|slot| slot.file()).ok_or(Errno::EBADF)
-    }
-
     /// How many files are open.
     #[must_use]
     pub fn open(&self) -> usize {
-        self.files
+        let containers = self
+            .containers
             .iter()
-            .filter(|slot| **slot != Slot::Free)
-            .count()
+            .map(|container| container.is_open.into());
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| usize::from(group.is_open).saturating_add(group.devices.into()));
+        containers.chain(groups).sum()
     }
 
-    /// Opens a container; its number.
+    /// Opens a container.
     ///
     /// # Errors
     /// `EMFILE` where no more can be open.
-    pub fn open_container(&mut self) -> Result<i32, Errno> {
+    pub fn open_container(&mut self) -> Result<File, Errno> {
         let is_free = |container: &Container| !container.is_open && container.groups == 0;
         let place = self.containers.iter().position(is_free);
         let place = place
             .and_then(|place| u8::try_from(place).ok())
             .ok_or(Errno::EMFILE)?;
-        let number = self.add(File::Container(place))?;
         if let Some(container) = self.containers.get_mut(usize::from(place)) {
             *container = Container {
                 is_open: true,
                 ..Container::NONE
             };
         }
-        Ok(number)
+        Ok(File::Container(place))
     }
 
-    /// Opens a group, which only one file at a time can be; its number.
+    /// Opens a group, which only one file at a time can be.
     ///
     /// # Errors
-    /// `EBUSY` where it is in use, `EMFILE` where no more can be open.
-    pub fn open_group(&mut self, group: u8) -> Result<i32, Errno> {
-        let state = self.groups.get(usize::from(group)).ok_or(Errno::ENOENT)?;
+    /// `EBUSY` where it is in use.
+    pub fn open_group(&mut self, group: u8) -> Result<File, Errno> {
+        let state = self.groups.get_mut(usize::from(group));
+        let state = state.ok_or(Errno::ENOENT)?;
         if state.is_open || state.devices != 0 {
             return Err(Errno::EBUSY);
         }
-        let number = self.add(File::Group(group))?;
-        self.group(group)?.is_open = true;
-        Ok(number)
+        state.is_open = true;
+        Ok(File::Group(group))
     }
 
     /// What `VFIO_GROUP_GET_STATUS` says of a group.
@@ -281,75 +250,49 @@ impl Files {
         }
     }
 
-    /// Opens the device of a group; its number.
+    /// Opens the device of a group.
     ///
     /// # Errors
-    /// As [`Files::may_open_device`]; `EMFILE` where no more can be open.
-    pub fn open_device(&mut self, group: u8) -> Result<i32, Errno> {
+    /// As [`Files::may_open_device`]; `EMFILE` where it can't be open more often.
+    pub fn open_device(&mut self, group: u8) -> Result<File, Errno> {
         self.may_open_device(group)?;
-        let number = self.add(File::Device(group))?;
         let state = self.group(group)?;
-        state.devices = state.devices.saturating_add(1);
-        Ok(number)
+        state.devices = state.devices.checked_add(1).ok_or(Errno::EMFILE)?;
+        Ok(File::Device(group))
     }
 
-    /// Closes a file.
-    pub fn close(&mut self, number: i32) -> Released {
-        let place = number
-            .checked_sub(FIRST_NUMBER)
-            .and_then(|n| usize::try_from(n).ok());
-        let slot = place.and_then(|place| self.files.get_mut(place));
-        let file = slot.and_then(|slot| core::mem::replace(slot, Slot::Free).file());
-        let mut released = Released::File;
-        match file {
-            Some(File::Container(place)) => {
+    /// Closes a file that is open.
+    pub fn close(&mut self, file: File) -> Released {
+        let group = match file {
+            File::Container(place) => {
                 if let Some(container) = self.containers.get_mut(usize::from(place)) {
                     container.is_open = false;
                 }
+                return Released::File;
             }
-            Some(File::Group(group)) => {
-                if let Ok(state) = self.group(group) {
-                    state.is_open = false;
-                }
-                self.release_group(group);
+            File::Group(group) | File::Device(group) => group,
+        };
+        let Ok(state) = self.group(group) else {
+            return Released::File;
+        };
+        let mut released = Released::File;
+        if let File::Device(_) = file {
+            state.devices = state.devices.saturating_sub(1);
+            if state.devices == 0 {
+                released = Released::Device(group);
             }
-            Some(File::Device(group)) => {
-                if let Ok(state) = self.group(group) {
-                    state.devices = state.devices.saturating_sub(1);
-                    if state.devices == 0 {
-                        released = Released::Device(group);
-                    }
-                }
-                self.release_group(group);
-            }
-            None => (),
+        } else {
+            state.is_open = false;
+        }
+        // A group that is in use no more leaves its container.
+        if !state.is_open && state.devices == 0 {
+            self.detach(group);
         }
         released
     }
 
-    fn add(&mut self, file: File) -> Result<i32, Errno> {
-        let slots = self.files.iter_mut().zip(FIRST_NUMBER..);
-        for (slot, number) in slots {
-            if *slot == Slot::Free {
-                *slot = Slot::of(file);
-                return Ok(number);
-            }
-        }
-        Err(Errno::EMFILE)
-    }
-
     fn group(&mut self, group: u8) -> Result<&mut Group, Errno> {
         self.groups.get_mut(usize::from(group)).ok_or(Errno::ENODEV)
-    }
-
-    /// Takes a group that is in use no more out of its container.
-    fn release_group(&mut self, group: u8) {
-        if let Ok(state) = self.group(group)
-            && !state.is_open
-            && state.devices == 0
-        {
-            self.detach(group);
-        }
     }
 
     fn detach(&mut self, group: u8) {
@@ -386,7 +329,7 @@ mod tests {
         assert_eq!(files.open_group(2), Err(Errno::EBUSY));
         assert_eq!(files.open_device(2), Err(Errno::EINVAL));
         let container = files.open_container().unwrap();
-        let Ok(File::Container(place)) = files.get(container) else {
+        let File::Container(place) = container else {
             panic!()
         };
         assert_eq!(files.set_iommu(place, NOIOMMU), Err(Errno::EINVAL));
@@ -415,7 +358,6 @@ mod tests {
         assert_eq!(files.close(group), Released::File);
         assert_eq!(files.open_group(2), Err(Errno::EBUSY));
         assert_eq!(files.close(device), Released::Device(2));
-        assert_eq!(files.close(device), Released::File);
         assert_eq!(files.open(), 0);
         assert_eq!(files.group_flags(2), GroupFlags::VIABLE);
     }
@@ -426,14 +368,11 @@ mod tests {
         for _ in 0..100 {
             let container = files.open_container().unwrap();
             let group = files.open_group(0).unwrap();
-            let file = files.get(container).unwrap();
-            files.set_container(0, file).unwrap();
+            files.set_container(0, container).unwrap();
             files.close(container);
             files.close(group);
         }
         let all: std::vec::Vec<_> = (0..5).map(|_| files.open_container()).collect();
         assert_eq!(all.last(), Some(&Err(Errno::EMFILE)));
-        assert_eq!(files.get(2), Err(Errno::EBADF));
-        assert_eq!(files.get(i32::MIN), Err(Errno::EBADF));
     }
 }

@@ -74,7 +74,7 @@ pub enum DiscoverError {
 /// An open file; closed on drop.
 #[derive(Debug)]
 pub struct Fd {
-    number: i32,
+    file: File,
 }
 
 /// What interrupts are counted in; given back on drop.
@@ -85,7 +85,7 @@ pub struct Event {
 
 impl State {
     /// Opens a group.
-    fn open_group(&mut self, group: u8) -> Result<i32, Errno> {
+    fn open_group(&mut self, group: u8) -> Result<File, Errno> {
         let function = self.functions.get(usize::from(group));
         match function {
             Some(function) if function.layout == HeaderLayout::NORMAL => {
@@ -96,16 +96,16 @@ impl State {
     }
 
     /// Opens the device of a group.
-    fn open_device(&mut self, group: u8, name: &CStr) -> Result<i32, Errno> {
+    fn open_device(&mut self, group: u8, name: &CStr) -> Result<File, Errno> {
         let function = self.functions.get(usize::from(group));
         let address = function.ok_or(Errno::ENODEV)?.address;
         if !address.is_named(name) {
             return Err(Errno::ENODEV);
         }
         let is_open = self.files.may_open_device(group)?;
-        let number = self.files.open_device(group)?;
+        let file = self.files.open_device(group)?;
         if is_open {
-            return Ok(number);
+            return Ok(file);
         }
         let slot = self
             .devices
@@ -119,9 +119,9 @@ impl State {
             None => Err(Errno::EMFILE),
         };
         if opened.is_err() {
-            self.files.close(number);
+            self.files.close(file);
         }
-        opened.map(|()| number)
+        opened.map(|()| file)
     }
 
     /// The open device behind a file.
@@ -135,8 +135,8 @@ impl State {
         device.ok_or(Errno::EBADF)
     }
 
-    fn info(&mut self, number: i32, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
-        match (self.files.get(number)?, request) {
+    fn info(&mut self, file: File, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+        match (file, request) {
             (File::Group(group), InfoRequest::GroupStatus) => {
                 server::group_status(self.files.group_flags(group), reply)
             }
@@ -149,8 +149,8 @@ impl State {
         }
     }
 
-    fn value(&mut self, number: i32, request: ValueRequest, value: u32) -> Result<u32, Errno> {
-        match (self.files.get(number)?, request) {
+    fn value(&mut self, file: File, request: ValueRequest, value: u32) -> Result<u32, Errno> {
+        match (file, request) {
             (File::Container(_), ValueRequest::GetApiVersion) => return Ok(ioctl::API_VERSION),
             (File::Container(_), ValueRequest::CheckExtension) => {
                 return Ok(Files::check_extension(value));
@@ -165,18 +165,17 @@ impl State {
         Ok(0)
     }
 
-    fn attach(&mut self, number: i32, request: FdRequest, argument: i32) -> Result<(), Errno> {
-        match (self.files.get(number)?, request) {
+    fn attach(&mut self, file: File, request: FdRequest, argument: File) -> Result<(), Errno> {
+        match (file, request) {
             (File::Group(group), FdRequest::SetContainer) => {
-                let argument = self.files.get(argument)?;
                 self.files.set_container(group, argument)
             }
             (file, _) => Err(self.files.unknown_to(file)),
         }
     }
 
-    fn name(&mut self, number: i32, request: NameRequest, name: &CStr) -> Result<i32, Errno> {
-        match (self.files.get(number)?, request) {
+    fn name(&mut self, file: File, request: NameRequest, name: &CStr) -> Result<File, Errno> {
+        match (file, request) {
             (File::Group(group), NameRequest::GetDeviceFd) => self.open_device(group, name),
             (file, _) => Err(self.files.unknown_to(file)),
         }
@@ -184,11 +183,11 @@ impl State {
 
     fn exchange(
         &mut self,
-        number: i32,
+        file: File,
         request: ExchangeRequest,
         argument: &[u8],
     ) -> Result<u32, Errno> {
-        match (self.files.get(number)?, request) {
+        match (file, request) {
             (file @ File::Device(_), ExchangeRequest::SetIrqs) => {
                 self.device(file)?.set_irqs(argument)?;
                 Ok(0)
@@ -197,19 +196,17 @@ impl State {
         }
     }
 
-    fn map(&mut self, number: i32, span: Span, protection: Protection) -> Result<Mapping, Errno> {
-        let file = self.files.get(number)?;
+    fn map(&mut self, file: File, span: Span, protection: Protection) -> Result<Mapping, Errno> {
         self.device(file)?.map(span, protection)
     }
 
-    fn transfer(&mut self, number: i32, bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
-        let file = self.files.get(number)?;
+    fn transfer(&mut self, file: File, bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
         self.device(file)?.transfer(bytes, offset)
     }
 
     /// Closes a file.
-    fn close(&mut self, number: i32) {
-        let Released::Device(group) = self.files.close(number) else {
+    fn close(&mut self, file: File) {
+        let Released::Device(group) = self.files.close(file) else {
             return;
         };
         if let Ok(device) = self.device(File::Device(group)) {
@@ -285,7 +282,7 @@ impl GuestPci {
 /// Reads or writes at an offset of a device's file.
 #[inline(never)]
 fn transfer(fd: &Fd, bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
-    state().transfer(fd.number, bytes, offset)
+    state().transfer(fd.file, bytes, offset)
 }
 
 /// All that is open. It is never asked for by a handler.
@@ -331,38 +328,38 @@ impl Sys for GuestPci {
         if path != c"/dev/vfio/vfio" {
             return Err(Errno::ENOENT);
         }
-        let number = state().files.open_container()?;
-        Ok(Fd { number })
+        let file = state().files.open_container()?;
+        Ok(Fd { file })
     }
 
     fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Fd, Errno> {
-        let number = match u8::try_from(group) {
+        let file = match u8::try_from(group) {
             Ok(group) if is_noiommu => state().open_group(group)?,
             _ => return Err(Errno::ENOENT),
         };
-        Ok(Fd { number })
+        Ok(Fd { file })
     }
 
     fn number(&self, fd: &Fd) -> i32 {
-        fd.number
+        fd.file.number()
     }
 
     fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
-        state().info(fd.number, request, reply)
+        state().info(fd.file, request, reply)
     }
 
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
-        state().value(fd.number, request, value)
+        state().value(fd.file, request, value)
     }
 
     fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
-        state().attach(fd.number, request, argument.number)
+        state().attach(fd.file, request, argument.file)
     }
 
     fn ioctl_name(&self, fd: &Fd, request: NameRequest, name: &CStr) -> Result<Fd, Errno> {
-        let number = state().name(fd.number, request, name)?;
-        Ok(Fd { number })
+        let file = state().name(fd.file, request, name)?;
+        Ok(Fd { file })
     }
 
     fn pread(&self, fd: &Fd, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
@@ -378,7 +375,7 @@ impl Sys for GuestPci {
         if parts.request.length_at().is_some() || parts.request.descriptor().is_some() {
             return Err(Errno::EINVAL);
         }
-        state().exchange(fd.number, parts.request, parts.argument)
+        state().exchange(fd.file, parts.request, parts.argument)
     }
 
     fn exchange_memory(
@@ -387,13 +384,11 @@ impl Sys for GuestPci {
         _memory: &Memory,
         _exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        let state = state();
-        let file = state.files.get(fd.number)?;
-        Err(state.files.unknown_to(file))
+        Err(state().files.unknown_to(fd.file))
     }
 
     fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
-        state().map(fd.number, span, protection)
+        state().map(fd.file, span, protection)
     }
 
     fn page_size(&self) -> usize {
@@ -447,7 +442,7 @@ impl Sys for GuestPci {
 
 impl Drop for Fd {
     fn drop(&mut self) {
-        state().close(self.number);
+        state().close(self.file);
     }
 }
 
