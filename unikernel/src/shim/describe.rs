@@ -51,6 +51,10 @@ pub struct MsixPlace {
     pub offset: u16,
     /// Where its table is, and how many vectors it has.
     pub table: MsixTable,
+    /// The pages of its BAR that have nothing but the table, as their first byte and the first
+    /// behind them; the same, where the table starts within a page: that page has other registers,
+    /// which a driver needs.
+    pub pages: (u64, u64),
 }
 
 /// Where a function level reset is started.
@@ -189,9 +193,15 @@ impl Description {
                         offset: table.offset(),
                     });
                 }
+                let Range { start, end } = table.range();
+                let pages = match end.checked_next_multiple_of(PAGE) {
+                    Some(end) if start.is_multiple_of(PAGE) => (start, end),
+                    _ => (0, 0),
+                };
                 self.msix = Some(MsixPlace {
                     offset: entry.offset,
                     table,
+                    pages,
                 });
             }
             StandardId::EXP => {
@@ -220,7 +230,7 @@ impl Description {
     /// What Linux returns.
     pub fn answer(&self, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         let mut areas = [RegionSparseMmapArea { offset: 0, size: 0 }; 2];
-        let (areas, is_whole) = self.around_table(&mut areas);
+        let areas = self.around_table(&mut areas);
         let sparse = [RegionCap::SparseMmap(SparseMmap::new(areas))];
         let mappable = [RegionCap::MsixMappable];
         let mut regions = [None; 9];
@@ -245,8 +255,10 @@ impl Description {
                 region.flags = trapped;
                 region.size = bar.size;
                 let mut can_map = bar.kind != RegionKind::Io && bar.address.is_multiple_of(PAGE);
-                if self.msix.is_some_and(|msix| msix.table.bar() == index) {
-                    if is_whole {
+                if let Some(msix) = self.msix
+                    && msix.table.bar() == index
+                {
+                    if msix.pages.0 == msix.pages.1 {
                         region.caps = &mappable;
                     } else if areas.is_empty() {
                         can_map = false;
@@ -300,45 +312,23 @@ impl Description {
         (offset >> REGION_SHIFT, offset & ((1 << REGION_SHIFT) - 1))
     }
 
-    /// The pages of the MSI-X table, as bytes of its BAR.
-    fn table_pages(&self) -> Option<Range<u64>> {
-        let range = self.msix?.table.range();
-        let end = range.end.checked_next_multiple_of(PAGE)?;
-        Some(range.start & !(PAGE - 1)..end)
-    }
-
-    /// What of the table's BAR can be mapped; and whether that is all of it: where the table
-    /// starts within a page, that page has other registers, which a driver needs.
+    /// What of the table's BAR can be mapped, besides the pages of the table.
     fn around_table<'a>(
         &self,
         areas: &'a mut [RegionSparseMmapArea; 2],
-    ) -> (&'a [RegionSparseMmapArea], bool) {
-        let bar = self
-            .msix
-            .and_then(|msix| Some((msix, self.bar(msix.table.bar())?)));
-        let (Some((msix, bar)), Some(table)) = (bar, self.table_pages()) else {
-            return (&[], true);
+    ) -> &'a [RegionSparseMmapArea] {
+        let Some(msix) = self.msix else {
+            return &[];
         };
-        if !u64::from(msix.table.offset()).is_multiple_of(PAGE) {
-            return (&[], true);
-        }
-        let before = RegionSparseMmapArea {
-            offset: 0,
-            size: table.start,
-        };
-        let behind = RegionSparseMmapArea {
-            offset: table.end,
-            size: bar.size.saturating_sub(table.end),
-        };
-        let mut used = 0_usize;
-        for (slot, area) in areas
-            .iter_mut()
-            .zip([before, behind].into_iter().filter(|area| area.size != 0))
-        {
-            *slot = area;
-            used = used.saturating_add(1);
-        }
-        (areas.get(..used).unwrap_or_default(), false)
+        let [before, behind] = &mut *areas;
+        let (start, end) = msix.pages;
+        let size = self.bar(msix.table.bar()).map_or(0, |bar| bar.size);
+        before.size = start;
+        behind.offset = end;
+        behind.size = size.saturating_sub(end);
+        let first = usize::from(before.size == 0);
+        let last = if behind.size == 0 { 1 } else { 2 };
+        areas.get(first..last).unwrap_or_default()
     }
 
     /// Whether bytes of a BAR are some of the MSI-X table's.
@@ -354,13 +344,10 @@ impl Description {
     /// Whether pages of a BAR may be mapped.
     #[must_use]
     pub fn may_map(&self, bar: u32, bytes: Range<u64>) -> bool {
-        let mut areas = [RegionSparseMmapArea { offset: 0, size: 0 }; 2];
-        let (_, is_whole) = self.around_table(&mut areas);
-        let table = match self.msix {
-            Some(msix) if msix.table.bar() == bar && !is_whole => self.table_pages(),
-            _ => None,
-        };
-        table.is_none_or(|table| bytes.end <= table.start || table.end <= bytes.start)
+        self.msix.is_none_or(|msix| {
+            let (start, end) = msix.pages;
+            msix.table.bar() != bar || bytes.end <= start || end <= bytes.start
+        })
     }
 }
 
