@@ -147,22 +147,18 @@ impl Messages {
         source: Source<'_, S>,
         request: &IrqRequest<'_>,
     ) -> Result<(), Errno> {
-        let mut tried = request.start;
+        let mut end = request.start;
         let mut done = Ok(());
         for number in request.data.events() {
-            done = match number.map(event).transpose() {
-                Ok(event) => self.aim_one(source, tried, event),
-                Err(errno) => Err(errno),
-            };
-            tried = tried.saturating_add(1);
+            let event = number.map_or(Ok(None), event);
+            done = event.and_then(|event| self.aim_one(source, end, event));
+            end = end.saturating_add(1);
             if done.is_err() {
+                for vector in request.start..end {
+                    // Taking away needs nothing that could be missing.
+                    let _ = self.aim_one(source, vector, None);
+                }
                 break;
-            }
-        }
-        if done.is_err() {
-            for vector in request.start..tried {
-                // Taking away needs nothing that could be missing.
-                let _ = self.aim_one(source, vector, None);
             }
         }
         done
@@ -186,25 +182,18 @@ impl Messages {
                 let number = u16::try_from(vector).map_err(|_| Errno::EINVAL)?;
                 let mut table = source.table(source.description.msix.ok_or(Errno::EINVAL)?)?;
                 let place = vectors.iter().position(|(vector, _)| *vector == number);
-                match (place.and_then(|place| vectors.get(place)), event) {
-                    (Some((_, lines)), Some(_)) => lines.aim(0, event),
-                    (None, Some(_)) => {
-                        let lines = Lines::take(1).ok_or(Errno::ENOSPC)?;
-                        lines.aim(0, event);
-                        table.set(number, &lines)?;
-                        // There are as many places as there are lines.
-                        vectors.push((number, lines)).map_err(|_| Errno::ENOSPC)?;
-                    }
-                    (Some(_), None) => {
-                        table.mask(number)?;
-                        // The last one takes its place.
-                        if let Some(last) = vectors.pop()
-                            && let Some(slot) = place.and_then(|place| vectors.get_mut(place))
-                        {
-                            *slot = last;
-                        }
-                    }
-                    (None, None) => (),
+                if let Some((_, lines)) = place.and_then(|place| vectors.get(place)) {
+                    lines.aim(0, event);
+                } else if event.is_some() {
+                    let lines = Lines::take(1).ok_or(Errno::ENOSPC)?;
+                    lines.aim(0, event);
+                    table.set(number, &lines)?;
+                    // There are as many places as there are lines.
+                    let _ = vectors.push((number, lines));
+                }
+                if let (Some(place), None) = (place, event) {
+                    table.mask(number)?;
+                    vectors.swap_remove(place);
                 }
                 Ok(())
             }
@@ -234,14 +223,11 @@ impl Messages {
 }
 
 /// The event of a number.
-fn event(number: i32) -> Result<u8, Errno> {
-    let event = number.checked_sub(FIRST_EVENT).ok_or(Errno::EBADF)?;
-    let event = u8::try_from(event).map_err(|_| Errno::EBADF)?;
-    if interrupts::is_event(event) {
-        Ok(event)
-    } else {
-        Err(Errno::EBADF)
-    }
+fn event(number: i32) -> Result<Option<u8>, Errno> {
+    let event = number.checked_sub(FIRST_EVENT);
+    let event = event.and_then(|event| u8::try_from(event).ok());
+    let event = event.filter(|event| interrupts::is_event(*event));
+    event.map(Some).ok_or(Errno::EBADF)
 }
 
 /// Where a message is written so that this processor takes it, and what (Intel SDM, volume 3,
