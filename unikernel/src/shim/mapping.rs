@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::ops::Range;
 use core::ptr::NonNull;
 
-use vfio_core::mmio::{Access, Mapped, Width, Window};
+use vfio_core::mmio::{Access, Mapped, Origin, Width, Window};
 use vfio_core::sys::{Errno, Protection};
 
 use crate::paging::{self, Kind};
@@ -77,5 +77,27 @@ unsafe impl Access for Mapping {
     unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.registers.store(offset, value) }
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Origin {
+        self.registers.origin(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.registers.load_at(origin, offset) }
+    }
+
+    #[inline]
+    unsafe fn store_at<T: Width>(
+        &self,
+        origin: Origin,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.registers.store_at(origin, offset, value) }
     }
 }
