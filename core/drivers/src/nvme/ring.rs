@@ -101,13 +101,14 @@ pub(super) fn halves(low: u16, high: u16) -> u32 {
     u32::from(low) | u32::from(high) << 16
 }
 
-/// A place in a ring of `len`, which has no more than 65536: past the last it is the first.
+/// A place in a ring of `len` entries, at most 65536, as a doorbell takes it: past the last it is
+/// the first.
 #[inline(always)]
 fn place(place: usize, len: usize) -> u16 {
     if place >= len {
         0
     } else {
-        u16::try_from(place).unwrap_or(0)
+        u16::truncate(u64::try_from(place).unwrap_or(0))
     }
 }
 
