@@ -129,7 +129,7 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
         options: Options,
     ) -> Result<Self, NvmeError<A::Error>> {
         let registers: Block<_, Registers> =
-            bar0.share().into_block(0).map_err(NvmeError::Offset)?;
+            bar0.share().into_block(0).map_err(|_| short(&bar0))?;
         let low = registers.get(field!(Registers, cap_low))?;
         let high = registers.get(field!(Registers, cap_high))?;
         if low == GONE && high == GONE {
@@ -534,8 +534,8 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
                 let memory = |direction| self.dma.buffer(Page::LEN, direction);
                 ShadowMemory {
                     // QEMU writes that of its admin queue.
-                    values: memory(Direction::Both).map_err(NvmeError::Dma)?,
-                    events: memory(Direction::Both).map_err(NvmeError::Dma)?,
+                    values: memory(Direction::Both).map_err(NvmeError::memory)?,
+                    events: memory(Direction::Both).map_err(NvmeError::memory)?,
                 }
             }
         };
@@ -615,7 +615,13 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     }
 
     fn registers(&self) -> Result<Block<&A, Registers>, NvmeError<A::Error>> {
-        self.window.share().into_block(0).map_err(NvmeError::Offset)
+        let block = self.window.share().into_block(0);
+        block.map_err(|_| self.short())
+    }
+
+    /// The registers do not fit into BAR 0.
+    pub(super) fn short(&self) -> NvmeError<A::Error> {
+        short(&self.window)
     }
 
     pub(super) fn now(&self) -> Result<Duration, NvmeError<A::Error>> {
@@ -642,6 +648,11 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     pub(super) const fn shadow(&self) -> Option<&ShadowMemory<'d, S, N>> {
         self.shadow.as_ref()
     }
+}
+
+/// The registers do not fit into BAR 0.
+fn short<A: Access>(bar0: &Window<A>) -> NvmeError<A::Error> {
+    NvmeError::Short { len: bar0.len() }
 }
 
 /// An address in halves.

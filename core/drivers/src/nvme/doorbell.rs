@@ -3,9 +3,7 @@
 
 use vfio_core::dma::Buffer;
 use vfio_core::field;
-use vfio_core::mmio::{
-    Access, Block, OffsetError, Width as _, Window, before_doorbell, full_barrier,
-};
+use vfio_core::mmio::{Access, Block, Width as _, Window, before_doorbell, full_barrier};
 use vfio_core::sys::Sys;
 
 use super::registers::{DOORBELLS, Doorbell as Register};
@@ -54,14 +52,14 @@ pub(super) fn offset(queue: u16, side: Side, stride_shift: u8) -> usize {
 
 impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
     /// The doorbell of a queue that is yet to be created, `offset` bytes from the first, with its
-    /// shadow where the memory has one.
+    /// shadow where the memory has one; none where it is not in the BAR.
     pub(super) fn new(
         window: &'c Window<A>,
         offset: usize,
         memory: Option<&'c ShadowMemory<'d, S, N>>,
-    ) -> Result<Self, OffsetError> {
+    ) -> Option<Self> {
         let at = DOORBELLS.saturating_add(offset);
-        let register = window.share().into_block(at)?;
+        let register = window.share().into_block(at).ok()?;
         let shadow = memory.and_then(|memory| {
             let value = Window::<_>::new(&memory.values).into_block(offset).ok()?;
             let event = Window::<_>::new(&memory.events).into_block(offset).ok()?;
@@ -69,7 +67,7 @@ impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
             shadow.clear();
             Some(shadow)
         });
-        Ok(Self { register, shadow })
+        Some(Self { register, shadow })
     }
 
     /// Tells the device that a tail or a head went on from `old` to `new`.

@@ -4,8 +4,8 @@
 use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
 use vfio_core::field;
 use vfio_core::mmio::field::{ReadPureWrite, WriteOnly};
-use vfio_core::mmio::{Array, OffsetError, Width as _, Window, after_status};
-use vfio_core::sys::Sys;
+use vfio_core::mmio::{Array, Width as _, Window, after_status};
+use vfio_core::sys::{Errno, Sys};
 
 /// A command as the device reads it: 64 bytes.
 #[repr(C)]
@@ -112,12 +112,8 @@ fn place(place: usize, len: usize) -> u16 {
     }
 }
 
-/// Why there are no rings.
-#[derive(Debug)]
-pub(super) enum RingError {
-    Dma(DmaError),
-    Offset(OffsetError),
-}
+/// The memory is shorter than it was asked for.
+const TOO_SHORT: DmaError = DmaError::Memory(Errno::ENOMEM);
 
 impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
     /// Rings of so many entries, empty.
@@ -125,9 +121,9 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
         dma: &'d Dma<S, N>,
         submissions: u16,
         completions: u16,
-    ) -> Result<Self, RingError> {
+    ) -> Result<Self, DmaError> {
         let (submissions, completions) = (usize::from(submissions), usize::from(completions));
-        let memory = |len: usize, direction| dma.buffer(len, direction).map_err(RingError::Dma);
+        let memory = |len: usize, direction| dma.buffer(len, direction);
         let len = size_of::<Submission>().saturating_mul(submissions);
         let entries = Window::<_>::new(memory(len, Direction::ToDevice)?);
         let submissions = entries.into_array(0, submissions);
@@ -135,8 +131,8 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
         let entries = Window::<_>::new(memory(len, Direction::FromDevice)?);
         let completions = entries.into_array(0, completions);
         Ok(Self {
-            submissions: submissions.map_err(RingError::Offset)?,
-            completions: completions.map_err(RingError::Offset)?,
+            submissions: submissions.map_err(|_| TOO_SHORT)?,
+            completions: completions.map_err(|_| TOO_SHORT)?,
             tail: 0,
             head: 0,
             taken: 0,

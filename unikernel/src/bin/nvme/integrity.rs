@@ -249,7 +249,7 @@ impl Check<'_> {
         act: impl Fn(&mut Data<'_>, usize, u64) -> Result<(), u64>,
     ) -> Result<(), Error> {
         let stride = usize::try_from(self.namespace.stride()).unwrap_or(0);
-        let mut window = pair.window(slot).map_err(NvmeError::Offset)?;
+        let mut window = pair.window(slot).map_err(NvmeError::Request)?;
         for block in 0..command.count {
             let index = command.start.saturating_add(block);
             let base = block.saturating_mul(stride);
