@@ -17,16 +17,18 @@ pub struct Slot(pub(super) u16);
 /// The memory of a queue pair's slots.
 #[derive(Debug)]
 pub(super) struct Memory<'d, S: Sys, const N: usize> {
-    pub(super) data: Buffer<'d, S, N>,
-    /// PRP lists, for slots of more than two pages.
-    lists: Option<Buffer<'d, S, N>>,
-    metadata: Option<Buffer<'d, S, N>>,
+    /// The data of all slots, their PRP lists, and their metadata.
+    buffer: Buffer<'d, S, N>,
     /// Bytes of data of a slot: whole pages.
     pub(super) len: usize,
-    /// Bytes of metadata of a slot.
-    pub(super) metadata_len: usize,
+    /// Where the lists begin, which slots of more than two pages have.
+    lists: usize,
     /// Bytes of the list of a slot: whole pages.
     list_len: usize,
+    /// Where the metadata begin.
+    metadata: usize,
+    /// Bytes of metadata of a slot.
+    pub(super) metadata_len: usize,
 }
 
 /// What is known of a slot: its state, and its addresses.
@@ -68,17 +70,16 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
     ) -> Result<Self, DmaError> {
         let metadata_len = metadata.checked_next_multiple_of(8).unwrap_or(metadata);
         let list_len = list_pages(len / PAGE).saturating_mul(PAGE);
-        let optional = |len: usize, direction| {
-            let all = len.saturating_mul(slots);
-            (all > 0).then(|| dma.buffer(all, direction)).transpose()
-        };
+        let lists = len.saturating_mul(slots);
+        let metadata = lists.saturating_add(list_len.saturating_mul(slots));
+        let all = metadata.saturating_add(metadata_len.saturating_mul(slots));
         let mut memory = Self {
-            data: dma.buffer(len.saturating_mul(slots), Direction::Both)?,
-            lists: optional(list_len, Direction::ToDevice)?,
-            metadata: optional(metadata_len, Direction::Both)?,
+            buffer: dma.buffer(all, Direction::Both)?,
             len,
-            metadata_len,
+            lists,
             list_len,
+            metadata,
+            metadata_len,
         };
         for slot in 0..slots {
             memory.write_list(slot);
@@ -88,26 +89,21 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
 
     /// The addresses of a slot.
     pub(super) fn place(&self, slot: usize) -> Place {
-        let first = at(self.data.iova(), slot, self.len);
-        let list = match &self.lists {
-            Some(lists) => at(lists.iova(), slot, self.list_len),
-            None => 0,
-        };
-        let metadata = match &self.metadata {
-            Some(metadata) => at(metadata.iova(), slot, self.metadata_len),
-            None => 0,
-        };
+        let data = self.buffer.iova();
         Place {
             state: FREE,
-            first,
-            list,
-            metadata,
+            first: at(data, slot, self.len),
+            list: at(at(data, 1, self.lists), slot, self.list_len),
+            metadata: match self.metadata_len {
+                0 => 0,
+                len => at(at(data, 1, self.metadata), slot, len),
+            },
         }
     }
 
     /// The data of a slot.
     pub(super) fn window(&mut self) -> Window<&S::Memory> {
-        self.data.window()
+        self.buffer.window()
     }
 
     /// Writes the list of a slot as it is for the longest transfer.
@@ -158,28 +154,30 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
 
     /// Makes the last entry of a page of a slot's list name the next page of it.
     fn chain(&mut self, slot: usize, list: usize) {
-        let Some(lists) = &mut self.lists else {
-            return;
-        };
         let page = list.saturating_add(1).saturating_mul(PAGE);
-        let start = at(lists.iova(), slot, self.list_len);
-        let iova = at(start, 1, page);
-        let offset = slot.saturating_mul(self.list_len);
-        let offset = offset.saturating_add(page).saturating_sub(8);
-        // It lies in the list, whose length is that of its pages.
-        let _ = lists.window().write(offset, iova);
+        let end = self.list(slot).saturating_add(page);
+        self.write(end.saturating_sub(8), end);
     }
 
     /// Makes an entry of a page of a slot's list name a page of its data.
     fn write_entry(&mut self, slot: usize, list: usize, entry: usize, page: usize) {
-        let iova = at(at(self.data.iova(), slot, self.len), page, PAGE);
-        let Some(lists) = &mut self.lists else {
-            return;
-        };
-        let offset = slot.saturating_mul(self.list_len);
-        let offset = offset.saturating_add(list.saturating_mul(PAGE));
+        let offset = self.list(slot).saturating_add(list.saturating_mul(PAGE));
         let offset = offset.saturating_add(entry.saturating_mul(8));
-        let _ = lists.window().write(offset, iova);
+        let data = slot.saturating_mul(self.len);
+        self.write(offset, data.saturating_add(page.saturating_mul(PAGE)));
+    }
+
+    /// Where the list of a slot begins.
+    const fn list(&self, slot: usize) -> usize {
+        let offset = slot.saturating_mul(self.list_len);
+        self.lists.saturating_add(offset)
+    }
+
+    /// Writes an entry at `offset` that names what lies at `target`.
+    fn write(&mut self, offset: usize, target: usize) {
+        let iova = at(self.buffer.iova(), 1, target);
+        // Both lie in the memory, whose length is that of all lists and data.
+        let _ = self.buffer.window().write(offset, iova);
     }
 }
 

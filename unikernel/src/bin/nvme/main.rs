@@ -12,7 +12,7 @@ use core::convert::Infallible;
 
 use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::container::OpenError;
-use vfio_core::dma::{Dma, DmaError};
+use vfio_core::dma::Dma;
 use vfio_core::irq::IrqError;
 use vfio_core::mmio::Bar;
 use vfio_core::pci::{BringUpError, Class};
@@ -25,6 +25,8 @@ use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::clock::{self, ClockError};
 use vfio_unikernel::shim::DiscoverError;
+
+use integrity::Lost;
 
 vfio_unikernel::entry!(main);
 
@@ -65,8 +67,8 @@ enum Error {
     Command,
     /// BAR 0 can't be mapped.
     Map(RegionError),
-    /// There is no memory for it.
-    Memory(DmaError),
+    /// Its address space can't be used.
+    Space,
     /// It has no namespace.
     NoNamespace,
     /// The driver failed.
@@ -76,16 +78,7 @@ enum Error {
     /// The time can't be told.
     Clock(ClockError),
     /// A block has not what was written to it.
-    Lost {
-        /// The block.
-        lba: u64,
-        /// The byte in it.
-        at: usize,
-        /// What was written there.
-        expected: u64,
-        /// What was read.
-        got: u64,
-    },
+    Lost(Lost),
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
@@ -102,7 +95,7 @@ fn main(boot: &Boot) -> Result<(), Error> {
     let session = Session::open_in(Mode::NoIommu, &machine, &place)?;
     let Session { device, space, .. } = session;
     let bar0 = device.bring_up(pci_region::BAR0)?;
-    let dma = Dma::<_, RANGES>::new(machine, space).map_err(Error::Memory)?;
+    let dma = Dma::<_, RANGES>::new(machine, space).map_err(|_| Error::Space)?;
     let mut controller = Controller::start(&device, bar0, &dma, Options::default())?;
     let namespace = identify(&controller)?;
     if boot
@@ -111,7 +104,8 @@ fn main(boot: &Boot) -> Result<(), Error> {
         .any(|word| word == b"write")
     {
         let vectors = device.vectors::<2>(pci_irq::MSIX).map_err(Error::Irq)?;
-        integrity::check(&mut controller, &namespace, &vectors)?;
+        let lost = integrity::check(&mut controller, &namespace, &vectors)?;
+        lost.map_or(Ok(()), |lost| Err(Error::Lost(lost)))?;
     } else {
         defmt::info!("nothing is written: that takes the word write on the command line");
     }
