@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use spin::{Mutex, MutexGuard};
 use vfio_core::device::Device;
-use vfio_core::dma::{Direction, Dma};
+use vfio_core::dma::Dma;
 use vfio_core::field;
 use vfio_core::mmio::{Access, Block, Window};
 use vfio_core::sys::Sys;
@@ -521,25 +521,13 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
 
     /// Puts the doorbells into memory.
     fn share_doorbells(&mut self) -> Result<(), NvmeError<A::Error>> {
-        let shadow = match self.shadow.take() {
-            // They begin with zeros, as the queues do.
-            Some(mut shadow) => {
-                for at in (0..Page::LEN).step_by(8) {
-                    let _ = shadow.values.window().write::<u64>(at, 0);
-                    let _ = shadow.events.window().write::<u64>(at, 0);
-                }
-                shadow
-            }
-            None => {
-                let memory = |direction| self.dma.buffer(Page::LEN, direction);
-                ShadowMemory {
-                    // QEMU writes that of its admin queue.
-                    values: memory(Direction::Both).map_err(NvmeError::memory)?,
-                    events: memory(Direction::Both).map_err(NvmeError::memory)?,
-                }
-            }
+        let mut shadow = match self.shadow.take() {
+            Some(shadow) => shadow,
+            None => ShadowMemory::new(self.dma).map_err(NvmeError::memory)?,
         };
-        let (first, second) = (shadow.values.iova(), shadow.events.iova());
+        // They begin with zeros, as the queues do.
+        shadow.clear();
+        let (first, second) = shadow.iovas();
         // The device may have learned of it whatever comes back.
         self.shadow = Some(shadow);
         let told = self.command(&Command {

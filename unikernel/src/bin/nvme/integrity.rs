@@ -275,17 +275,24 @@ impl Check<'_> {
             for at in (0..self.size()).step_by(8) {
                 let expected = self.word(index, at);
                 if let Some(got) = act(&mut window, base.saturating_add(at), expected) {
-                    let lba = self.lba(index);
-                    self.lost = self.lost.or(Some(Lost {
-                        lba,
-                        at,
-                        expected,
-                        got,
-                    }));
+                    self.lose(index, at, expected, got);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Keeps what was lost first.
+    #[cold]
+    fn lose(&mut self, index: usize, at: usize, expected: u64, got: u64) {
+        let lba = self.lba(index);
+        let lost = Lost {
+            lba,
+            at,
+            expected,
+            got,
+        };
+        self.lost.get_or_insert(lost);
     }
 
     /// The word at `at` (bytes) of one of the blocks used, as it was written last.
