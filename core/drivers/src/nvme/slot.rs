@@ -17,12 +17,12 @@ pub struct Slot(pub(super) u16);
 /// The memory of a queue pair's slots.
 #[derive(Debug)]
 pub(super) struct Memory<'d, S: Sys, const N: usize> {
-    /// The data of all slots, their PRP lists, and their metadata.
-    buffer: Buffer<'d, S, N>,
+    /// The data of all slots, alone, so that they can fill huge pages.
+    data: Buffer<'d, S, N>,
+    /// The PRP lists of slots of more than two pages, and behind them the metadata of all.
+    rest: Option<Buffer<'d, S, N>>,
     /// Bytes of data of a slot: whole pages.
     pub(super) len: usize,
-    /// Where the lists begin, which slots of more than two pages have.
-    lists: usize,
     /// Bytes of the list of a slot: whole pages.
     list_len: usize,
     /// Where the metadata begin.
@@ -70,13 +70,16 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
     ) -> Result<Self, DmaError> {
         let metadata_len = metadata.checked_next_multiple_of(8).unwrap_or(metadata);
         let list_len = list_pages(len / PAGE).saturating_mul(PAGE);
-        let lists = len.saturating_mul(slots);
-        let metadata = lists.saturating_add(list_len.saturating_mul(slots));
-        let all = metadata.saturating_add(metadata_len.saturating_mul(slots));
+        let metadata = list_len.saturating_mul(slots);
+        let data = dma.buffer(len.saturating_mul(slots), Direction::Both)?;
+        let rest = match metadata.saturating_add(metadata_len.saturating_mul(slots)) {
+            0 => None,
+            rest => Some(dma.buffer(rest, Direction::Both)?),
+        };
         let mut memory = Self {
-            buffer: dma.buffer(all, Direction::Both)?,
+            data,
+            rest,
             len,
-            lists,
             list_len,
             metadata,
             metadata_len,
@@ -89,21 +92,21 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
 
     /// The addresses of a slot.
     pub(super) fn place(&self, slot: usize) -> Place {
-        let data = self.buffer.iova();
+        let rest = self.rest.as_ref().map_or(0, Buffer::iova);
         Place {
             state: FREE,
-            first: at(data, slot, self.len),
-            list: at(at(data, 1, self.lists), slot, self.list_len),
+            first: at(self.data.iova(), slot, self.len),
+            list: at(rest, slot, self.list_len),
             metadata: match self.metadata_len {
                 0 => 0,
-                len => at(at(data, 1, self.metadata), slot, len),
+                len => at(at(rest, 1, self.metadata), slot, len),
             },
         }
     }
 
     /// The data of a slot.
     pub(super) fn window(&mut self) -> Window<&S::Memory> {
-        self.buffer.window()
+        self.data.window()
     }
 
     /// Writes the list of a slot as it is for the longest transfer.
@@ -154,30 +157,29 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
 
     /// Makes the last entry of a page of a slot's list name the next page of it.
     fn chain(&mut self, slot: usize, list: usize) {
-        let page = list.saturating_add(1).saturating_mul(PAGE);
-        let end = self.list(slot).saturating_add(page);
-        self.write(end.saturating_sub(8), end);
+        let before = ENTRIES.wrapping_sub(1);
+        let page = at(0, list.saturating_add(1), PAGE);
+        let start = self.rest.as_ref().map_or(0, Buffer::iova);
+        let iova = at(start, slot, self.list_len).wrapping_add(page);
+        self.write(slot, list, before, iova);
     }
 
     /// Makes an entry of a page of a slot's list name a page of its data.
     fn write_entry(&mut self, slot: usize, list: usize, entry: usize, page: usize) {
-        let offset = self.list(slot).saturating_add(list.saturating_mul(PAGE));
-        let offset = offset.saturating_add(entry.saturating_mul(8));
-        let data = slot.saturating_mul(self.len);
-        self.write(offset, data.saturating_add(page.saturating_mul(PAGE)));
+        let iova = at(at(self.data.iova(), slot, self.len), page, PAGE);
+        self.write(slot, list, entry, iova);
     }
 
-    /// Where the list of a slot begins.
-    const fn list(&self, slot: usize) -> usize {
+    /// Writes an entry of a page of a slot's list.
+    fn write(&mut self, slot: usize, list: usize, entry: usize, iova: u64) {
+        let Some(rest) = &mut self.rest else {
+            return;
+        };
         let offset = slot.saturating_mul(self.list_len);
-        self.lists.saturating_add(offset)
-    }
-
-    /// Writes an entry at `offset` that names what lies at `target`.
-    fn write(&mut self, offset: usize, target: usize) {
-        let iova = at(self.buffer.iova(), 1, target);
-        // Both lie in the memory, whose length is that of all lists and data.
-        let _ = self.buffer.window().write(offset, iova);
+        let offset = offset.saturating_add(list.saturating_mul(PAGE));
+        let offset = offset.saturating_add(entry.saturating_mul(8));
+        // It lies in the list, whose length is that of its pages.
+        let _ = rest.window().write(offset, iova);
     }
 }
 

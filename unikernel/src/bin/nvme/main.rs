@@ -19,7 +19,7 @@ use vfio_core::pci::{BringUpError, Class};
 use vfio_core::region::RegionError;
 use vfio_core::session::{Mode, Session, SessionError};
 use vfio_drivers::nvme::{
-    Controller, Cost, Namespace, NvmeError, Options, QueueOptions, QueuePair, Text, random_reads,
+    Controller, Cost, Namespace, NvmeError, Options, QueueOptions, QueuePair, random_reads,
 };
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
@@ -120,8 +120,8 @@ fn identify(controller: &Drive<'_>) -> Result<Namespace, Error> {
     let info = controller.info();
     defmt::info!(
         "model {=[u8]:a}, serial {=[u8]:a}, {=u16} queue pairs, shadow doorbells: {=bool}",
-        text(&info.model, &mut [0; 40]),
-        text(&info.serial, &mut [0; 20]),
+        info.model.bytes(),
+        info.serial.bytes(),
         controller.queues(),
         controller.uses_shadow_doorbells()
     );
@@ -138,16 +138,6 @@ fn identify(controller: &Drive<'_>) -> Result<Namespace, Error> {
         namespace.block_size()
     );
     Ok(namespace)
-}
-
-/// The characters of a text, in `bytes`.
-fn text<'b, const N: usize>(text: &Text<N>, bytes: &'b mut [u8; N]) -> &'b [u8] {
-    let mut len = 0_usize;
-    for (byte, char) in bytes.iter_mut().zip(text.chars()) {
-        *byte = u8::try_from(char).unwrap_or(b'?');
-        len = len.saturating_add(1);
-    }
-    bytes.get(..len).unwrap_or_default()
 }
 
 /// What is asked of queue pairs whose slots have room for `len` bytes.
