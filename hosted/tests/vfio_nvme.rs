@@ -156,6 +156,7 @@ fn reads_are_measured_and_drawn() {
             part.trim_start()
                 .split(" reads")
                 .next()?
+                .replace(',', "")
                 .parse::<u64>()
                 .ok()
         })

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use core::ptr::NonNull;
 
-use vfio_core::mmio::{Access, Mapped, Width};
+use vfio_core::mmio::{Access, Mapped, Origin, Width};
 use vfio_core::sys::{Errno, Protection};
 
 use crate::paging::{self, Kind};
@@ -78,6 +78,30 @@ unsafe impl Access for Mapping {
     unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), NoError> {
         // SAFETY: the caller's promise is passed on.
         let Ok(()) = unsafe { self.registers.store(offset, value) };
+        Ok(())
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Origin {
+        self.registers.origin(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, NoError> {
+        // SAFETY: the caller's promise is passed on.
+        let Ok(value) = unsafe { self.registers.load_at(origin, offset) };
+        Ok(value)
+    }
+
+    #[inline]
+    unsafe fn store_at<T: Width>(
+        &self,
+        origin: Origin,
+        offset: usize,
+        value: T,
+    ) -> Result<(), NoError> {
+        // SAFETY: the caller's promise is passed on.
+        let Ok(()) = unsafe { self.registers.store_at(origin, offset, value) };
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use spin::Mutex;
-use vfio_core::mmio::{Access, Mapped, Width};
+use vfio_core::mmio::{Access, Mapped, Origin, Width};
 use vfio_core::sys::Errno;
 
 use super::{PAGE, Pages};
@@ -95,5 +95,27 @@ unsafe impl Access for Memory {
     unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
         // SAFETY: the caller's promise is passed on.
         unsafe { self.bytes.store(offset, value) }
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Origin {
+        self.bytes.origin(offset)
+    }
+
+    #[inline]
+    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.bytes.load_at(origin, offset) }
+    }
+
+    #[inline]
+    unsafe fn store_at<T: Width>(
+        &self,
+        origin: Origin,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Infallible> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.bytes.store_at(origin, offset, value) }
     }
 }

@@ -58,10 +58,10 @@ pub(super) struct Admin<'d, S: Sys, const N: usize> {
 impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
     pub(super) fn new<E>(dma: &'d Dma<S, N>) -> Result<Self, NvmeError<E>> {
         Ok(Self {
-            rings: Rings::new(dma, ENTRIES, ENTRIES).map_err(NvmeError::ring)?,
+            rings: Rings::new(dma, ENTRIES, ENTRIES).map_err(NvmeError::memory)?,
             page: dma
                 .buffer(Page::LEN, Direction::Both)
-                .map_err(NvmeError::Dma)?,
+                .map_err(NvmeError::memory)?,
             next_id: 0,
             wants_events: false,
             asked: false,
@@ -245,6 +245,6 @@ impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
         side: Side,
     ) -> Result<Doorbell<'c, 'd, S, A, N>, NvmeError<A::Error>> {
         let offset = doorbell::offset(0, side, controller.capabilities().stride_shift());
-        Doorbell::new(controller.window(), offset, None).map_err(NvmeError::Offset)
+        Doorbell::new(controller.window(), offset, None).ok_or(controller.short())
     }
 }

@@ -93,12 +93,11 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
         let size = usize::try_from(namespace.block_size()).unwrap_or(usize::MAX);
         if !len.is_multiple_of(size) {
             return Err(NvmeError::Request(Refusal::Unaligned {
-                len,
                 block: namespace.block_size(),
             }));
         }
         self.is_idle()?;
-        let chunk = self.chunk(namespace, size)?;
+        let chunk = self.chunk(namespace)?;
         let bytes_of = |at: usize| len.saturating_sub(at).min(chunk.saturating_mul(size));
         let mut starts = [0_usize; DEPTH];
         let mut next = 0;
@@ -143,7 +142,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 
     /// How many blocks a command transfers: as many as a slot has room for.
-    fn chunk(&self, namespace: &Namespace, size: usize) -> Result<usize, NvmeError<A::Error>> {
+    fn chunk(&self, namespace: &Namespace) -> Result<usize, NvmeError<A::Error>> {
         let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);
         let by_data = self.slot_len.checked_div(stride).unwrap_or(0);
         let separate = usize::try_from(namespace.separate).unwrap_or(usize::MAX);
@@ -151,11 +150,9 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
         let chunk = by_data.min(by_metadata.unwrap_or(BLOCKS)).min(BLOCKS);
         match chunk {
             0 if by_data > 0 => Err(NvmeError::Request(Refusal::Metadata {
-                len: namespace.separate.into(),
                 most: self.metadata_len,
             })),
             0 => Err(NvmeError::Request(Refusal::TooLong {
-                len: u64::try_from(size).unwrap_or(u64::MAX),
                 most: self.slot_len,
             })),
             chunk => Ok(chunk),

@@ -169,20 +169,15 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
         if count == 0 || count > RANGES {
             return Err(Refusal::Ranges { count });
         }
-        let id = slot.0;
-        let window = self.window(slot).map_err(|_| Refusal::Slot { id })?;
+        let window = self.window(slot)?;
         let array: Result<Array<_, BlockRange>, _> = window.into_array(0, count);
         let mut array = array.map_err(|_| Refusal::Ranges { count })?;
         for (index, range) in ranges.iter().enumerate() {
-            let outside = |blocks| Refusal::OutOfRange {
-                lba: range.start,
-                blocks,
-                size: namespace.blocks,
-            };
-            let blocks = range.end.checked_sub(range.start).ok_or(outside(0))?;
-            let blocks = u32::try_from(blocks).map_err(|_| outside(u32::MAX))?;
+            let blocks = range.end.saturating_sub(range.start);
+            let blocks = u32::try_from(blocks).unwrap_or(0);
             if blocks == 0 || range.end > namespace.blocks {
-                return Err(outside(blocks));
+                let size = namespace.blocks;
+                return Err(Refusal::OutOfRange { size });
             }
             if let Some(mut entry) = array.block(index) {
                 let Ok(()) = entry.write(field!(BlockRange, blocks), dwords(0, blocks));
@@ -292,11 +287,8 @@ fn in_range(namespace: &Namespace, lba: u64, blocks: u32) -> Option<Refusal> {
     let end = lba.checked_add(blocks.into());
     let is_count = blocks.wrapping_sub(1) <= u16::MAX.into();
     let is_inside = end.is_some_and(|end| end <= namespace.blocks);
-    (!is_count || !is_inside).then_some(Refusal::OutOfRange {
-        lba,
-        blocks,
-        size: namespace.blocks,
-    })
+    let size = namespace.blocks;
+    (!is_count || !is_inside).then_some(Refusal::OutOfRange { size })
 }
 
 /// Why a transfer is refused.
@@ -312,15 +304,9 @@ fn refusal(
     }
     let bytes = u64::from(blocks).saturating_mul(namespace.stride.into());
     if u64::try_from(len).is_ok_and(|len| bytes > len) {
-        return Refusal::TooLong {
-            len: bytes,
-            most: len,
-        };
+        return Refusal::TooLong { most: len };
     }
-    Refusal::Metadata {
-        len: u64::from(blocks).saturating_mul(namespace.separate.into()),
-        most: metadata_len,
-    }
+    Refusal::Metadata { most: metadata_len }
 }
 
 #[cold]

@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use spin::{Mutex, MutexGuard};
 use vfio_core::device::Device;
-use vfio_core::dma::{Direction, Dma};
+use vfio_core::dma::Dma;
 use vfio_core::field;
 use vfio_core::mmio::{Access, Block, Window};
 use vfio_core::sys::Sys;
@@ -129,7 +129,7 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
         options: Options,
     ) -> Result<Self, NvmeError<A::Error>> {
         let registers: Block<_, Registers> =
-            bar0.share().into_block(0).map_err(NvmeError::Offset)?;
+            bar0.share().into_block(0).map_err(|_| short(&bar0))?;
         let low = registers.get(field!(Registers, cap_low))?;
         let high = registers.get(field!(Registers, cap_high))?;
         if low == GONE && high == GONE {
@@ -521,25 +521,13 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
 
     /// Puts the doorbells into memory.
     fn share_doorbells(&mut self) -> Result<(), NvmeError<A::Error>> {
-        let shadow = match self.shadow.take() {
-            // They begin with zeros, as the queues do.
-            Some(mut shadow) => {
-                for at in (0..Page::LEN).step_by(8) {
-                    let _ = shadow.values.window().write::<u64>(at, 0);
-                    let _ = shadow.events.window().write::<u64>(at, 0);
-                }
-                shadow
-            }
-            None => {
-                let memory = |direction| self.dma.buffer(Page::LEN, direction);
-                ShadowMemory {
-                    // QEMU writes that of its admin queue.
-                    values: memory(Direction::Both).map_err(NvmeError::Dma)?,
-                    events: memory(Direction::Both).map_err(NvmeError::Dma)?,
-                }
-            }
+        let mut shadow = match self.shadow.take() {
+            Some(shadow) => shadow,
+            None => ShadowMemory::new(self.dma).map_err(NvmeError::memory)?,
         };
-        let (first, second) = (shadow.values.iova(), shadow.events.iova());
+        // They begin with zeros, as the queues do.
+        shadow.clear();
+        let (first, second) = shadow.iovas();
         // The device may have learned of it whatever comes back.
         self.shadow = Some(shadow);
         let told = self.command(&Command {
@@ -615,7 +603,13 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     }
 
     fn registers(&self) -> Result<Block<&A, Registers>, NvmeError<A::Error>> {
-        self.window.share().into_block(0).map_err(NvmeError::Offset)
+        let block = self.window.share().into_block(0);
+        block.map_err(|_| self.short())
+    }
+
+    /// The registers do not fit into BAR 0.
+    pub(super) fn short(&self) -> NvmeError<A::Error> {
+        short(&self.window)
     }
 
     pub(super) fn now(&self) -> Result<Duration, NvmeError<A::Error>> {
@@ -642,6 +636,11 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     pub(super) const fn shadow(&self) -> Option<&ShadowMemory<'d, S, N>> {
         self.shadow.as_ref()
     }
+}
+
+/// The registers do not fit into BAR 0.
+fn short<A: Access>(bar0: &Window<A>) -> NvmeError<A::Error> {
+    NvmeError::Short { len: bar0.len() }
 }
 
 /// An address in halves.

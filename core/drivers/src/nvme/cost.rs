@@ -8,7 +8,7 @@ use vfio_core::sys::Sys;
 use super::command::Way;
 use super::error::{NvmeError, Refusal};
 use super::identify::Namespace;
-use super::queue::{Completion, QueuePair};
+use super::queue::QueuePair;
 use super::slot::PAGE_64;
 
 /// Random places on a namespace, the same in every run: of 4 KiB each, or of a block where that
@@ -117,27 +117,29 @@ pub fn random_reads<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
     }
     pair.ring()?;
     let mut seen = [0_u16; MOST];
-    let (mut ticks, mut reads) = (0_u64, 0_usize);
+    let (mut ticks, mut reads, mut looks) = (0_u64, 0_usize, 0_u32);
     while reads < count.into() {
-        let overhead = overhead(&counter);
-        let (start, mut ended) = first_ended(pair, &counter)?;
         let before = reads;
-        loop {
+        let start = counter();
+        while reads.wrapping_sub(before) < under_way
+            && let Some(ended) = pair.poll()?
+        {
             ended.result.map_err(NvmeError::Command)?;
             let lba = lbas.get(reads % CHOSEN).copied().unwrap_or(0);
             pair.transfer(Way::Read, ended.slot, namespace, lba, blocks)
                 .map_err(|refused| NvmeError::Request(refused.reason))?;
             reads = reads.wrapping_add(1);
-            if reads.wrapping_sub(before) == under_way {
-                break;
+        }
+        if reads == before {
+            looks = looks.wrapping_add(1);
+            if looks.is_multiple_of(LOOKS) && !pair.look()? {
+                return Err(NvmeError::Stopped);
             }
-            match pair.poll()? {
-                Some(next) => ended = next,
-                None => break,
-            }
+            continue;
         }
         pair.ring()?;
-        let took = counter().wrapping_sub(start).saturating_sub(overhead);
+        let took = counter().wrapping_sub(start);
+        let took = took.saturating_sub(overhead(&counter));
         ticks = ticks.saturating_add(took);
         if let Some(seen) = usize::try_from(took).ok().and_then(|at| seen.get_mut(at)) {
             *seen = seen.saturating_add(1);
@@ -156,26 +158,6 @@ pub fn random_reads<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
         ticks,
         median: median.filter(|_| under_way == 1).map(|(took, _)| took),
     })
-}
-
-/// Waits for a completion, and returns it with the counter as it was before the look that found
-/// it.
-#[inline(always)]
-fn first_ended<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    counter: &impl Fn() -> u64,
-) -> Result<(u64, Completion), NvmeError<A::Error>> {
-    loop {
-        for _ in 0..LOOKS {
-            let start = counter();
-            if let Some(ended) = pair.poll()? {
-                return Ok((start, ended));
-            }
-        }
-        if !pair.look()? {
-            return Err(NvmeError::Stopped);
-        }
-    }
 }
 
 /// What the counter counts for itself.

@@ -45,14 +45,11 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
         let completions = u16::try_from(roomy).unwrap_or(entries).max(entries);
         let longest = self.longest_transfer().unwrap_or(usize::MAX);
         if options.slot == 0 || !options.slot.is_multiple_of(PAGE) || options.slot > longest {
-            return Err(NvmeError::SlotLength {
-                len: options.slot,
-                most: longest,
-            });
+            return Err(NvmeError::SlotLength { most: longest });
         }
         let memory = Memory::new(self.dma(), DEPTH, options.slot, options.metadata)
-            .map_err(NvmeError::Dma)?;
-        let rings = Rings::new(self.dma(), entries, completions).map_err(NvmeError::ring)?;
+            .map_err(NvmeError::memory)?;
+        let rings = Rings::new(self.dma(), entries, completions).map_err(NvmeError::memory)?;
         let id = self.with_admin(|admin, controller| {
             let most = controller.queues();
             let index = admin.queues.trailing_ones();
@@ -67,7 +64,7 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
         let stride = self.capabilities().stride_shift();
         let bell = |side| {
             let offset = doorbell::offset(id, side, stride);
-            Doorbell::new(self.window(), offset, self.shadow()).map_err(NvmeError::Offset)
+            Doorbell::new(self.window(), offset, self.shadow()).ok_or(self.short())
         };
         let (tail_bell, head_bell) = match (bell(Side::Submission), bell(Side::Completion)) {
             (Ok(tail), Ok(head)) => (tail, head),

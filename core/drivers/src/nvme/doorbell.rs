@@ -1,14 +1,13 @@
 //! Doorbells: how a device learns of a new tail or head (NVM Express Base Specification 1.4,
 //! 3.1.24 and 3.1.25; shadow doorbells: 7.13 and B.5).
 
-use vfio_core::dma::Buffer;
+use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
 use vfio_core::field;
-use vfio_core::mmio::{
-    Access, Block, OffsetError, Width as _, Window, before_doorbell, full_barrier,
-};
+use vfio_core::mmio::{Access, Block, Width as _, Window, before_doorbell, full_barrier};
 use vfio_core::sys::Sys;
 
 use super::registers::{DOORBELLS, Doorbell as Register};
+use super::slot::{PAGE, PAGE_64};
 
 /// A doorbell of a queue.
 pub(super) struct Doorbell<'c, 'd, S: Sys, A: Access, const N: usize> {
@@ -23,12 +22,10 @@ struct Shadow<'c, 'd, S: Sys, const N: usize> {
     event: Block<&'c Buffer<'d, S, N>, Register>,
 }
 
-/// Memory with the doorbells of all queues, which the device looks at.
+/// Memory with the doorbells of all queues, which the device looks at: a page of values, and a
+/// page of events, which the device writes.
 #[derive(Debug)]
-pub(super) struct ShadowMemory<'d, S: Sys, const N: usize> {
-    pub(super) values: Buffer<'d, S, N>,
-    pub(super) events: Buffer<'d, S, N>,
-}
+pub(super) struct ShadowMemory<'d, S: Sys, const N: usize>(Buffer<'d, S, N>);
 
 /// Which doorbell of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,22 +51,26 @@ pub(super) fn offset(queue: u16, side: Side, stride_shift: u8) -> usize {
 
 impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
     /// The doorbell of a queue that is yet to be created, `offset` bytes from the first, with its
-    /// shadow where the memory has one.
+    /// shadow where the memory has one; none where it is not in the BAR.
     pub(super) fn new(
         window: &'c Window<A>,
         offset: usize,
         memory: Option<&'c ShadowMemory<'d, S, N>>,
-    ) -> Result<Self, OffsetError> {
+    ) -> Option<Self> {
         let at = DOORBELLS.saturating_add(offset);
-        let register = window.share().into_block(at)?;
+        let register = window.share().into_block(at).ok()?;
         let shadow = memory.and_then(|memory| {
-            let value = Window::<_>::new(&memory.values).into_block(offset).ok()?;
-            let event = Window::<_>::new(&memory.events).into_block(offset).ok()?;
+            if offset >= PAGE {
+                return None;
+            }
+            let block = |offset| Window::<_>::new(&memory.0).into_block(offset).ok();
+            let value = block(offset)?;
+            let event = block(offset.saturating_add(PAGE))?;
             let mut shadow = Shadow { value, event };
             shadow.clear();
             Some(shadow)
         });
-        Ok(Self { register, shadow })
+        Some(Self { register, shadow })
     }
 
     /// Tells the device that a tail or a head went on from `old` to `new`.
@@ -87,6 +88,28 @@ impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
     /// Whether it has a shadow.
     pub(super) const fn is_shadowed(&self) -> bool {
         self.shadow.is_some()
+    }
+}
+
+impl<'d, S: Sys, const N: usize> ShadowMemory<'d, S, N> {
+    /// Zeros.
+    pub(super) fn new(dma: &'d Dma<S, N>) -> Result<Self, DmaError> {
+        // QEMU writes the value of its admin queue.
+        let len = PAGE.saturating_mul(2);
+        dma.buffer(len, Direction::Both).map(Self)
+    }
+
+    /// Zeros it again.
+    pub(super) fn clear(&mut self) {
+        for at in (0..PAGE.saturating_mul(2)).step_by(8) {
+            let _ = self.0.window().write::<u64>(at, 0);
+        }
+    }
+
+    /// Where the device finds the values and the events.
+    pub(super) fn iovas(&self) -> (u64, u64) {
+        let values = self.0.iova();
+        (values, values.saturating_add(PAGE_64))
     }
 }
 

@@ -3,19 +3,23 @@
 use core::fmt;
 
 use vfio_core::dma::DmaError;
-use vfio_core::mmio::OffsetError;
 use vfio_core::sys::Errno;
 
 use super::registers::Capabilities;
-use super::ring::RingError;
 use super::status::Status;
 
 /// What can go wrong with a controller; `E` is how a register access can fail.
+///
+/// What the caller knows is not in it: where `E` is small, it has 16 bytes and is returned in
+/// registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NvmeError<E> {
-    /// The BAR is too short for the registers.
-    Offset(OffsetError),
+    /// BAR 0 is too short for the registers.
+    Short {
+        /// Its length in bytes.
+        len: usize,
+    },
     /// A register can't be reached.
     Access(E),
     /// No device answers: its registers read as all ones.
@@ -92,15 +96,14 @@ pub enum NvmeError<E> {
     /// A slot can't be so long: more than the controller transfers at a time, or no multiple of
     /// 4 KiB.
     SlotLength {
-        /// The length in bytes.
-        len: usize,
-        /// The longest that is possible.
+        /// The longest that is possible, in bytes.
         most: usize,
     },
     /// A request of the caller makes no sense.
     Request(Refusal),
-    /// Memory could not be given to the device.
-    Dma(DmaError),
+    /// Memory could not be given to the device; `ENOMEM` also past the limit of locked memory
+    /// (`ulimit -l`), `ENOSPC` where no IOVA is left.
+    Memory(Errno),
     /// An interrupt can't be waited for.
     Wait(Errno),
     /// The time can't be told.
@@ -139,24 +142,16 @@ pub enum Misfit {
 pub enum Refusal {
     /// The blocks are not all in the namespace, or are none.
     OutOfRange {
-        /// The first.
-        lba: u64,
-        /// How many.
-        blocks: u32,
         /// How many the namespace has.
         size: u64,
     },
     /// The data is longer than a slot.
     TooLong {
-        /// Bytes.
-        len: u64,
         /// Bytes of a slot.
         most: usize,
     },
     /// The slot has no room for the metadata of so many blocks.
     Metadata {
-        /// Bytes.
-        len: u64,
         /// Bytes that there are.
         most: usize,
     },
@@ -172,8 +167,6 @@ pub enum Refusal {
     },
     /// The length is not a multiple of the size of a block.
     Unaligned {
-        /// Bytes.
-        len: usize,
         /// Bytes of a block.
         block: u32,
     },
@@ -188,6 +181,8 @@ pub enum Refusal {
     NoSlot,
 }
 
+const _: () = assert!(size_of::<NvmeError<core::convert::Infallible>>() == 16);
+
 impl<E> From<E> for NvmeError<E> {
     fn from(error: E) -> Self {
         Self::Access(error)
@@ -195,11 +190,17 @@ impl<E> From<E> for NvmeError<E> {
 }
 
 impl<E> NvmeError<E> {
-    pub(super) fn ring(error: RingError) -> Self {
-        match error {
-            RingError::Dma(error) => Self::Dma(error),
-            RingError::Offset(error) => Self::Offset(error),
-        }
+    /// Why there is no memory.
+    #[cold]
+    pub(super) fn memory(error: DmaError) -> Self {
+        Self::Memory(match error {
+            DmaError::Ask(errno)
+            | DmaError::Memory(errno)
+            | DmaError::Physical(errno)
+            | DmaError::Map { errno, .. }
+            | DmaError::Unmap { errno, .. } => errno,
+            DmaError::Query(_) | DmaError::Ranges(_) | DmaError::Iova(_) => Errno::ENOSPC,
+        })
     }
 
     /// Whether the controller was stopped because of it.
@@ -222,7 +223,9 @@ impl<E> NvmeError<E> {
 impl<E: fmt::Display> fmt::Display for NvmeError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Offset(error) => error.fmt(f),
+            Self::Short { len } => {
+                write!(f, "BAR 0 of {len} bytes is too short for the registers")
+            }
             Self::Access(error) => error.fmt(f),
             Self::Gone => f.write_str("no device answers: its registers read as all ones"),
             Self::Unsupported { capabilities } => write!(
@@ -266,12 +269,16 @@ impl<E: fmt::Display> fmt::Display for NvmeError<E> {
             Self::TooDeep { most } => {
                 write!(f, "a queue takes at most {most} commands at a time")
             }
-            Self::SlotLength { len, most } => write!(
-                f,
-                "a slot of {len} bytes is no multiple of 4 KiB up to {most} bytes"
-            ),
+            Self::SlotLength { most } => {
+                write!(f, "a slot has to be a multiple of 4 KiB up to {most} bytes")
+            }
             Self::Request(refusal) => refusal.fmt(f),
-            Self::Dma(error) => error.fmt(f),
+            Self::Memory(Errno::ENOMEM) => f.write_str(
+                "there is no memory that can be given to the device, or the limit of locked memory \
+                 is reached (`ulimit -l`)",
+            ),
+            Self::Memory(Errno::ENOSPC) => f.write_str("no IOVA is left for memory"),
+            Self::Memory(errno) => write!(f, "memory can't be given to the device: {errno}"),
             Self::Wait(errno) => write!(f, "the interrupt can't be waited for: {errno}"),
             Self::Clock(errno) => write!(f, "the time can't be told: {errno}"),
         }
@@ -301,23 +308,26 @@ impl fmt::Display for Misfit {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OutOfRange { lba, blocks, size } => write!(
+            Self::OutOfRange { size } => write!(
                 f,
-                "{blocks} blocks at {lba} are not in a namespace of {size} blocks"
+                "the blocks are none, or not all in the namespace, which has {size}"
             ),
-            Self::TooLong { len, most } => {
-                write!(f, "{len} bytes are more than the {most} of a slot")
+            Self::TooLong { most } => {
+                write!(f, "the data is longer than a slot, which has {most} bytes")
             }
-            Self::Metadata { len, most } => {
+            Self::Metadata { most } => {
                 write!(
                     f,
-                    "{len} bytes of metadata are more than the {most} of a slot"
+                    "the metadata is longer than that of a slot, which has {most} bytes"
                 )
             }
             Self::Slot { id } => write!(f, "slot {id} is not free to be used"),
             Self::Ranges { count } => write!(f, "{count} ranges can't be given in one command"),
-            Self::Unaligned { len, block } => {
-                write!(f, "{len} bytes are not whole blocks of {block} bytes")
+            Self::Unaligned { block } => {
+                write!(
+                    f,
+                    "the length is no multiple of a block, which has {block} bytes"
+                )
             }
             Self::NotSupported => f.write_str("the controller does not support the command"),
             Self::UnderWay { count } => write!(f, "{count} other commands are under way"),

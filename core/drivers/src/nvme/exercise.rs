@@ -372,7 +372,7 @@ fn fill<S: Sys, A: Access, const N: usize, const D: usize>(
     len: usize,
     seed: u64,
 ) -> Done<A> {
-    let mut window = pair.window(slot).map_err(NvmeError::Offset)?;
+    let mut window = pair.window(slot).map_err(NvmeError::Request)?;
     for at in (0..len).step_by(8) {
         window
             .write(at, word(seed, at))
@@ -388,7 +388,7 @@ fn compare<S: Sys, A: Access, const N: usize, const D: usize>(
     len: usize,
     expected: impl Fn(usize) -> u64,
 ) -> Done<A> {
-    let mut window = pair.window(slot).map_err(NvmeError::Offset)?;
+    let mut window = pair.window(slot).map_err(NvmeError::Request)?;
     for at in (0..len).step_by(8) {
         let got: u64 = window.read(at).map_err(|_| Outcome::NotRun)?;
         same(expected(at), got)?;

@@ -201,15 +201,26 @@ impl ControllerInfo {
 }
 
 impl<const N: usize> Text<N> {
+    /// The bytes, without what pads them; the device may have put anything there.
+    #[must_use]
+    pub const fn bytes(&self) -> &[u8] {
+        unpadded(&self.0)
+    }
+
     /// The characters, without what pads them. What is no printable ASCII is left out.
     pub fn chars(&self) -> impl Iterator<Item = char> {
-        let is_padding = |byte: &u8| matches!(byte, b' ' | 0);
-        let end = self.0.iter().rposition(|byte| !is_padding(byte));
-        let len = end.map_or(0, |end| end.saturating_add(1));
         let printable = |byte: &&u8| (b' '..=b'~').contains(*byte);
-        let text = self.0.iter().take(len).filter(printable);
+        let text = self.bytes().iter().filter(printable);
         text.map(|byte| char::from(*byte))
     }
+}
+
+/// A text without the spaces and zeros that end it.
+const fn unpadded(mut text: &[u8]) -> &[u8] {
+    while let [rest @ .., b' ' | 0] = text {
+        text = rest;
+    }
+    text
 }
 
 impl<const N: usize> Default for Text<N> {
@@ -448,6 +459,7 @@ mod tests {
     #[test]
     fn texts_lose_their_padding_and_what_is_not_printable() {
         let text = Text(*b"QEMU \x1b[2JCtrl\0   ");
+        assert_eq!(text.bytes(), b"QEMU \x1b[2JCtrl");
         assert_eq!(text.to_string(), "QEMU [2JCtrl");
         assert_eq!(format!("{:?}", Text(*b"  ")), "\"\"");
     }

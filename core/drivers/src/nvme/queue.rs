@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use vfio_core::mmio::{Access, OffsetError, Part, Window};
+use vfio_core::mmio::{Access, Part, Window};
 use vfio_core::sys::Sys;
 
 use super::controller::Controller;
@@ -190,22 +190,20 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     /// The memory of a slot, to be filled before a command and read after it.
     ///
     /// # Errors
-    /// [`OffsetError`] for a slot that is not the caller's.
-    pub fn window(&mut self, slot: &Slot) -> Result<SlotWindow<'_, S>, OffsetError> {
+    /// [`Refusal::Slot`] for a slot that is not the caller's.
+    pub fn window(&mut self, slot: &Slot) -> Result<SlotWindow<'_, S>, Refusal> {
         let len = self.slot_len;
         let index = usize::from(slot.0);
         let offset = index.saturating_mul(len);
-        let none = OffsetError::OutOfBounds {
-            offset,
-            size: len,
-            len: 0,
-        };
-        let place = self.places.get(index).ok_or(none)?;
-        let memory = self.memory.as_mut().ok_or(none)?;
-        if place.state != HELD {
-            return Err(none);
+        let refusal = Refusal::Slot { id: slot.0 };
+        let place = self.places.get(index);
+        match (place, &mut self.memory) {
+            (Some(place), Some(memory)) if place.state == HELD => {
+                let part = memory.window().into_part(offset, len);
+                part.map_err(|_| refusal)
+            }
+            _ => Err(refusal),
         }
-        memory.window().into_part(offset, len)
     }
 
     /// Aborts a command; whether it was. It completes either way.

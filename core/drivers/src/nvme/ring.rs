@@ -4,8 +4,8 @@
 use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
 use vfio_core::field;
 use vfio_core::mmio::field::{ReadPureWrite, WriteOnly};
-use vfio_core::mmio::{Array, OffsetError, Width as _, Window, after_status};
-use vfio_core::sys::Sys;
+use vfio_core::mmio::{Array, Width as _, Window, after_status};
+use vfio_core::sys::{Errno, Sys};
 
 /// A command as the device reads it: 64 bytes.
 #[repr(C)]
@@ -75,9 +75,11 @@ pub(super) struct Rings<'d, S: Sys, const N: usize> {
     submissions: Array<Buffer<'d, S, N>, Submission>,
     completions: Array<Buffer<'d, S, N>, CompletionEntry>,
     /// Where the next command goes; past the last entry it is the first.
-    tail: u16,
+    tail: usize,
     /// Where the next completion comes from; past the last entry it is the first.
-    head: u16,
+    head: usize,
+    /// How many completions were taken since [`Rings::forget_taken`].
+    taken: usize,
     /// The phase of completions that are new: [`PHASE`] or 0.
     phase: u64,
     /// Whether the completion ring was gone round.
@@ -99,12 +101,19 @@ pub(super) fn halves(low: u16, high: u16) -> u32 {
     u32::from(low) | u32::from(high) << 16
 }
 
-/// Why there are no rings.
-#[derive(Debug)]
-pub(super) enum RingError {
-    Dma(DmaError),
-    Offset(OffsetError),
+/// A place in a ring of `len` entries, at most 65536, as a doorbell takes it: past the last it is
+/// the first.
+#[inline(always)]
+fn place(place: usize, len: usize) -> u16 {
+    if place >= len {
+        0
+    } else {
+        u16::truncate(u64::try_from(place).unwrap_or(0))
+    }
 }
+
+/// The memory is shorter than it was asked for.
+const TOO_SHORT: DmaError = DmaError::Memory(Errno::ENOMEM);
 
 impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
     /// Rings of so many entries, empty.
@@ -112,9 +121,9 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
         dma: &'d Dma<S, N>,
         submissions: u16,
         completions: u16,
-    ) -> Result<Self, RingError> {
+    ) -> Result<Self, DmaError> {
         let (submissions, completions) = (usize::from(submissions), usize::from(completions));
-        let memory = |len: usize, direction| dma.buffer(len, direction).map_err(RingError::Dma);
+        let memory = |len: usize, direction| dma.buffer(len, direction);
         let len = size_of::<Submission>().saturating_mul(submissions);
         let entries = Window::<_>::new(memory(len, Direction::ToDevice)?);
         let submissions = entries.into_array(0, submissions);
@@ -122,10 +131,11 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
         let entries = Window::<_>::new(memory(len, Direction::FromDevice)?);
         let completions = entries.into_array(0, completions);
         Ok(Self {
-            submissions: submissions.map_err(RingError::Offset)?,
-            completions: completions.map_err(RingError::Offset)?,
+            submissions: submissions.map_err(|_| TOO_SHORT)?,
+            completions: completions.map_err(|_| TOO_SHORT)?,
             tail: 0,
             head: 0,
+            taken: 0,
             phase: PHASE,
             has_wrapped: false,
         })
@@ -155,11 +165,10 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
     /// Puts a command at the tail. There must be room: the device has taken what was there.
     #[inline(always)]
     pub(super) fn put(&mut self, command: &Command) {
-        let mut tail = self.tail;
-        if usize::from(tail) >= self.submissions.len() {
-            tail = self.first_again();
+        if self.tail >= self.submissions.len() {
+            self.first_again();
         }
-        let Some(mut entry) = self.submissions.block(usize::from(tail)) else {
+        let Some(mut entry) = self.submissions.block(self.tail) else {
             return;
         };
         let id = halves(u16::from(command.opcode), command.id);
@@ -171,21 +180,20 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
         let Ok(()) = entry.write(field!(Submission, dwords10), command.dwords10);
         let Ok(()) = entry.write(field!(Submission, dwords12), command.dwords12);
         let Ok(()) = entry.write(field!(Submission, dwords14), command.dwords14);
-        self.tail = tail.wrapping_add(1);
+        self.tail = self.tail.wrapping_add(1);
     }
 
     /// Goes on with the first submission after the last one.
     #[cold]
-    fn first_again(&mut self) -> u16 {
+    fn first_again(&mut self) {
         self.tail = 0;
-        0
     }
 
     /// Takes the next completion, if it is there.
     #[inline(always)]
     pub(super) fn take(&mut self) -> Option<Completed> {
         let head = self.head;
-        let Some(entry) = self.completions.block(usize::from(head)) else {
+        let Some(entry) = self.completions.block(head) else {
             return self.take_first();
         };
         let Ok(completed) = entry.get(field!(CompletionEntry, completed));
@@ -194,6 +202,7 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
         }
         after_status();
         self.head = head.wrapping_add(1);
+        self.taken = self.taken.wrapping_add(1);
         Some(Completed(completed))
     }
 
@@ -220,39 +229,32 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
     /// The tail as a doorbell takes it.
     #[inline(always)]
     pub(super) fn tail(&self) -> u16 {
-        if usize::from(self.tail) >= self.submissions.len() {
-            0
-        } else {
-            self.tail
-        }
+        place(self.tail, self.submissions.len())
     }
 
     /// The head as a doorbell takes it.
     pub(super) fn head(&self) -> u16 {
-        if usize::from(self.head) >= self.completions.len() {
-            0
-        } else {
-            self.head
-        }
+        place(self.head, self.completions.len())
     }
 
-    /// How many completions were taken since the head was at `old`.
+    /// How many completions were taken that the device may not know of.
     #[inline(always)]
-    pub(super) fn taken_since(&self, old: u16) -> usize {
-        let (head, old) = (usize::from(self.head), usize::from(old));
-        match head.checked_sub(old) {
-            Some(taken) => taken,
-            None => head.wrapping_add(self.completions.len()).wrapping_sub(old),
-        }
+    pub(super) const fn taken(&self) -> usize {
+        self.taken
+    }
+
+    /// The device knows of all that were taken.
+    pub(super) const fn forget_taken(&mut self) {
+        self.taken = 0;
     }
 
     /// What stands in the place of the next completion, new or not.
     #[inline(always)]
     pub(super) fn peek(&mut self) -> Option<Completed> {
-        if usize::from(self.head) >= self.completions.len() {
+        if self.head >= self.completions.len() {
             self.next_round();
         }
-        let entry = self.completions.block(usize::from(self.head))?;
+        let entry = self.completions.block(self.head)?;
         let Ok(completed) = entry.get(field!(CompletionEntry, completed));
         Some(Completed(completed))
     }
@@ -260,7 +262,7 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
     /// What the command whose completion was taken last answers.
     pub(super) fn answer(&mut self) -> u32 {
         let last = self.completions.len().saturating_sub(1);
-        let taken = usize::from(self.head).checked_sub(1).unwrap_or(last);
+        let taken = self.head.checked_sub(1).unwrap_or(last);
         let Some(entry) = self.completions.block(taken) else {
             return 0;
         };
@@ -278,10 +280,10 @@ impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
 
     /// Whether the completion of a command is there, be it behind others.
     pub(super) fn has(&mut self, id: u16) -> bool {
-        if usize::from(self.head) >= self.completions.len() {
+        if self.head >= self.completions.len() {
             self.next_round();
         }
-        let (mut index, mut phase) = (usize::from(self.head), self.phase);
+        let (mut index, mut phase) = (self.head, self.phase);
         for _ in 0..self.completions.len() {
             let Some(entry) = self.completions.block(index) else {
                 return false;

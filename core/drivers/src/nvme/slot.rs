@@ -17,16 +17,18 @@ pub struct Slot(pub(super) u16);
 /// The memory of a queue pair's slots.
 #[derive(Debug)]
 pub(super) struct Memory<'d, S: Sys, const N: usize> {
-    pub(super) data: Buffer<'d, S, N>,
-    /// PRP lists, for slots of more than two pages.
-    lists: Option<Buffer<'d, S, N>>,
-    metadata: Option<Buffer<'d, S, N>>,
+    /// The data of all slots, alone, so that they can fill huge pages.
+    data: Buffer<'d, S, N>,
+    /// The PRP lists of slots of more than two pages, and behind them the metadata of all.
+    rest: Option<Buffer<'d, S, N>>,
     /// Bytes of data of a slot: whole pages.
     pub(super) len: usize,
-    /// Bytes of metadata of a slot.
-    pub(super) metadata_len: usize,
     /// Bytes of the list of a slot: whole pages.
     list_len: usize,
+    /// Where the metadata begin.
+    metadata: usize,
+    /// Bytes of metadata of a slot.
+    pub(super) metadata_len: usize,
 }
 
 /// What is known of a slot: its state, and its addresses.
@@ -68,17 +70,19 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
     ) -> Result<Self, DmaError> {
         let metadata_len = metadata.checked_next_multiple_of(8).unwrap_or(metadata);
         let list_len = list_pages(len / PAGE).saturating_mul(PAGE);
-        let optional = |len: usize, direction| {
-            let all = len.saturating_mul(slots);
-            (all > 0).then(|| dma.buffer(all, direction)).transpose()
+        let metadata = list_len.saturating_mul(slots);
+        let data = dma.buffer(len.saturating_mul(slots), Direction::Both)?;
+        let rest = match metadata.saturating_add(metadata_len.saturating_mul(slots)) {
+            0 => None,
+            rest => Some(dma.buffer(rest, Direction::Both)?),
         };
         let mut memory = Self {
-            data: dma.buffer(len.saturating_mul(slots), Direction::Both)?,
-            lists: optional(list_len, Direction::ToDevice)?,
-            metadata: optional(metadata_len, Direction::Both)?,
+            data,
+            rest,
             len,
-            metadata_len,
             list_len,
+            metadata,
+            metadata_len,
         };
         for slot in 0..slots {
             memory.write_list(slot);
@@ -88,20 +92,15 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
 
     /// The addresses of a slot.
     pub(super) fn place(&self, slot: usize) -> Place {
-        let first = at(self.data.iova(), slot, self.len);
-        let list = match &self.lists {
-            Some(lists) => at(lists.iova(), slot, self.list_len),
-            None => 0,
-        };
-        let metadata = match &self.metadata {
-            Some(metadata) => at(metadata.iova(), slot, self.metadata_len),
-            None => 0,
-        };
+        let rest = self.rest.as_ref().map_or(0, Buffer::iova);
         Place {
             state: FREE,
-            first,
-            list,
-            metadata,
+            first: at(self.data.iova(), slot, self.len),
+            list: at(rest, slot, self.list_len),
+            metadata: match self.metadata_len {
+                0 => 0,
+                len => at(at(rest, 1, self.metadata), slot, len),
+            },
         }
     }
 
@@ -158,28 +157,29 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
 
     /// Makes the last entry of a page of a slot's list name the next page of it.
     fn chain(&mut self, slot: usize, list: usize) {
-        let Some(lists) = &mut self.lists else {
-            return;
-        };
-        let page = list.saturating_add(1).saturating_mul(PAGE);
-        let start = at(lists.iova(), slot, self.list_len);
-        let iova = at(start, 1, page);
-        let offset = slot.saturating_mul(self.list_len);
-        let offset = offset.saturating_add(page).saturating_sub(8);
-        // It lies in the list, whose length is that of its pages.
-        let _ = lists.window().write(offset, iova);
+        let before = ENTRIES.wrapping_sub(1);
+        let page = at(0, list.saturating_add(1), PAGE);
+        let start = self.rest.as_ref().map_or(0, Buffer::iova);
+        let iova = at(start, slot, self.list_len).wrapping_add(page);
+        self.write(slot, list, before, iova);
     }
 
     /// Makes an entry of a page of a slot's list name a page of its data.
     fn write_entry(&mut self, slot: usize, list: usize, entry: usize, page: usize) {
         let iova = at(at(self.data.iova(), slot, self.len), page, PAGE);
-        let Some(lists) = &mut self.lists else {
+        self.write(slot, list, entry, iova);
+    }
+
+    /// Writes an entry of a page of a slot's list.
+    fn write(&mut self, slot: usize, list: usize, entry: usize, iova: u64) {
+        let Some(rest) = &mut self.rest else {
             return;
         };
         let offset = slot.saturating_mul(self.list_len);
         let offset = offset.saturating_add(list.saturating_mul(PAGE));
         let offset = offset.saturating_add(entry.saturating_mul(8));
-        let _ = lists.window().write(offset, iova);
+        // It lies in the list, whose length is that of its pages.
+        let _ = rest.window().write(offset, iova);
     }
 }
 

@@ -28,7 +28,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
             return Ok(());
         };
         let tail = rings.tail();
-        if rings.taken_since(self.freed) > self.lazy {
+        if rings.taken() > self.lazy {
             self.acknowledge()?;
         }
         if tail != self.rung {
@@ -43,9 +43,10 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     /// Tells the device which completions were taken.
     #[cold]
     fn acknowledge(&mut self) -> Result<(), NvmeError<A::Error>> {
-        let Some(rings) = &self.rings else {
+        let Some(rings) = &mut self.rings else {
             return Ok(());
         };
+        rings.forget_taken();
         let head = rings.head();
         let old = core::mem::replace(&mut self.freed, head);
         self.head_bell

@@ -45,7 +45,8 @@ pub(super) fn in_guests(guests: &[Measured], goals: &mut Vec<Goal>) -> Result<()
 /// Prints reads a second. Times never decide: their targets are said here alone.
 fn against_kernel(guests: &[Measured]) -> Result<()> {
     println!(
-        "\nRandom reads of 4 KiB a second by NVMe, the kernel's driver by fio with io_uring, on the same device in turn"
+        "\nRandom reads of 4 KiB a second by NVMe, the kernel's driver by fio with io_uring, on the same device in turn: \
+         medians,\nalso of the ratios, which are those of turns next to each other"
     );
     let mut table = new_table(["", "fio, tuned", "fio", "this driver", "of fio's", "target"]);
     let measured = of_bench("nvme", guests)?;

@@ -1,5 +1,6 @@
 //! fio, which measures what the kernel's own driver does.
 
+use std::env;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -34,9 +35,11 @@ pub(super) fn obtain() -> Result<Vec<(String, PathBuf)>> {
             root.join("usr/bin").join(NAME)
         }
     };
+    // Ceph's libraries find each other by a path that only holds where they are installed.
+    let libraries = root.join("usr/lib/x86_64-linux-gnu");
+    let libraries = env::join_paths([libraries.join("ceph"), libraries])?;
     let mut list = Command::new("ldd");
-    list.arg(&program)
-        .env("LD_LIBRARY_PATH", root.join("usr/lib/x86_64-linux-gnu"));
+    list.arg(&program).env("LD_LIBRARY_PATH", libraries);
     let list = read(&mut list)?;
     let mut files = vec![(FIO.to_owned(), program)];
     for line in list.lines() {

@@ -5,7 +5,7 @@ use spin::Mutex;
 use vfio_core::irq::Vectors;
 use vfio_drivers::nvme::{Completion, Namespace, NvmeError, Slot};
 
-use super::{DEPTH, Drive, Error, Machine, Pair, VECTOR, options};
+use super::{DEPTH, Drive, Failure, Machine, Pair, VECTOR, options};
 
 /// How many blocks are used at most.
 const BLOCKS: usize = 4096;
@@ -16,11 +16,27 @@ const TRANSFER: usize = 16 << 10;
 /// Depths, and how many commands are made at each.
 const DEPTHS: [(usize, u32); 4] = [(1, 60), (2, 100), (7, 200), (DEPTH, 400)];
 
+/// The round that waits for interrupts.
+const BY_MSIX: usize = 1;
+
 /// The round that only looks at what the others left.
 const AFTER: usize = 2;
 
 /// How often each block was written.
 static WRITTEN: Mutex<[u16; BLOCKS]> = Mutex::new([0; BLOCKS]);
+
+/// A block that has not what was written to it.
+#[derive(Clone, Copy, defmt::Format)]
+pub(super) struct Lost {
+    /// The block.
+    lba: u64,
+    /// The byte in it.
+    at: usize,
+    /// What was written there.
+    expected: u64,
+    /// What was read.
+    got: u64,
+}
 
 /// What is checked.
 struct Check<'a> {
@@ -33,6 +49,7 @@ struct Check<'a> {
     most: usize,
     written: &'a mut [u16; BLOCKS],
     random: u64,
+    lost: Option<Lost>,
 }
 
 /// A command that is under way.
@@ -53,12 +70,12 @@ enum Act {
     Read,
 }
 
-/// Writes and reads, and compares.
+/// Writes and reads, and compares: returns what was lost.
 pub(super) fn check(
     controller: &mut Drive<'_>,
     namespace: &Namespace,
     vectors: &Vectors<'_, Machine, 2>,
-) -> Result<(), Error> {
+) -> Result<Option<Lost>, Failure> {
     let count = usize::try_from(namespace.blocks()).unwrap_or(BLOCKS);
     let count = count.min(BLOCKS);
     let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);
@@ -76,8 +93,10 @@ pub(super) fn check(
             .max(1),
         written: &mut WRITTEN.lock(),
         random: 0x5eed_0002,
+        lost: None,
     };
-    for (round, vectors) in [None, Some(vectors), None].into_iter().enumerate() {
+    for round in 0..=AFTER {
+        let vectors = (round == BY_MSIX).then_some(vectors);
         if round == AFTER {
             controller.restart()?;
         }
@@ -94,9 +113,12 @@ pub(super) fn check(
             pair.flush_blocks(namespace)?;
         }
         check.all(&mut pair, Act::Read)?;
+        if check.lost.is_some() {
+            return Ok(check.lost);
+        }
         let how = match round {
             AFTER => defmt::intern!("after a restart"),
-            _ if vectors.is_some() => defmt::intern!("by MSI-X"),
+            BY_MSIX => defmt::intern!("by MSI-X"),
             _ => defmt::intern!("polled"),
         };
         defmt::info!("integrity, {=istr}: passed", how);
@@ -107,12 +129,12 @@ pub(super) fn check(
         check.sum(),
         check.first
     );
-    Ok(())
+    Ok(None)
 }
 
 impl Check<'_> {
     /// Writes or reads all blocks, with as many commands at a time as there are slots.
-    fn all(&mut self, pair: &mut Pair<'_, '_>, act: Act) -> Result<(), Error> {
+    fn all(&mut self, pair: &mut Pair<'_, '_>, act: Act) -> Result<(), Failure> {
         let mut commands = [Command::default(); DEPTH];
         let mut next = 0;
         loop {
@@ -144,7 +166,7 @@ impl Check<'_> {
         vectors: Option<&Vectors<'_, Machine, 2>>,
         depth: usize,
         mut left: u32,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failure> {
         let mut commands = [Command::default(); DEPTH];
         for part in 0..depth {
             let Some(slot) = pair.slot() else {
@@ -192,7 +214,7 @@ impl Check<'_> {
         slot: Slot,
         command: Command,
         commands: &mut [Command; DEPTH],
-    ) -> Result<(), Error> {
+    ) -> Result<(), Failure> {
         if let Some(place) = commands.get_mut(usize::from(slot.number())) {
             *place = command;
         }
@@ -203,7 +225,7 @@ impl Check<'_> {
         // A read has to fill what it is not to be: all of it is wrong before.
         self.each_word(pair, &slot, command, |window, at, word| {
             let word = if command.is_write { word } else { !word };
-            window.write(at, word).is_ok().then_some(()).ok_or(0)
+            window.write(at, word).map_or(Some(0), |()| None)
         })?;
         let lba = self.lba(command.start);
         let count = u32::try_from(command.count).unwrap_or(u32::MAX);
@@ -222,48 +244,55 @@ impl Check<'_> {
         pair: &mut Pair<'_, '_>,
         ended: Completion,
         commands: &[Command; DEPTH],
-    ) -> Result<(Slot, usize), Error> {
+    ) -> Result<(Slot, usize), Failure> {
         ended.result.map_err(NvmeError::Command)?;
         let slot = ended.slot;
         let command = commands.get(usize::from(slot.number())).copied();
         let command = command.unwrap_or_default();
         if !command.is_write {
             self.each_word(pair, &slot, command, |window, at, word| {
-                match window.read(at) {
-                    Ok(got) if got == word => Ok(()),
-                    Ok(got) => Err(got),
-                    Err(_) => Err(0),
-                }
+                let got = window.read(at).unwrap_or(!word);
+                (got != word).then_some(got)
             })?;
         }
         Ok((slot, command.part))
     }
 
-    /// Does something with each word of a command's data, which should be what `act` is told; an
-    /// error is what it is instead.
+    /// Does something with each word of a command's data, which should be what `act` is told;
+    /// what it returns is there instead.
     fn each_word(
-        &self,
+        &mut self,
         pair: &mut Pair<'_, '_>,
         slot: &Slot,
         command: Command,
-        act: impl Fn(&mut Data<'_>, usize, u64) -> Result<(), u64>,
-    ) -> Result<(), Error> {
+        act: impl Fn(&mut Data<'_>, usize, u64) -> Option<u64>,
+    ) -> Result<(), Failure> {
         let stride = usize::try_from(self.namespace.stride()).unwrap_or(0);
-        let mut window = pair.window(slot).map_err(NvmeError::Offset)?;
+        let mut window = pair.window(slot).map_err(NvmeError::Request)?;
         for block in 0..command.count {
             let index = command.start.saturating_add(block);
             let base = block.saturating_mul(stride);
             for at in (0..self.size()).step_by(8) {
                 let expected = self.word(index, at);
-                act(&mut window, base.saturating_add(at), expected).map_err(|got| Error::Lost {
-                    lba: self.lba(index),
-                    at,
-                    expected,
-                    got,
-                })?;
+                if let Some(got) = act(&mut window, base.saturating_add(at), expected) {
+                    self.lose(index, at, expected, got);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Keeps what was lost first.
+    #[cold]
+    fn lose(&mut self, index: usize, at: usize, expected: u64, got: u64) {
+        let lba = self.lba(index);
+        let lost = Lost {
+            lba,
+            at,
+            expected,
+            got,
+        };
+        self.lost.get_or_insert(lost);
     }
 
     /// The word at `at` (bytes) of one of the blocks used, as it was written last.

@@ -10,20 +10,22 @@ mod integrity;
 
 use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::container::OpenError;
-use vfio_core::dma::{Dma, DmaError};
+use vfio_core::dma::Dma;
 use vfio_core::irq::IrqError;
 use vfio_core::mmio::Bar;
 use vfio_core::pci::{BringUpError, Class};
 use vfio_core::region::RegionError;
 use vfio_core::session::{Mode, Session, SessionError};
 use vfio_drivers::nvme::{
-    Controller, Cost, Namespace, NvmeError, Options, QueueOptions, QueuePair, Text, random_reads,
+    Controller, Cost, Namespace, NvmeError, Options, QueueOptions, QueuePair, random_reads,
 };
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::clock::{self, ClockError};
 use vfio_unikernel::pci::NoError;
 use vfio_unikernel::shim::DiscoverError;
+
+use integrity::Lost;
 
 vfio_unikernel::entry!(main);
 
@@ -64,8 +66,8 @@ enum Error {
     Command,
     /// BAR 0 can't be mapped.
     Map(RegionError),
-    /// There is no memory for it.
-    Memory(DmaError),
+    /// Its address space can't be used.
+    Space,
     /// It has no namespace.
     NoNamespace,
     /// The driver failed.
@@ -75,16 +77,7 @@ enum Error {
     /// The time can't be told.
     Clock(ClockError),
     /// A block has not what was written to it.
-    Lost {
-        /// The block.
-        lba: u64,
-        /// The byte in it.
-        at: usize,
-        /// What was written there.
-        expected: u64,
-        /// What was read.
-        got: u64,
-    },
+    Lost(Lost),
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
@@ -101,7 +94,7 @@ fn main(boot: &Boot) -> Result<(), Error> {
     let session = Session::open_in(Mode::NoIommu, &machine, &place)?;
     let Session { device, space, .. } = session;
     let bar0 = device.bring_up(pci_region::BAR0)?;
-    let dma = Dma::<_, RANGES>::new(machine, space).map_err(Error::Memory)?;
+    let dma = Dma::<_, RANGES>::new(machine, space).map_err(|_| Error::Space)?;
     let mut controller = Controller::start(&device, bar0, &dma, Options::default())?;
     let namespace = identify(&controller)?;
     if boot
@@ -110,7 +103,8 @@ fn main(boot: &Boot) -> Result<(), Error> {
         .any(|word| word == b"write")
     {
         let vectors = device.vectors::<2>(pci_irq::MSIX).map_err(Error::Irq)?;
-        integrity::check(&mut controller, &namespace, &vectors)?;
+        let lost = integrity::check(&mut controller, &namespace, &vectors)?;
+        lost.map_or(Ok(()), |lost| Err(Error::Lost(lost)))?;
     } else {
         defmt::info!("nothing is written: that takes the word write on the command line");
     }
@@ -125,8 +119,8 @@ fn identify(controller: &Drive<'_>) -> Result<Namespace, Error> {
     let info = controller.info();
     defmt::info!(
         "model {=[u8]:a}, serial {=[u8]:a}, {=u16} queue pairs, shadow doorbells: {=bool}",
-        text(&info.model, &mut [0; 40]),
-        text(&info.serial, &mut [0; 20]),
+        info.model.bytes(),
+        info.serial.bytes(),
         controller.queues(),
         controller.uses_shadow_doorbells()
     );
@@ -143,16 +137,6 @@ fn identify(controller: &Drive<'_>) -> Result<Namespace, Error> {
         namespace.block_size()
     );
     Ok(namespace)
-}
-
-/// The characters of a text, in `bytes`.
-fn text<'b, const N: usize>(text: &Text<N>, bytes: &'b mut [u8; N]) -> &'b [u8] {
-    let mut len = 0_usize;
-    for (byte, char) in bytes.iter_mut().zip(text.chars()) {
-        *byte = u8::try_from(char).unwrap_or(b'?');
-        len = len.saturating_add(1);
-    }
-    bytes.get(..len).unwrap_or_default()
 }
 
 /// What is asked of queue pairs whose slots have room for `len` bytes.

@@ -210,7 +210,6 @@ fn metadata_that_do_not_fit_are_refused() {
     assert!(matches!(
         refused,
         Err(NvmeError::Request(vfio_drivers::nvme::Refusal::Metadata {
-            len: 8,
             most: 0
         }))
     ));

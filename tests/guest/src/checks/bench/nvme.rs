@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::_rdtsc;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -27,15 +27,19 @@ use crate::world::{World, place};
 
 type Pair<'c, 'd, const DEPTH: usize> = QueuePair<'c, 'd, Linux, Bar<'d, Linux>, 64, DEPTH>;
 
-/// How many reads are counted, and how many are timed.
+/// How many reads are counted.
 const COUNTED: u16 = 2000;
-const TIMED: u32 = 20_000;
 
 /// How often each driver has its turn; the medians count.
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 
-/// How many seconds fio reads.
-const SECONDS: &str = "2";
+/// How many seconds each driver reads in its turn, at each depth.
+const SECONDS: u64 = 2;
+
+/// How many reads there are between two looks at whether the time is over.
+const BATCH: u32 = 128;
+
+const DEPTHS: [u32; 2] = [1, 32];
 
 /// What spares fio and the kernel work.
 const TUNED: [&str; 7] = [
@@ -64,43 +68,82 @@ pub(super) fn instructions(_: &World, device: &Device, mode: Mode) -> Result<Str
     Ok(serde_json::to_string(&figures)?)
 }
 
-/// Reads a second, by this driver and by the kernel's own with fio, in turn.
+/// Reads a second in a turn of a driver, at each depth.
+type Turn = [f64; 2];
+
+/// Whose turn it is.
+enum Driver {
+    This,
+    Kernels,
+    /// The kernel's as well, spared work.
+    Tuned,
+}
+
+/// Reads a second, by this driver and by the kernel's own with fio, in turn. Who is first changes from round to round, so that
+/// what slows the machine down or speeds it up does so to both.
 pub(super) fn iops(_: &World, device: &Device) -> Result<String> {
     if !Path::new("/").join(FIO).exists() {
         return Err(NotRun("there is no fio".into()).into());
     }
-    let (mut ours, mut kernels) = ([vec![], vec![]], [vec![], vec![]]);
-    let mut tuned = [vec![], vec![]];
-    for _ in 0..ROUNDS {
-        bind::bind(device)?;
-        let session = Session::open(&Linux, &place(device)?.as_place())?;
-        drive(session, |controller, namespace| {
-            let mut pair = controller.queue_pair::<1>(QueueOptions::default())?;
-            ours[0].push(time(&mut pair, namespace)?);
-            drop(pair);
-            let mut pair = controller.queue_pair::<32>(QueueOptions::default())?;
-            ours[1].push(time(&mut pair, namespace)?);
-            Ok(())
-        })?;
-        bind::rebind(device, "nvme")?;
-        let disk = disk(device)?;
-        for (index, depth) in [1, 32].into_iter().enumerate() {
-            kernels[index].push(fio(&disk, depth, &[])?);
-            tuned[index].push(fio(&disk, depth, &TUNED)?);
+    let (mut ours, mut kernels, mut tuned) = (vec![], vec![], vec![]);
+    bind::bind(device)?;
+    for round in 0..ROUNDS {
+        let mut turns = [Driver::This, Driver::Kernels, Driver::Tuned];
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for driver in turns {
+            match driver {
+                Driver::This => ours.push(by_this(device)?),
+                Driver::Kernels => kernels.push(by_kernel(device, &[])?),
+                Driver::Tuned => tuned.push(by_kernel(device, &TUNED)?),
+            }
         }
     }
-    bind::bind(device)?;
     let mut figures = Figures::new();
-    let all = ours.into_iter().zip(kernels).zip(tuned);
-    for (depth, ((ours, kernels), tuned)) in [1, 32].into_iter().zip(all) {
-        let (ours, kernels) = (median(ours)?, median(kernels)?);
-        figures.insert(format!("depth {depth}, IOPS"), ours);
-        figures.insert(format!("depth {depth}, IOPS by the kernel"), kernels);
-        figures.insert(format!("depth {depth}, ratio"), ours / kernels);
-        let tuned = median(tuned)?;
-        figures.insert(format!("depth {depth}, IOPS by the kernel, tuned"), tuned);
+    for (index, depth) in DEPTHS.into_iter().enumerate() {
+        let of = |turns: &[Turn]| median(turns.iter().map(|turn| turn[index]).collect());
+        // Of the turns of a round, which are next to each other.
+        let rounds = ours.iter().zip(&kernels);
+        let ratios = rounds.map(|(ours, kernel)| ours[index] / kernel[index]);
+        let named = [
+            ("IOPS", of(&ours)?),
+            ("IOPS by the kernel", of(&kernels)?),
+            ("IOPS by the kernel, tuned", of(&tuned)?),
+            ("ratio", median(ratios.collect())?),
+        ];
+        for (name, figure) in named {
+            figures.insert(format!("depth {depth}, {name}"), figure);
+        }
     }
     Ok(serde_json::to_string(&figures)?)
+}
+
+/// Reads a second by this driver.
+fn by_this(device: &Device) -> Result<Turn> {
+    let session = Session::open(&Linux, &place(device)?.as_place())?;
+    let mut turn = [0.0; 2];
+    drive(session, |controller, namespace| {
+        let mut pair = controller.queue_pair::<1>(QueueOptions::default())?;
+        turn[0] = time(&mut pair, namespace)?;
+        drop(pair);
+        let mut pair = controller.queue_pair::<32>(QueueOptions::default())?;
+        turn[1] = time(&mut pair, namespace)?;
+        Ok(())
+    })?;
+    Ok(turn)
+}
+
+/// Reads a second by the kernel's driver, which gives the device back.
+fn by_kernel(device: &Device, options: &[&str]) -> Result<Turn> {
+    bind::rebind(device, "nvme")?;
+    let disk = disk(device)?;
+    let mut turn = [0.0; 2];
+    for (iops, depth) in turn.iter_mut().zip(DEPTHS) {
+        *iops = fio(&disk, depth, options)?;
+    }
+    bind::bind(device)?;
+    Ok(turn)
 }
 
 /// Starts a controller for `run`, and shuts it down.
@@ -127,31 +170,33 @@ fn ticks() -> u64 {
 fn time<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespace) -> Result<f64> {
     let mut places = Places::new(namespace);
     let blocks = places.blocks();
+    let limit = Duration::from_secs(SECONDS);
     let start = Instant::now();
-    let mut given = 0;
-    let mut ended = 0;
     while let Some(slot) = pair.slot() {
         pair.read(slot, namespace, places.next_lba(), blocks)?;
-        given += 1;
     }
-    while ended < TIMED {
-        let mut found = pair.wait()?;
+    let mut ended = 0_u32;
+    let mut is_over = false;
+    while let Some(completion) = pair.wait()? {
+        let mut found = Some(completion);
         while let Some(completion) = found {
             completion.result?;
             ended += 1;
-            if given < TIMED {
-                pair.read(completion.slot, namespace, places.next_lba(), blocks)?;
-                given += 1;
-            } else {
+            if ended.is_multiple_of(BATCH) {
+                is_over = start.elapsed() >= limit;
+            }
+            if is_over {
                 pair.release(completion.slot);
+            } else {
+                pair.read(completion.slot, namespace, places.next_lba(), blocks)?;
             }
             found = pair.poll()?;
         }
     }
-    Ok(f64::from(TIMED) / start.elapsed().as_secs_f64())
+    Ok(f64::from(ended) / start.elapsed().as_secs_f64())
 }
 
-/// Reads a second by the kernel's driver.
+/// Reads a second by fio.
 fn fio(disk: &Path, depth: u32, options: &[&str]) -> Result<f64> {
     let disk = format!("--filename={}", disk.display());
     let depth = format!("--iodepth={depth}");
