@@ -56,16 +56,21 @@ fn features() {
 
 #[test]
 fn low_power() {
-    let Opened { kernel, device, .. } = open(model::edu());
-    let sleeps = || {
-        assert!(kernel.is_asleep(NAME));
-        Ok(())
-    };
-    low_power::config(&kernel, &device, sleeps).unwrap();
-    low_power::registers(&kernel, &device, sleeps).unwrap();
-    device.enter_low_power().unwrap();
-    drop(device);
-    assert!(!kernel.is_asleep(NAME));
+    for (model, offset) in [
+        (model::edu(), low_power::EDU),
+        (model::nvme(), low_power::NVME),
+    ] {
+        let Opened { kernel, device, .. } = open(model);
+        let sleeps = || {
+            assert!(kernel.is_asleep(NAME));
+            Ok(())
+        };
+        low_power::config(&kernel, &device, sleeps).unwrap();
+        low_power::registers(&kernel, &device, offset, sleeps).unwrap();
+        device.enter_low_power().unwrap();
+        drop(device);
+        assert!(!kernel.is_asleep(NAME));
+    }
 }
 
 #[test]

@@ -12,8 +12,10 @@ use vfio_core::sys::{Errno, Sys};
 /// The longest that a device may take to wake.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A register in BAR 0 of edu that keeps what is written to it.
-const SOURCE: usize = 0x80;
+/// Registers in BAR 0 that keep small numbers: of edu where its DMA begins, of NVMe the lengths of the admin queues.
+pub const EDU: usize = 0x80;
+/// See [`EDU`].
+pub const NVME: usize = 0x24;
 
 /// A device sleeps until low power ends, awake only for as long as a call lasts; with a wakeup event until the first call,
 /// which ends it. `sleeps` waits until the device does.
@@ -76,13 +78,15 @@ pub fn config<S: Sys>(
     Ok("slept five times".into())
 }
 
-/// Registers of edu: a trapped access wakes it, and a mapped one works again when low power is over.
+/// A trapped access to the register at `offset` in BAR 0 wakes the device, and a mapped one works again when low power is
+/// over.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
 pub fn registers<S: Sys>(
     sys: &S,
     opened: &Device<S>,
+    offset: usize,
     sleeps: impl Fn() -> Result<()>,
 ) -> Result<String> {
     let mut buffer = [0; 256];
@@ -90,28 +94,28 @@ pub fn registers<S: Sys>(
     let mut trapped = opened.trap::<ReadWrite>(&region)?;
     let mut mapped = opened.bring_up(pci_region::BAR0)?;
     mapped
-        .write(SOURCE, 1_u32)
+        .write(offset, 1_u32)
         .map_err(|error| anyhow!("{error}"))?;
 
     opened.enter_low_power()?;
     sleeps()?;
-    holds(&mut trapped, 1).context("trapped, asleep")?;
-    trapped.write(SOURCE, 2_u32)?;
+    holds(&mut trapped, offset, 1).context("trapped, asleep")?;
+    trapped.write(offset, 2_u32)?;
     sleeps()?;
     opened.exit_low_power()?;
-    holds(&mut mapped, 2).context("mapped, after the exit")?;
+    holds(&mut mapped, offset, 2).context("mapped, after the exit")?;
 
     let wakeup = sys.event()?;
     opened.enter_low_power_with_wakeup(&wakeup)?;
     sleeps()?;
-    trapped.write(SOURCE, 3_u32)?;
+    trapped.write(offset, 3_u32)?;
     ensure!(sys.event_wait(&wakeup, PATIENCE)?, "no event when it woke");
-    holds(&mut mapped, 3).context("mapped, after it woke")?;
+    holds(&mut mapped, offset, 3).context("mapped, after it woke")?;
     Ok("kept, trapped and mapped".into())
 }
 
-fn holds<A: Access>(window: &mut Window<A, ReadWrite>, expected: u32) -> Result<()> {
-    let value: u32 = window.read(SOURCE).map_err(|error| anyhow!("{error}"))?;
+fn holds<A: Access>(window: &mut Window<A, ReadWrite>, offset: usize, expected: u32) -> Result<()> {
+    let value: u32 = window.read(offset).map_err(|error| anyhow!("{error}"))?;
     ensure!(value == expected, "{value:#x}, not {expected:#x}");
     Ok(())
 }

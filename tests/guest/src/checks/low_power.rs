@@ -32,10 +32,14 @@ pub(crate) fn config(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{seen}, in {state}"))
 }
 
-/// Registers of edu, trapped and mapped.
+/// Registers, trapped and mapped.
 pub(crate) fn registers(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, opened) = mode.open(device)?;
-    low_power::registers(&Linux, &opened, || sleeps(device))
+    let offset = match device.name.as_str() {
+        "edu" => low_power::EDU,
+        _ => low_power::NVME,
+    };
+    low_power::registers(&Linux, &opened, offset, || sleeps(device))
 }
 
 /// Waits until the kernel has suspended the device.

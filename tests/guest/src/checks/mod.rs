@@ -292,7 +292,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "low power, registers",
-        on: On::Modes(&["edu"], low_power::registers),
+        on: On::Modes(&["edu", "nvme"], low_power::registers),
     },
     Check {
         name: "killed while DMA runs",
