@@ -21,9 +21,9 @@ pub struct Growing {
     limit: usize,
 }
 
-impl<F: FnMut(u32, &mut [u8]) -> Result<(), Errno>> Scripted<F> {
-    /// Answers by `respond`, which is given the number of the call, from 0, and the buffer as the
-    /// kernel would see it.
+impl<F: FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno>> Scripted<F> {
+    /// Answers by `respond`, which is given the number of the call, from 0, what is asked, and the
+    /// buffer as the kernel would see it.
     pub const fn new(respond: F) -> Self {
         Self {
             respond: RefCell::new(respond),
@@ -66,7 +66,7 @@ impl ReplyBuffer for Growing {
     }
 }
 
-impl<F: FnMut(u32, &mut [u8]) -> Result<(), Errno>> Sys for Scripted<F> {
+impl<F: FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno>> Sys for Scripted<F> {
     type Fd = ();
     type Mapping = Absent;
     type Memory = Absent;
@@ -76,11 +76,11 @@ impl<F: FnMut(u32, &mut [u8]) -> Result<(), Errno>> Sys for Scripted<F> {
         4096
     }
 
-    fn ioctl_info(&self, (): &(), _: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+    fn ioctl_info(&self, (): &(), asked: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
         let call = self.calls.get();
         self.calls.set(call + 1);
-        (self.respond.borrow_mut())(call, reply)
+        (self.respond.borrow_mut())(call, asked, reply)
     }
 
     fn open(&self, _: &CStr) -> Result<(), Errno> {

@@ -94,8 +94,8 @@ impl<S: Sys> Device<S> {
     }
 
     /// Lets the kernel put the device into a state of low power while nothing is asked of it. A
-    /// system call wakes it; what is mapped of it must not be touched before
-    /// [`Device::exit_low_power`]: such an access ends the process with `SIGBUS`.
+    /// system call wakes it for as long as it lasts; what is mapped of it must not be touched
+    /// before [`Device::exit_low_power`]: such an access ends the process with `SIGBUS`.
     ///
     /// # Errors
     /// [`FeatureError`]; `EINVAL` where it was let already.
@@ -103,8 +103,8 @@ impl<S: Sys> Device<S> {
         self.set_feature(FeatureId::LOW_POWER_ENTRY, &mut [])
     }
 
-    /// As [`Device::enter_low_power`], once: when the device wakes of itself, `wakeup` is
-    /// signalled and low power is over.
+    /// As [`Device::enter_low_power`], once: when the device wakes, and be it for a system call,
+    /// `wakeup` is signalled and low power is over.
     ///
     /// # Errors
     /// [`FeatureError`]; `EINVAL` where it was let already.

@@ -11,9 +11,10 @@ use vfio_core::reset::Ownership;
 use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Errno;
 use vfio_hosted::sim::{Description, HotReset, Kernel, Model, model};
-use vfio_tests::behaviour::{dirty, feature, hot_reset, ioeventfd, migration};
+use vfio_tests::behaviour::{dirty, feature, hot_reset, ioeventfd, low_power, migration};
 
 const GROUP: u32 = 3;
+const NAME: &str = "0000:01:00.0";
 
 /// A device that was opened through its group in a container of type1v2.
 struct Opened {
@@ -37,8 +38,7 @@ fn open_in(kernel: Kernel, name: &str, group: u32) -> Opened {
 }
 
 fn open(model: Model) -> Opened {
-    let name = "0000:01:00.0";
-    open_in(Kernel::new().with_device(name, model, GROUP), name, GROUP)
+    open_in(Kernel::new().with_device(NAME, model, GROUP), NAME, GROUP)
 }
 
 #[test]
@@ -48,16 +48,29 @@ fn features() {
     }
     feature::probe_sample(&open(model::mtty(1)).device).unwrap();
     let kernel = Kernel::new()
-        .with_device("0000:01:00.0", model::edu(), GROUP)
-        .with_virtual_function("0000:01:00.1", model::edu(), 4, "0000:01:00.0");
-    let physical = open_in(kernel, "0000:01:00.0", GROUP);
+        .with_device(NAME, model::edu(), GROUP)
+        .with_virtual_function("0000:01:00.1", model::edu(), 4, NAME);
+    let physical = open_in(kernel, NAME, GROUP);
     feature::probe(&physical.device, true).unwrap();
 }
 
 #[test]
 fn low_power() {
-    let opened = open(model::edu());
-    feature::low_power(&opened.kernel, &opened.device, || Ok(())).unwrap();
+    for (model, offset) in [
+        (model::edu(), low_power::EDU),
+        (model::nvme(), low_power::NVME),
+    ] {
+        let Opened { kernel, device, .. } = open(model);
+        let sleeps = || {
+            assert!(kernel.is_asleep(NAME));
+            Ok(())
+        };
+        low_power::config(&kernel, &device, sleeps).unwrap();
+        low_power::registers(&kernel, &device, offset, sleeps).unwrap();
+        device.enter_low_power().unwrap();
+        drop(device);
+        assert!(!kernel.is_asleep(NAME));
+    }
 }
 
 #[test]

@@ -1,15 +1,10 @@
-//! Which features devices have, and those that move no data.
-
-use std::time::Duration;
+//! Which features devices have.
 
 use anyhow::{Result, ensure};
-use vfio_core::abi::{FeatureId, pci_region};
+use vfio_core::abi::FeatureId;
 use vfio_core::device::Device;
 use vfio_core::feature::{FeatureError, Support};
-use vfio_core::sys::{Errno, Sys};
-
-/// The longest that a device may take to wake.
-const PATIENCE: Duration = Duration::from_secs(5);
+use vfio_core::sys::Sys;
 
 /// What a PCI device without migration has, with SR-IOV or without.
 ///
@@ -85,46 +80,4 @@ pub fn probe_sample<S: Sys>(opened: &Device<S>) -> Result<String> {
         "low power: {answer:?}"
     );
     Ok("migration and a log".into())
-}
-
-/// A device falls asleep, and an access wakes it. `sleeps` waits until it does.
-///
-/// # Errors
-/// What a call returns, and what does not hold.
-pub fn low_power<S: Sys>(
-    sys: &S,
-    opened: &Device<S>,
-    sleeps: impl Fn() -> Result<()>,
-) -> Result<String> {
-    let mut buffer = [0; 64];
-    let config = opened.region(pci_region::CONFIG, &mut buffer)?;
-    let mut ids = [0; 4];
-    opened.read(config.offset, 0, &mut ids)?;
-
-    opened.enter_low_power()?;
-    let again = opened.enter_low_power();
-    ensure!(
-        again
-            == Err(FeatureError::Refused {
-                feature: FeatureId::LOW_POWER_ENTRY,
-                errno: Errno::EINVAL
-            }),
-        "entered twice: {again:?}"
-    );
-    sleeps()?;
-    let mut awake = [0; 4];
-    opened.read(config.offset, 0, &mut awake)?;
-    ensure!(ids == awake, "{awake:02x?}, not {ids:02x?}");
-    opened.exit_low_power()?;
-    opened.exit_low_power()?;
-
-    let wakeup = sys.event()?;
-    opened.enter_low_power_with_wakeup(&wakeup)?;
-    sleeps()?;
-    ensure!(sys.event_take(&wakeup)? == 0, "it woke too soon");
-    opened.read(config.offset, 0, &mut awake)?;
-    ensure!(ids == awake, "{awake:02x?}, not {ids:02x?}");
-    ensure!(sys.event_wait(&wakeup, PATIENCE)?, "no event when it woke");
-    opened.exit_low_power()?;
-    Ok("slept and woke twice".into())
 }

@@ -5,4 +5,5 @@ pub mod dirty;
 pub mod feature;
 pub mod hot_reset;
 pub mod ioeventfd;
+pub mod low_power;
 pub mod migration;

@@ -7,15 +7,15 @@ use vfio_core::abi::RegionCapId;
 use vfio_core::caps::RegionCap;
 use vfio_core::info::{Malformed, Mappable, RegionInfo};
 use vfio_core::query::{self, MAX_CALLS, QueryError, Staged};
-use vfio_core::sys::Errno;
+use vfio_core::sys::{Errno, InfoRequest};
 use vfio_tests::hostile::{Case, cases};
 use vfio_tests::outcome::{Kind, Outcome, ask, decode};
 use vfio_tests::reply::Reply;
 use vfio_tests::scripted::{Growing, Scripted};
 
 /// What a kernel does that always gives the same reply.
-fn gives(reply: &[u8]) -> impl FnMut(u32, &mut [u8]) -> Result<(), Errno> {
-    move |_, buffer| {
+fn gives(reply: &[u8]) -> impl FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno> {
+    move |_, _, buffer| {
         buffer
             .iter_mut()
             .zip(reply)
@@ -123,8 +123,8 @@ fn every_row_of_the_table_is_tested() {
 fn grows_on_every_call(
     kind: Kind,
     announces: bool,
-) -> impl FnMut(u32, &mut [u8]) -> Result<(), Errno> {
-    move |_, buffer| {
+) -> impl FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno> {
+    move |_, _, buffer| {
         let len = u32::try_from(buffer.len()).unwrap();
         let mut reply = Reply::new(kind, kind.size()).argsz(len + 8);
         if announces {
@@ -170,7 +170,7 @@ fn argsz_that_grows_on_every_call_is_asked_for_a_bounded_number_of_times() {
 #[test]
 fn a_list_of_devices_that_grows_on_every_call_is_asked_for_a_bounded_number_of_times() {
     for failure in [Ok(()), Err(Errno::ENOSPC)] {
-        let world = Scripted::new(|_, buffer: &mut [u8]| {
+        let world = Scripted::new(|_, _, buffer: &mut [u8]| {
             let fits = u32::try_from((buffer.len() - 12) / 8).unwrap();
             buffer[4..8].fill(0);
             buffer[8..12].copy_from_slice(&(fits + 1).to_ne_bytes());
@@ -189,16 +189,16 @@ fn an_answer_that_settles_is_found() {
     for kind in Kind::CHAINS {
         for settles in 0..MAX_CALLS {
             let mut grows = grows_on_every_call(kind, true);
-            let world = Scripted::new(|call, buffer: &mut [u8]| {
+            let world = Scripted::new(|call, asked, buffer: &mut [u8]| {
                 if call < settles {
-                    return grows(call, buffer);
+                    return grows(call, asked, buffer);
                 }
                 let len = u32::try_from(buffer.len()).unwrap();
                 let reply = Reply::new(kind, len.max(kind.size() + 8))
                     .argsz(len)
                     .chain(kind.size())
                     .header(kind.size(), 0x7abc, 1, 0);
-                gives(&reply.bytes())(call, buffer)
+                gives(&reply.bytes())(call, asked, buffer)
             });
             let mut growing = Growing::new(kind.size() as usize + 8, 1 << 20);
             match ask(kind, &world, &(), Reply::INDEX, &mut growing) {
@@ -224,7 +224,7 @@ fn a_buffer_shorter_than_the_structure_is_an_error() {
     }
     for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Irq) {
         for len in 0..kind.size() {
-            let world = Scripted::new(|_, _: &mut [u8]| Ok(()));
+            let world = Scripted::new(|_, _, _: &mut [u8]| Ok(()));
             let mut buffer = vec![0xff; len as usize];
             let answer = ask(kind, &world, &(), Reply::INDEX, &mut buffer[..]);
             let min = kind.size();
@@ -238,7 +238,7 @@ fn a_buffer_shorter_than_the_structure_is_an_error() {
 fn an_error_number_reaches_the_caller() {
     for kind in Kind::ALL {
         for errno in [Errno::EINVAL, Errno::ENODEV, Errno::ENOTTY, Errno(4095)] {
-            let world = Scripted::new(|_, _: &mut [u8]| Err(errno));
+            let world = Scripted::new(|_, _, _: &mut [u8]| Err(errno));
             let mut buffer = Growing::new(64, 4096);
             let answer = ask(kind, &world, &(), Reply::INDEX, &mut buffer);
             assert_eq!((answer, world.calls()), (Outcome::Errno(errno), 1));
@@ -248,7 +248,7 @@ fn an_error_number_reaches_the_caller() {
 
 #[test]
 fn an_index_that_is_not_there_shifts_no_other() {
-    let world = Scripted::new(|_, buffer: &mut [u8]| {
+    let world = Scripted::new(|_, _, buffer: &mut [u8]| {
         let index = u32::from_ne_bytes(buffer[8..12].try_into().unwrap());
         if index == 8 {
             Err(Errno::EINVAL)

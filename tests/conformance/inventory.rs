@@ -46,7 +46,7 @@ enum Answer {
 }
 
 fn world(answers: &[Answer]) -> impl Sys<Fd = ()> {
-    Scripted::new(|call, buffer: &mut [u8]| match &answers[call as usize] {
+    Scripted::new(|call, _, buffer: &mut [u8]| match &answers[call as usize] {
         Answer::Errno(errno) => Err(*errno),
         Answer::Bytes(bytes) => {
             buffer

@@ -21,7 +21,7 @@ fn kept(caps: &[RegionCap<'_>]) -> Option<Vec<RegionSparseMmapArea>> {
         regions: &[Some(region)],
         ..server::Device::default()
     };
-    let sys = Scripted::new(|call, reply: &mut [u8]| {
+    let sys = Scripted::new(|call, _, reply: &mut [u8]| {
         let request = match call {
             0 => InfoRequest::Device,
             _ => InfoRequest::Region,

@@ -451,7 +451,7 @@ proptest! {
         grows in any::<bool>(),
     ) {
         let last = RefCell::new(None);
-        let world = Scripted::new(|call, buffer: &mut [u8]| {
+        let world = Scripted::new(|call, _, buffer: &mut [u8]| {
             let (bytes, argsz, errno) = &answers[call as usize % answers.len()];
             buffer.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             buffer[..4].copy_from_slice(&argsz.to_ne_bytes());

@@ -21,3 +21,6 @@
 pub mod edu;
 pub mod igb;
 pub mod nvme;
+mod run_error;
+
+pub use run_error::RunError;

@@ -21,9 +21,10 @@
 //! ([`Device::enter_low_power`](crate::device::Device::enter_low_power)), and for as long as a
 //! reset lasts. A mapped access then waits for the end of a reset, and in the other cases ends
 //! the process with `SIGBUS`: there is no error that it could return. A trapped access gives
-//! `EIO` ([`TrapError::Errno`]). So a driver leaves decoding on for as long as it has windows; it
-//! is on when [`Device::bring_up`](crate::device::Device::bring_up) has returned. Where somebody
-//! else may turn it off, trapped access is the right one.
+//! `EIO` ([`TrapError::Errno`]) where nothing is decoded, and wakes a device that sleeps. So a
+//! driver leaves decoding on for as long as it has windows; it is on when
+//! [`Device::bring_up`](crate::device::Device::bring_up) has returned. Where somebody else may
+//! turn it off, trapped access is the right one.
 //!
 //! # Order
 //!

@@ -1,16 +1,14 @@
-//! Register access over plain memory, and over a shim that fails.
+//! Register access over plain memory, and over a file that fails.
 
-use std::cell::Cell;
-use std::ffi::CStr;
 use std::vec::Vec;
 
 use core::ptr::NonNull;
 
 use super::field::{ReadOnly, ReadPure, ReadPureWrite, WriteOnly};
 use super::{Access, Mapped, OffsetError, RegisterError, TrapError, Trapped, Window};
-use crate::device::Device;
 use crate::field;
-use crate::sys::{Absent, Errno, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest};
+use crate::sys::Errno;
+use crate::sys::file::File;
 
 /// Memory in place of a BAR, aligned as a page is.
 #[repr(align(4096))]
@@ -125,73 +123,27 @@ fn a_window_shorter_than_a_register_has_none() {
     assert_eq!(window.read::<u16>(4), Ok(0));
 }
 
-/// A shim with one file, whose reads and writes end as a test says.
-struct Shim {
-    answers: Cell<Result<usize, Errno>>,
-    written: Cell<Option<(u64, u64)>>,
-}
+/// Where the region of [`file`] lies.
+const REGION: u64 = 0x1000;
 
-impl Sys for &Shim {
-    type Fd = ();
-    type Mapping = Absent;
-    type Memory = Absent;
-    type Event = Absent;
-
-    fn page_size(&self) -> usize {
-        4096
-    }
-
-    fn open(&self, _: &CStr) -> Result<(), Errno> {
-        Err(Errno::ENOENT)
-    }
-
-    fn ioctl_info(&self, (): &(), _: InfoRequest, _: &mut [u8]) -> Result<(), Errno> {
-        Err(Errno::ENOTTY)
-    }
-
-    fn ioctl_value(&self, (): &(), _: ValueRequest, _: u32) -> Result<u32, Errno> {
-        Err(Errno::ENOTTY)
-    }
-
-    fn ioctl_fd(&self, (): &(), _: FdRequest, (): &()) -> Result<(), Errno> {
-        Err(Errno::ENOTTY)
-    }
-
-    fn ioctl_name(&self, (): &(), _: NameRequest, _: &CStr) -> Result<(), Errno> {
-        Err(Errno::ENOTTY)
-    }
-
-    fn pread(&self, (): &(), buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        buf.fill(offset.to_le_bytes()[0]);
-        self.answers.get().map(|most| most.min(buf.len()))
-    }
-
-    fn pwrite(&self, (): &(), buf: &[u8], offset: u64) -> Result<usize, Errno> {
-        let value = buf
-            .iter()
-            .rev()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte));
-        self.written.set(Some((offset, value)));
-        self.answers.get().map(|most| most.min(buf.len()))
-    }
+/// A device whose region is full of 4.
+fn file() -> File {
+    File::new(REGION, &[4; 64])
 }
 
 #[test]
 fn a_trapped_access_that_fails_is_an_error() {
-    let shim = Shim {
-        answers: Cell::new(Ok(8)),
-        written: Cell::new(None),
-    };
-    let device = Device::new(&shim, ());
-    let mut window: Window<_> = Window::new(Trapped::new(&device, 0x1000, 64));
+    let file = file();
+    let device = file.device();
+    let mut window: Window<_> = Window::new(Trapped::new(&device, REGION, 64));
     assert_eq!(window.read::<u32>(4), Ok(0x0404_0404));
     window.write::<u16>(8, 0x1234).unwrap();
-    assert_eq!(shim.written.get(), Some((0x1008, 0x1234)));
+    assert_eq!(file.bytes.borrow()[7..11], [4, 0x34, 0x12, 4]);
 
-    shim.answers.set(Ok(2));
+    file.limit.set(Ok(2));
     let short = TrapError::Short { offset: 4, done: 2 };
     assert_eq!(window.read::<u32>(4), Err(RegisterError::Access(short)));
-    shim.answers.set(Err(Errno::EIO));
+    file.limit.set(Err(Errno::EIO));
     let failed = TrapError::Errno {
         offset: 8,
         errno: Errno::EIO,
@@ -204,15 +156,12 @@ fn a_trapped_access_that_fails_is_an_error() {
 
 #[test]
 fn a_block_finds_its_registers_wherever_it_is_moved() {
-    let shim = Shim {
-        answers: Cell::new(Ok(8)),
-        written: Cell::new(None),
-    };
-    let device = Device::new(&shim, ());
-    let window: Window<_> = Window::new(Trapped::new(&device, 0x1000, 64));
+    let file = file();
+    let device = file.device();
+    let window: Window<_> = Window::new(Trapped::new(&device, REGION, 64));
     let mut trapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
     trapped.write(field!(Registers, data), 0x1234).unwrap();
-    assert_eq!(shim.written.get(), Some((0x1024, 0x1234)));
+    assert_eq!(file.bytes.borrow()[0x23..0x27], [4, 0x34, 0x12, 4]);
 
     let mut bar = Bar([0; 64]);
     bar.0[0x26] = 9;
@@ -243,11 +192,8 @@ fn windows_go_to_other_threads() {
 
 #[test]
 fn the_len_of_a_trapped_window_is_that_of_its_stretch() {
-    let shim = Shim {
-        answers: Cell::new(Ok(8)),
-        written: Cell::new(None),
-    };
-    let device = Device::new(&shim, ());
+    let file = file();
+    let device = file.device();
     let lens: Vec<_> = [0, 1, 64]
         .into_iter()
         .map(|len| Trapped::new(&device, 0, len).len())

@@ -132,89 +132,20 @@ impl core::error::Error for TransferError {
 
 #[cfg(test)]
 mod tests {
-    use core::cell::RefCell;
-    use core::ffi::CStr;
-    use std::vec::Vec;
-
     use super::*;
     use crate::pci::{Command, Config, ConfigError};
-    use crate::sys::{Absent, FdRequest, InfoRequest, NameRequest, ValueRequest};
+    use crate::sys::file::File;
 
     /// Where the config region lies in the device's file.
     const REGION: u64 = 0x700_0000_0000;
 
-    /// A file of which the config region alone can be read and written.
-    struct File {
-        space: RefCell<Vec<u8>>,
-        /// Bytes that a transfer moves at most, or why it fails.
-        limit: Result<usize, Errno>,
-    }
-
-    impl File {
-        fn device(&self) -> Device<&Self> {
-            Device::new(self, ())
-        }
-
-        fn transfer(&self, offset: u64, len: usize) -> Result<(usize, usize), Errno> {
-            let at = offset.checked_sub(REGION).ok_or(Errno::EINVAL)?;
-            Ok((at.try_into().unwrap(), len.min(self.limit?)))
-        }
-    }
-
-    impl Sys for File {
-        type Fd = ();
-        type Mapping = Absent;
-        type Memory = Absent;
-        type Event = Absent;
-
-        fn page_size(&self) -> usize {
-            4096
-        }
-
-        fn open(&self, _: &CStr) -> Result<(), Errno> {
-            Err(Errno::ENOSYS)
-        }
-
-        fn ioctl_info(&self, _: &(), request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
-            assert_eq!(request, InfoRequest::Region);
-            reply[4..8].copy_from_slice(&3_u32.to_ne_bytes());
-            reply[16..24].copy_from_slice(&256_u64.to_ne_bytes());
-            reply[24..32].copy_from_slice(&REGION.to_ne_bytes());
-            crate::sys::put_argsz(reply)
-        }
-
-        fn ioctl_value(&self, _: &(), _: ValueRequest, _: u32) -> Result<u32, Errno> {
-            Err(Errno::ENOSYS)
-        }
-
-        fn ioctl_fd(&self, _: &(), _: FdRequest, _: &()) -> Result<(), Errno> {
-            Err(Errno::ENOSYS)
-        }
-
-        fn ioctl_name(&self, _: &(), _: NameRequest, _: &CStr) -> Result<(), Errno> {
-            Err(Errno::ENOSYS)
-        }
-
-        fn pread(&self, _: &(), buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
-            let (at, len) = self.transfer(offset, buf.len())?;
-            buf[..len].copy_from_slice(&self.space.borrow()[at..at + len]);
-            Ok(len)
-        }
-
-        fn pwrite(&self, _: &(), buf: &[u8], offset: u64) -> Result<usize, Errno> {
-            let (at, len) = self.transfer(offset, buf.len())?;
-            self.space.borrow_mut()[at..at + len].copy_from_slice(&buf[..len]);
-            Ok(len)
-        }
-    }
-
+    /// A device of which the config region alone can be read and written.
     fn file(limit: Result<usize, Errno>) -> File {
-        let mut space = std::vec![0; 256];
+        let mut space = [0; 256];
         space[..4].copy_from_slice(&[0x34, 0x12, 0xe8, 0x11]);
-        File {
-            space: RefCell::new(space),
-            limit,
-        }
+        let file = File::new(REGION, &space);
+        file.limit.set(limit);
+        file
     }
 
     #[test]
@@ -226,7 +157,7 @@ mod tests {
         assert_eq!(config.size(), 256);
         assert_eq!(config.id().unwrap().device, 0x11e8);
         config.set_command(Command::MASTER).unwrap();
-        assert_eq!(file.space.borrow()[4..8], [4, 0, 0, 0]);
+        assert_eq!(file.bytes.borrow()[4..8], [4, 0, 0, 0]);
     }
 
     #[test]

@@ -9,6 +9,8 @@
 
 mod errno;
 mod exchange;
+#[cfg(test)]
+pub(crate) mod file;
 mod group;
 mod logging;
 mod memory;

@@ -77,6 +77,12 @@ impl Kernel {
         self.with_named(name, |device| device.interrupts().signal_request())
     }
 
+    /// Whether a device is in a state of low power.
+    #[must_use]
+    pub fn is_asleep(&self, name: &str) -> bool {
+        self.with_named(name, |device| device.power().is_low())
+    }
+
     fn with_named(&self, name: &str, act: impl FnOnce(&mut Device) -> bool) -> bool {
         let session = self.0.session();
         let device = session.place(name).map(|place| session.device(place));

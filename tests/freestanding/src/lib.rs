@@ -8,8 +8,12 @@ pub mod checks;
 #[cfg(feature = "freestanding")]
 mod entry;
 #[cfg(feature = "freestanding")]
-mod memory;
-#[cfg(feature = "freestanding")]
 pub mod opaque;
 #[cfg(feature = "freestanding")]
 mod panic;
+// The unikernel's: what an image links is what is proved.
+#[cfg(feature = "freestanding")]
+#[path = "../../../unikernel/src/runtime.rs"]
+mod runtime;
+#[cfg(feature = "freestanding")]
+mod strlen;

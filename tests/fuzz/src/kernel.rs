@@ -1,4 +1,4 @@
-//! Kernels to ask: one that answers from the fuzzer's input, and lies; one that answers truly.
+//! A kernel to ask, which answers from the fuzzer's input, and lies.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
@@ -89,13 +89,6 @@ pub struct Call {
     pub reply: Vec<u8>,
     /// How it ended.
     pub end: Result<(), Errno>,
-}
-
-/// A kernel whose INFO ioctls `F` answers, and that has nothing else.
-#[derive(Debug)]
-pub struct Server<F> {
-    answer: F,
-    calls: Cell<u32>,
 }
 
 /// An open file, which the kernel counts.
@@ -210,62 +203,6 @@ impl Sys for Kernel<'_> {
 
     fn pwrite(&self, _: &Fd, _: &[u8], _: u64) -> Result<usize, Errno> {
         Err(Errno::EIO)
-    }
-}
-
-impl<F: Fn(InfoRequest, &mut [u8]) -> Result<(), Errno>> Server<F> {
-    /// A kernel that answers by `answer`.
-    pub fn new(answer: F) -> Self {
-        Self {
-            answer,
-            calls: Cell::new(0),
-        }
-    }
-
-    /// How many calls were made.
-    pub fn calls(&self) -> u32 {
-        self.calls.get()
-    }
-}
-
-impl<F: Fn(InfoRequest, &mut [u8]) -> Result<(), Errno>> Sys for Server<F> {
-    type Fd = ();
-    type Mapping = Absent;
-    type Memory = Absent;
-    type Event = Absent;
-
-    fn page_size(&self) -> usize {
-        4096
-    }
-
-    fn open(&self, _: &CStr) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn ioctl_info(&self, (): &(), asked: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
-        self.calls.set(self.calls.get() + 1);
-        put_argsz(reply)?;
-        (self.answer)(asked, reply)
-    }
-
-    fn ioctl_value(&self, (): &(), _: ValueRequest, _: u32) -> Result<u32, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn ioctl_fd(&self, (): &(), _: FdRequest, (): &()) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn ioctl_name(&self, (): &(), _: NameRequest, _: &CStr) -> Result<(), Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn pread(&self, (): &(), _: &mut [u8], _: u64) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
-    }
-
-    fn pwrite(&self, (): &(), _: &[u8], _: u64) -> Result<usize, Errno> {
-        Err(Errno::ENOSYS)
     }
 }
 

@@ -39,13 +39,9 @@ pub fn standard(space: &[u8]) -> (Vec<Entry>, End) {
         if let Err(end) = walk.check(offset, next) {
             return (walk.entries, end);
         }
-        let (Some(&id), Some(&pointer)) = (
-            space.get(usize::from(next)),
-            space.get(usize::from(next) + 1),
-        ) else {
-            unreachable!("it was checked");
-        };
-        if (id, pointer) == (0xff, 0xff) {
+        let header = half(space, next.into()).expect("it was checked");
+        let [id, pointer] = header.to_le_bytes();
+        if header == u16::MAX {
             return (walk.entries, End::List(ListError::AllOnes { offset: next }));
         }
         let entry = Entry {

@@ -10,7 +10,7 @@ mod run;
 
 pub use error::EduError;
 pub use exercise::{Outcome, Report, Step, exercise};
-pub use run::{RunError, run};
+pub use run::run;
 
 use core::time::Duration;
 

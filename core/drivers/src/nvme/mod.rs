@@ -64,6 +64,6 @@ pub use identify::{ControllerInfo, LbaFormat, Namespace, Text};
 pub use log::{ErrorEntry, Event, EventKind, Health};
 pub use queue::{CommandId, Completion, QueueOptions, QueuePair, Refused, SlotWindow};
 pub use registers::{Capabilities, Version};
-pub use run::{RunError, run};
+pub use run::run;
 pub use slot::Slot;
 pub use status::{Status, StatusCode, StatusType};

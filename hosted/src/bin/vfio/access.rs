@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use vfio_core::mmio::{RegisterError, TrapError, Trapped, Window};
 use vfio_core::sys::Sys;
 use vfio_hosted::report::Region;
 
@@ -63,6 +64,14 @@ pub(crate) struct Register {
     pub(crate) enable_memory: bool,
 }
 
+/// A register of an open device.
+pub(crate) struct Reached<'o, S: Sys> {
+    region: Region,
+    window: Window<Trapped<'o, S>>,
+    offset: u64,
+    width: Width,
+}
+
 /// What was read, as JSON.
 #[derive(Serialize)]
 struct Record<'r> {
@@ -97,17 +106,45 @@ pub(crate) fn write(args: &WriteArgs, world: &World) -> Result<ExitCode, Failure
 }
 
 impl Register {
-    /// The region that the register is in, ready for what is intended.
-    pub(crate) fn region<S: Sys + Clone>(
+    /// The register of a device, ready for what is intended. Where that is refused, the device stays as it was.
+    pub(crate) fn reach<'o, S: Sys + Clone>(
         &self,
-        opened: &Opened<S>,
+        opened: &'o Opened<S>,
         intent: Intent,
-    ) -> Result<Region, Failure> {
+    ) -> Result<Reached<'o, S>, Failure> {
         let region = opened.region(&self.region, intent)?;
         if self.enable_memory {
             opened.enable_memory()?;
         }
-        Ok(region)
+        Ok(Reached {
+            window: opened.window(&region),
+            region,
+            offset: self.offset,
+            width: self.width,
+        })
+    }
+}
+
+impl<S: Sys> Reached<'_, S> {
+    /// Its value.
+    pub(crate) fn read(&mut self) -> Result<u64, AccessError> {
+        self.width
+            .read(&mut self.window, self.offset)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Writes the low bits of `value`.
+    pub(crate) fn write(&mut self, value: u64) -> Result<(), AccessError> {
+        self.width
+            .write(&mut self.window, self.offset, value)
+            .map_err(|error| self.failed(error))
+    }
+
+    fn failed(&self, error: RegisterError<TrapError>) -> AccessError {
+        AccessError::Register {
+            region: self.region.name.clone(),
+            error,
+        }
     }
 }
 
@@ -115,26 +152,21 @@ impl Task for Read<'_> {
     type Output = ();
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
-        let Register { offset, width, .. } = self.0.register;
-        let region = self.0.register.region(&opened, Intent::Read)?;
-        let value = width
-            .read(&mut opened.window(&region), offset)
-            .map_err(|error| AccessError::Register {
-                region: region.name.clone(),
-                error,
-            })?;
+        let mut register = self.0.register.reach(&opened, Intent::Read)?;
+        let value = register.read()?;
+        let hex = register.width.hex(value);
         if self.0.json {
             return output::json(&Record {
                 device: &opened.name,
-                region: Named::from(&region),
-                offset,
-                width: width.bits(),
+                region: Named::from(&register.region),
+                offset: register.offset,
+                width: register.width.bits(),
                 value,
-                hex: width.hex(value),
+                hex,
             });
         }
         let mut out = output::stdout();
-        writeln!(out, "{}", width.hex(value))?;
+        writeln!(out, "{hex}")?;
         out.flush()?;
         Ok(())
     }
@@ -144,29 +176,21 @@ impl Task for Write<'_> {
     type Output = ();
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
-        let Register { offset, width, .. } = self.0.register;
-        let region = self.0.register.region(&opened, Intent::Write)?;
-        width
-            .write(&mut opened.window(&region), offset, self.0.value)
-            .map_err(|error| {
-                AccessError::Register {
-                    region: region.name.clone(),
-                    error,
-                }
-                .into()
-            })
+        let mut register = self.0.register.reach(&opened, Intent::Write)?;
+        Ok(register.write(self.0.value)?)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use vfio_core::pci::{Command, Config, DeviceConfig};
     use vfio_hosted::sim::model;
 
     use super::*;
     use crate::target::simulate;
 
-    fn decoding_off() -> Opened<vfio_hosted::sim::Kernel> {
+    /// A device that decodes no memory.
+    pub(crate) fn decoding_off() -> Opened<vfio_hosted::sim::Kernel> {
         let Ok(opened) = simulate::<Read<'_>>(model::edu(), None) else {
             panic!("the device does not open");
         };

@@ -136,7 +136,7 @@ impl fmt::Display for AccessError {
             } => write!(f, "{device} has no region {selector}"),
             Self::NotPermitted { region, intent } => {
                 let intent = match intent {
-                    Intent::Read => "read",
+                    Intent::Look | Intent::Read => "read",
                     Intent::Write => "written",
                 };
                 write!(f, "{region} can't be {intent}")

@@ -14,7 +14,7 @@ use vfio_hosted::report::Region;
 use crate::access_error::AccessError;
 use crate::failure::Failure;
 use crate::output;
-use crate::region::{Intent, Named, Selector, Width, is_harmless};
+use crate::region::{Intent, Named, Selector, Width};
 use crate::target::{Opened, Target, Task, World};
 
 use lines::Lines;
@@ -84,13 +84,7 @@ impl Task for Dump<'_> {
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
         let args = self.0;
-        let region = opened.region(&args.region, Intent::Read)?;
-        if !args.force && !is_harmless(&region) {
-            return Err(AccessError::SideEffects {
-                region: region.name,
-            }
-            .into());
-        }
+        let region = opened.region(&args.region, Intent::look(args.force))?;
         let whole = [Stretch::WHOLE];
         let ranges = if args.ranges.is_empty() {
             &whole

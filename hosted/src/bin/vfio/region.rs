@@ -27,7 +27,9 @@ pub(crate) enum Selector {
 /// What is about to be done with a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Intent {
-    /// Reading it.
+    /// Reading it, if that changes nothing.
+    Look,
+    /// Reading it, whatever that does.
     Read,
     /// Writing it.
     Write,
@@ -55,6 +57,13 @@ pub(crate) enum Width {
 pub(crate) struct Named<'r> {
     index: u32,
     name: &'r str,
+}
+
+impl Intent {
+    /// Reading where that changes nothing, or by force.
+    pub(crate) const fn look(force: bool) -> Self {
+        if force { Self::Read } else { Self::Look }
+    }
 }
 
 impl Width {
@@ -151,13 +160,19 @@ impl<S: Sys + Clone> Opened<S> {
         };
         let flags = RegionFlags::from_bits_retain(region.flags_raw);
         let needed = match intent {
-            Intent::Read => RegionFlags::READ,
+            Intent::Look | Intent::Read => RegionFlags::READ,
             Intent::Write => RegionFlags::WRITE,
         };
         if !flags.contains(needed) {
             return Err(AccessError::NotPermitted {
                 region: region.name.clone(),
                 intent,
+            }
+            .into());
+        }
+        if intent == Intent::Look && !is_harmless(region) {
+            return Err(AccessError::SideEffects {
+                region: region.name.clone(),
             }
             .into());
         }
@@ -192,7 +207,7 @@ impl<S: Sys + Clone> Opened<S> {
 }
 
 /// Whether looking at a region changes nothing: configuration space and the ROM.
-pub(crate) const fn is_harmless(region: &Region) -> bool {
+const fn is_harmless(region: &Region) -> bool {
     matches!(region.index, pci_region::CONFIG | pci_region::ROM)
 }
 

@@ -8,11 +8,10 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use vfio_core::sys::Sys;
 
-use crate::access::Register;
-use crate::access_error::AccessError;
+use crate::access::{Reached, Register};
 use crate::failure::Failure;
 use crate::output::{self, COMMAND, SUBJECT};
-use crate::region::{Intent, Width, is_harmless};
+use crate::region::{Intent, Width};
 use crate::target::{Opened, Task, World};
 
 /// Watch a register until Ctrl-C.
@@ -75,25 +74,10 @@ impl Task for Watch<'_> {
     type Output = ();
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
-        let Register { offset, width, .. } = self.args.register;
-        let region = self.args.register.region(&opened, Intent::Read)?;
-        if !self.args.force && !is_harmless(&region) {
-            return Err(AccessError::SideEffects {
-                region: region.name,
-            }
-            .into());
-        }
-        let mut window = opened.window(&region);
-        let mut read = || {
-            width
-                .read(&mut window, offset)
-                .map_err(|error| AccessError::Register {
-                    region: region.name.clone(),
-                    error,
-                })
-        };
-        let mut view = View::new(self.args.json, width);
-        let ended = self.follow(&mut read, &mut view);
+        let intent = Intent::look(self.args.force);
+        let mut register = self.args.register.reach(&opened, intent)?;
+        let mut view = View::new(self.args.json, self.args.register.width);
+        let ended = self.follow(&mut register, &mut view);
         view.end()?;
         ended
     }
@@ -101,9 +85,9 @@ impl Task for Watch<'_> {
 
 impl Watch<'_> {
     /// Reads until there is enough.
-    fn follow(
+    fn follow<S: Sys>(
         &self,
-        read: &mut impl FnMut() -> Result<u64, AccessError>,
+        register: &mut Reached<'_, S>,
         view: &mut View,
     ) -> Result<(), Failure> {
         let start = Instant::now();
@@ -111,7 +95,7 @@ impl Watch<'_> {
         let mut changes = 0;
         let mut reads: u64 = 0;
         loop {
-            let value = read()?;
+            let value = register.read()?;
             let changed = last.map_or(0, |last| last ^ value);
             if changed != 0 || last.is_none() {
                 changes += u64::from(changed != 0);
@@ -202,5 +186,50 @@ impl View {
             out.flush()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::tests::decoding_off;
+    use crate::region::Selector;
+    use crate::target::Target;
+
+    fn args(force: bool) -> Args {
+        Args {
+            register: Register {
+                device: Target::Simulated("edu"),
+                region: Selector::Index(0),
+                offset: 0,
+                width: Width::Bits32,
+                enable_memory: true,
+            },
+            interval: 0,
+            count: Some(1),
+            force,
+            json: true,
+        }
+    }
+
+    #[test]
+    fn what_is_refused_leaves_the_device_as_it_is() {
+        let opened = decoding_off();
+        let kernel = opened.sys.clone();
+        let before = kernel.calls().pwrite;
+        let (_, stop) = mpsc::channel();
+        let args = &args(false);
+        let refused = Watch { args, stop }.run(opened).unwrap_err();
+        assert!(refused.way_out().contains("--force"));
+        assert_eq!(kernel.calls().pwrite, before);
+    }
+
+    #[test]
+    fn what_is_forced_switches_decoding_on() {
+        let opened = decoding_off();
+        let args = args(true);
+        let intent = Intent::look(args.force);
+        let mut register = args.register.reach(&opened, intent).ok().unwrap();
+        assert_eq!(register.read().ok(), Some(0x0100_00ed));
     }
 }

@@ -8,7 +8,8 @@ use vfio_core::info::Mappable;
 use vfio_core::query::QueryError;
 use vfio_core::session::Session;
 use vfio_core::sys::Errno;
-use vfio_drivers::edu::{Outcome, RunError};
+use vfio_drivers::RunError;
+use vfio_drivers::edu::Outcome;
 use vfio_freestanding::checks::Check;
 use vfio_hosted::linux::Linux;
 

@@ -22,7 +22,7 @@ use vfio_core::query;
 use vfio_core::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
 use vfio_core::sys::{Errno, InfoRequest, put_argsz};
 use vfio_fuzz::areas;
-use vfio_fuzz::kernel::Server;
+use vfio_tests::scripted::Scripted;
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Unstructured::new(input);
@@ -75,7 +75,7 @@ fn device(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     for reply in answers(input, InfoRequest::Device, [16, 24], ask, needs)? {
         check(&DeviceInfo::decode(&reply.bytes).unwrap(), reply.is_exact);
     }
-    let server = Server::new(|asked, reply: &mut [u8]| device.answer(asked, reply));
+    let server = Scripted::new(|_, asked, reply: &mut [u8]| device.answer(asked, reply));
     let mut buffer = vec![BEFORE; input.int_in_range(24..=64)?];
     check(&query::device(&server, &(), &mut buffer).unwrap(), false);
     assert!(server.calls() <= 2);
@@ -122,7 +122,7 @@ fn region(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         }
     }
     if fits {
-        let server = Server::new(|asked, reply: &mut [u8]| device.answer(asked, reply));
+        let server = Scripted::new(|_, asked, reply: &mut [u8]| device.answer(asked, reply));
         let mut buffer = vec![BEFORE; input.int_in_range(32..=64)?];
         let info = query::region(&server, &(), INDEX, &mut buffer).unwrap();
         check(&info, false);
@@ -164,7 +164,7 @@ fn iommu(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     for reply in answers(input, InfoRequest::Iommu, [16, 24], ask, needs)? {
         check(&IommuInfo::decode(&reply.bytes).unwrap(), reply.is_exact);
     }
-    let server = Server::new(|asked, reply: &mut [u8]| iommu.answer(asked, reply));
+    let server = Scripted::new(|_, asked, reply: &mut [u8]| iommu.answer(asked, reply));
     let mut buffer = vec![BEFORE; input.int_in_range(24..=64)?];
     check(&query::iommu(&server, &(), &mut buffer).unwrap(), false);
     assert!(server.calls() <= 2);
@@ -191,7 +191,7 @@ fn irq(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     for reply in answers(input, InfoRequest::Irq, [16, 16], ask, needs)? {
         assert_eq!(IrqInfo::decode(&reply.bytes), Ok(expected));
     }
-    let server = Server::new(|asked, reply: &mut [u8]| device.answer(asked, reply));
+    let server = Scripted::new(|_, asked, reply: &mut [u8]| device.answer(asked, reply));
     assert_eq!(query::irq(&server, &(), INDEX), Ok(expected));
     assert_eq!(query::irq(&server, &(), 0), Err(Errno::EINVAL.into()));
     Ok(())
@@ -224,7 +224,7 @@ fn hot_reset(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     for reply in answers(input, InfoRequest::PciHotReset, [12, 12], ask, needs)? {
         assert_eq!(HotResetInfo::decode(&reply.bytes), Ok(expected));
     }
-    let server = Server::new(|asked, reply: &mut [u8]| device.answer(asked, reply));
+    let server = Scripted::new(|_, asked, reply: &mut [u8]| device.answer(asked, reply));
     let mut buffer = vec![BEFORE; input.int_in_range(12..=64)?];
     let info = query::hot_reset(&server, &(), &mut buffer);
     assert_eq!(info, Ok(expected));

@@ -15,6 +15,7 @@ mod failures;
 mod feature;
 mod hardware;
 mod held;
+mod low_power;
 mod migration;
 mod noiommu;
 mod nvme;
@@ -290,6 +291,10 @@ const CHECKS: &[Check] = &[
         on: On::Modes(&["edu"], decoding::mapped_in_low_power),
     },
     Check {
+        name: "low power, registers",
+        on: On::Modes(&["edu", "nvme"], low_power::registers),
+    },
+    Check {
         name: "killed while DMA runs",
         on: On::Modes(&["edu"], dying::killed),
     },
@@ -303,7 +308,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "low power",
-        on: On::EachPci(feature::low_power),
+        on: On::EachPci(low_power::config),
     },
     Check {
         name: "hot reset by groups",

@@ -10,6 +10,7 @@ use vfio_guest::Outcome;
 use super::guest::of_bench;
 use super::{Goal, goal, new_table};
 use crate::guest::Measured;
+use crate::guest::qemu::Qemu;
 use crate::unikernel::{Image, Machine, Model};
 
 /// Depths, with the instructions that a read may take, and how many times the kernel's reads a second there should be.
@@ -98,7 +99,7 @@ pub(super) fn in_image(goals: &mut Vec<Goal>) -> Result<Value> {
         options: options.map(str::to_owned).into(),
         ..Machine::new(Model::Q35, &[device])
     };
-    let boot = machine.boot(&Image::build("nvme")?, LIMIT)?;
+    let boot = machine.boot(&Qemu::installed()?, &Image::build("nvme")?, LIMIT)?;
     boot.succeeded()?;
     let mut counts = Vec::new();
     for (depth, most, _) in DEPTHS {

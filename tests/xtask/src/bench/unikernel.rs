@@ -14,10 +14,11 @@ use vfio_freestanding::checks;
 use super::{Goal, goal, new_table, number};
 use crate::guest::initramfs::{self, Root};
 use crate::guest::kernel::{self, Choice};
+use crate::guest::qemu::Qemu;
 use crate::paths;
 use crate::proofs;
-use crate::tools::{require, run};
-use crate::unikernel::{Image, Machine, Model, QEMU, Running, SIZES};
+use crate::tools::run;
+use crate::unikernel::{Image, Machine, Model, Running, SIZES};
 
 /// The plugin that counts, built by the system's C compiler.
 const COUNTER: &str = include_str!("counter.c");
@@ -45,7 +46,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 ///
 /// An image can't be built or run.
 pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<Value> {
-    require(QEMU.0, QEMU.1)?;
+    let qemu = Qemu::installed()?;
     println!("\nImages without an operating system");
     let mut sizes = Vec::new();
     for (name, most) in SIZES {
@@ -63,7 +64,7 @@ pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<Value> {
         "bytes of stack",
     ]);
     for model in [Model::Q35, Model::Microvm] {
-        let count = count(&edu, model, &plugin)?;
+        let count = count(&qemu, &edu, model, &plugin)?;
         let name = format!("{model:?}").to_lowercase();
         table.add_row([
             name.clone(),
@@ -88,20 +89,20 @@ pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<Value> {
         counts.push(json!({"machine": name, "counts": count}));
     }
     println!("{table}");
-    Ok(json!({"sizes": sizes, "counts": counts, "times": times()?}))
+    Ok(json!({"sizes": sizes, "counts": counts, "times": times(&qemu)?}))
 }
 
 /// From QEMU's start to the first byte of the smallest image, to the first read of a register, and to the same read by Linux.
-fn times() -> Result<Value> {
+fn times(qemu: &Qemu) -> Result<Value> {
     let machine = Machine::new(Model::Q35, &["edu"]);
     let (hello, first) = (Image::build("hello")?, Image::build("first-read")?);
     let (mut of_hello, mut of_first) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        of_hello.push(until(machine.command(&hello), &[])?);
-        of_first.push(until(machine.command(&first), &[])?);
+        of_hello.push(until(machine.command(qemu, &hello), &[])?);
+        of_first.push(until(machine.command(qemu, &first), &[])?);
     }
     let (hello, first) = (median(&mut of_hello), median(&mut of_first));
-    let linux = linux()?;
+    let linux = linux(qemu)?;
     let mut table = new_table([
         "from QEMU's start, on q35",
         "ms",
@@ -136,7 +137,7 @@ fn times() -> Result<Value> {
 }
 
 /// The same read by Linux: from QEMU's start to the line in which an init without libc reports it. None without a kernel.
-fn linux() -> Result<Option<f64>> {
+fn linux(qemu: &Qemu) -> Result<Option<f64>> {
     let choice = Choice::Given;
     if let Some(reason) = choice.missing() {
         println!("Linux is not measured: {reason}");
@@ -154,7 +155,7 @@ fn linux() -> Result<Option<f64>> {
     let name = format!("\"check\":\"{}\"", checks::Check::Registers.name());
     let mut all = Vec::new();
     for _ in 0..3 {
-        let mut qemu = Command::new(QEMU.0);
+        let mut qemu = qemu.command();
         qemu.args([
             "-nodefaults",
             "-no-user-config",
@@ -215,7 +216,7 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 /// Counts what the image executes on a machine.
-fn count(image: &Image, model: Model, plugin: &Path) -> Result<Value> {
+fn count(qemu: &Qemu, image: &Image, model: Model, plugin: &Path) -> Result<Value> {
     let bytes = fs::read(&image.whole)?;
     let file = object::File::parse(bytes.as_slice())?;
     let symbol = |name: &str| {
@@ -225,7 +226,7 @@ fn count(image: &Image, model: Model, plugin: &Path) -> Result<Value> {
             .with_context(|| format!("the image has no {name}"))
     };
     let (low, high) = (symbol("__stack_bottom")?, symbol("__stack_top")?);
-    let mut qemu = Machine::new(model, &["edu"]).command(image);
+    let mut qemu = Machine::new(model, &["edu"]).command(qemu, image);
     qemu.arg("-plugin").arg(format!(
         "{},device=edu-mmio,entry={:#x},low={low:#x},high={high:#x}",
         plugin.display(),

@@ -9,7 +9,7 @@ mod machine;
 mod modules;
 mod monitor;
 mod package;
-mod qemu;
+pub(crate) mod qemu;
 mod results;
 pub(crate) mod source;
 

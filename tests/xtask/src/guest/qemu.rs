@@ -2,8 +2,9 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -43,8 +44,7 @@ impl Qemu {
         if let Some(path) = given {
             return Self::given(path);
         }
-        require(PROGRAM.0, PROGRAM.1)?;
-        let own = Self::ask(PROGRAM.0.into(), None)?;
+        let own = Self::installed()?;
         if own.has(NEW) {
             return Ok(own);
         }
@@ -59,6 +59,16 @@ impl Qemu {
                 })
             }
         }
+    }
+
+    /// The system's, whatever its age.
+    ///
+    /// # Errors
+    ///
+    /// There is none, or it can't be run.
+    pub(crate) fn installed() -> Result<Self> {
+        require(PROGRAM.0, PROGRAM.1)?;
+        Self::ask(PROGRAM.0.into(), None)
     }
 
     /// The one that was asked for, whatever its age.
@@ -101,6 +111,28 @@ impl Qemu {
     fn has(&self, name: &str) -> bool {
         read(self.command().arg("-device").arg(format!("{name},help")))
             .is_ok_and(|text| text.starts_with(&format!("{name} options")))
+    }
+
+    /// Whether software emulates all of `processor`, which QEMU's option `-cpu` takes.
+    pub(crate) fn emulates(&self, processor: &str) -> bool {
+        let ends_well = || {
+            let mut machine = self
+                .command()
+                .args(["-machine", "q35,accel=tcg", "-nodefaults", "-S"])
+                .args(["-display", "none", "-monitor", "stdio"])
+                .arg("-cpu")
+                .arg(format!("{processor},enforce"))
+                .stdin(Stdio::piped())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()?;
+            if let Some(mut monitor) = machine.stdin.take() {
+                // One that does not start reads nothing; its status tells.
+                let _ = monitor.write_all(b"quit\n");
+            }
+            machine.wait()
+        };
+        ends_well().is_ok_and(|status| status.success())
     }
 
     /// The program to be given its options.

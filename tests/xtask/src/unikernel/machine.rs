@@ -12,9 +12,7 @@ use clap::ValueEnum;
 
 use super::image::Image;
 use super::log::{Dictionary, Line};
-
-/// The program that emulates machines, and its package.
-pub(crate) const QEMU: (&str, &str) = ("qemu-system-x86_64", "qemu-system-x86");
+use crate::guest::qemu::Qemu;
 
 /// QEMU's status where the image wrote 0x10 or 0x11 to `isa-debug-exit`.
 const SUCCESS: i32 = 33;
@@ -116,8 +114,8 @@ impl Machine {
         }
     }
 
-    /// The command that boots `image`; its first serial port is stdout.
-    pub(crate) fn command(&self, image: &Image) -> Command {
+    /// The command that boots `image` on `qemu`; its first serial port is stdout.
+    pub(crate) fn command(&self, qemu: &Qemu, image: &Image) -> Command {
         let accelerator = match self.accelerator {
             Accelerator::Tcg => "tcg",
             Accelerator::Kvm => "kvm",
@@ -127,7 +125,7 @@ impl Machine {
         } else {
             &self.memory
         };
-        let mut qemu = Command::new(QEMU.0);
+        let mut qemu = qemu.command();
         qemu.arg("-machine")
             .arg(format!("{},accel={accelerator}", self.model.name()))
             .args(["-m", memory])
@@ -146,16 +144,16 @@ impl Machine {
         qemu
     }
 
-    /// Boots `image`, shows each line of its log as it comes, and waits for its end, or ends it after `limit`.
+    /// Boots `image` on `qemu`, shows each line of its log as it comes, and waits for its end, or ends it after `limit`.
     ///
     /// # Errors
     ///
     /// QEMU can't be started, or the image's log can't be decoded.
-    pub(crate) fn boot(&self, image: &Image, limit: Duration) -> Result<Boot> {
+    pub(crate) fn boot(&self, qemu: &Qemu, image: &Image, limit: Duration) -> Result<Boot> {
         let dictionary = Dictionary::read(image)?;
         let mut decoder = dictionary.decoder();
         let start = Instant::now();
-        let mut command = self.command(image);
+        let mut command = self.command(qemu, image);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut running = Running(command.spawn().context("cannot start QEMU")?);
         let mut serial = running.0.stdout.take().context("QEMU has no output")?;

@@ -7,6 +7,7 @@ mod log;
 mod machine;
 mod passthrough;
 mod worlds;
+mod x2apic;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -15,12 +16,12 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::Args;
 
+use crate::guest::qemu::Qemu;
 use crate::steps::Steps;
-use crate::tools::require;
 
 pub(crate) use image::Image;
 use machine::{Accelerator, End};
-pub(crate) use machine::{Machine, Model, QEMU, Running};
+pub(crate) use machine::{Machine, Model, Running};
 pub(crate) use worlds::SIZES;
 
 /// Which image to boot, and where.
@@ -73,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         println!("{}", image.stripped.display());
         return Ok(ExitCode::SUCCESS);
     }
-    require(QEMU.0, QEMU.1)?;
+    let qemu = Qemu::installed()?;
     let machine = Machine {
         model: options.machine,
         accelerator: options.accel,
@@ -83,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         command_line: options.append.clone(),
         has_no_exit: false,
     };
-    let boot = machine.boot(&image, Duration::from_secs(options.time_limit))?;
+    let boot = machine.boot(&qemu, &image, Duration::from_secs(options.time_limit))?;
     println!(
         "the image {} after {:.1} s",
         boot.end,

@@ -15,8 +15,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::disk::drive;
 use super::image::Image;
 use super::log::{Dictionary, Line};
-use super::machine::{Boot, End, Machine, Model, QEMU, Running};
+use super::machine::{Boot, End, Machine, Model, Running};
 use crate::guest::kernel::Kernel;
+use crate::guest::qemu::Qemu;
 use crate::paths;
 
 /// An image, and what it gets.
@@ -58,13 +59,14 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check intel_io
 const BEGIN: &str = "image ";
 const END: &str = "end ";
 
-/// Boots each of `images` in a machine within a guest of `kernel`, and returns how each ended. The guest is ended after
+/// Boots each of `images` on `qemu` in a machine within a guest of `kernel`, and returns how each ended. The guest is ended after
 /// `limit`. The disk of its NVMe controller is `disk`.
 ///
 /// # Errors
 ///
 /// The guest can't be started, or does not report each image's end.
 pub(crate) fn boot(
+    qemu: &Qemu,
     kernel: &Kernel,
     images: &[Passed],
     disk: &Path,
@@ -74,7 +76,7 @@ pub(crate) fn boot(
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     let init = directory.join("init");
-    fs::write(&init, script(images)?)
+    fs::write(&init, script(qemu, images)?)
         .with_context(|| format!("cannot write {}", init.display()))?;
     let mut chmod = Command::new("chmod");
     crate::tools::run(chmod.arg("+x").arg(&init))?;
@@ -83,7 +85,7 @@ pub(crate) fn boot(
         File::create(directory.join(name)).context("cannot create a port")?;
     }
 
-    let mut guest = guest(kernel, &init, disk);
+    let mut guest = guest(qemu, kernel, &init, disk);
     guest.current_dir(&directory).stdin(Stdio::null());
     let start = Instant::now();
     let mut running = Running(guest.spawn().context("cannot start QEMU")?);
@@ -109,8 +111,8 @@ pub(crate) fn boot(
 }
 
 /// The command that starts the guest.
-fn guest(kernel: &Kernel, init: &Path, disk: &Path) -> Command {
-    let mut qemu = Command::new(QEMU.0);
+fn guest(qemu: &Qemu, kernel: &Kernel, init: &Path, disk: &Path) -> Command {
+    let mut qemu = qemu.command();
     qemu.args(["-nodefaults", "-no-user-config", "-no-reboot"])
         .args(["-display", "none", "-nic", "none"])
         .args(["-machine", "q35,accel=tcg,kernel-irqchip=split"])
@@ -132,7 +134,7 @@ fn guest(kernel: &Kernel, init: &Path, disk: &Path) -> Command {
 
 /// What the guest does: it gives the devices to vfio-pci, boots each image, and reports its log as digits, which no terminal
 /// changes.
-fn script(images: &[Passed]) -> Result<String> {
+fn script(qemu: &Qemu, images: &[Passed]) -> Result<String> {
     let mut script = String::from(
         "#!/bin/sh\n\
          export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n\
@@ -159,9 +161,10 @@ fn script(images: &[Passed]) -> Result<String> {
             command_line: passed.command_line.into(),
             ..Machine::new(Model::Q35, &[&format!("vfio-pci,host={}", device.address)])
         };
+        let machine = machine.command(qemu, image);
         let mut command = Command::new("timeout");
-        command.arg(LIMIT.as_secs().to_string()).arg(QEMU.0);
-        command.args(machine.command(image).get_args());
+        command.arg(LIMIT.as_secs().to_string());
+        command.arg(machine.get_program()).args(machine.get_args());
         let words: Result<Vec<String>> = std::iter::once(command.get_program())
             .chain(command.get_args())
             .map(|word| {

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use super::image::{self, Image};
-use super::machine::{End, Machine, Model, QEMU, Running};
+use super::machine::{End, Machine, Model, Running};
 use super::passthrough::Passed;
-use super::{disk, instruction, passthrough};
+use super::{disk, instruction, passthrough, x2apic};
 use crate::guest::kernel::{self, Choice};
+use crate::guest::qemu::Qemu;
 use crate::steps::Steps;
-use crate::tools::{require, run};
+use crate::tools::run;
 
 /// How long an image may take, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// How large an image may be, stripped, in bytes.
 pub(crate) const SIZES: [(&str, u64); 3] =
@@ -30,7 +31,6 @@ pub(crate) fn steps(steps: &mut Steps) {
         run(image::command("clippy").args(["--bins", "--examples", "--", "-D", "warnings"]))
     });
     steps.run("unikernel: images without core::fmt", || {
-        require(QEMU.0, QEMU.1)?;
         for (name, most) in SIZES {
             let image = Image::build(name)?;
             image.formats_nothing()?;
@@ -52,6 +52,7 @@ pub(crate) fn steps(steps: &mut Steps) {
             steps.drove(world.image, &format!("unikernel{place}"));
         }
     }
+    with_x2apic(steps);
     for drive in DRIVES {
         steps.run(&format!("unikernel: nvme {}", drive.name), || drive.run());
         steps.drove("nvme", &format!("unikernel {}", drive.name));
@@ -75,6 +76,19 @@ pub(crate) fn steps(steps: &mut Steps) {
             None => steps.run(name, || passed_through(&choice, images)),
         }
         steps.drove(driver, "unikernel: passed through by VFIO");
+    }
+}
+
+/// Runs the image `edu` on machines whose processor has an x2APIC.
+fn with_x2apic(steps: &mut Steps) {
+    let qemu = x2apic::emulator();
+    for (model, place) in [(Model::Q35, "q35"), (Model::Microvm, "microvm")] {
+        let name = format!("unikernel: edu on {place}, x2APIC");
+        match &qemu {
+            Ok(qemu) => steps.run(&name, || x2apic::drives_edu(qemu, model)),
+            Err(reason) => steps.not_run(&name, &format!("{reason:#}")),
+        }
+        steps.drove("edu", &format!("unikernel on {place}, x2APIC"));
     }
 }
 
@@ -123,14 +137,14 @@ const DRIVES: [Drive; 3] = [
 impl Drive {
     /// Boots the image; it must succeed, and what it wrote must be on the disk.
     fn run(&self) -> Result<()> {
-        require(QEMU.0, QEMU.1)?;
+        let qemu = Qemu::installed()?;
         let path = disk::make("disk")?;
         let machine = Machine {
             options: disk::drive(&path),
             command_line: WRITE.into(),
             ..Machine::new(self.model, self.devices)
         };
-        let boot = machine.boot(&Image::build("nvme")?, LIMIT)?;
+        let boot = machine.boot(&qemu, &Image::build("nvme")?, LIMIT)?;
         boot.succeeded()?;
         INTEGRITY.iter().try_for_each(|text| boot.says(text))?;
         disk::has_what_was_written(&path, self.block, &boot)
@@ -340,8 +354,10 @@ fn bad() -> Vec<World> {
 impl World {
     /// Boots the image; it must succeed, and say what it has to.
     fn run(&self) -> Result<()> {
-        require(QEMU.0, QEMU.1)?;
-        let boot = self.machine.boot(&Image::build(self.image)?, LIMIT)?;
+        let qemu = Qemu::installed()?;
+        let boot = self
+            .machine
+            .boot(&qemu, &Image::build(self.image)?, LIMIT)?;
         boot.succeeded()?;
         self.says.iter().try_for_each(|text| boot.says(text))
     }
@@ -350,8 +366,10 @@ impl World {
 impl World {
     /// Boots the image; it must fail, and say why in an error frame, within the time limit.
     fn fails(&self) -> Result<()> {
-        require(QEMU.0, QEMU.1)?;
-        let boot = self.machine.boot(&Image::build(self.image)?, LIMIT)?;
+        let qemu = Qemu::installed()?;
+        let boot = self
+            .machine
+            .boot(&qemu, &Image::build(self.image)?, LIMIT)?;
         self.says
             .iter()
             .try_for_each(|why| boot.failed_because(why))
@@ -360,14 +378,14 @@ impl World {
 
 /// Without `isa-debug-exit`, the machine is turned off by what ACPI says of it.
 fn turned_off() -> Result<()> {
-    require(QEMU.0, QEMU.1)?;
+    let qemu = Qemu::installed()?;
     let image = Image::build("hello")?;
     for model in [Model::Q35, Model::Pc, Model::Microvm] {
         let machine = Machine {
             has_no_exit: true,
             ..Machine::new(model, &[])
         };
-        let boot = machine.boot(&image, LIMIT)?;
+        let boot = machine.boot(&qemu, &image, LIMIT)?;
         boot.says("hello")?;
         ensure!(
             boot.end == End::Otherwise(Some(0)),
@@ -383,7 +401,7 @@ const EXAMPLE_MOST: usize = 150;
 
 /// The example of a unikernel with a shim of its own: it logs nothing, and ends as the images do.
 fn own() -> Result<()> {
-    require(QEMU.0, QEMU.1)?;
+    let qemu = Qemu::installed()?;
     let source = crate::paths::root().join("unikernel/examples/own-shim.rs");
     let lines = fs::read_to_string(&source)?.lines().count();
     ensure!(lines <= EXAMPLE_MOST, "it has {lines} lines");
@@ -391,7 +409,7 @@ fn own() -> Result<()> {
     for model in [Model::Q35, Model::Pc] {
         for (devices, end) in [([].as_slice(), End::Failure), (&["edu"], End::Success)] {
             let machine = Machine::new(model, devices);
-            let mut running = Running(machine.command(&image).spawn()?);
+            let mut running = Running(machine.command(&qemu, &image).spawn()?);
             let start = Instant::now();
             let status = loop {
                 match running.0.try_wait()? {
@@ -409,7 +427,7 @@ fn own() -> Result<()> {
 
 /// Boots the images with a device that a Linux guest passes through.
 fn passed_through(choice: &Choice, images: Images) -> Result<()> {
-    require(QEMU.0, QEMU.1)?;
+    let qemu = Qemu::installed()?;
     let kernel = kernel::obtain(choice)?;
     let build = |&(name, device, command_line): &(&str, _, _)| {
         Ok(Passed {
@@ -420,7 +438,7 @@ fn passed_through(choice: &Choice, images: Images) -> Result<()> {
     };
     let images = images.iter().map(build).collect::<Result<Vec<_>>>()?;
     let disk = disk::make("passed-disk")?;
-    let boots = passthrough::boot(&kernel, &images, &disk, 4 * passthrough::LIMIT)?;
+    let boots = passthrough::boot(&qemu, &kernel, &images, &disk, 4 * passthrough::LIMIT)?;
     for (passed, boot) in images.iter().zip(&boots) {
         println!("-- {}", passed.image.name);
         for line in &boot.lines {
