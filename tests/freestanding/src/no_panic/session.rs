@@ -4,6 +4,7 @@ use core::hint::black_box;
 
 use vfio_core::dma::Dma;
 use vfio_core::session::{Mode, Place, Session, SessionError};
+use vfio_core::sys::Sys;
 use vfio_freestanding::opaque::{Opaque, any, used};
 
 pub(crate) fn all() {
@@ -29,4 +30,5 @@ pub(crate) fn all() {
         }
     }
     used(Mode::by_name("type1"));
+    used(Sys::open_group(&Opaque, any(), any()).is_ok());
 }
