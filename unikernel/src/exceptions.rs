@@ -65,6 +65,7 @@ struct Task {
     _reserved_1c: u64,
     ist: [AtomicU64; 7],
     _reserved_5c: u64,
+    /// Where the I/O permission map is, which is not looked at: nothing but ring 0 runs.
     _iomap: u32,
 }
 
@@ -75,8 +76,7 @@ static TASK_STATE: Task = Task {
     _reserved_1c: 0,
     ist: [const { AtomicU64::new(0) }; 7],
     _reserved_5c: 0,
-    // Past the end: there is no I/O permission map.
-    _iomap: 0x68 << 16,
+    _iomap: 0,
 };
 
 /// A gate, in two halves.
@@ -182,14 +182,13 @@ pub(crate) fn load() {
         let top = stacks.saturating_add(end.saturating_mul(crate::wide(STACK)));
         slot.store(top, Ordering::Relaxed);
     }
-    let [.., low, high] = &GDT;
-    // An available task state of 0x68 bytes.
-    let descriptor = 0x67 | (task & 0xff_ffff) << 16 | 0x89 << 40 | (task >> 24 & 0xff) << 56;
+    let [.., low, _] = &GDT;
+    // An available task state of 0x68 bytes. Its upper half, and that of gates, is 0: the image ends below 2 MiB.
+    let descriptor = 0x67 | (task & 0xff_ffff) << 16 | 0x89 << 40;
     low.store(descriptor, Ordering::Relaxed);
-    high.store(task >> 32, Ordering::Relaxed);
 
     let mut stub = address_of(&raw const vfio_exception_stubs);
-    for (vector, [low, high]) in GATES.iter().enumerate() {
+    for (vector, [low, _]) in GATES.iter().enumerate() {
         if vector == EXCEPTIONS {
             stub = address_of(&raw const vfio_interrupt_stubs);
         }
@@ -201,7 +200,6 @@ pub(crate) fn load() {
         };
         let gate = stub & 0xffff | CODE << 16 | stack << 32 | INTERRUPT_GATE;
         low.store(gate | (stub >> 16 & 0xffff) << 48, Ordering::Relaxed);
-        high.store(stub >> 32, Ordering::Relaxed);
         stub = stub.saturating_add(4);
     }
     let gates = DescriptorTablePointer {
@@ -222,10 +220,13 @@ const _: () = assert!(VECTORS == 50);
 /// Ends the image.
 extern "C" fn on_exception(frame: &Frame) -> ! {
     crate::log::abandon();
+    let name = usize::try_from(frame.vector).ok();
+    let name = name.and_then(|vector| NAMES.get(vector).copied());
+    let name = name.unwrap_or(Name::Other);
     defmt::error!(
-        "exception {=u64} ({=istr}): error code {=u64:#x} at rip {=u64:#x}, cr2 {=u64:#x}, rsp {=u64:#x}",
+        "exception {=u64} ({}): error code {=u64:#x} at rip {=u64:#x}, cr2 {=u64:#x}, rsp {=u64:#x}",
         frame.vector,
-        name(frame.vector),
+        name,
         frame.error,
         frame.rip,
         Cr2::read_raw(),
@@ -235,23 +236,49 @@ extern "C" fn on_exception(frame: &Frame) -> ! {
 }
 
 /// What an exception is called (Intel SDM, volume 3, section 6.15).
-fn name(vector: u64) -> defmt::Str {
-    match vector {
-        0 => defmt::intern!("divide error"),
-        2 => defmt::intern!("non-maskable interrupt"),
-        3 => defmt::intern!("breakpoint"),
-        6 => defmt::intern!("invalid opcode"),
-        7 => defmt::intern!("device not available"),
-        8 => defmt::intern!("double fault"),
-        10 => defmt::intern!("invalid task state"),
-        11 => defmt::intern!("segment not present"),
-        12 => defmt::intern!("stack fault"),
-        13 => defmt::intern!("general protection"),
-        14 => defmt::intern!("page fault"),
-        16 => defmt::intern!("floating point"),
-        17 => defmt::intern!("alignment check"),
-        18 => defmt::intern!("machine check"),
-        19 => defmt::intern!("SIMD floating point"),
-        _ => defmt::intern!("other"),
-    }
+#[derive(Clone, Copy, defmt::Format)]
+enum Name {
+    DivideError,
+    NonMaskableInterrupt,
+    Breakpoint,
+    InvalidOpcode,
+    DeviceNotAvailable,
+    DoubleFault,
+    InvalidTaskState,
+    SegmentNotPresent,
+    StackFault,
+    GeneralProtection,
+    PageFault,
+    FloatingPoint,
+    AlignmentCheck,
+    MachineCheck,
+    SimdFloatingPoint,
+    Other,
 }
+
+/// The names, by vector.
+static NAMES: [Name; 20] = {
+    use Name::*;
+    [
+        DivideError,
+        Other,
+        NonMaskableInterrupt,
+        Breakpoint,
+        Other,
+        Other,
+        InvalidOpcode,
+        DeviceNotAvailable,
+        DoubleFault,
+        Other,
+        InvalidTaskState,
+        SegmentNotPresent,
+        StackFault,
+        GeneralProtection,
+        PageFault,
+        Other,
+        FloatingPoint,
+        AlignmentCheck,
+        MachineCheck,
+        SimdFloatingPoint,
+    ]
+};

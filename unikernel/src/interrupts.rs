@@ -16,11 +16,11 @@ pub(crate) const SPURIOUS: u8 = 0x31;
 const FIRST: u8 = 0x20;
 /// How many vectors all devices have together.
 pub const LINES: usize = 16;
-/// How many events there are.
+/// How many events there can be, and one that is none.
 pub const EVENTS: usize = 32;
 
 /// No event.
-const NONE: u8 = 0xff;
+const NONE: u8 = 0;
 
 /// Which event each vector counts in.
 static TARGETS: [AtomicU8; LINES] = [const { AtomicU8::new(NONE) }; LINES];
@@ -111,7 +111,7 @@ impl Drop for Lines {
 /// Takes an event with nothing in it.
 pub(crate) fn take_event() -> Option<u8> {
     let mut taken = self::taken();
-    let event = taken.events.trailing_ones();
+    let event = (taken.events | 1 << NONE).trailing_ones();
     let bit = 1_u32.checked_shl(event)?;
     let event = u8::try_from(event).ok()?;
     COUNTS.get(usize::from(event))?.store(0, Ordering::Relaxed);
@@ -165,8 +165,7 @@ pub(crate) fn timer_came() -> bool {
 }
 
 /// What the stubs call, on the stack of interrupts.
-pub(crate) extern "C" fn on_interrupt(vector: u64) {
-    let vector = u8::try_from(vector).unwrap_or(SPURIOUS);
+pub(crate) extern "C" fn on_interrupt(vector: u8) {
     match vector {
         // It is not in service: nothing is to be ended.
         SPURIOUS => return,

@@ -62,6 +62,7 @@ fn main(boot: &Boot) -> Result<(), Error> {
         b"high" => return high(boot),
         b"msix" => return msix(boot),
         b"reset" => return reset(boot),
+        b"registers" => return registers(),
         _ => (),
     }
     Err(Error::Unknown)
@@ -233,9 +234,22 @@ fn high(boot: &Boot) -> Result<(), Error> {
         .bring_up(pci_region::BAR2)
         .map_err(Error::BringUp)?;
     let config = DeviceConfig::ask(&session.device, &mut [0; 64]).map_err(|_| Error::Command)?;
-    let above = Config::new(config)
-        .read_u32(0x1c)
-        .map_err(|_| Error::Command)?;
+    let mut config = Config::new(config);
+    let above = config.read_u32(0x1c).map_err(|_| Error::Command)?;
+    // Sized, as a driver would: registers of 256 bytes, and memory of 4 GiB. The device keeps its place.
+    for (register, mask) in [(0x10, 0xffff_ff00), (0x18, 0xc), (0x1c, 0xffff_ffff)] {
+        let before = config.read_u32(register).map_err(|_| Error::Command)?;
+        config
+            .write_u32(register, u32::MAX)
+            .map_err(|_| Error::Command)?;
+        let sized = config.read_u32(register).map_err(|_| Error::Command)?;
+        config
+            .write_u32(register, before)
+            .map_err(|_| Error::Command)?;
+        if sized != mask || config.read_u32(register).ok() != Some(before) {
+            return Err(Error::Lost);
+        }
+    }
     let last = bar.len().saturating_sub(8);
     for (at, value) in [(0, 0x0123_4567_89ab_cdef), (last, u64::MAX), (0x10_0000, 7)] {
         bar.write::<u64>(at, value).map_err(|_| Error::Lost)?;
@@ -288,6 +302,87 @@ fn msix(boot: &Boot) -> Result<(), Error> {
         return Err(Error::Unknown);
     }
     Ok(())
+}
+
+/// An interrupt, wherever it comes, leaves every register as it was.
+fn registers() -> Result<(), Error> {
+    // That starts the local APIC.
+    GuestPci.now().map_err(Error::Errno)?;
+    let changed: u64;
+    // SAFETY: the first vector of devices interrupts as if a device had sent a message that
+    // nobody waits for. All that is used is either told or put back.
+    unsafe {
+        core::arch::asm!(
+            "push rbx",
+            "push rbp",
+            "mov rax, 0x1001",
+            "mov rbx, 0x1112",
+            "mov rcx, 0x1223",
+            "mov rdx, 0x1334",
+            "mov rsi, 0x1445",
+            "mov rdi, 0x1556",
+            "mov rbp, 0x1667",
+            "mov r8, 0x1778",
+            "mov r9, 0x1889",
+            "mov r10, 0x199a",
+            "mov r11, 0x1aab",
+            "mov r12, 0x1bbc",
+            "mov r13, 0x1ccd",
+            "mov r14, 0x1dde",
+            "mov r15, 0x1eef",
+            "movq xmm0, rdi",
+            "movq xmm15, rsi",
+            "int 0x20",
+            "sub rax, 0x1001",
+            "sub rbx, 0x1112",
+            "sub rcx, 0x1223",
+            "sub rdx, 0x1334",
+            "sub rsi, 0x1445",
+            "sub rdi, 0x1556",
+            "sub rbp, 0x1667",
+            "sub r8, 0x1778",
+            "sub r9, 0x1889",
+            "sub r10, 0x199a",
+            "sub r11, 0x1aab",
+            "sub r12, 0x1bbc",
+            "sub r13, 0x1ccd",
+            "sub r14, 0x1dde",
+            "sub r15, 0x1eef",
+            "or rax, rbx",
+            "or rax, rcx",
+            "or rax, rdx",
+            "or rax, rsi",
+            "or rax, rdi",
+            "or rax, rbp",
+            "or rax, r8",
+            "or rax, r9",
+            "or rax, r10",
+            "or rax, r11",
+            "or rax, r12",
+            "or rax, r13",
+            "or rax, r14",
+            "or rax, r15",
+            "movq rcx, xmm0",
+            "sub rcx, 0x1556",
+            "or rax, rcx",
+            "movq rcx, xmm15",
+            "sub rcx, 0x1445",
+            "or rax, rcx",
+            "pop rbp",
+            "pop rbx",
+            out("rax") changed,
+            out("rcx") _, out("rdx") _, out("rsi") _, out("rdi") _,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            out("r12") _, out("r13") _, out("r14") _, out("r15") _,
+            out("xmm0") _, out("xmm15") _,
+        );
+    }
+    defmt::info!("registers: {=u64:#x}", changed);
+    if changed == 0 {
+        Ok(())
+    } else {
+        Err(Error::Lost)
+    }
 }
 
 /// A controller is the same after it was reset.

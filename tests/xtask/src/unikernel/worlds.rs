@@ -229,6 +229,12 @@ fn good() -> Vec<World> {
             says: &["vector 1: 1"],
         },
         World {
+            name: "an interrupt changes no register",
+            image: "trials",
+            machine: trial("registers", Model::Q35, "edu"),
+            says: &["registers: 0x0"],
+        },
+        World {
             name: "a function level reset",
             image: "trials",
             machine: trial("reset", Model::Microvm, "nvme,serial=1"),
@@ -329,24 +335,24 @@ fn bad() -> Vec<World> {
         trial(
             "a page fault",
             "page-fault",
-            &["page fault", "cr2 0x4000000000"],
+            &["PageFault", "cr2 0x4000000000"],
         ),
         trial("a write to code", "write-code", &["error code 0x3"]),
         trial("execution of data", "execute-data", &["error code 0x11"]),
         trial(
             "a stack overflow",
             "stack-overflow",
-            &["page fault", "error code 0x2"],
+            &["PageFault", "error code 0x2"],
         ),
         trial(
             "an invalid opcode",
             "invalid-opcode",
-            &["exception 6 (invalid opcode)"],
+            &["exception 6 (InvalidOpcode)"],
         ),
         trial(
             "an exception within a frame",
             "fault-in-frame",
-            &["page fault"],
+            &["PageFault"],
         ),
     ]
 }
