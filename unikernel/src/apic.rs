@@ -83,8 +83,8 @@ pub(crate) fn start() -> Result<(), ApicError> {
     // The two old interrupt controllers are silent.
     port::write::<u8>(0x21, 0xff);
     port::write::<u8>(0xa1, 0xff);
-    for register in [Register::Lint0, Register::Lint1, Register::TimerVector] {
-        write(register, MASKED);
+    for register in &[Register::Lint0, Register::Lint1, Register::TimerVector] {
+        write(*register, MASKED);
     }
     write(Register::TaskPriority, 0);
     write(Register::Spurious, ON | u32::from(SPURIOUS));

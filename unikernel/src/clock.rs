@@ -136,10 +136,10 @@ fn calibrate() -> Result<u32, ClockError> {
     apic::start_timer(0);
     // Ticks of the interval timer in a millisecond, times ticks of the other in one of them.
     let per_millisecond = u64::from(ticks)
-        .saturating_mul(1193)
+        .wrapping_mul(1193)
         .checked_div(passed.into());
     let per_millisecond = u32::try_from(per_millisecond.unwrap_or(0)).unwrap_or(u32::MAX);
-    let stamps = stamps.saturating_mul(1193).checked_div(passed.into());
+    let stamps = stamps.wrapping_mul(1193).checked_div(passed.into());
     let stamps = stamps.unwrap_or(0);
     if per_millisecond == 0 || stamps == 0 {
         return Err(ClockError::Stopped);

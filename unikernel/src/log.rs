@@ -52,7 +52,7 @@ unsafe impl defmt::Logger for Logger {
 
 /// Sets the port up: 115200 baud, 8 bits, no parity, one stop bit, queues on, no interrupts.
 pub(crate) fn init() {
-    for (register, value) in [
+    for (register, value) in &[
         (1, 0),
         (3, 0x80),
         (0, 1),
@@ -61,7 +61,7 @@ pub(crate) fn init() {
         (2, 0x07),
         (4, 0x03),
     ] {
-        port::write::<u8>(COM1.wrapping_add(register), value);
+        port::write::<u8>(COM1.wrapping_add(*register), *value);
     }
 }
 

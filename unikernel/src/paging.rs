@@ -47,8 +47,8 @@ pub(crate) struct Table([AtomicU64; 512]);
 pub(crate) static TABLES: [Table; TABLES_LEN] =
     [const { Table([const { AtomicU64::new(0) }; 512]) }; TABLES_LEN];
 
-/// How many tables are in use.
-static USED: Mutex<usize> = Mutex::new(BOOT_TABLES);
+/// How many tables are in use besides those.
+static USED: Mutex<usize> = Mutex::new(0);
 
 /// What is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -197,7 +197,7 @@ fn table_behind(used: &mut usize, slot: &AtomicU64) -> Option<&'static Table> {
         let offset = (entry & ADDRESS).checked_sub(address_of(base))?;
         return TABLES.get(usize::try_from(offset / PAGE).ok()?);
     }
-    let table = TABLES.get(*used)?;
+    let table = TABLES.get(BOOT_TABLES.saturating_add(*used))?;
     *used = used.saturating_add(1);
     // 8 bytes at a time, which the compiler does not do where it makes code small.
     // SAFETY: the table is in use by nobody yet, and atomics may be written through a shared

@@ -90,10 +90,9 @@ extern "C" fn start(info: u32) -> ! {
 /// Reads what the hypervisor tells, and maps the image.
 fn set_up(info: u32) -> Result<Boot, BootError> {
     paging::protect().map_err(BootError::Map)?;
-    let read = |address, len| match physical::bytes(address, len) {
-        Ok(Some(bytes)) => Ok(bytes),
-        Ok(None) => Err(BootError::Start(StartError::InTheWay { address })),
-        Err(error) => Err(BootError::Map(error)),
+    let read = |address, len| {
+        let bytes = physical::bytes(address, len).map_err(BootError::Map)?;
+        bytes.ok_or(BootError::Start(StartError::InTheWay { address }))
     };
     let head = read(info.into(), StartInfo::LEN)?;
     let start = StartInfo::parse(head).map_err(BootError::Start)?;

@@ -174,10 +174,9 @@ impl<S: Spaces> Scan<'_, S> {
         self.last_bus = bus;
         let registers = Registers::new(self.spaces, bridge);
         if !has_number {
-            registers.set_byte(PRIMARY, bridge.bus());
-            registers.set_byte(SECONDARY, bus);
             // Until it is known which is the last, all are behind it.
-            registers.set_byte(SUBORDINATE, 0xff);
+            let numbers = [bridge.bus(), bus, 0xff, 0];
+            registers.set_long(PRIMARY, u32::from_le_bytes(numbers));
         }
         self.bus(bus, depth)?;
         if !has_number {

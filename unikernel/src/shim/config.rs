@@ -9,7 +9,7 @@ use crate::pci::{self, RegionKind, Registers, Spaces};
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub(super) struct Places {
-    registers: [u32; 6],
+    bytes: [u8; 24],
 }
 
 /// Where the registers of places are; and that of the ROM, which is not there.
@@ -18,12 +18,13 @@ const ROM: Range<u16> = 0x30..0x34;
 
 impl Places {
     /// None yet.
-    pub(super) const UNKNOWN: Self = Self { registers: [0; 6] };
+    pub(super) const UNKNOWN: Self = Self { bytes: [0; 24] };
 
     /// Takes the device's own.
     pub(super) fn read<S: Spaces>(&mut self, config: Registers<S>) {
-        for (at, register) in pci::BARS.iter().zip(&mut self.registers) {
-            *register = config.long(*at);
+        let (registers, _) = self.bytes.as_chunks_mut();
+        for (at, register) in pci::BARS.iter().zip(registers) {
+            *register = config.long(*at).to_le_bytes();
         }
     }
 
@@ -34,20 +35,17 @@ impl Places {
 
     /// Gives the device its own again, after a reset.
     pub(super) fn restore<S: Spaces>(&self, config: Registers<S>) {
-        for (at, register) in pci::BARS.iter().zip(&self.registers) {
-            config.set_long(*at, *register);
+        let (registers, _) = self.bytes.as_chunks();
+        for (at, register) in pci::BARS.iter().zip(registers) {
+            config.set_long(*at, u32::from_le_bytes(*register));
         }
     }
 
     /// Puts what a driver sees over the bytes at `at` that were read.
     pub(super) fn show(&self, at: u16, bytes: &mut [u8]) {
         for (at, byte) in (at..).zip(bytes) {
-            if let Some((register, nth)) = within(at) {
-                let shown = self
-                    .registers
-                    .get(register)
-                    .map(|value| value.to_le_bytes());
-                *byte = shown.and_then(|shown| shown.get(nth).copied()).unwrap_or(0);
+            if let Some(shown) = self.bytes.get(within(at)) {
+                *byte = *shown;
             } else if ROM.contains(&at) {
                 *byte = 0;
             }
@@ -56,70 +54,51 @@ impl Places {
 
     /// Takes a byte that a driver writes; whether it is one of the registers'.
     pub(super) fn take(&mut self, description: &Description, at: u16, byte: u8) -> bool {
-        let Some((index, nth)) = within(at) else {
+        let at_byte = within(at);
+        let Some(slot) = self.bytes.get_mut(at_byte) else {
             return ROM.contains(&at);
         };
-        let Some(register) = self.registers.get_mut(index) else {
-            return true;
-        };
-        let (mask, kept) = kept(description, index, *register);
-        let mut bytes = register.to_le_bytes();
-        if let Some(slot) = bytes.get_mut(nth) {
-            *slot = byte;
-        }
-        *register = u32::from_le_bytes(bytes) & mask | kept;
+        let (mask, kept) = kept(description, at_byte);
+        *slot = byte & mask | *slot & kept;
         true
     }
 }
 
-/// The register that a byte is of, and which of its bytes.
-fn within(at: u16) -> Option<(usize, usize)> {
-    let at = at.checked_sub(BARS.start).filter(|_| at < BARS.end)?;
-    Some((usize::from(at / 4), usize::from(at % 4)))
+/// Which byte of the registers a byte of configuration space is; past their end, where it is none.
+fn within(at: u16) -> usize {
+    usize::from(at.wrapping_sub(BARS.start))
 }
 
-/// The bits of a register that can be written, and those that stay.
-fn kept(description: &Description, index: usize, register: u32) -> (u32, u32) {
+/// Of a byte of the registers: the bits that can be written, and those that stay.
+fn kept(description: &Description, at: usize) -> (u8, u8) {
+    let (index, nth) = (at / 4, at % 4);
     let region = |index: usize| {
-        description
-            .bars
-            .get(index)
-            .filter(|region| region.size != 0)
+        let region = description.bars.get(index)?;
+        (region.size != 0).then_some(region)
     };
-    let half = |value: u64, high: bool| {
-        let value = if high {
-            value >> 32
-        } else {
-            value & 0xffff_ffff
-        };
-        u32::try_from(value).unwrap_or(0)
+    let upper = || index.checked_sub(1).and_then(region);
+    let (region, at) = match (region(index), upper()) {
+        (Some(region), _) => (region, nth),
+        (None, Some(region)) if region.kind.is_64_bit() => (region, nth | 4),
+        _ => return (0, 0),
     };
-    if let Some(region) = region(index) {
-        let kind = match region.kind {
-            RegionKind::Io => 0x3,
-            _ => 0xf,
-        };
-        return (
-            half(region.size.wrapping_neg(), false) & !kind,
-            register & kind,
-        );
-    }
-    match index.checked_sub(1).and_then(region) {
-        Some(region) if region.kind.is_64_bit() => (half(region.size.wrapping_neg(), true), 0),
-        _ => (0, 0),
-    }
+    let mask = region.size.wrapping_neg().to_le_bytes();
+    let kept = match region.kind {
+        _ if at != 0 => 0,
+        RegionKind::Io => 0x3,
+        _ => 0xf,
+    };
+    (mask.get(at).copied().unwrap_or(0) & !kept, kept)
 }
 
 /// Whether a byte of configuration space is the shim's own: the messages of MSI and MSI-X, and
 /// what starts a reset.
 pub(super) fn is_own(description: &Description, at: u16) -> bool {
-    let of_msi = description.msi.is_some_and(|msi| {
-        let start = msi.offset.saturating_add(2);
-        (start..msi.offset.saturating_add(msi.size)).contains(&at)
-    });
-    let of_msix = description.msix.is_some_and(|msix| {
-        let start = msix.offset.saturating_add(2);
-        (start..start.saturating_add(10)).contains(&at)
-    });
+    // Behind its first two bytes, which lead to the next.
+    let is_in = |offset: u16, size: u16| (2..size).contains(&at.wrapping_sub(offset));
+    let of_msi = description
+        .msi
+        .is_some_and(|msi| is_in(msi.offset, msi.size));
+    let of_msix = description.msix.is_some_and(|msix| is_in(msix.offset, 12));
     of_msi || of_msix || description.reset.byte() == Some(at)
 }

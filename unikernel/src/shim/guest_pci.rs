@@ -6,7 +6,7 @@ use core::time::Duration;
 use spin::{Mutex, MutexGuard};
 use vfio_core::abi::ioctl;
 use vfio_core::mmio::Access as _;
-use vfio_core::pci::HeaderLayout;
+use vfio_core::pci::{HeaderLayout, Id};
 use vfio_core::server;
 use vfio_core::session::Place;
 use vfio_core::sys::{
@@ -252,9 +252,11 @@ impl GuestPci {
     /// The first function with these ids, of vendor and device, and its group.
     #[must_use]
     pub fn find(&self, vendor: u16, device: u16) -> Option<(u32, Function)> {
-        let is_it =
-            |function: &Function| (function.id.vendor, function.id.device) == (vendor, device);
-        self.functions().find(|(_, function)| is_it(function))
+        let id = Id { vendor, device };
+        let state = state();
+        let mut functions = (0..).zip(&state.functions);
+        let (group, function) = functions.find(|(_, function)| function.id == id)?;
+        Some((group, *function))
     }
 
     /// Where [`Session`](vfio_core::session::Session) finds the function of a group. `name` takes
