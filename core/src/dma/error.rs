@@ -40,6 +40,21 @@ pub enum DmaError {
     },
 }
 
+impl DmaError {
+    /// The error number, where it is one of the system's and nothing else.
+    #[must_use]
+    pub const fn errno(&self) -> Option<Errno> {
+        match *self {
+            Self::Ask(errno)
+            | Self::Memory(errno)
+            | Self::Physical(errno)
+            | Self::Map { errno, .. }
+            | Self::Unmap { errno, .. } => Some(errno),
+            Self::Query(_) | Self::Ranges(_) | Self::Iova(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for DmaError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

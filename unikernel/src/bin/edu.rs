@@ -78,15 +78,8 @@ fn device(step: vfio_drivers::edu::Step, error: &EduError<NoError>) {
 
 /// The error number of what went wrong with memory.
 fn errno(error: &DmaError) -> Errno {
-    match error {
-        DmaError::Ask(errno)
-        | DmaError::Memory(errno)
-        | DmaError::Physical(errno)
-        | DmaError::Map { errno, .. }
-        | DmaError::Unmap { errno, .. } => *errno,
-        // They are of worlds that map memory.
-        DmaError::Query(_) | DmaError::Ranges(_) | DmaError::Iova(_) => Errno::ENOTTY,
-    }
+    // The others are of worlds that map memory.
+    error.errno().unwrap_or(Errno::ENOTTY)
 }
 
 impl From<SessionError> for Error {

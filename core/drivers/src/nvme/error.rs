@@ -193,14 +193,7 @@ impl<E> NvmeError<E> {
     /// Why there is no memory.
     #[cold]
     pub(super) fn memory(error: DmaError) -> Self {
-        Self::Memory(match error {
-            DmaError::Ask(errno)
-            | DmaError::Memory(errno)
-            | DmaError::Physical(errno)
-            | DmaError::Map { errno, .. }
-            | DmaError::Unmap { errno, .. } => errno,
-            DmaError::Query(_) | DmaError::Ranges(_) | DmaError::Iova(_) => Errno::ENOSPC,
-        })
+        Self::Memory(error.errno().unwrap_or(Errno::ENOSPC))
     }
 
     /// Whether the controller was stopped because of it.

@@ -7,7 +7,7 @@ use core::time::Duration;
 use vfio_core::abi::{DeviceBindIommufd, IommuIoasIovaRanges, IommuIovaRange};
 use vfio_core::container::Container;
 use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma};
+use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaError};
 use vfio_core::field;
 use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
@@ -195,7 +195,11 @@ fn memory(space: AddressSpace<Opaque>) {
     ));
     used(AddressSpace::unmap(&space, any(), any()));
     used(AddressSpace::unmap_all(&space));
-    let Ok(dma) = Dma::<_, 16>::new(Opaque, space) else {
+    let dma = Dma::<_, 16>::new(Opaque, space);
+    if let Err(error) = &dma {
+        used(DmaError::errno(error));
+    }
+    let Ok(dma) = dma else {
         return;
     };
     used(Dma::space(&dma));
