@@ -5,7 +5,7 @@ use core::ops::Range;
 use vfio_core::pci::{Command, HeaderLayout};
 
 use super::bars::{BARS, size_bars};
-use super::{Address, Function, Region, RegionKind, Registers, Spaces};
+use super::{Address, Function, Region, RegionKind, Registers, Spaces, halves};
 
 /// Where registers can be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,13 +222,4 @@ fn used(before: &Range<u64>, after: &Range<u64>, grain: u64, room: &mut Range<u6
     }
     room.start = aligned(after, grain).start;
     before.start..room.start
-}
-
-/// The low and the high half.
-fn halves(value: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
-    [
-        u32::from_le_bytes([a, b, c, d]),
-        u32::from_le_bytes([e, f, g, h]),
-    ]
 }

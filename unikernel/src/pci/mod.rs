@@ -26,3 +26,12 @@ pub use space::{Space, SpaceError};
 
 /// A configuration space that does not hold what it promises.
 pub type ConfigError = vfio_core::pci::ConfigError<NoError>;
+
+/// The low and the high half.
+fn halves(value: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
+    [
+        u32::from_le_bytes([a, b, c, d]),
+        u32::from_le_bytes([e, f, g, h]),
+    ]
+}

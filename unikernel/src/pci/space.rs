@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use spin::Mutex;
 use vfio_core::mmio::Mapped;
 
-use super::{Address, Spaces, Width};
+use super::{Address, Spaces, Width, halves};
 use crate::acpi::{Physical, Segment, Tables};
 use crate::paging::{self, Kind, MapError};
 use crate::{port, registers};
@@ -105,7 +105,8 @@ impl Space {
             let function = unsafe { Mapped::new(base, MAPPED_SIZE.into()) };
             registers::mapped(&function, offset.into(), width.bytes(), value)
         });
-        low_half(read.unwrap_or(u64::MAX))
+        let [low, _] = halves(read.unwrap_or(u64::MAX));
+        low
     }
 }
 
@@ -131,17 +132,9 @@ fn of_bus(bus: u8) -> u64 {
 #[inline(never)]
 fn ports(address: Address, offset: u16, width: Width, value: Option<u64>) -> u32 {
     let _ports = PORTS.lock();
-    low_half(registers::port(
-        select(address, offset),
-        width.bytes(),
-        value,
-    ))
-}
-
-/// What a register of no more than 32 bits holds.
-fn low_half(value: u64) -> u32 {
-    let [a, b, c, d, ..] = value.to_le_bytes();
-    u32::from_le_bytes([a, b, c, d])
+    let port = select(address, offset);
+    let [low, _] = halves(registers::port(port, width.bytes(), value));
+    low
 }
 
 /// Names a register, whose value is then at the port that is returned.
