@@ -42,7 +42,7 @@ const SMALL: [&str; 7] = [
 /// The image that has work to do: it is made for speed as well.
 const BUSY: &str = "nvme";
 
-/// For the others: they are optimized for size alone. The core is not, which, so optimized, keeps checks of bounds that can't fail.
+/// For the others: they are optimized for size alone. The core is not: so optimized it would be larger.
 const SMALLEST: &str = "profile.image.package.vfio-unikernel.opt-level='z'";
 
 /// What is logged where the caller's DEFMT_LOG says nothing.
