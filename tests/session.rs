@@ -13,7 +13,7 @@ use vfio_core::mmio::{Access, ReadWrite, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::session::{Mode, Place, Session};
 use vfio_core::sys::{Errno, Sys};
-use vfio_drivers::edu::Edu;
+use vfio_drivers::edu::{DmaEngine, Edu};
 
 /// How a session ends.
 pub type Ended = Result<(), Box<dyn Error>>;
@@ -212,23 +212,31 @@ fn work<S: Sys, A: Access, const N: usize>(
     same("liveness", 1, u8::from(edu.is_alive(0x5a5a_5a5a)?))?;
     same("factorial", 120, edu.factorial(5)?)?;
 
-    let mut source = Edu::<A>::memory(dma, Direction::ToDevice)?;
-    let mut target = Edu::<A>::memory(dma, Direction::FromDevice)?;
-    source.window().write(0, WORD)?;
-    edu.copy_to_device(&source, COPIED)?;
-    edu.copy_to_memory(&mut target, COPIED)?;
-    same("what came back", WORD, target.window().read::<u64>(0)?)?;
+    let mut bytes = [0; COPIED];
+    bytes[..8].copy_from_slice(&WORD.to_le_bytes());
+    let mut engine = DmaEngine::new(edu, dma, Direction::ToDevice)?;
+    engine.write(&bytes)?;
+    let mut engine = DmaEngine::new(engine.finish()?, dma, Direction::FromDevice)?;
+    engine.read(&mut bytes)?;
+    same("what came back", WORD, word(&bytes))?;
 
     let vectors = device.vectors::<1>(pci_irq::MSI)?;
-    edu.raise(1, &vectors)?;
-    target.window().write(0, 0_u64)?;
-    edu.copy_to_memory_by_interrupt(&mut target, COPIED, &vectors)?;
-    same("what came back", WORD, target.window().read::<u64>(0)?)?;
+    engine.edu().raise(1, &vectors)?;
+    bytes.fill(0);
+    engine.memory()?.window().write(0, 0_u64)?;
+    engine.read_by_interrupt(&mut bytes, &vectors)?;
+    same("what came back", WORD, word(&bytes))?;
     drop(vectors);
-    source.unmap()?;
-    // The other one is unmapped as it goes.
-    drop(target);
+    // Its memory is unmapped as it goes.
+    drop(engine);
     Ok(())
+}
+
+/// The first word of what was copied.
+fn word(bytes: &[u8; COPIED]) -> u64 {
+    bytes
+        .first_chunk()
+        .map_or(0, |word| u64::from_le_bytes(*word))
 }
 
 /// The error number at the root of an error.

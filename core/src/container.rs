@@ -15,10 +15,11 @@ use crate::abi::{
     self, DmaMapFlags, DmaUnmapFlags, Extension, GroupFlags, GroupStatus, IommuType1DmaMap,
     IommuType1DmaUnmap,
 };
-use crate::device::Device;
+use crate::device::{Device, DeviceHandle};
 use crate::info::IommuInfo;
-use crate::mmio::{Bar, Window};
+use crate::mmio::Window;
 use crate::query::{self, QueryError, ReplyBuffer};
+use crate::region::Bar;
 use crate::sys::{
     Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest,
 };
@@ -217,9 +218,9 @@ impl<S: Sys> Container<S> {
     ///
     /// # Errors
     /// As [`Container::map`]; `EFAULT` where the container is iommufd's, which maps memory only.
-    pub fn map_bar<P>(
+    pub fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
-        bar: &Window<Bar<'_, S>, P>,
+        bar: &Window<Bar<D>, P>,
         range: Range<usize>,
         iova: u64,
         flags: DmaMapFlags,

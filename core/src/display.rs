@@ -8,7 +8,7 @@ use core::mem::size_of;
 
 use crate::abi::{DeviceGfxPlaneInfo, GfxLinkState, GfxPlaneFlags, RegionGfxEdid};
 use crate::caps::RegionKind;
-use crate::device::Device;
+use crate::device::{Device, DeviceHandle};
 use crate::dma_buf::DmaBuf;
 use crate::info::RegionInfo;
 use crate::sys::{Errno, Exchange, Sys};
@@ -47,8 +47,8 @@ mod field {
 
 /// The EDID of a display, in a region of its own: what the guest reads of its monitor.
 #[derive(Debug)]
-pub struct Edid<'d, S: Sys> {
-    device: &'d Device<S>,
+pub struct Edid<D> {
+    device: D,
     position: u64,
     size: u64,
 }
@@ -127,17 +127,8 @@ impl<S: Sys> Device<S> {
     ///
     /// # Errors
     /// [`EdidError::NotEdid`]
-    pub fn edid(&self, region: &RegionInfo<'_>) -> Result<Edid<'_, S>, EdidError> {
-        let head = u64::try_from(size_of::<RegionGfxEdid>()).unwrap_or(u64::MAX);
-        if region.kind() == Some(RegionKind::GFX_EDID) && region.size >= head {
-            Ok(Edid {
-                device: self,
-                position: region.offset,
-                size: region.size,
-            })
-        } else {
-            Err(EdidError::NotEdid)
-        }
+    pub fn edid(&self, region: &RegionInfo<'_>) -> Result<Edid<&Self>, EdidError> {
+        Edid::new(self, region)
     }
 
     fn query_plane(
@@ -171,7 +162,24 @@ impl PlaneMemory {
     }
 }
 
-impl<S: Sys> Edid<'_, S> {
+impl<D: DeviceHandle> Edid<D> {
+    /// The EDID in `region`.
+    ///
+    /// # Errors
+    /// [`EdidError::NotEdid`]
+    pub fn new(device: D, region: &RegionInfo<'_>) -> Result<Self, EdidError> {
+        let head = u64::try_from(size_of::<RegionGfxEdid>()).unwrap_or(u64::MAX);
+        if region.kind() == Some(RegionKind::GFX_EDID) && region.size >= head {
+            Ok(Self {
+                device,
+                position: region.offset,
+                size: region.size,
+            })
+        } else {
+            Err(EdidError::NotEdid)
+        }
+    }
+
     /// The head: where the EDID is, how long it may be, and the largest mode.
     ///
     /// # Errors
@@ -297,7 +305,7 @@ impl core::error::Error for EdidError {
 }
 
 #[cfg(feature = "defmt")]
-impl<S: Sys> defmt::Format for Edid<'_, S> {
+impl<D> defmt::Format for Edid<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Edid({} bytes)", self.size);
     }

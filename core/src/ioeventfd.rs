@@ -8,15 +8,14 @@ use core::fmt;
 use zerocopy::IntoBytes;
 
 use crate::abi::{DeviceIoeventfd, IoeventfdFlags};
-use crate::device::Device;
+use crate::device::{Device, DeviceHandle};
 use crate::info::RegionInfo;
 use crate::mmio::Width;
 use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
 
 /// A write to a register whenever an event is signalled; taken away on drop.
-#[derive(Debug)]
-pub struct Ioeventfd<'d, S: Sys> {
-    device: &'d Device<S>,
+pub struct Ioeventfd<D: DeviceHandle> {
+    device: D,
     request: DeviceIoeventfd,
     is_set: bool,
 }
@@ -56,7 +55,24 @@ impl<S: Sys> Device<S> {
         at: u64,
         value: T,
         event: &S::Event,
-    ) -> Result<Ioeventfd<'_, S>, IoeventfdError> {
+    ) -> Result<Ioeventfd<&Self>, IoeventfdError> {
+        Ioeventfd::new(self, region, at, value, event)
+    }
+}
+
+impl<D: DeviceHandle> Ioeventfd<D> {
+    /// Makes the kernel write a register whenever `event` is signalled, as [`Device::ioeventfd`]
+    /// does, and keeps the handle.
+    ///
+    /// # Errors
+    /// [`IoeventfdError`]
+    pub fn new<T: Width>(
+        device: D,
+        region: &RegionInfo<'_>,
+        at: u64,
+        value: T,
+        event: &<D::Sys as Sys>::Event,
+    ) -> Result<Self, IoeventfdError> {
         let size = region.size;
         let width = 1_u64 << T::SHIFT;
         at.checked_add(width)
@@ -66,13 +82,14 @@ impl<S: Sys> Device<S> {
             return Err(IoeventfdError::Misaligned { at, width });
         }
         let offset = region.offset.checked_add(at);
-        let mut ioeventfd = Ioeventfd {
-            device: self,
+        let fd = device.sys().event_number(event);
+        let mut ioeventfd = Self {
+            device,
             request: DeviceIoeventfd {
                 flags: IoeventfdFlags::from_bits_retain(1 << T::SHIFT),
                 offset: offset.ok_or(IoeventfdError::OutOfBounds { at, size })?,
                 data: value.widen(),
-                fd: self.sys().event_number(event),
+                fd,
                 ..Default::default()
             },
             is_set: false,
@@ -81,9 +98,7 @@ impl<S: Sys> Device<S> {
         ioeventfd.is_set = true;
         Ok(ioeventfd)
     }
-}
 
-impl<S: Sys> Ioeventfd<'_, S> {
     /// Takes the write away, as dropping does, and tells how that went.
     ///
     /// # Errors
@@ -113,10 +128,19 @@ impl<S: Sys> Ioeventfd<'_, S> {
     }
 }
 
-impl<S: Sys> Drop for Ioeventfd<'_, S> {
+impl<D: DeviceHandle> Drop for Ioeventfd<D> {
     fn drop(&mut self) {
         // Closing the device takes it away as well; nothing more can be done here.
         let _ = self.release();
+    }
+}
+
+impl<D: DeviceHandle> fmt::Debug for Ioeventfd<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ioeventfd")
+            .field("request", &self.request)
+            .field("is_set", &self.is_set)
+            .finish_non_exhaustive()
     }
 }
 
@@ -144,7 +168,7 @@ impl core::error::Error for IoeventfdError {
 }
 
 #[cfg(feature = "defmt")]
-impl<S: Sys> defmt::Format for Ioeventfd<'_, S> {
+impl<D: DeviceHandle> defmt::Format for Ioeventfd<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Ioeventfd({})", self.request);
     }

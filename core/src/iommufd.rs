@@ -12,8 +12,9 @@ use crate::abi::{
     DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, IoasMapFlags, IommuIoasAlloc,
     IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap, IommuIovaRange,
 };
-use crate::device::Device;
-use crate::mmio::{Bar, Window};
+use crate::device::{Device, DeviceHandle};
+use crate::mmio::Window;
+use crate::region::Bar;
 use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
 
 /// An open iommufd with one I/O address space. Closing it, on drop, unmaps everything.
@@ -198,9 +199,9 @@ impl<S: Sys> Ioas<S> {
     ///
     /// # Errors
     /// As [`Ioas::map`]; `EFAULT`, as iommufd maps memory only (seen up to Linux 7.3).
-    pub fn map_bar<P>(
+    pub fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
-        bar: &Window<Bar<'_, S>, P>,
+        bar: &Window<Bar<D>, P>,
         range: Range<usize>,
         iova: u64,
         flags: IoasMapFlags,

@@ -8,7 +8,7 @@ use core::time::Duration;
 use zerocopy::IntoBytes;
 
 use crate::abi::{IrqSet, IrqSetFlags, pci_irq};
-use crate::device::Device;
+use crate::device::{Device, DeviceHandle};
 use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
 
 /// What is to happen to interrupts.
@@ -44,17 +44,26 @@ pub enum IrqError {
         /// Bytes.
         needed: usize,
     },
+    /// Somebody has the interrupts of the index already, as [`Vectors`].
+    Claimed {
+        /// The index.
+        index: u32,
+    },
     /// The kernel refuses: `EINVAL` for interrupts that are not there.
     Errno(Errno),
 }
 
 /// `N` interrupts of one index, each with an event; they are disabled on drop.
-#[derive(Debug)]
-pub struct Vectors<'d, S: Sys, const N: usize> {
-    device: &'d Device<S>,
+///
+/// Nobody else has interrupts of the index meanwhile.
+pub struct Vectors<D: DeviceHandle, const N: usize> {
+    device: D,
     index: u32,
-    events: heapless::Vec<S::Event, N>,
+    events: heapless::Vec<<D::Sys as Sys>::Event, N>,
 }
+
+/// The most interrupts that [`Vectors`] hold.
+const MOST: usize = 64;
 
 /// Bytes of the structure before its data.
 const HEAD: usize = size_of::<IrqSet>();
@@ -125,36 +134,57 @@ impl<S: Sys> Device<S> {
 
     /// Enables the first `N` interrupts of `index`, each with an event of its own.
     ///
-    /// `N` is at most 64; [`Device::set_irqs`] serves more.
+    /// `N` is at most 64, or it does not compile; [`Device::set_irqs`] serves more.
     ///
     /// # Errors
     /// [`IrqError`]
-    pub fn vectors<const N: usize>(&self, index: u32) -> Result<Vectors<'_, S, N>, IrqError> {
-        let mut events = heapless::Vec::new();
-        for _ in 0..N {
-            let event = self.sys().event().map_err(IrqError::Errno)?;
-            // There is room for all of them.
-            let _ = events.push(event);
+    pub fn vectors<const N: usize>(&self, index: u32) -> Result<Vectors<&Self, N>, IrqError> {
+        Vectors::new(self, index)
+    }
+}
+
+impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
+    /// Enables the first `N` interrupts of `index`, as [`Device::vectors`] does, and keeps the
+    /// handle.
+    ///
+    /// # Errors
+    /// [`IrqError`]
+    pub fn new(device: D, index: u32) -> Result<Self, IrqError> {
+        const {
+            assert!(N <= MOST, "at most 64 interrupts have an event each");
         }
-        let vectors = Vectors {
-            device: self,
+        if !device.claim(index) {
+            return Err(IrqError::Claimed { index });
+        }
+        // From here on the claim is given back on drop.
+        let mut vectors = Self {
+            device,
             index,
-            events,
+            events: heapless::Vec::new(),
         };
+        for _ in 0..N {
+            let event = vectors.device.sys().event().map_err(IrqError::Errno)?;
+            // There is room for all of them.
+            let _ = vectors.events.push(event);
+        }
+        vectors.enable()?;
+        Ok(vectors)
+    }
+
+    /// Has each interrupt signal its event.
+    fn enable(&self) -> Result<(), IrqError> {
         let mut signalled = heapless::Vec::<_, N>::new();
-        for event in &vectors.events {
+        for event in &self.events {
             let _ = signalled.push(Some(event));
         }
-        let mut buffer = [0; HEAD + 4 * 64];
-        self.set_irqs(
-            index,
+        let mut buffer = [0; HEAD + 4 * MOST];
+        self.device.set_irqs(
+            self.index,
             0,
             Action::Trigger,
             &Data::Events(&signalled),
             &mut buffer,
-        )?;
-        drop(signalled);
-        Ok(vectors)
+        )
     }
 }
 
@@ -168,7 +198,7 @@ impl Action {
     }
 }
 
-impl<S: Sys, const N: usize> Vectors<'_, S, N> {
+impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
     /// Waits until the interrupt `vector` occurs, for no longer than `timeout`; returns how often
     /// it did since it was last asked, 0 where the time ran out.
     ///
@@ -194,7 +224,7 @@ impl<S: Sys, const N: usize> Vectors<'_, S, N> {
 
     /// The event of a vector, for a loop of the caller's own.
     #[must_use]
-    pub fn event(&self, vector: usize) -> Option<&S::Event> {
+    pub fn event(&self, vector: usize) -> Option<&<D::Sys as Sys>::Event> {
         self.events.get(vector)
     }
 
@@ -221,10 +251,20 @@ impl<S: Sys, const N: usize> Vectors<'_, S, N> {
     }
 }
 
-impl<S: Sys, const N: usize> Drop for Vectors<'_, S, N> {
+impl<D: DeviceHandle, const N: usize> Drop for Vectors<D, N> {
     fn drop(&mut self) {
         // Closing the device disables them as well; nothing more can be done here.
         let _ = self.device.disable_irqs(self.index);
+        self.device.disclaim(self.index);
+    }
+}
+
+impl<D: DeviceHandle, const N: usize> fmt::Debug for Vectors<D, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vectors")
+            .field("index", &self.index)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
     }
 }
 
@@ -234,6 +274,9 @@ impl fmt::Display for IrqError {
             Self::TooSmall { needed } => {
                 write!(f, "the request needs a buffer of {needed} bytes")
             }
+            Self::Claimed { index } => {
+                write!(f, "the interrupts of index {index} have an owner already")
+            }
             Self::Errno(errno) => write!(f, "the interrupts can't be set: {errno}"),
         }
     }
@@ -242,7 +285,7 @@ impl fmt::Display for IrqError {
 impl core::error::Error for IrqError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::TooSmall { .. } => None,
+            Self::TooSmall { .. } | Self::Claimed { .. } => None,
             Self::Errno(errno) => Some(errno),
         }
     }
@@ -260,7 +303,7 @@ impl<E> defmt::Format for Data<'_, E> {
 }
 
 #[cfg(feature = "defmt")]
-impl<S: Sys, const N: usize> defmt::Format for Vectors<'_, S, N> {
+impl<D: DeviceHandle, const N: usize> defmt::Format for Vectors<D, N> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Vectors({} of index {})", N, self.index);
     }

@@ -16,6 +16,7 @@
 //! - [`sys`]: the shim, all that this crate asks of the world below it.
 //! - [`query`]: the INFO protocol over the shim, in a buffer of any size.
 //! - [`container`], [`iommufd`], [`device`]: what is open, closed on drop.
+//! - [`handle`]: how what is made of a device holds on to it, borrowed or owned.
 //! - [`session`]: a device that is open for driving, in whichever way the system has.
 //! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
 //! - [`dma`]: memory that a device reads and writes.
@@ -65,6 +66,7 @@
 //!
 //! None is on by default, and each only adds.
 //!
+//! - `alloc`: `Arc` and `Rc` as handles ([`handle`]).
 //! - `std`: conversions to `std::io::Error`, and `Vec<u8>` as a buffer that grows.
 //! - `log`: events through the `log` facade.
 //! - `defmt`: events through defmt, and `defmt::Format` for every public type.
@@ -87,6 +89,9 @@
 #[cfg(any(feature = "std", test))]
 extern crate std;
 
+#[cfg(feature = "alloc")]
+extern crate alloc;
+
 #[macro_use]
 mod fmt;
 
@@ -104,6 +109,11 @@ pub mod display;
 pub mod dma;
 pub mod dma_buf;
 pub mod feature;
+#[expect(
+    unsafe_code,
+    reason = "the trait is unsafe to implement, and a projection keeps a pointer"
+)]
+pub mod handle;
 pub mod info;
 pub mod ioeventfd;
 pub mod iommufd;

@@ -21,9 +21,12 @@
 //! ```
 //! A block of registers, made of one:
 //! ```compile_fail,E0515
-//! # use vfio_core::mmio::{Bar, Block, ReadWrite};
+//! # use vfio_core::mmio::{Block, ReadWrite};
+//! # use vfio_core::region::Bar;
 //! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
-//! fn keep<'d, S: Sys>(device: Device<S>, region: &RegionInfo<'_>) -> Block<Bar<'d, S>, u32> {
+//! fn keep<'d, S: Sys>(
+//!     device: Device<S>, region: &RegionInfo<'_>,
+//! ) -> Block<Bar<&'d Device<S>>, u32> {
 //!     let window = device.map::<ReadWrite>(region, 0).ok().unwrap();
 //!     window.into_block(0).unwrap()
 //! }
@@ -101,8 +104,8 @@
 //! ```
 //! And a window over memory, the memory:
 //! ```compile_fail,E0505
-//! # use vfio_core::{dma::Buffer, sys::Sys};
-//! fn keep<S: Sys>(mut buffer: Buffer<'_, S, 4>) {
+//! # use vfio_core::{dma::{Buffer, Dma}, sys::Sys};
+//! fn keep<S: Sys>(mut buffer: Buffer<&Dma<S, 4>>) {
 //!     let mut window = buffer.window();
 //!     let _ = buffer.unmap();
 //!     let _ = window.read::<u32>(0);
@@ -164,7 +167,8 @@
 //! use vfio_core::iommufd::Ioas;
 //! use vfio_core::irq::Vectors;
 //! use vfio_core::migration::MigrationData;
-//! use vfio_core::mmio::{Bar, Block, Trapped, Window};
+//! use vfio_core::mmio::{Block, Window};
+//! use vfio_core::region::{Bar, Trapped};
 //! use vfio_core::session::Session;
 //! use vfio_core::sys::Sys;
 //!
@@ -179,9 +183,9 @@
 //!     S::Event: Send + Sync,
 //! {
 //!     shared::<(Container<S>, Group<S>, Ioas<S>, Session<S>, Device<S>)>();
-//!     shared::<(Window<Bar<'d, S>>, Window<Trapped<'d, S>>)>();
-//!     shared::<(Block<Bar<'d, S>, u32>, Vectors<'d, S, 2>)>();
-//!     shared::<(Dma<S, 4>, Buffer<'d, S, 4>, MigrationData<S>)>();
+//!     shared::<(Window<Bar<&'d Device<S>>>, Window<Trapped<&'d Device<S>>>)>();
+//!     shared::<(Block<Bar<&'d Device<S>>, u32>, Vectors<&'d Device<S>, 2>)>();
+//!     shared::<(Dma<S, 4>, Buffer<&'d Dma<S, 4>>, MigrationData<S>)>();
 //! }
 //! ```
 //! and not otherwise: here nothing is known of the shim's files, mappings, events and memory.
@@ -193,24 +197,24 @@
 //! }
 //! ```
 //! ```compile_fail,E0277
-//! # use vfio_core::{mmio::{Bar, Window}, sys::Sys};
+//! # use vfio_core::{device::Device, mmio::Window, region::Bar, sys::Sys};
 //! # fn sent<T: Send>() {}
 //! fn window<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
-//!     sent::<Window<Bar<'d, S>>>();
+//!     sent::<Window<Bar<&'d Device<S>>>>();
 //! }
 //! ```
 //! ```compile_fail,E0277
-//! # use vfio_core::{irq::Vectors, sys::Sys};
+//! # use vfio_core::{device::Device, irq::Vectors, sys::Sys};
 //! # fn shared<T: Sync>() {}
 //! fn vectors<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
-//!     shared::<Vectors<'d, S, 1>>();
+//!     shared::<Vectors<&'d Device<S>, 1>>();
 //! }
 //! ```
 //! ```compile_fail,E0277
-//! # use vfio_core::{dma::Buffer, sys::Sys};
+//! # use vfio_core::{dma::{Buffer, Dma}, sys::Sys};
 //! # fn sent<T: Send>() {}
 //! fn buffer<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
-//!     sent::<Buffer<'d, S, 4>>();
+//!     sent::<Buffer<&'d Dma<S, 4>>>();
 //! }
 //! ```
 //! A window over registers that only one thread may touch stays with it:

@@ -1,11 +1,14 @@
 //! What both worlds open can be sent to other threads and shared between them.
 
+use std::sync::Arc;
+
 use vfio_core::container::{Container, Group};
 use vfio_core::device::Device;
 use vfio_core::dma::{Buffer, Dma};
 use vfio_core::iommufd::Ioas;
 use vfio_core::irq::Vectors;
-use vfio_core::mmio::{Bar, Trapped, Window};
+use vfio_core::mmio::Window;
+use vfio_core::region::{Bar, Trapped};
 use vfio_core::session::Session;
 use vfio_core::sys::Sys;
 use vfio_hosted::failing::Failing;
@@ -13,6 +16,9 @@ use vfio_hosted::linux::Linux;
 use vfio_hosted::sim::Kernel;
 
 const fn shared<T: Send + Sync>() {}
+
+/// What holds `Arc`s outlives whoever made it.
+const fn owned<T: Send + Sync + 'static>() {}
 
 const fn all<S>()
 where
@@ -23,8 +29,10 @@ where
     S::Event: Send + Sync,
 {
     shared::<(Container<S>, Group<S>, Ioas<S>, Session<S>, Device<S>)>();
-    shared::<(Window<Bar<'_, S>>, Window<Trapped<'_, S>>)>();
-    shared::<(Vectors<'_, S, 2>, Dma<S, 4>, Buffer<'_, S, 4>)>();
+    owned::<(Vectors<Arc<Device<S>>, 2>, Buffer<Arc<Dma<S, 4>>>)>();
+    owned::<(Window<Bar<Arc<Device<S>>>>, Window<Trapped<Arc<Device<S>>>>)>();
+    shared::<(Window<Bar<&Device<S>>>, Window<Trapped<&Device<S>>>)>();
+    shared::<(Vectors<&Device<S>, 2>, Dma<S, 4>, Buffer<&Dma<S, 4>>)>();
 }
 
 const _: () = {

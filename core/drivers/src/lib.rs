@@ -5,7 +5,7 @@
 //! [`Access`](vfio_core::mmio::Access) its registers. It runs unchanged on Linux, on the simulated
 //! kernel, and in a unikernel.
 #![no_std]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
     deny(

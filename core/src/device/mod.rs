@@ -2,11 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+mod handle;
 mod inventory;
 mod region;
 
+pub use handle::DeviceHandle;
 pub use inventory::{Interrupt, Inventory, InventoryError};
 pub use region::Region;
+
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::abi;
 use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
@@ -18,12 +22,18 @@ use crate::sys::{Errno, Sys, ValueRequest};
 pub struct Device<S: Sys> {
     sys: S,
     fd: S::Fd,
+    /// The indexes of interrupts that somebody has, as bits.
+    claims: AtomicU32,
 }
 
 impl<S: Sys> Device<S> {
     /// A device from its open file.
     pub const fn new(sys: S, fd: S::Fd) -> Self {
-        Self { sys, fd }
+        Self {
+            sys,
+            fd,
+            claims: AtomicU32::new(0),
+        }
     }
 
     /// The shim below.
@@ -34,6 +44,17 @@ impl<S: Sys> Device<S> {
     /// The open file.
     pub(crate) const fn fd(&self) -> &S::Fd {
         &self.fd
+    }
+
+    /// Claims the interrupts of an index for one owner; whether they were free.
+    pub(crate) fn claim(&self, index: u32) -> bool {
+        let bit = claim_bit(index);
+        bit != 0 && self.claims.fetch_or(bit, Ordering::AcqRel) & bit == 0
+    }
+
+    /// Gives a claim back.
+    pub(crate) fn disclaim(&self, index: u32) {
+        self.claims.fetch_and(!claim_bit(index), Ordering::AcqRel);
     }
 
     /// Asks about the device; [`query::device`].
@@ -151,6 +172,11 @@ impl<S: Sys> Device<S> {
         let position = offset.checked_add(at).ok_or(Errno::EOVERFLOW)?;
         self.sys.pwrite(&self.fd, bytes, position)
     }
+}
+
+/// The bit of an index of interrupts; 0 for one that no kernel has.
+fn claim_bit(index: u32) -> u32 {
+    1_u32.checked_shl(index).unwrap_or(0)
 }
 
 #[cfg(feature = "defmt")]

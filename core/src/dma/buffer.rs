@@ -1,143 +1,197 @@
 //! Memory that is mapped for a device.
 
-use super::{Direction, Dma, DmaError};
+use core::fmt;
+use core::mem::ManuallyDrop;
+
+use super::handle::sealed::Site;
+use super::{BufferOptions, DmaError, DmaHandle};
 use crate::mmio::{Access, Window};
 use crate::sys::{Errno, Sys};
 
-/// Memory that is mapped for a device; unmapped and freed on drop.
+/// The memory of the shim below a handle.
+type Memory<M> = <<M as DmaHandle>::Sys as Sys>::Memory;
+
+/// Memory that a device reaches; unmapped and freed on drop.
 ///
 /// The device may read and write it at any time, so that no reference to it is ever formed: a
-/// [`Window`] reads and writes it, volatile, in units of up to 64 bits.
-#[derive(Debug)]
-pub struct Buffer<'d, S: Sys, const N: usize> {
-    dma: &'d Dma<S, N>,
-    memory: S::Memory,
+/// [`Window`] reads and writes it. Memory that can't be unmapped is never freed.
+pub struct Buffer<M: DmaHandle> {
+    dma: M,
+    /// Freed by [`Buffer::release`] alone, once the device can't reach it any more.
+    memory: ManuallyDrop<Memory<M>>,
     iova: u64,
     size: u64,
-    is_mapped: bool,
+    hold: Hold,
 }
 
-impl<'d, S: Sys, const N: usize> Buffer<'d, S, N> {
-    pub(super) fn new(
-        dma: &'d Dma<S, N>,
-        len: usize,
-        direction: Direction,
-        highest: u64,
-    ) -> Result<Self, DmaError> {
-        let Some(iovas) = dma.iovas.as_ref().filter(|_| S::MAPS) else {
-            return Self::physical(dma, len, highest);
-        };
-        let memory = dma.sys.memory(len).map_err(DmaError::Memory)?;
+/// What must happen before the memory is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// It is unmapped.
+    Mapped,
+    /// Nothing: the driver has stopped the device, which no IOMMU confines.
+    Physical,
+    /// It was freed, or is never freed.
+    Released,
+}
+
+impl<M: DmaHandle> Buffer<M> {
+    /// Makes zeroed memory of at least `len` bytes, and maps it.
+    ///
+    /// # Errors
+    /// [`DmaError`]; nothing is left mapped or taken.
+    pub fn new(dma: M, len: usize, options: impl Into<BufferOptions>) -> Result<Self, DmaError> {
+        let options = options.into();
+        if dma.maps() {
+            let memory = dma.sys().memory(len).map_err(DmaError::Memory)?;
+            Self::map(dma, memory, options)
+        } else {
+            Self::physical(dma, len, options)
+        }
+    }
+
+    /// Maps memory.
+    fn map(dma: M, memory: Memory<M>, options: BufferOptions) -> Result<Self, DmaError> {
         let len = memory.len();
         let size = u64::try_from(len).unwrap_or(u64::MAX);
-        let page = u64::try_from(dma.sys.page_size()).unwrap_or(u64::MAX);
-        let iova = iovas
-            .lock()
-            .allocate_up_to(size, page, highest)
-            .map_err(DmaError::Iova)?;
-        if let Err(errno) = dma.space().map(&memory, 0..len, iova, direction) {
-            // It was just taken: giving it back can't fail.
-            let _ = iovas.lock().free(iova, size);
+        let page = u64::try_from(dma.sys().page_size()).unwrap_or(u64::MAX);
+        let site = Site {
+            size,
+            align: options.align.max(page),
+            highest: options.highest,
+            iova: options.iova,
+        };
+        let iova = dma.allocate(site).map_err(DmaError::Iova)?;
+        if let Err(errno) = dma.space().map(&memory, 0..len, iova, options.direction) {
+            dma.free(iova, size);
             return Err(DmaError::Map { iova, errno });
         }
         Ok(Self {
             dma,
-            memory,
+            memory: ManuallyDrop::new(memory),
             iova,
             size,
-            is_mapped: true,
+            hold: Hold::Mapped,
         })
     }
 
-    /// Memory at its physical address.
-    fn physical(dma: &'d Dma<S, N>, len: usize, highest: u64) -> Result<Self, DmaError> {
+    /// Makes memory at its physical address.
+    fn physical(dma: M, len: usize, options: BufferOptions) -> Result<Self, DmaError> {
         let (memory, iova) = dma
-            .sys
-            .physical_memory(len, highest)
+            .sys()
+            .physical_memory(len, options.highest)
             .map_err(DmaError::Physical)?;
         let size = u64::try_from(memory.len()).unwrap_or(u64::MAX);
-        Ok(Self {
+        let this = Self {
             dma,
-            memory,
+            memory: ManuallyDrop::new(memory),
             iova,
             size,
-            is_mapped: false,
-        })
+            hold: Hold::Physical,
+        };
+        match options.iova {
+            // Memory has the address that it has.
+            Some(wanted) if wanted != iova => Err(DmaError::Physical(Errno::EINVAL)),
+            _ if !iova.is_multiple_of(options.align.max(1)) => {
+                Err(DmaError::Physical(Errno::ENOMEM))
+            }
+            _ => Ok(this),
+        }
     }
 
-    /// Where the device finds the memory: its physical address where there is no IOMMU.
+    /// Returns where the device finds the memory: its physical address where there is no IOMMU.
     #[inline]
     #[must_use]
     pub const fn iova(&self) -> u64 {
         self.iova
     }
 
-    /// The length in bytes, a multiple of the page size.
+    /// Returns the length in bytes, a multiple of the page size.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.memory.len()
     }
 
-    /// Whether the memory is empty, which it never is.
+    /// Tells whether the memory is empty, which it never is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.memory.is_empty()
     }
 
-    /// The memory, to be read and written.
+    /// Returns a window that reads and writes the memory.
     #[inline]
-    pub fn window(&mut self) -> Window<&S::Memory> {
-        Window::new(&self.memory)
+    pub fn window(&mut self) -> Window<&Memory<M>> {
+        Window::new(&*self.memory)
     }
 
-    /// The memory.
+    /// Returns the memory.
     #[inline]
-    pub(crate) const fn memory(&self) -> &S::Memory {
+    pub(super) fn memory(&self) -> &Memory<M> {
         &self.memory
     }
 
     /// Unmaps the memory and frees it, as dropping does, and tells how that went.
     ///
     /// # Errors
-    /// [`DmaError::Unmap`]: the memory may still be mapped. It stays valid for the device, and
-    /// its addresses are not given out again.
+    /// [`DmaError::Unmap`]: the memory may still be mapped. It is never freed, and its addresses
+    /// are not given out again.
     pub fn unmap(mut self) -> Result<(), DmaError> {
         self.release()
     }
 
-    /// Unmaps the memory, once.
+    /// Unmaps the memory and frees it, once.
     fn release(&mut self) -> Result<(), DmaError> {
-        if !S::MAPS || !core::mem::take(&mut self.is_mapped) {
-            return Ok(());
+        match core::mem::replace(&mut self.hold, Hold::Released) {
+            Hold::Released => return Ok(()),
+            Hold::Physical => (),
+            Hold::Mapped => {
+                self.unmap_whole().inspect_err(|_| {
+                    warn!(
+                        "memory at the IOVA {} can't be unmapped: it is never freed",
+                        self.iova
+                    );
+                })?;
+                self.dma.free(self.iova, self.size);
+            }
         }
+        // SAFETY: it was not dropped before, since the state tells so, and is not used again:
+        // the value is being dropped, or was consumed to be.
+        unsafe { ManuallyDrop::drop(&mut self.memory) };
+        Ok(())
+    }
+
+    /// Takes the memory out of the device's reach.
+    fn unmap_whole(&self) -> Result<(), DmaError> {
         let iova = self.iova;
         match self.dma.space().unmap(iova, self.size) {
-            Ok(size) if size == self.size => {
-                // Where the list of free addresses is full these stay taken, to nobody's harm.
-                if let Some(iovas) = &self.dma.iovas {
-                    let _ = iovas.lock().free(iova, self.size);
-                }
-                Ok(())
-            }
-            Ok(_) => Err(DmaError::Unmap {
-                iova,
-                errno: Errno::EINVAL,
-            }),
-            Err(errno) => Err(DmaError::Unmap { iova, errno }),
+            Ok(size) if size == self.size => Ok(()),
+            Ok(_) => Err(Errno::EINVAL),
+            Err(errno) => Err(errno),
         }
+        .map_err(|errno| DmaError::Unmap { iova, errno })
     }
 }
 
-impl<S: Sys, const N: usize> Drop for Buffer<'_, S, N> {
+impl<M: DmaHandle> Drop for Buffer<M> {
     fn drop(&mut self) {
-        // The shim keeps memory that is still mapped valid for the device.
+        // What can't be unmapped stays as it is.
         let _ = self.release();
     }
 }
 
+impl<M: DmaHandle> fmt::Debug for Buffer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer")
+            .field("iova", &format_args!("{:#x}", self.iova))
+            .field("size", &self.size)
+            .field("hold", &self.hold)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(feature = "defmt")]
-impl<S: Sys, const N: usize> defmt::Format for Buffer<'_, S, N> {
+impl<M: DmaHandle> defmt::Format for Buffer<M> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Buffer({} bytes at {})", self.size, self.iova);
     }

@@ -1,22 +1,32 @@
 //! Memory that a device reads and writes.
 //!
 //! A [`Dma`] is an I/O address space with its free addresses; a [`Buffer`] is memory mapped in
-//! it. A buffer is unmapped before its memory is freed. Where the kernel does not unmap it, the
-//! shim keeps the memory valid for the device, and the addresses are not given out again: a
-//! device can't write what is Rust's to use.
+//! it. A buffer is unmapped before its memory is freed. Memory that the kernel does not unmap is
+//! never freed, and its addresses are not given out again: a device can't write what is Rust's
+//! to use.
 //!
 //! Without an IOMMU nothing holds a device back: a buffer's address is the physical one, and
 //! nothing is mapped or unmapped. There the driver alone sees to it that the device is done with
 //! a buffer before it is dropped.
+//!
+//! # Who owns what
+//!
+//! A buffer holds a [handle](DmaHandle) to its `Dma`. [`Dma::buffer`] borrows it; with
+//! [`Buffer::new`] and an `Arc<Dma<S>>` a driver owns both.
 
-#![forbid(unsafe_code)]
-
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+mod access;
+#[expect(unsafe_code, reason = "memory is freed only when it is unmapped")]
 mod buffer;
 mod error;
+mod handle;
+mod options;
 mod space;
 
 pub use buffer::Buffer;
 pub use error::DmaError;
+pub use handle::DmaHandle;
+pub use options::BufferOptions;
 pub use space::{AddressSpace, Direction};
 
 use spin::Mutex;
@@ -27,7 +37,7 @@ use crate::sys::{Errno, Sys};
 
 /// An I/O address space, of whose addresses up to `N` stretches are kept apart.
 #[derive(Debug)]
-pub struct Dma<S: Sys, const N: usize> {
+pub struct Dma<S: Sys, const N: usize = 64> {
     sys: S,
     space: AddressSpace<S>,
     /// None without an IOMMU, where memory has the addresses that it has.
@@ -79,26 +89,17 @@ impl<S: Sys, const N: usize> Dma<S, N> {
         Ok(Self { sys, space, iovas })
     }
 
-    /// Zeroed memory of at least `len` bytes, mapped anywhere.
+    /// Makes zeroed memory of at least `len` bytes that devices reach: anywhere with a
+    /// [`Direction`], and as [`BufferOptions`] ask for it.
     ///
     /// # Errors
     /// [`DmaError`]; nothing is left mapped or taken.
-    pub fn buffer(&self, len: usize, direction: Direction) -> Result<Buffer<'_, S, N>, DmaError> {
-        self.buffer_up_to(len, direction, u64::MAX)
-    }
-
-    /// Zeroed memory of at least `len` bytes, mapped at addresses up to `highest`: the DMA mask
-    /// of a device.
-    ///
-    /// # Errors
-    /// [`DmaError`]; nothing is left mapped or taken.
-    pub fn buffer_up_to(
+    pub fn buffer(
         &self,
         len: usize,
-        direction: Direction,
-        highest: u64,
-    ) -> Result<Buffer<'_, S, N>, DmaError> {
-        Buffer::new(self, len, direction, highest)
+        options: impl Into<BufferOptions>,
+    ) -> Result<Buffer<&Self>, DmaError> {
+        Buffer::new(self, len, options)
     }
 
     /// The address space below.

@@ -4,8 +4,10 @@ use core::ops::Range;
 
 use crate::abi::{DmaMapFlags, IoasMapFlags};
 use crate::container::Container;
+use crate::device::DeviceHandle;
 use crate::iommufd::Ioas;
-use crate::mmio::{Bar, Window};
+use crate::mmio::Window;
+use crate::region::Bar;
 use crate::sys::{Errno, Sys};
 
 /// Where memory is mapped for devices.
@@ -57,9 +59,9 @@ impl<S: Sys> AddressSpace<S> {
     ///
     /// # Errors
     /// As [`Container::map_bar`] and [`Ioas::map_bar`].
-    pub fn map_bar<P>(
+    pub fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
-        bar: &Window<Bar<'_, S>, P>,
+        bar: &Window<Bar<D>, P>,
         range: Range<usize>,
         iova: u64,
         direction: Direction,

@@ -1,7 +1,7 @@
 //! Register access: the same driver source over a mapped BAR, a trapped one, and a simulated one.
 //!
 //! A driver is generic over [`Access`], which says how a stretch of device memory is reached:
-//! [`Mapped`] is one instruction, [`Trapped`] a system call, and a
+//! [`Mapped`] is one instruction, [`Trapped`](crate::region::Trapped) a system call, and a
 //! simulated kernel brings its own. Above it stand a [`Window`], a checked stretch that is read
 //! and written at offsets known at run time, and a [`Block`], a `repr(C)` structure of registers
 //! inside a window: bounds and alignment of all of its registers are checked when it is made,
@@ -45,13 +45,9 @@ mod absent;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod access;
 mod array;
-#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
-mod bar;
 mod barrier;
 #[expect(unsafe_code, reason = "offsets of a block are checked when it is made")]
 mod block;
-#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
-mod buffer;
 mod error;
 pub mod field;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
@@ -60,15 +56,14 @@ mod mapped;
 mod origin;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
 mod part;
-#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
-mod trapped;
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+mod through;
 mod width;
 #[expect(unsafe_code, reason = "offsets are checked before each access")]
 mod window;
 
 pub use access::Access;
 pub use array::Array;
-pub use bar::Bar;
 pub use barrier::{after_status, before_doorbell, flush_combined, full_barrier};
 pub use block::Block;
 pub use error::{OffsetError, RegisterError, TrapError};
@@ -76,7 +71,7 @@ pub use field::Field;
 pub use mapped::Mapped;
 pub use origin::Origin;
 pub use part::Part;
-pub use trapped::Trapped;
+pub use through::Through;
 pub use volatile::access::{ReadOnly, ReadWrite, Readable, Writable, WriteOnly};
 pub use width::Width;
 pub use window::Window;

@@ -5,8 +5,9 @@ use std::vec::Vec;
 use core::ptr::NonNull;
 
 use super::field::{ReadOnly, ReadPure, ReadPureWrite, WriteOnly};
-use super::{Access, Mapped, OffsetError, RegisterError, TrapError, Trapped, Window};
+use super::{Access, Mapped, OffsetError, RegisterError, TrapError, Window};
 use crate::field;
+use crate::region::Trapped;
 use crate::sys::Errno;
 use crate::sys::file::File;
 

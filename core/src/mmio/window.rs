@@ -3,8 +3,10 @@
 use core::marker::PhantomData;
 
 use super::{
-    Access, Array, Block, OffsetError, Part, ReadWrite, Readable, RegisterError, Width, Writable,
+    Access, Array, Block, OffsetError, Part, ReadWrite, Readable, RegisterError, Through, Width,
+    Writable,
 };
+use crate::handle::{Handle, Projection};
 
 /// A stretch of device memory that is read and written at offsets known at run time.
 ///
@@ -170,6 +172,17 @@ impl<A: Access, P> Window<A, P> {
     #[must_use]
     pub const fn share(&self) -> Window<&A, P> {
         Window::with_permission(&self.access)
+    }
+
+    /// Returns a window over the same stretch as the one that `window` selects of what `handle`
+    /// points to. It holds on to the handle, where [`Window::share`] borrows.
+    #[inline]
+    pub fn through<H: Handle>(
+        handle: H,
+        window: impl FnOnce(&H::Target) -> &Self,
+    ) -> Window<Through<Projection<H, A>>, P> {
+        let access = Projection::new(handle, window).map(Self::access);
+        Window::with_permission(Through(access))
     }
 
     /// `len` structures of registers `R` in a row at `offset` (bytes), in place of the window.

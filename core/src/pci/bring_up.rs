@@ -4,10 +4,10 @@ use core::fmt;
 
 use super::{Command, Config, ConfigError, DeviceConfig, TransferError};
 use crate::abi;
-use crate::device::Device;
-use crate::mmio::{Bar, ReadWrite, Window};
+use crate::device::{Device, DeviceHandle};
+use crate::mmio::Window;
 use crate::query::QueryError;
-use crate::region::RegionError;
+use crate::region::{Bar, RegionError};
 use crate::sys::Sys;
 
 /// Why a device could not be made ready.
@@ -44,19 +44,29 @@ impl<S: Sys> Device<S> {
     ///
     /// # Errors
     /// [`BringUpError`]
-    pub fn bring_up(&self, index: u32) -> Result<Window<Bar<'_, S>, ReadWrite>, BringUpError> {
+    pub fn bring_up(&self, index: u32) -> Result<Window<Bar<&Self>>, BringUpError> {
+        Bar::bring_up(self, index)
+    }
+}
+
+impl<D: DeviceHandle> Bar<D> {
+    /// Switches the device on and maps a BAR, as [`Device::bring_up`] does, and keeps the handle.
+    ///
+    /// # Errors
+    /// [`BringUpError`]
+    pub fn bring_up(device: D, index: u32) -> Result<Window<Self>, BringUpError> {
         let of_region = |index| move |error| BringUpError::Region { index, error };
         let mut reply = [0; REPLY];
         let config =
-            DeviceConfig::ask(self, &mut reply).map_err(of_region(abi::pci_region::CONFIG))?;
+            DeviceConfig::ask(&*device, &mut reply).map_err(of_region(abi::pci_region::CONFIG))?;
         let mut config = Config::new(config);
         let command = config.command().map_err(BringUpError::Command)?;
         config
             .set_command(command | Command::MASTER | Command::MEMORY)
             .map_err(BringUpError::Command)?;
-        let bar = self.region(index, &mut reply).map_err(of_region(index))?;
-        self.map(&bar, 0)
-            .map_err(|error| BringUpError::Map { index, error })
+        let bar = device.region(index, &mut reply);
+        let bar = bar.map_err(of_region(index))?;
+        Self::map(device.clone(), &bar, 0).map_err(|error| BringUpError::Map { index, error })
     }
 }
 

@@ -4,13 +4,14 @@ use core::fmt;
 
 use super::{ConfigAccess, ConfigWrite, EXTENDED_SIZE};
 use crate::abi;
-use crate::device::Device;
+use crate::device::DeviceHandle;
 use crate::query::{QueryError, ReplyBuffer};
-use crate::sys::{Errno, Sys};
+use crate::sys::Errno;
 
 /// The config region of a device ([`abi::pci_region::CONFIG`]): each access is one system call.
-pub struct DeviceConfig<'d, S: Sys> {
-    device: &'d Device<S>,
+#[derive(Clone, Copy)]
+pub struct DeviceConfig<D> {
+    device: D,
     offset: u64,
     size: u16,
 }
@@ -28,10 +29,10 @@ pub enum TransferError {
     },
 }
 
-impl<'d, S: Sys> DeviceConfig<'d, S> {
+impl<D: DeviceHandle> DeviceConfig<D> {
     /// The config region that lies at `offset` of the device's file and has `size` bytes, of
     /// which 4096 count.
-    pub fn new(device: &'d Device<S>, offset: u64, size: u64) -> Self {
+    pub fn new(device: D, offset: u64, size: u64) -> Self {
         let size = u16::try_from(size).map_or(EXTENDED_SIZE, |size| size.min(EXTENDED_SIZE));
         Self {
             device,
@@ -45,15 +46,16 @@ impl<'d, S: Sys> DeviceConfig<'d, S> {
     /// # Errors
     /// [`QueryError`]
     pub fn ask<B: ReplyBuffer + ?Sized>(
-        device: &'d Device<S>,
+        device: D,
         buffer: &mut B,
     ) -> Result<Self, QueryError<abi::RegionInfo>> {
         let region = device.region(abi::pci_region::CONFIG, buffer)?;
-        Ok(Self::new(device, region.offset, region.size))
+        let (offset, size) = (region.offset, region.size);
+        Ok(Self::new(device, offset, size))
     }
 }
 
-impl<S: Sys> ConfigAccess for DeviceConfig<'_, S> {
+impl<D: DeviceHandle> ConfigAccess for DeviceConfig<D> {
     type Error = TransferError;
 
     fn size(&self) -> u16 {
@@ -66,7 +68,7 @@ impl<S: Sys> ConfigAccess for DeviceConfig<'_, S> {
     }
 }
 
-impl<S: Sys> ConfigWrite for DeviceConfig<'_, S> {
+impl<D: DeviceHandle> ConfigWrite for DeviceConfig<D> {
     fn write(&mut self, offset: u16, bytes: &[u8]) -> Result<(), TransferError> {
         let done = self.device.write(self.offset, offset.into(), bytes);
         TransferError::check(done, bytes.len())
@@ -83,15 +85,7 @@ impl TransferError {
     }
 }
 
-impl<S: Sys> Clone for DeviceConfig<'_, S> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<S: Sys> Copy for DeviceConfig<'_, S> {}
-
-impl<S: Sys> fmt::Debug for DeviceConfig<'_, S> {
+impl<D> fmt::Debug for DeviceConfig<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceConfig")
             .field("offset", &self.offset)
@@ -101,7 +95,7 @@ impl<S: Sys> fmt::Debug for DeviceConfig<'_, S> {
 }
 
 #[cfg(feature = "defmt")]
-impl<S: Sys> defmt::Format for DeviceConfig<'_, S> {
+impl<D> defmt::Format for DeviceConfig<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(
             f,

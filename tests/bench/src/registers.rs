@@ -17,7 +17,8 @@ use serde::Serialize;
 use vfio_core::device::Device;
 use vfio_core::field;
 use vfio_core::mmio::field::ReadWrite;
-use vfio_core::mmio::{Block, Trapped, Window};
+use vfio_core::mmio::{Block, Window};
+use vfio_core::region::Trapped;
 use vfio_core::sys::{Protection, Span, Sys as _};
 use vfio_hosted::linux::{Linux, Mapping};
 
@@ -129,9 +130,9 @@ struct MappedPciDriverRegion(&'static dyn PciRegion, u64);
 
 struct TrappedBare(OwnedFd);
 
-struct TrappedCore(Block<Trapped<'static, Linux>, Registers>);
+struct TrappedCore(Block<Trapped<&'static Device<Linux>>, Registers>);
 
-struct TrappedCoreChecked(Window<Trapped<'static, Linux>>, usize);
+struct TrappedCoreChecked(Window<Trapped<&'static Device<Linux>>>, usize);
 
 struct TrappedVfioIoctls(Peer, u64);
 
@@ -281,7 +282,7 @@ fn mapping(file: &OwnedFd) -> Result<Mapping> {
 }
 
 /// The file as a trapped BAR. There are few, and they are kept.
-fn trapped(file: OwnedFd) -> Window<Trapped<'static, Linux>> {
+fn trapped(file: OwnedFd) -> Window<Trapped<&'static Device<Linux>>> {
     let device = Box::leak(Box::new(Device::new(Linux, file)));
     Window::new(Trapped::new(device, 0, LEN))
 }

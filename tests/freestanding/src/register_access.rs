@@ -15,7 +15,8 @@ use core::ptr::NonNull;
 
 use vfio_core::field;
 use vfio_core::mmio::field::ReadWrite;
-use vfio_core::mmio::{Bar, Block, Mapped, RegisterError, Window};
+use vfio_core::mmio::{Block, Mapped, RegisterError, Window};
+use vfio_core::region::Bar;
 use vfio_freestanding::opaque::used;
 use vfio_hosted::linux::Linux;
 
@@ -53,9 +54,9 @@ struct Driver<R> {
 }
 
 /// The registers of a driver on Linux.
-type Held = Driver<Block<Bar<'static, Linux>, Registers>>;
+type Held = Driver<Block<Bar<&'static Device<Linux>>, Registers>>;
 
-type Checked = Window<Bar<'static, Linux>>;
+type Checked = Window<Bar<&'static Device<Linux>>>;
 
 /// A bare window.
 struct CheckedBare {

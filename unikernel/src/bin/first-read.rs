@@ -9,8 +9,9 @@
 
 use vfio_core::abi::pci_region;
 use vfio_core::field;
+use vfio_core::mmio::Block;
 use vfio_core::mmio::field::ReadPure;
-use vfio_core::mmio::{Bar, Block};
+use vfio_core::region::Bar;
 use vfio_core::session::{Mode, Session};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
@@ -33,7 +34,7 @@ struct Registers {
     id: ReadPure<u32>,
 }
 
-type Edu<'d> = Block<Bar<'d, GuestPci>, Registers>;
+type Edu<'d> = Block<Bar<&'d Device<GuestPci>>, Registers>;
 
 /// A read of a mapped register, alone.
 #[unsafe(no_mangle)]

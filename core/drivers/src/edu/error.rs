@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use vfio_core::dma::DmaError;
 use vfio_core::irq::IrqError;
 use vfio_core::sys::Errno;
 
@@ -34,7 +35,9 @@ pub enum EduError<E> {
     Wait(Errno),
     /// An interrupt can't be let through again.
     Irq(IrqError),
-    /// A copy is longer than the device's buffer or the memory.
+    /// Memory can't be given to the device.
+    Dma(DmaError),
+    /// A copy is longer than the device's buffer.
     TooLong {
         /// The length in bytes.
         len: usize,
@@ -62,10 +65,11 @@ impl<E: fmt::Display> fmt::Display for EduError<E> {
             ),
             Self::Wait(errno) => write!(f, "the interrupt can't be waited for: {errno}"),
             Self::Irq(error) => error.fmt(f),
+            Self::Dma(error) => error.fmt(f),
             Self::TooLong { len } => {
                 write!(
                     f,
-                    "a copy of {len} bytes is longer than the memory or the device's buffer"
+                    "a copy of {len} bytes is longer than the device's buffer"
                 )
             }
         }
@@ -78,6 +82,7 @@ impl<E: core::error::Error + 'static> core::error::Error for EduError<E> {
             // These speak for themselves above.
             Self::Access(error) => error.source(),
             Self::Irq(error) => error.source(),
+            Self::Dma(error) => error.source(),
             Self::Wait(errno) => Some(errno),
             Self::TooShort { .. }
             | Self::NotEdu { .. }

@@ -3,14 +3,13 @@
 use core::fmt;
 
 use vfio_core::abi::pci_irq;
-use vfio_core::device::Device;
-use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::{Direction, DmaHandle};
 use vfio_core::irq::{IrqError, Vectors};
 use vfio_core::mmio::{Access, RegisterError, Window};
-use vfio_core::sys::Sys;
 
 use super::registers::{COPY_MOST, DMA_HIGHEST};
-use super::{Edu, EduError};
+use super::{DmaEngine, Edu, EduError};
 
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,8 +48,6 @@ pub enum Outcome<E> {
     },
     /// The device failed.
     Device(EduError<E>),
-    /// Memory could not be given to the device.
-    Dma(DmaError),
     /// Memory could not be read or written.
     Memory,
     /// Interrupts could not be had.
@@ -112,11 +109,16 @@ impl<E: fmt::Display> fmt::Display for Outcome<E> {
             Self::Passed => f.write_str("passed"),
             Self::Wrong { expected, got } => write!(f, "{got:#x} in place of {expected:#x}"),
             Self::Device(error) => error.fmt(f),
-            Self::Dma(error) => error.fmt(f),
             Self::Memory => f.write_str("memory can't be reached"),
             Self::Irq(error) => error.fmt(f),
             Self::NotRun => f.write_str("not run, because a step before it failed"),
         }
+    }
+}
+
+impl<E> From<RegisterError<core::convert::Infallible>> for Outcome<E> {
+    fn from(_: RegisterError<core::convert::Infallible>) -> Self {
+        Self::Memory
     }
 }
 
@@ -127,7 +129,11 @@ impl<E> From<EduError<E>> for Outcome<E> {
 }
 
 /// Bytes that are copied to the device and back: whole words.
-const COPIED: usize = COPY_MOST / 8 * 8;
+const COPIED: usize = 4088;
+/// The same.
+const COPIED_64: u64 = 4088;
+
+const _: () = assert!(COPIED == COPY_MOST / 8 * 8);
 
 /// Numbers whose factorials are compared, with the factorials in 32 bits.
 static FACTORIALS: [(u32, u32); 4] = [(0, 1), (5, 120), (12, 479_001_600), (13, 1_932_053_504)];
@@ -136,20 +142,20 @@ static FACTORIALS: [(u32, u32); 4] = [(0, 1), (5, 120), (12, 479_001_600), (13, 
 /// mastering must be on.
 ///
 /// After a step that fails, those that build on it are [`Outcome::NotRun`].
-pub fn exercise<S: Sys, A: Access, const N: usize>(
-    device: &Device<S>,
+pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
+    device: D,
     bar0: Window<A>,
-    dma: &Dma<S, N>,
+    dma: M,
 ) -> Report<A::Error> {
     let mut report = Report {
         steps: Step::ALL.map(|step| (step, Outcome::NotRun)),
     };
     let mut trial = Trial {
         device,
-        dma,
-        edu: None,
+        dma: Some(dma),
         bar0: Some(bar0),
-        to_device: None,
+        edu: None,
+        engine: None,
         vectors: None,
     };
     for (step, outcome) in &mut report.steps {
@@ -165,13 +171,14 @@ pub fn exercise<S: Sys, A: Access, const N: usize>(
 }
 
 /// What the steps leave for each other.
-struct Trial<'d, S: Sys, A: Access, const N: usize> {
-    device: &'d Device<S>,
-    dma: &'d Dma<S, N>,
+struct Trial<D: DeviceHandle, A: Access, M: DmaHandle> {
+    device: D,
+    dma: Option<M>,
     bar0: Option<Window<A>>,
+    /// The device, until it has an engine.
     edu: Option<Edu<A>>,
-    to_device: Option<Buffer<'d, S, N>>,
-    vectors: Option<Vectors<'d, S, 1>>,
+    engine: Option<DmaEngine<A, M>>,
+    vectors: Option<Vectors<D, 1>>,
 }
 
 /// A value must be another.
@@ -184,13 +191,12 @@ fn same<E>(expected: impl Into<u64>, got: impl Into<u64>) -> Result<(), Outcome<
     }
 }
 
-/// What stands at byte `at` of what is copied: no two words are the same.
-fn pattern(at: usize) -> u64 {
-    let word = u64::try_from(at).unwrap_or(0).wrapping_add(8);
-    word.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+/// The word `index` of what is copied: no two are the same.
+const fn pattern(index: u64) -> u64 {
+    index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
+impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
     #[inline(never)]
     fn run(&mut self, step: Step) -> Result<(), Outcome<A::Error>> {
         match step {
@@ -205,6 +211,15 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
         }
     }
 
+    /// The device, with its engine or without.
+    fn edu(&mut self) -> Result<&mut Edu<A>, Outcome<A::Error>> {
+        match (&mut self.engine, &mut self.edu) {
+            (Some(engine), _) => Ok(engine.edu()),
+            (None, Some(edu)) => Ok(edu),
+            (None, None) => Err(Outcome::NotRun),
+        }
+    }
+
     fn identify(&mut self) -> Result<(), Outcome<A::Error>> {
         let bar0 = self.bar0.take().ok_or(Outcome::NotRun)?;
         let edu = Edu::new(bar0)?;
@@ -215,7 +230,7 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
     }
 
     fn liveness(&mut self) -> Result<(), Outcome<A::Error>> {
-        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        let edu = self.edu()?;
         for word in &[0, u32::MAX, 0x1234_5678] {
             same(true, edu.is_alive(*word)?)?;
         }
@@ -223,7 +238,7 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
     }
 
     fn factorial_polled(&mut self) -> Result<(), Outcome<A::Error>> {
-        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        let edu = self.edu()?;
         for (n, factorial) in &FACTORIALS {
             same(*factorial, edu.factorial(*n)?)?;
         }
@@ -231,35 +246,32 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
     }
 
     fn dma_mask(&mut self) -> Result<(), Outcome<A::Error>> {
-        let mut buffer = Edu::<A>::memory(self.dma, Direction::ToDevice).map_err(Outcome::Dma)?;
-        let last = buffer
-            .iova()
-            .saturating_add(u64::try_from(COPIED).unwrap_or(u64::MAX));
-        same(true, last.saturating_sub(1) <= DMA_HIGHEST)?;
-        let mut window = buffer.window();
-        for at in (0..COPIED).step_by(8) {
-            let written: Result<(), RegisterError<_>> = window.write(at, pattern(at));
-            written.map_err(|_| Outcome::Memory)?;
-        }
-        self.to_device = Some(buffer);
-        Ok(())
+        let (Some(edu), Some(dma)) = (self.edu.take(), self.dma.take()) else {
+            return Err(Outcome::NotRun);
+        };
+        let engine = DmaEngine::new(edu, dma, Direction::Both)?;
+        let memory = self.engine.insert(engine).memory()?;
+        let last = memory.iova().saturating_add(COPIED_64);
+        same(true, last.saturating_sub(1) <= DMA_HIGHEST)
     }
 
     fn dma(&mut self) -> Result<(), Outcome<A::Error>> {
-        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
-        let to_device = self.to_device.as_ref().ok_or(Outcome::NotRun)?;
-        edu.copy_to_device(to_device, COPIED)?;
-        let mut back = Edu::<A>::memory(self.dma, Direction::FromDevice).map_err(Outcome::Dma)?;
-        edu.copy_to_memory(&mut back, COPIED)?;
-        compare(&mut back)
+        let engine = self.engine.as_mut().ok_or(Outcome::NotRun)?;
+        let mut bytes = [0; COPIED];
+        for (at, word) in (0_u64..).zip(bytes.as_chunks_mut::<8>().0) {
+            *word = pattern(at).to_le_bytes();
+        }
+        engine.write(&bytes)?;
+        bytes.fill(0);
+        // Nothing of the pattern is left in memory.
+        engine.memory()?.window().write_bytes(0, &bytes)?;
+        engine.read(&mut bytes)?;
+        compare(&bytes)
     }
 
     fn interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
-        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
-        let vectors = self
-            .device
-            .vectors::<1>(pci_irq::MSI)
-            .map_err(Outcome::Irq)?;
+        let vectors = Vectors::new(self.device.clone(), pci_irq::MSI).map_err(Outcome::Irq)?;
+        let edu = self.edu()?;
         for bits in &[1, 0x8000_0000] {
             edu.raise(*bits, &vectors)?;
         }
@@ -268,29 +280,29 @@ impl<S: Sys, A: Access, const N: usize> Trial<'_, S, A, N> {
     }
 
     fn factorial_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
-        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
-        let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
+        let vectors = self.vectors.take().ok_or(Outcome::NotRun)?;
+        let edu = self.edu()?;
         for (n, factorial) in &FACTORIALS {
-            same(*factorial, edu.factorial_by_interrupt(*n, vectors)?)?;
+            same(*factorial, edu.factorial_by_interrupt(*n, &vectors)?)?;
         }
+        self.vectors = Some(vectors);
         Ok(())
     }
 
     fn dma_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
-        let edu = self.edu.as_mut().ok_or(Outcome::NotRun)?;
+        let engine = self.engine.as_mut().ok_or(Outcome::NotRun)?;
         let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
-        let mut back = Edu::<A>::memory(self.dma, Direction::FromDevice).map_err(Outcome::Dma)?;
-        edu.copy_to_memory_by_interrupt(&mut back, COPIED, vectors)?;
-        compare(&mut back)
+        let mut bytes = [0; COPIED];
+        engine.memory()?.window().write_bytes(0, &bytes)?;
+        engine.read_by_interrupt(&mut bytes, vectors)?;
+        compare(&bytes)
     }
 }
 
 /// Memory must hold what was sent to the device.
-fn compare<S: Sys, E, const N: usize>(memory: &mut Buffer<'_, S, N>) -> Result<(), Outcome<E>> {
-    let mut window = memory.window();
-    for at in (0..COPIED).step_by(8) {
-        let got: u64 = window.read(at).map_err(|_| Outcome::Memory)?;
-        same(pattern(at), got)?;
+fn compare<E>(bytes: &[u8; COPIED]) -> Result<(), Outcome<E>> {
+    for (at, word) in (0_u64..).zip(bytes.as_chunks::<8>().0) {
+        same(pattern(at), u64::from_le_bytes(*word))?;
     }
     Ok(())
 }

@@ -1,29 +1,27 @@
 //! QEMU's educational device: the smallest driver that uses registers, interrupts and DMA.
 //!
-//! [`Edu`] drives the device; [`exercise`] tries all that it can do and tells how each step went,
+//! [`Edu`] drives the device, and [`DmaEngine`] its DMA; [`exercise`] tries all that it can do and tells how each step went,
 //! and [`run`] does so on a device that was just opened.
 
+mod dma;
 mod error;
 mod exercise;
 mod registers;
 mod run;
 
+pub use dma::DmaEngine;
 pub use error::EduError;
 pub use exercise::{Outcome, Report, Step, exercise};
 pub use run::run;
 
 use core::time::Duration;
 
-use vfio_core::dma::{Buffer, Direction, Dma};
+use vfio_core::device::DeviceHandle;
 use vfio_core::field;
 use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, Block, Window};
-use vfio_core::sys::Sys;
 
-use registers::{
-    BUFFER, COMPUTING, COPY_MOST, DMA_DONE, DMA_HIGHEST, DMA_INTERRUPT, DMA_START, DMA_TO_MEMORY,
-    FACTORIAL_DONE, ID, ID_MASK, INTERRUPT, Registers,
-};
+use registers::{COMPUTING, FACTORIAL_DONE, ID, ID_MASK, INTERRUPT, Registers};
 
 /// How often a register is read before the device is taken to be stuck.
 ///
@@ -38,14 +36,6 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Edu<A> {
     registers: Block<A, Registers>,
-}
-
-/// Which way DMA goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-enum Way {
-    ToDevice,
-    ToMemory,
 }
 
 impl<A: Access> Edu<A> {
@@ -97,10 +87,10 @@ impl<A: Access> Edu<A> {
     ///
     /// # Errors
     /// [`EduError::NoInterrupt`] where it does not come in time.
-    pub fn factorial_by_interrupt<S: Sys, const N: usize>(
+    pub fn factorial_by_interrupt<D: DeviceHandle, const V: usize>(
         &mut self,
         n: u32,
-        vectors: &Vectors<'_, S, N>,
+        vectors: &Vectors<D, V>,
     ) -> Result<u32, EduError<A::Error>> {
         self.registers.write(field!(Registers, status), INTERRUPT)?;
         self.registers.write(field!(Registers, factorial), n)?;
@@ -114,118 +104,14 @@ impl<A: Access> Edu<A> {
     ///
     /// # Errors
     /// [`EduError::NoInterrupt`] where it does not come in time.
-    pub fn raise<S: Sys, const N: usize>(
+    pub fn raise<D: DeviceHandle, const V: usize>(
         &mut self,
         bits: u32,
-        vectors: &Vectors<'_, S, N>,
+        vectors: &Vectors<D, V>,
     ) -> Result<(), EduError<A::Error>> {
         self.registers
             .write(field!(Registers, interrupt_raise), bits)?;
         self.interrupted(vectors, bits)
-    }
-
-    /// Copies the first bytes of `memory` to the device's buffer: `len` of them, at most 4095.
-    ///
-    /// # Errors
-    /// [`EduError::TooLong`], [`EduError::Stuck`]
-    pub fn copy_to_device<S: Sys, const N: usize>(
-        &mut self,
-        memory: &Buffer<'_, S, N>,
-        len: usize,
-    ) -> Result<(), EduError<A::Error>> {
-        let len = Self::length(memory, len)?;
-        self.start_dma(memory.iova(), len, Way::ToDevice, false)?;
-        self.until_copied()
-    }
-
-    /// Copies the first `len` bytes of the device's buffer, at most 4095, to `memory`.
-    ///
-    /// # Errors
-    /// [`EduError::TooLong`], [`EduError::Stuck`]
-    pub fn copy_to_memory<S: Sys, const N: usize>(
-        &mut self,
-        memory: &mut Buffer<'_, S, N>,
-        len: usize,
-    ) -> Result<(), EduError<A::Error>> {
-        let len = Self::length(memory, len)?;
-        self.start_dma(memory.iova(), len, Way::ToMemory, false)?;
-        self.until_copied()
-    }
-
-    /// As [`Edu::copy_to_memory`], waiting for the interrupt.
-    ///
-    /// # Errors
-    /// [`EduError::TooLong`], [`EduError::NoInterrupt`]
-    pub fn copy_to_memory_by_interrupt<S: Sys, const N: usize, const V: usize>(
-        &mut self,
-        memory: &mut Buffer<'_, S, N>,
-        len: usize,
-        vectors: &Vectors<'_, S, V>,
-    ) -> Result<(), EduError<A::Error>> {
-        let len = Self::length(memory, len)?;
-        self.start_dma(memory.iova(), len, Way::ToMemory, true)?;
-        self.interrupted(vectors, DMA_DONE)?;
-        self.until_copied()
-    }
-
-    /// Memory that the device's DMA engine reaches.
-    ///
-    /// # Errors
-    /// As [`Dma::buffer_up_to`].
-    pub fn memory<S: Sys, const N: usize>(
-        dma: &Dma<S, N>,
-        direction: Direction,
-    ) -> Result<Buffer<'_, S, N>, vfio_core::dma::DmaError> {
-        dma.buffer_up_to(COPY_MOST, direction, DMA_HIGHEST)
-    }
-
-    /// Checks the length of a copy.
-    fn length<S: Sys, const N: usize>(
-        memory: &Buffer<'_, S, N>,
-        len: usize,
-    ) -> Result<u64, EduError<A::Error>> {
-        match u64::try_from(len) {
-            Ok(bytes) if len <= memory.len().min(COPY_MOST) => Ok(bytes),
-            _ => Err(EduError::TooLong { len }),
-        }
-    }
-
-    fn start_dma(
-        &mut self,
-        iova: u64,
-        len: u64,
-        way: Way,
-        interrupt: bool,
-    ) -> Result<(), EduError<A::Error>> {
-        let (source, destination, command) = match way {
-            Way::ToDevice => (iova, BUFFER, DMA_START),
-            Way::ToMemory => (BUFFER, iova, DMA_START | DMA_TO_MEMORY),
-        };
-        let command = if interrupt {
-            command | DMA_INTERRUPT
-        } else {
-            command
-        };
-        self.registers
-            .write(field!(Registers, dma_source), source)?;
-        self.registers
-            .write(field!(Registers, dma_destination), destination)?;
-        self.registers.write(field!(Registers, dma_count), len)?;
-        vfio_core::mmio::before_doorbell();
-        Ok(self
-            .registers
-            .write(field!(Registers, dma_command), command)?)
-    }
-
-    fn until_copied(&self) -> Result<(), EduError<A::Error>> {
-        for _ in 0..PATIENCE {
-            if self.registers.get(field!(Registers, dma_command))? & DMA_START == 0 {
-                vfio_core::mmio::after_status();
-                return Ok(());
-            }
-            core::hint::spin_loop();
-        }
-        Err(EduError::Stuck)
     }
 
     fn until_computed(&self) -> Result<(), EduError<A::Error>> {
@@ -239,9 +125,9 @@ impl<A: Access> Edu<A> {
     }
 
     /// Waits for the interrupt, and acknowledges `bits`.
-    fn interrupted<S: Sys, const N: usize>(
+    fn interrupted<D: DeviceHandle, const V: usize>(
         &mut self,
-        vectors: &Vectors<'_, S, N>,
+        vectors: &Vectors<D, V>,
         bits: u32,
     ) -> Result<(), EduError<A::Error>> {
         let came = vectors.wait(0, TIMEOUT).map_err(EduError::Wait)?;

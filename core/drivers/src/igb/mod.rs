@@ -17,11 +17,11 @@ pub use ring::Ring;
 
 use core::time::Duration;
 
-use vfio_core::dma::{Buffer, Dma};
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::{Buffer, DmaHandle};
 use vfio_core::field;
 use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, Block, Window, after_status, before_doorbell};
-use vfio_core::sys::Sys;
 
 use registers::{
     ANY_MULTICAST, ANY_UNICAST, BROADCAST, DRIVER_LOADED, FORCE_DUPLEX, FORCE_SPEED, FULL_DUPLEX,
@@ -54,17 +54,38 @@ const LINK_PATIENCE: u32 = 50_000_000;
 /// (datasheet, 4.2.1.6.1).
 const RESET_READS: u32 = 2_000;
 
-/// The device behind the registers that `A` reaches, with rings of `R` descriptors in memory of a
-/// [`Dma`] with `N` stretches. It is stopped on drop, before its rings go.
+/// The device behind the registers that `A` reaches, with the memory that it reaches itself: rings
+/// of `R` descriptors, and what is copied.
+///
+/// It is stopped on drop. Where nothing tells that it has stopped, its memory is never freed.
 #[derive(Debug)]
-pub struct Igb<'d, S: Sys, A: Access, const N: usize, const R: usize = 256> {
+pub struct Igb<A: Access, M: DmaHandle, const R: usize = 256> {
     registers: Block<A, Registers>,
-    receive: Descriptors<'d, S, N, R>,
-    transmit: Descriptors<'d, S, N, R>,
+    /// None only when it is dropped.
+    memory: Option<Memory<M, R>>,
     /// The next descriptor, in both rings.
     next: usize,
     has_link: bool,
+    /// Whether the device was told of the memory.
+    knows_memory: bool,
     is_stopped: bool,
+}
+
+/// What the device reaches.
+#[derive(Debug)]
+struct Memory<M: DmaHandle, const R: usize> {
+    receive: Descriptors<M, R>,
+    transmit: Descriptors<M, R>,
+    copied: Copied<M>,
+}
+
+/// Memory to copy from and to, which is the driver's for as long as it lives.
+#[derive(Debug)]
+pub struct Copied<M: DmaHandle> {
+    /// Where copies come from.
+    pub source: Buffer<M>,
+    /// Where they go.
+    pub target: Buffer<M>,
 }
 
 /// A frame of a copy: where it starts, and its length, in bytes.
@@ -74,22 +95,27 @@ struct Frame {
     len: u16,
 }
 
-impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> {
-    /// Resets the device behind BAR 0 and starts it. Its bus mastering must be on.
+impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
+    /// Resets the device behind BAR 0 and starts it, to copy what `copied` says. Its bus
+    /// mastering must be on.
     ///
     /// The link need not be up yet: the first copy waits for it.
     ///
     /// # Errors
     /// [`IgbError::Offset`] where the BAR is too short, [`IgbError::Gone`], [`IgbError::Dma`],
     /// [`IgbError::Reset`], [`IgbError::Phy`], [`IgbError::Queue`]
-    pub fn new(bar0: Window<A>, dma: &'d Dma<S, N>) -> Result<Self, IgbError<A::Error>> {
+    pub fn new(bar0: Window<A>, dma: M, copied: Copied<M>) -> Result<Self, IgbError<A::Error>> {
         let registers = bar0.into_block(0).map_err(IgbError::Offset)?;
         let mut this = Self {
             registers,
-            receive: Descriptors::new(dma).map_err(IgbError::Dma)?,
-            transmit: Descriptors::new(dma).map_err(IgbError::Dma)?,
+            memory: Some(Memory {
+                receive: Descriptors::new(dma.clone()).map_err(IgbError::Dma)?,
+                transmit: Descriptors::new(dma).map_err(IgbError::Dma)?,
+                copied,
+            }),
             next: 0,
             has_link: false,
+            knows_memory: false,
             is_stopped: false,
         };
         if this.registers.get(field!(Registers, status))? == u32::MAX {
@@ -103,33 +129,51 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         Ok(this)
     }
 
-    /// Copies the first `len` bytes of `from` to the start of `to`.
+    /// Returns the memory that is copied from, and the memory that is copied to.
     ///
     /// # Errors
-    /// [`IgbError::TooLong`], and as [`Igb::copy_at`].
-    pub fn copy(
-        &mut self,
-        from: &Buffer<'_, S, N>,
-        to: &mut Buffer<'_, S, N>,
-        len: usize,
-    ) -> Result<(), IgbError<A::Error>> {
-        let most = from.len().min(to.len());
+    /// [`IgbError::Memory`] where there is none, which is never.
+    pub fn memory(&mut self) -> Result<&mut Copied<M>, IgbError<A::Error>> {
+        let memory = self.memory.as_mut().ok_or(IgbError::Memory)?;
+        Ok(&mut memory.copied)
+    }
+
+    /// Copies the first `len` bytes of the source to the start of the target.
+    ///
+    /// After an error the device has stopped copying, and is ready for the next copy.
+    ///
+    /// # Errors
+    /// [`IgbError::TooLong`], [`IgbError::TooShort`] below [`FRAME_LEAST`] bytes,
+    /// [`IgbError::NoLink`], [`IgbError::Lost`], [`IgbError::Frame`]
+    pub fn copy(&mut self, len: usize) -> Result<(), IgbError<A::Error>> {
+        let Copied { source, target } = self.memory()?;
+        let (from, to, most) = (source.iova(), target.iova(), source.len().min(target.len()));
         if len > most {
             return Err(IgbError::TooLong { len, most });
         }
-        self.copy_at(from.iova(), to.iova(), len)
+        self.copy_between(from, to, len)
     }
 
-    /// Copies `len` bytes between addresses of the device's. Only the IOMMU says which memory they
-    /// are: what is not mapped is not written, and is lost or read as anything.
-    ///
-    /// After an error the device has stopped copying: it reaches neither place any more, and is
-    /// ready for the next copy.
+    /// Copies `len` bytes between addresses of the device's: what an IOMMU does not map is not
+    /// written, and is lost or read as anything.
     ///
     /// # Errors
-    /// [`IgbError::TooShort`] below [`FRAME_LEAST`] bytes, [`IgbError::Address`],
-    /// [`IgbError::NoLink`], [`IgbError::Lost`], [`IgbError::Frame`]
-    pub fn copy_at(&mut self, from: u64, to: u64, len: usize) -> Result<(), IgbError<A::Error>> {
+    /// As [`Igb::copy`], and [`IgbError::Address`].
+    ///
+    /// # Safety
+    /// Where no IOMMU confines the device, both places are memory that may be read and written by
+    /// it until it is known to have stopped.
+    #[expect(unsafe_code, reason = "a bus address may be that of any memory")]
+    pub unsafe fn copy_at(
+        &mut self,
+        from: u64,
+        to: u64,
+        len: usize,
+    ) -> Result<(), IgbError<A::Error>> {
+        self.copy_between(from, to, len)
+    }
+
+    fn copy_between(&mut self, from: u64, to: u64, len: usize) -> Result<(), IgbError<A::Error>> {
         if len < FRAME_LEAST {
             return Err(IgbError::TooShort {
                 len,
@@ -183,9 +227,9 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
     ///
     /// # Errors
     /// [`IgbError::NoInterrupt`] where it does not come in time, [`IgbError::Wait`]
-    pub fn raise<const V: usize>(
+    pub fn raise<D: DeviceHandle, const V: usize>(
         &mut self,
-        vectors: &Vectors<'_, S, V>,
+        vectors: &Vectors<D, V>,
         timeout: Duration,
     ) -> Result<u64, IgbError<A::Error>> {
         self.registers
@@ -196,12 +240,15 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         }
     }
 
-    /// Stops the device, as dropping does, and tells how that went.
+    /// Stops the device, as dropping does, tells how that went, and returns the memory that was
+    /// copied from and to.
     ///
     /// # Errors
-    /// [`IgbError::Reset`], and where a register can't be reached.
-    pub fn remove(mut self) -> Result<(), IgbError<A::Error>> {
-        self.stop()
+    /// [`IgbError::Reset`], [`IgbError::Queue`], and where a register can't be reached.
+    pub fn remove(mut self) -> Result<Copied<M>, IgbError<A::Error>> {
+        self.stop()?;
+        let memory = self.memory.take().ok_or(IgbError::Memory)?;
+        Ok(memory.copied)
     }
 
     /// Resets the device: all queues are off, and all interrupts are held back.
@@ -282,16 +329,18 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
 
     /// Starts both queues from the starts of their rings.
     fn start(&mut self) -> Result<(), IgbError<A::Error>> {
-        let len = Descriptors::<S, N, R>::len();
+        let len = Descriptors::<M, R>::len();
+        let memory = self.memory.as_ref().ok_or(IgbError::Memory)?;
+        self.knows_memory = true;
         let registers = &mut self.registers;
-        let (base, high) = self.receive.base();
+        let (base, high) = memory.receive.base();
         registers.write(field!(Registers, receive_base), base)?;
         registers.write(field!(Registers, receive_base_high), high)?;
         registers.write(field!(Registers, receive_len), len)?;
         registers.write(field!(Registers, receive_format), RECEIVE_FORMAT)?;
         registers.write(field!(Registers, receive_head), 0)?;
         registers.write(field!(Registers, receive_tail), 0)?;
-        let (base, high) = self.transmit.base();
+        let (base, high) = memory.transmit.base();
         registers.write(field!(Registers, transmit_base), base)?;
         registers.write(field!(Registers, transmit_base_high), high)?;
         registers.write(field!(Registers, transmit_len), len)?;
@@ -356,15 +405,16 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         len: usize,
     ) -> Result<(), IgbError<A::Error>> {
         let mut next = self.next;
+        let memory = self.memory.as_mut().ok_or(IgbError::Memory)?;
         for frame in batch::<R>(done, len) {
             let (Some(from), Some(to)) = (offset(from, frame.at), offset(to, frame.at)) else {
                 return Err(IgbError::Address { iova: from });
             };
-            let received = self.receive.receive(next, to);
+            let received = memory.receive.receive(next, to);
             received.map_err(|_| IgbError::Memory)?;
-            let sent = self.transmit.send(next, from, frame.len);
+            let sent = memory.transmit.send(next, from, frame.len);
             sent.map_err(|_| IgbError::Memory)?;
-            next = Descriptors::<S, N, R>::next(next);
+            next = Descriptors::<M, R>::next(next);
         }
         // A ring has fewer than 2^16 descriptors.
         let tail = u32::try_from(next).unwrap_or(0);
@@ -381,10 +431,10 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         let mut end = done;
         for frame in batch::<R>(done, len) {
             let index = self.next;
-            self.until(Ring::Transmit, |this| {
-                this.transmit.is_sent(index).map(|is| is.then_some(()))
+            self.until(Ring::Transmit, |memory| {
+                memory.transmit.is_sent(index).map(|is| is.then_some(()))
             })?;
-            let received = self.until(Ring::Receive, |this| this.receive.received(index))?;
+            let received = self.until(Ring::Receive, |memory| memory.receive.received(index))?;
             if !received.is_whole(frame.len) {
                 return Err(IgbError::Frame {
                     status: received.status,
@@ -392,7 +442,7 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
                     sent: frame.len,
                 });
             }
-            self.next = Descriptors::<S, N, R>::next(index);
+            self.next = Descriptors::<M, R>::next(index);
             end = frame.at.saturating_add(usize::from(frame.len));
         }
         after_status();
@@ -403,10 +453,11 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
     fn until<T, E>(
         &mut self,
         ring: Ring,
-        mut read: impl FnMut(&mut Self) -> Result<Option<T>, E>,
+        mut read: impl FnMut(&mut Memory<M, R>) -> Result<Option<T>, E>,
     ) -> Result<T, IgbError<A::Error>> {
         for _ in 0..PATIENCE {
-            if let Some(seen) = read(self).map_err(|_| IgbError::Memory)? {
+            let memory = self.memory.as_mut().ok_or(IgbError::Memory)?;
+            if let Some(seen) = read(memory).map_err(|_| IgbError::Memory)? {
                 return Ok(seen);
             }
             // It takes its time, and tells whether there still is a device.
@@ -424,20 +475,24 @@ impl<'d, S: Sys, A: Access, const N: usize, const R: usize> Igb<'d, S, A, N, R> 
         }
         // A reset stops the queues as well, where they do not stop by themselves.
         let stopped = self.hold_interrupts().and_then(|()| self.stop_queues());
-        self.reset()?;
-        stopped
+        let reset = self.reset();
+        if reset.is_err() && self.knows_memory {
+            // Nothing tells that the device has stopped: it may still write its memory.
+            core::mem::forget(self.memory.take());
+        }
+        reset.and(stopped)
     }
 }
 
-impl<S: Sys, A: Access, const N: usize, const R: usize> Drop for Igb<'_, S, A, N, R> {
+impl<A: Access, M: DmaHandle, const R: usize> Drop for Igb<A, M, R> {
     fn drop(&mut self) {
-        // The rings are unmapped next: the device reaches them no more, whatever it does.
+        // How it went decides whether the memory is freed.
         let _ = self.stop();
     }
 }
 
 #[cfg(feature = "defmt")]
-impl<S: Sys, A: Access, const N: usize, const R: usize> defmt::Format for Igb<'_, S, A, N, R> {
+impl<A: Access, M: DmaHandle, const R: usize> defmt::Format for Igb<A, M, R> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Igb({} descriptors)", R);
     }

@@ -3,9 +3,8 @@
 use core::convert::Infallible;
 use core::fmt;
 
-use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
+use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
 use vfio_core::mmio::RegisterError;
-use vfio_core::sys::Sys;
 
 /// Which ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,8 +37,8 @@ const DAMAGED: u32 = 1 << 31;
 
 /// The descriptors of a ring, `R` of them.
 #[derive(Debug)]
-pub(super) struct Descriptors<'d, S: Sys, const N: usize, const R: usize> {
-    memory: Buffer<'d, S, N>,
+pub(super) struct Descriptors<M: DmaHandle, const R: usize> {
+    memory: Buffer<M>,
 }
 
 /// A received frame.
@@ -50,15 +49,15 @@ pub(super) struct Received {
     pub(super) len: u16,
 }
 
-impl<'d, S: Sys, const N: usize, const R: usize> Descriptors<'d, S, N, R> {
-    pub(super) fn new(dma: &'d Dma<S, N>) -> Result<Self, DmaError> {
+impl<M: DmaHandle, const R: usize> Descriptors<M, R> {
+    pub(super) fn new(dma: M) -> Result<Self, DmaError> {
         const {
             assert!(
                 R.is_multiple_of(8) && R >= 8 && R <= 4096,
                 "a ring has 8 to 4096 descriptors, in eights"
             );
         }
-        let memory = dma.buffer(R.saturating_mul(DESCRIPTOR), Direction::Both)?;
+        let memory = Buffer::new(dma, R.saturating_mul(DESCRIPTOR), Direction::Both)?;
         Ok(Self { memory })
     }
 

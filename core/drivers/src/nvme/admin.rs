@@ -1,8 +1,8 @@
 //! The admin queue, and its commands one at a time (NVM Express Base Specification 1.4, 5).
 
-use vfio_core::dma::{Buffer, Direction, Dma};
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::{Buffer, Direction, DmaHandle};
 use vfio_core::mmio::Access;
-use vfio_core::sys::Sys;
 
 use super::controller::Controller;
 use super::doorbell::{self, Doorbell, Side};
@@ -27,6 +27,9 @@ pub(super) mod opcode {
     pub(crate) const DOORBELL_BUFFERS: u8 = 0x7c;
 }
 
+/// A doorbell of the admin queue.
+type Bell<'c, D, M, A> = Doorbell<&'c Controller<D, M, A>>;
+
 /// Entries of each of its rings.
 pub(super) const ENTRIES: u16 = 16;
 
@@ -41,10 +44,10 @@ pub(super) const SPINS: u32 = 1024;
 
 /// The admin queue. One command besides the request for an event is under way at a time.
 #[derive(Debug)]
-pub(super) struct Admin<'d, S: Sys, const N: usize> {
-    pub(super) rings: Rings<'d, S, N>,
+pub(super) struct Admin<M: DmaHandle> {
+    pub(super) rings: Rings<M>,
     /// What commands read and write.
-    page: Buffer<'d, S, N>,
+    page: Buffer<M>,
     next_id: u16,
     /// Events are wanted.
     wants_events: bool,
@@ -55,12 +58,11 @@ pub(super) struct Admin<'d, S: Sys, const N: usize> {
     pub(super) queues: u64,
 }
 
-impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
-    pub(super) fn new<E>(dma: &'d Dma<S, N>) -> Result<Self, NvmeError<E>> {
+impl<M: DmaHandle> Admin<M> {
+    pub(super) fn new<E>(dma: &M) -> Result<Self, NvmeError<E>> {
         Ok(Self {
             rings: Rings::new(dma, ENTRIES, ENTRIES).map_err(NvmeError::memory)?,
-            page: dma
-                .buffer(Page::LEN, Direction::Both)
+            page: Buffer::new(dma.clone(), Page::LEN, Direction::Both)
                 .map_err(NvmeError::memory)?,
             next_id: 0,
             wants_events: false,
@@ -93,9 +95,9 @@ impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
     }
 
     /// Makes a command and waits for its end; returns what it answers.
-    pub(super) fn execute<A: Access>(
+    pub(super) fn execute<D: DeviceHandle, A: Access>(
         &mut self,
-        controller: &Controller<'d, S, A, N>,
+        controller: &Controller<D, M, A>,
         command: &Command,
     ) -> Result<u32, NvmeError<A::Error>> {
         let id = self.next_id;
@@ -143,18 +145,18 @@ impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
     }
 
     /// Wants to be told of events from now on.
-    pub(super) fn want_events<A: Access>(
+    pub(super) fn want_events<D: DeviceHandle, A: Access>(
         &mut self,
-        controller: &Controller<'d, S, A, N>,
+        controller: &Controller<D, M, A>,
     ) -> Result<(), NvmeError<A::Error>> {
         self.wants_events = true;
         self.ask(controller)
     }
 
     /// The next event, if there is one.
-    pub(super) fn next_event<A: Access>(
+    pub(super) fn next_event<D: DeviceHandle, A: Access>(
         &mut self,
-        controller: &Controller<'d, S, A, N>,
+        controller: &Controller<D, M, A>,
     ) -> Result<Option<Event>, NvmeError<A::Error>> {
         while let Some(completed) = self.rings.take() {
             let answer = self.rings.answer();
@@ -167,9 +169,9 @@ impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
     }
 
     /// Asks for an event, where one is wanted and none was asked for.
-    fn ask<A: Access>(
+    fn ask<D: DeviceHandle, A: Access>(
         &mut self,
-        controller: &Controller<'d, S, A, N>,
+        controller: &Controller<D, M, A>,
     ) -> Result<(), NvmeError<A::Error>> {
         if self.asked || !self.wants_events {
             return Ok(());
@@ -218,9 +220,9 @@ impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
     }
 
     /// Gives a command to the device.
-    fn give<A: Access>(
+    fn give<D: DeviceHandle, A: Access>(
         &mut self,
-        controller: &Controller<'d, S, A, N>,
+        controller: &Controller<D, M, A>,
         command: &Command,
     ) -> Result<(), NvmeError<A::Error>> {
         let old = self.rings.tail();
@@ -230,21 +232,21 @@ impl<'d, S: Sys, const N: usize> Admin<'d, S, N> {
     }
 
     /// Tells the device that a completion was taken.
-    fn acknowledge<A: Access>(
+    fn acknowledge<D: DeviceHandle, A: Access>(
         &mut self,
-        controller: &Controller<'d, S, A, N>,
+        controller: &Controller<D, M, A>,
     ) -> Result<(), NvmeError<A::Error>> {
         let mut doorbell = self.doorbell(controller, Side::Completion)?;
         Ok(doorbell.ring(self.rings.head(), self.rings.head())?)
     }
 
     /// A doorbell of the admin queue, which has no shadow.
-    fn doorbell<'c, A: Access>(
+    fn doorbell<'c, D: DeviceHandle, A: Access>(
         &self,
-        controller: &'c Controller<'d, S, A, N>,
+        controller: &'c Controller<D, M, A>,
         side: Side,
-    ) -> Result<Doorbell<'c, 'd, S, A, N>, NvmeError<A::Error>> {
+    ) -> Result<Bell<'c, D, M, A>, NvmeError<A::Error>> {
         let offset = doorbell::offset(0, side, controller.capabilities().stride_shift());
-        Doorbell::new(controller.window(), offset, None).ok_or(controller.short())
+        Doorbell::new(&controller, offset, false).ok_or(controller.short())
     }
 }

@@ -1,19 +1,17 @@
 //! Reading and writing any number of blocks, with as many commands at a time as the queue takes.
 
-use vfio_core::mmio::Access;
-use vfio_core::sys::Sys;
-
 use super::command::Way;
+use super::controller::ControllerHandle;
 use super::error::{NvmeError, Refusal};
 use super::identify::Namespace;
-use super::queue::{Completion, QueuePair};
+use super::queue::{Completion, ErrorOf, QueuePair};
 use super::slot::Slot;
 use super::status::Status;
 
 /// The most blocks that one command transfers.
 const BLOCKS: usize = 1 << 16;
 
-impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Reads blocks from `lba` on, and waits: as many as `data` has room for, which must be whole
     /// blocks. No other command may be under way.
     ///
@@ -25,7 +23,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
         namespace: &Namespace,
         lba: u64,
         data: &mut [u8],
-    ) -> Result<(), NvmeError<A::Error>> {
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         let len = data.len();
         self.in_chunks(
             namespace,
@@ -51,7 +49,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
         namespace: &Namespace,
         lba: u64,
         data: &[u8],
-    ) -> Result<(), NvmeError<A::Error>> {
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         let fill = |queue: &mut Self, slot: &Slot, range: core::ops::Range<usize>| {
             if let Some(part) = data.get(range) {
                 queue.copy_in(slot, namespace, part);
@@ -71,7 +69,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     ///
     /// # Errors
     /// As [`QueuePair::read_blocks`].
-    pub fn flush_blocks(&mut self, namespace: &Namespace) -> Result<(), NvmeError<A::Error>> {
+    pub fn flush_blocks(&mut self, namespace: &Namespace) -> Result<(), NvmeError<ErrorOf<C>>> {
         let slot = self.only_slot()?;
         self.flush(slot, namespace)
             .map_err(|refused| NvmeError::Request(refused.reason))?;
@@ -89,7 +87,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
         way: Way,
         before: impl Fn(&mut Self, &Slot, core::ops::Range<usize>),
         mut after: impl FnMut(&mut Self, &Slot, usize, usize),
-    ) -> Result<(), NvmeError<A::Error>> {
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         let size = usize::try_from(namespace.block_size()).unwrap_or(usize::MAX);
         if !len.is_multiple_of(size) {
             return Err(NvmeError::Request(Refusal::Unaligned {
@@ -142,7 +140,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 
     /// How many blocks a command transfers: as many as a slot has room for.
-    fn chunk(&self, namespace: &Namespace) -> Result<usize, NvmeError<A::Error>> {
+    fn chunk(&self, namespace: &Namespace) -> Result<usize, NvmeError<ErrorOf<C>>> {
         let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);
         let by_data = self.slot_len.checked_div(stride).unwrap_or(0);
         let separate = usize::try_from(namespace.separate).unwrap_or(usize::MAX);
@@ -195,7 +193,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 
     /// No command must be under way.
-    pub(super) fn is_idle(&self) -> Result<(), NvmeError<A::Error>> {
+    pub(super) fn is_idle(&self) -> Result<(), NvmeError<ErrorOf<C>>> {
         match self.under_way() {
             0 => Ok(()),
             count => Err(NvmeError::Request(Refusal::UnderWay { count })),
@@ -203,13 +201,13 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 
     /// A slot, while no other command is under way.
-    fn only_slot(&mut self) -> Result<Slot, NvmeError<A::Error>> {
+    fn only_slot(&mut self) -> Result<Slot, NvmeError<ErrorOf<C>>> {
         self.is_idle()?;
         self.slot().ok_or(NvmeError::Request(Refusal::NoSlot))
     }
 
     /// How the only command ended.
-    fn end(&mut self, ended: Option<Completion>) -> Result<(), NvmeError<A::Error>> {
+    fn end(&mut self, ended: Option<Completion>) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(Completion { slot, result, .. }) = ended else {
             return Err(NvmeError::Stopped);
         };

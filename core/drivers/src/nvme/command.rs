@@ -4,9 +4,9 @@ use core::ops::Range;
 
 use vfio_core::field;
 use vfio_core::mmio::field::ReadPureWrite;
-use vfio_core::mmio::{Access, Array, Width as _};
-use vfio_core::sys::Sys;
+use vfio_core::mmio::{Array, Width as _};
 
+use super::controller::ControllerHandle;
 use super::error::Refusal;
 use super::identify::Namespace;
 use super::queue::{CommandId, QueuePair, Refused};
@@ -45,7 +45,7 @@ struct BlockRange {
     lba: ReadPureWrite<u64>,
 }
 
-impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Puts a read of `blocks` blocks from `lba` on into the queue. Its data are in the slot once
     /// it completed.
     ///

@@ -5,10 +5,12 @@ use core::sync::atomic::{AtomicU8, Ordering};
 use core::time::Duration;
 
 use spin::{Mutex, MutexGuard};
-use vfio_core::device::Device;
-use vfio_core::dma::Dma;
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
 use vfio_core::field;
+use vfio_core::handle::Handle;
 use vfio_core::mmio::{Access, Block, Window};
+use vfio_core::region::Bar;
 use vfio_core::sys::Sys;
 
 use super::admin::{Admin, ENTRIES, opcode};
@@ -48,7 +50,37 @@ pub enum State {
     Lost,
 }
 
-/// A controller behind the registers that `A` reaches, with memory of a [`Dma`].
+/// A handle to a controller: `&Controller`, `Arc<Controller>` and the like.
+pub trait ControllerHandle:
+    Handle<
+    Target = Controller<
+        <Self as ControllerHandle>::Device,
+        <Self as ControllerHandle>::Dma,
+        <Self as ControllerHandle>::Access,
+    >,
+>
+{
+    /// Its handle to the device.
+    type Device: DeviceHandle;
+    /// Its handle to the address space.
+    type Dma: DmaHandle;
+    /// How its registers are reached.
+    type Access: Access;
+}
+
+impl<D, M, A, H> ControllerHandle for H
+where
+    D: DeviceHandle,
+    M: DmaHandle,
+    A: Access,
+    H: Handle<Target = Controller<D, M, A>>,
+{
+    type Device = D;
+    type Dma = M;
+    type Access = A;
+}
+
+/// A controller behind the registers that `A` reaches, with memory of `M`.
 ///
 /// It is started by [`Controller::start`], and shut down and stopped on drop. Commands for its
 /// namespaces go through queue pairs ([`Controller::queue_pair`]), which threads may use at the
@@ -57,15 +89,15 @@ pub enum State {
 /// After an error that is not that of a single command ([`NvmeError::stops`]) the controller is
 /// stopped: it is told to, and where it does not say that it did, the device is reset. Memory
 /// that it may still write is never given back.
-pub struct Controller<'d, S: Sys, A: Access, const N: usize> {
-    device: &'d Device<S>,
-    dma: &'d Dma<S, N>,
+pub struct Controller<D: DeviceHandle, M: DmaHandle, A: Access = Bar<D>> {
+    device: D,
+    dma: M,
     window: Window<A>,
     capabilities: Capabilities,
     options: Options,
     state: AtomicU8,
-    admin: Mutex<Option<Admin<'d, S, N>>>,
-    shadow: Option<ShadowMemory<'d, S, N>>,
+    admin: Mutex<Option<Admin<M>>>,
+    shadow: Option<ShadowMemory<M>>,
     info: ControllerInfo,
     /// How many queue pairs there can be.
     queues: u16,
@@ -116,16 +148,16 @@ impl Default for Options {
     }
 }
 
-impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
+impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Starts the controller of `device`, whose BAR 0 is `bar0`, with memory of `dma`. Its bus
     /// mastering must be on.
     ///
     /// # Errors
     /// [`NvmeError`]; the controller is stopped then.
     pub fn start(
-        device: &'d Device<S>,
+        device: D,
         bar0: Window<A>,
-        dma: &'d Dma<S, N>,
+        dma: M,
         options: Options,
     ) -> Result<Self, NvmeError<A::Error>> {
         let registers: Block<_, Registers> =
@@ -171,7 +203,7 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     fn bring_up(&mut self) -> Result<(), NvmeError<A::Error>> {
         self.disable()?;
         if self.admin.get_mut().is_none() {
-            *self.admin.get_mut() = Some(Admin::new(self.dma)?);
+            *self.admin.get_mut() = Some(Admin::new(&self.dma)?);
         }
         self.enable()?;
         let page = self.identify(0, 1)?;
@@ -523,7 +555,7 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     fn share_doorbells(&mut self) -> Result<(), NvmeError<A::Error>> {
         let mut shadow = match self.shadow.take() {
             Some(shadow) => shadow,
-            None => ShadowMemory::new(self.dma).map_err(NvmeError::memory)?,
+            None => ShadowMemory::new(self.dma.clone()).map_err(NvmeError::memory)?,
         };
         // They begin with zeros, as the queues do.
         shadow.clear();
@@ -564,7 +596,7 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     /// Does something with the admin queue, and stops the controller where that must be.
     pub(super) fn with_admin<T>(
         &self,
-        act: impl FnOnce(&mut Admin<'d, S, N>, &Self) -> Result<T, NvmeError<A::Error>>,
+        act: impl FnOnce(&mut Admin<M>, &Self) -> Result<T, NvmeError<A::Error>>,
     ) -> Result<T, NvmeError<A::Error>> {
         let mut guard: MutexGuard<'_, _> = self.admin.lock();
         let admin = guard.as_mut().ok_or(NvmeError::Stopped)?;
@@ -629,11 +661,11 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
         &self.window
     }
 
-    pub(super) const fn dma(&self) -> &'d Dma<S, N> {
-        self.dma
+    pub(super) const fn dma(&self) -> &M {
+        &self.dma
     }
 
-    pub(super) const fn shadow(&self) -> Option<&ShadowMemory<'d, S, N>> {
+    pub(super) const fn shadow(&self) -> Option<&ShadowMemory<M>> {
         self.shadow.as_ref()
     }
 }
@@ -652,7 +684,7 @@ const fn dwords_of(address: u64) -> (u32, u32) {
     )
 }
 
-impl<S: Sys, A: Access, const N: usize> Drop for Controller<'_, S, A, N> {
+impl<D: DeviceHandle, M: DmaHandle, A: Access> Drop for Controller<D, M, A> {
     fn drop(&mut self) {
         if self.state.load(Ordering::Acquire) == RUNNING {
             // It is stopped either way.
@@ -667,7 +699,7 @@ impl<S: Sys, A: Access, const N: usize> Drop for Controller<'_, S, A, N> {
     }
 }
 
-impl<S: Sys, A: Access, const N: usize> fmt::Debug for Controller<'_, S, A, N> {
+impl<D: DeviceHandle, M: DmaHandle, A: Access> fmt::Debug for Controller<D, M, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Controller")
             .field("state", &self.state())

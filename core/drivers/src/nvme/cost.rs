@@ -2,13 +2,11 @@
 
 use core::hint::black_box;
 
-use vfio_core::mmio::Access;
-use vfio_core::sys::Sys;
-
 use super::command::Way;
+use super::controller::ControllerHandle;
 use super::error::{NvmeError, Refusal};
 use super::identify::Namespace;
-use super::queue::QueuePair;
+use super::queue::{ErrorOf, QueuePair};
 use super::slot::PAGE_64;
 
 /// Random places on a namespace, the same in every run: of 4 KiB each, or of a block where that
@@ -92,13 +90,13 @@ impl Cost {
 /// # Errors
 /// As [`QueuePair::wait`]; [`NvmeError::Request`], [`NvmeError::Command`].
 #[inline(never)]
-pub fn random_reads<S: Sys, A: Access, const N: usize, const DEPTH: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
+pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
+    pair: &mut QueuePair<C, DEPTH>,
     namespace: &Namespace,
     depth: usize,
     count: u16,
     counter: impl Fn() -> u64,
-) -> Result<Cost, NvmeError<A::Error>> {
+) -> Result<Cost, NvmeError<ErrorOf<C>>> {
     let mut places = Places::new(namespace);
     let blocks = places.blocks;
     let lbas: [u64; CHOSEN] = core::array::from_fn(|_| places.next_lba());

@@ -1,13 +1,14 @@
 //! Creating and deleting a queue pair (NVM Express Base Specification 1.4, 5.3 to 5.6).
 
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
-use vfio_core::sys::Sys;
 
 use super::admin::opcode;
-use super::controller::{Controller, State};
+use super::controller::{Controller, ControllerHandle, State};
 use super::doorbell::{self, Doorbell, Side};
 use super::error::NvmeError;
-use super::queue::{Created, QueueOptions, QueuePair};
+use super::queue::{Created, ErrorOf, QueueOptions, QueuePair};
 use super::ring::{Command, QueueBits, Rings, dwords, halves};
 use super::slot::{Memory, PAGE, Place};
 
@@ -18,7 +19,7 @@ const INTERRUPTS: u16 = 1 << 1;
 /// Entries of a completion queue that fit into a page.
 const COMPLETIONS: u32 = 256;
 
-impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
+impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Creates a queue pair for up to `DEPTH` commands at a time.
     ///
     /// # Errors
@@ -27,9 +28,28 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
     pub fn queue_pair<const DEPTH: usize>(
         &self,
         options: QueueOptions,
-    ) -> Result<QueuePair<'_, 'd, S, A, N, DEPTH>, NvmeError<A::Error>> {
-        self.running()?;
-        let most = self.capabilities().most_entries();
+    ) -> Result<QueuePair<&Self, DEPTH>, NvmeError<A::Error>> {
+        QueuePair::new(self, options)
+    }
+
+    /// Gives the number of a queue pair back.
+    fn forget_queue(&self, id: u16) -> Result<(), NvmeError<A::Error>> {
+        self.with_admin(|admin, _| {
+            let bit = u32::from(id).wrapping_sub(1);
+            admin.queues &= !1_u64.checked_shl(bit).unwrap_or_default();
+            Ok(())
+        })
+    }
+}
+
+impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
+    /// Creates a queue pair, as [`Controller::queue_pair`] does, and keeps the handle.
+    ///
+    /// # Errors
+    /// As [`Controller::queue_pair`].
+    pub fn new(controller: C, options: QueueOptions) -> Result<Self, NvmeError<ErrorOf<C>>> {
+        controller.running()?;
+        let most = controller.capabilities().most_entries();
         let too_deep = NvmeError::TooDeep {
             most: most.saturating_sub(1).min(u16::MAX.into()),
         };
@@ -43,14 +63,15 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
         let roomy = u32::from(depth).saturating_mul(2).saturating_add(1);
         let roomy = roomy.max(COMPLETIONS).min(most);
         let completions = u16::try_from(roomy).unwrap_or(entries).max(entries);
-        let longest = self.longest_transfer().unwrap_or(usize::MAX);
+        let longest = controller.longest_transfer().unwrap_or(usize::MAX);
         if options.slot == 0 || !options.slot.is_multiple_of(PAGE) || options.slot > longest {
             return Err(NvmeError::SlotLength { most: longest });
         }
-        let memory = Memory::new(self.dma(), DEPTH, options.slot, options.metadata)
+        let memory = Memory::new(controller.dma(), DEPTH, options.slot, options.metadata)
             .map_err(NvmeError::memory)?;
-        let rings = Rings::new(self.dma(), entries, completions).map_err(NvmeError::memory)?;
-        let id = self.with_admin(|admin, controller| {
+        let rings =
+            Rings::new(controller.dma(), entries, completions).map_err(NvmeError::memory)?;
+        let id = controller.with_admin(|admin, controller| {
             let most = controller.queues();
             let index = admin.queues.trailing_ones();
             match u16::try_from(index) {
@@ -61,15 +82,15 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
                 _ => Err(NvmeError::NoQueue { most }),
             }
         })?;
-        let stride = self.capabilities().stride_shift();
+        let stride = controller.capabilities().stride_shift();
         let bell = |side| {
             let offset = doorbell::offset(id, side, stride);
-            Doorbell::new(self.window(), offset, self.shadow()).ok_or(self.short())
+            Doorbell::new(&controller, offset, true).ok_or(controller.short())
         };
         let (tail_bell, head_bell) = match (bell(Side::Submission), bell(Side::Completion)) {
             (Ok(tail), Ok(head)) => (tail, head),
             (Err(error), _) | (_, Err(error)) => {
-                let _ = self.forget_queue(id);
+                let _ = controller.forget_queue(id);
                 return Err(error);
             }
         };
@@ -82,9 +103,10 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
         for (slot, place) in places.iter_mut().enumerate() {
             *place = memory.place(slot);
         }
-        let info = self.info();
-        let mut pair = QueuePair {
-            controller: self,
+        let info = controller.info();
+        let (can_write_zeroes, can_deallocate) = (info.can_write_zeroes(), info.can_deallocate());
+        let mut pair = Self {
+            controller,
             id,
             bits: QueueBits::new(id),
             rings: Some(rings),
@@ -100,32 +122,23 @@ impl<'d, S: Sys, A: Access, const N: usize> Controller<'d, S, A, N> {
             memory: Some(memory),
             created: Created::Neither,
             has_interrupt: options.vector.is_some(),
-            can_write_zeroes: info.can_write_zeroes(),
-            can_deallocate: info.can_deallocate(),
+            can_write_zeroes,
+            can_deallocate,
             glimpse: None,
         };
         pair.create(entries, completions, options.vector)?;
         Ok(pair)
     }
-
-    /// Gives the number of a queue pair back.
-    fn forget_queue(&self, id: u16) -> Result<(), NvmeError<A::Error>> {
-        self.with_admin(|admin, _| {
-            let bit = u32::from(id).wrapping_sub(1);
-            admin.queues &= !1_u64.checked_shl(bit).unwrap_or_default();
-            Ok(())
-        })
-    }
 }
 
-impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Creates the queues in the device.
     fn create(
         &mut self,
         submissions: u16,
         completions: u16,
         vector: Option<u16>,
-    ) -> Result<(), NvmeError<A::Error>> {
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(rings) = &self.rings else {
             return Err(NvmeError::Stopped);
         };
@@ -175,11 +188,9 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     }
 }
 
-impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> Drop
-    for QueuePair<'_, '_, S, A, N, DEPTH>
-{
+impl<C: ControllerHandle, const DEPTH: usize> Drop for QueuePair<C, DEPTH> {
     fn drop(&mut self) {
-        let controller = self.controller;
+        let controller = &self.controller;
         if controller.state() == State::Running {
             if self.delete() {
                 let _ = controller.forget_queue(self.id);

@@ -1,31 +1,37 @@
 //! Doorbells: how a device learns of a new tail or head (NVM Express Base Specification 1.4,
 //! 3.1.24 and 3.1.25; shadow doorbells: 7.13 and B.5).
 
-use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
-use vfio_core::field;
-use vfio_core::mmio::{Access, Block, Width as _, Window, before_doorbell, full_barrier};
-use vfio_core::sys::Sys;
+use core::convert::Infallible;
 
+use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
+use vfio_core::field;
+use vfio_core::handle::Projection;
+use vfio_core::mmio::{Access, Block, Through, Width as _, Window, before_doorbell, full_barrier};
+
+use super::controller::ControllerHandle;
 use super::registers::{DOORBELLS, Doorbell as Register};
 use super::slot::{PAGE, PAGE_64};
 
+/// What a controller has, reached through a handle to it.
+type Shared<C, T> = Through<Projection<C, T>>;
+
 /// A doorbell of a queue.
-pub(super) struct Doorbell<'c, 'd, S: Sys, A: Access, const N: usize> {
-    register: Block<&'c A, Register>,
-    shadow: Option<Shadow<'c, 'd, S, N>>,
+pub(super) struct Doorbell<C: ControllerHandle> {
+    register: Block<Shared<C, C::Access>, Register>,
+    shadow: Option<Shadow<Shared<C, Buffer<C::Dma>>>>,
 }
 
 /// A doorbell in memory. The register need not be written until the device asks for it.
-struct Shadow<'c, 'd, S: Sys, const N: usize> {
-    value: Block<&'c Buffer<'d, S, N>, Register>,
+struct Shadow<A> {
+    value: Block<A, Register>,
     /// The device wants to see the register written when the value goes past this one.
-    event: Block<&'c Buffer<'d, S, N>, Register>,
+    event: Block<A, Register>,
 }
 
 /// Memory with the doorbells of all queues, which the device looks at: a page of values, and a
 /// page of events, which the device writes.
 #[derive(Debug)]
-pub(super) struct ShadowMemory<'d, S: Sys, const N: usize>(Buffer<'d, S, N>);
+pub(super) struct ShadowMemory<M: DmaHandle>(Buffer<M>);
 
 /// Which doorbell of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,21 +55,26 @@ pub(super) fn offset(queue: u16, side: Side, stride_shift: u8) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
+impl<C: ControllerHandle> Doorbell<C> {
     /// The doorbell of a queue that is yet to be created, `offset` bytes from the first, with its
     /// shadow where the memory has one; none where it is not in the BAR.
-    pub(super) fn new(
-        window: &'c Window<A>,
-        offset: usize,
-        memory: Option<&'c ShadowMemory<'d, S, N>>,
-    ) -> Option<Self> {
+    pub(super) fn new(controller: &C, offset: usize, has_shadow: bool) -> Option<Self> {
         let at = DOORBELLS.saturating_add(offset);
-        let register = window.share().into_block(at).ok()?;
-        let shadow = memory.and_then(|memory| {
+        let window = Window::through(controller.clone(), |controller| controller.window());
+        let register = window.into_block(at).ok()?;
+        let memory = || {
+            Projection::try_new(controller.clone(), |controller| {
+                controller.shadow().map(|memory| &memory.0)
+            })
+        };
+        let shadow = memory().filter(|_| has_shadow).and_then(|_| {
             if offset >= PAGE {
                 return None;
             }
-            let block = |offset| Window::<_>::new(&memory.0).into_block(offset).ok();
+            let block = |offset| {
+                let memory = Through::new(memory()?);
+                Window::<_>::new(memory).into_block(offset).ok()
+            };
             let value = block(offset)?;
             let event = block(offset.saturating_add(PAGE))?;
             let mut shadow = Shadow { value, event };
@@ -75,7 +86,7 @@ impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
 
     /// Tells the device that a tail or a head went on from `old` to `new`.
     #[inline(always)]
-    pub(super) fn ring(&mut self, old: u16, new: u16) -> Result<(), A::Error> {
+    pub(super) fn ring(&mut self, old: u16, new: u16) -> Result<(), <C::Access as Access>::Error> {
         before_doorbell();
         if let Some(shadow) = &mut self.shadow
             && !shadow.ring(old, new)
@@ -91,12 +102,12 @@ impl<'c, 'd, S: Sys, A: Access, const N: usize> Doorbell<'c, 'd, S, A, N> {
     }
 }
 
-impl<'d, S: Sys, const N: usize> ShadowMemory<'d, S, N> {
+impl<M: DmaHandle> ShadowMemory<M> {
     /// Zeros.
-    pub(super) fn new(dma: &'d Dma<S, N>) -> Result<Self, DmaError> {
+    pub(super) fn new(dma: M) -> Result<Self, DmaError> {
         // QEMU writes the value of its admin queue.
         let len = PAGE.saturating_mul(2);
-        dma.buffer(len, Direction::Both).map(Self)
+        Buffer::new(dma, len, Direction::Both).map(Self)
     }
 
     /// Zeros it again.
@@ -113,7 +124,7 @@ impl<'d, S: Sys, const N: usize> ShadowMemory<'d, S, N> {
     }
 }
 
-impl<S: Sys, const N: usize> Shadow<'_, '_, S, N> {
+impl<A: Access<Error = Infallible>> Shadow<A> {
     /// Begins anew: a queue of the same number may have been there before.
     fn clear(&mut self) {
         let Ok(()) = self.value.write(field!(Register, value), 0);

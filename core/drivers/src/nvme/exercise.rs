@@ -4,15 +4,15 @@ use core::fmt;
 use core::time::Duration;
 
 use vfio_core::abi::pci_irq;
-use vfio_core::device::Device;
-use vfio_core::dma::Dma;
-use vfio_core::irq::IrqError;
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
+use vfio_core::irq::{IrqError, Vectors};
 use vfio_core::mmio::{Access, Window};
-use vfio_core::sys::Sys;
 
+use super::queue::ErrorOf;
 use super::{
-    Completion, Controller, ErrorEntry, EventKind, Namespace, NvmeError, Options, QueueOptions,
-    QueuePair, Refused, Slot, StatusCode,
+    Completion, Controller, ControllerHandle, ErrorEntry, EventKind, Namespace, NvmeError, Options,
+    QueueOptions, QueuePair, Refused, Slot, StatusCode,
 };
 
 /// A step.
@@ -192,21 +192,21 @@ const DEPTH: usize = 8;
 const INTERRUPT: Duration = Duration::from_secs(10);
 
 /// What a step returns.
-type Done<A, T = ()> = Result<T, Outcome<<A as Access>::Error>>;
+type Done<C, T = ()> = Result<T, Outcome<ErrorOf<C>>>;
 
 /// Tries every step on the `device` whose BAR 0 is `bar0`, with memory of `dma`. Its bus
 /// mastering must be on.
 ///
 /// Blocks at the end of the first namespace are written, and get back what was there. After a
 /// step that fails, those that build on it are [`Outcome::NotRun`].
-pub fn exercise<S: Sys, A: Access, const N: usize>(
-    device: &Device<S>,
+pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
+    device: D,
     bar0: Window<A>,
-    dma: &Dma<S, N>,
+    dma: M,
     options: Options,
 ) -> Report<A::Error> {
     let mut report = Report::new();
-    let started = Controller::start(device, bar0, dma, options).map_err(Outcome::Device);
+    let started = Controller::start(device.clone(), bar0, dma, options).map_err(Outcome::Device);
     let Some(mut controller) = report.keep(Step::Start, started) else {
         return report;
     };
@@ -219,7 +219,7 @@ pub fn exercise<S: Sys, A: Access, const N: usize>(
         let _: Option<()> = report.keep(Step::RoundTrip, Err(Outcome::NotThere));
         return report;
     };
-    if steps(&mut report, device, &controller, &area).is_err() {
+    if steps(&mut report, device, &&controller, &area).is_err() {
         return report;
     }
     let restarted = controller.restart().map_err(Outcome::Device);
@@ -269,9 +269,7 @@ impl Area {
 }
 
 /// The namespace with the lowest identifier.
-fn first_namespace<S: Sys, A: Access, const N: usize>(
-    controller: &Controller<'_, S, A, N>,
-) -> Done<A, Namespace> {
+fn first_namespace<C: ControllerHandle>(controller: C) -> Done<C, Namespace> {
     let mut ids = [0];
     match controller.namespace_ids(0, &mut ids)? {
         0 => Err(Outcome::NotThere),
@@ -280,13 +278,13 @@ fn first_namespace<S: Sys, A: Access, const N: usize>(
 }
 
 /// The steps that write blocks; an error where the blocks could not be kept.
-fn steps<S: Sys, A: Access, const N: usize>(
-    report: &mut Report<A::Error>,
-    device: &Device<S>,
-    controller: &Controller<'_, S, A, N>,
+fn steps<D: DeviceHandle, C: ControllerHandle>(
+    report: &mut Report<ErrorOf<C>>,
+    device: D,
+    controller: &C,
     area: &Area,
 ) -> Result<(), ()> {
-    let kept = keep(controller, area);
+    let kept = keep(controller.clone(), area);
     let (mut keeper, slot) = match kept {
         Ok(kept) => kept,
         Err(outcome) => {
@@ -294,7 +292,7 @@ fn steps<S: Sys, A: Access, const N: usize>(
             return Err(());
         }
     };
-    let pair = controller.queue_pair::<DEPTH>(area.options(None));
+    let pair = QueuePair::<_, DEPTH>::new(controller.clone(), area.options(None));
     match pair {
         Err(error) => {
             let _: Option<()> = report.keep(Step::RoundTrip, Err(Outcome::Device(error)));
@@ -305,8 +303,8 @@ fn steps<S: Sys, A: Access, const N: usize>(
             report.keep(Step::Flush, flush(&mut pair, area));
             report.keep(Step::WriteZeroes, write_zeroes(&mut pair, area));
             report.keep(Step::Deallocate, deallocate(&mut pair, area));
-            report.keep(Step::Queues, queues(controller, &mut pair, area));
-            report.keep(Step::Interrupt, interrupt(device, controller, area));
+            report.keep(Step::Queues, queues(controller.clone(), &mut pair, area));
+            report.keep(Step::Interrupt, interrupt(device, controller.clone(), area));
             report.keep(Step::Status, status(&mut pair, area));
             report.keep(Step::ErrorLog, error_log(controller));
             report.keep(Step::Abort, abort(&mut pair, area));
@@ -318,22 +316,15 @@ fn steps<S: Sys, A: Access, const N: usize>(
 }
 
 /// Reads what is on the blocks, and keeps it in the slot of a queue pair.
-fn keep<'c, 'd, S: Sys, A: Access, const N: usize>(
-    controller: &'c Controller<'d, S, A, N>,
-    area: &Area,
-) -> Done<A, (QueuePair<'c, 'd, S, A, N, 1>, Slot)> {
-    let mut keeper = controller.queue_pair::<1>(area.options(None))?;
+fn keep<C: ControllerHandle>(controller: C, area: &Area) -> Done<C, (QueuePair<C, 1>, Slot)> {
+    let mut keeper = QueuePair::new(controller, area.options(None))?;
     let slot = keeper.slot().ok_or(Outcome::NotRun)?;
     keeper.read(slot, &area.namespace, area.lba, area.blocks)?;
     let slot = ended(&mut keeper)?;
     Ok((keeper, slot))
 }
 
-fn restore<S: Sys, A: Access, const N: usize>(
-    keeper: &mut QueuePair<'_, '_, S, A, N, 1>,
-    slot: Slot,
-    area: &Area,
-) -> Done<A> {
+fn restore<C: ControllerHandle>(keeper: &mut QueuePair<C, 1>, slot: Slot, area: &Area) -> Done<C> {
     keeper.write(slot, &area.namespace, area.lba, area.blocks)?;
     let slot = ended(keeper)?;
     keeper.flush(slot, &area.namespace)?;
@@ -343,9 +334,7 @@ fn restore<S: Sys, A: Access, const N: usize>(
 }
 
 /// The slot of a command that must have done what it should.
-fn ended<S: Sys, A: Access, const N: usize, const D: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, D>,
-) -> Done<A, Slot> {
+fn ended<C: ControllerHandle, const D: usize>(pair: &mut QueuePair<C, D>) -> Done<C, Slot> {
     let Some(Completion { slot, result, .. }) = pair.wait()? else {
         return Err(Outcome::NotRun);
     };
@@ -366,12 +355,12 @@ fn word(seed: u64, at: usize) -> u64 {
 }
 
 /// Fills the first `len` bytes of a slot.
-fn fill<S: Sys, A: Access, const N: usize, const D: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, D>,
+fn fill<C: ControllerHandle, const D: usize>(
+    pair: &mut QueuePair<C, D>,
     slot: &Slot,
     len: usize,
     seed: u64,
-) -> Done<A> {
+) -> Done<C> {
     let mut window = pair.window(slot).map_err(NvmeError::Request)?;
     for at in (0..len).step_by(8) {
         window
@@ -382,12 +371,12 @@ fn fill<S: Sys, A: Access, const N: usize, const D: usize>(
 }
 
 /// The first `len` bytes of a slot must be what `expected` says of each word.
-fn compare<S: Sys, A: Access, const N: usize, const D: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, D>,
+fn compare<C: ControllerHandle, const D: usize>(
+    pair: &mut QueuePair<C, D>,
     slot: &Slot,
     len: usize,
     expected: impl Fn(usize) -> u64,
-) -> Done<A> {
+) -> Done<C> {
     let mut window = pair.window(slot).map_err(NvmeError::Request)?;
     for at in (0..len).step_by(8) {
         let got: u64 = window.read(at).map_err(|_| Outcome::NotRun)?;
@@ -412,28 +401,25 @@ fn bytes(area: &Area, blocks: u32) -> usize {
 }
 
 /// Writes and reads `blocks` blocks, and compares.
-fn write_and_read<S: Sys, A: Access, const N: usize, const D: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, D>,
+fn write_and_read<C: ControllerHandle, const D: usize>(
+    pair: &mut QueuePair<C, D>,
     area: &Area,
     blocks: u32,
-) -> Done<A> {
+) -> Done<C> {
     let (len, seed) = (bytes(area, blocks), u64::from(blocks) << 32);
     let slot = pair.slot().ok_or(Outcome::NotRun)?;
-    fill::<_, A, _, _>(pair, &slot, len, seed)?;
+    fill(pair, &slot, len, seed)?;
     pair.write(slot, &area.namespace, area.lba, blocks)?;
     let slot = ended(pair)?;
-    fill::<_, A, _, _>(pair, &slot, len, !seed)?;
+    fill(pair, &slot, len, !seed)?;
     pair.read(slot, &area.namespace, area.lba, blocks)?;
     let slot = ended(pair)?;
-    compare::<_, A, _, _>(pair, &slot, len, |at| word(seed, at))?;
+    compare(pair, &slot, len, |at| word(seed, at))?;
     pair.release(slot);
     Ok(())
 }
 
-fn round_trip<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    area: &Area,
-) -> Done<A> {
+fn round_trip<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     let mut blocks = 1;
     while blocks < area.blocks {
         write_and_read(pair, area, blocks)?;
@@ -446,15 +432,12 @@ fn round_trip<S: Sys, A: Access, const N: usize>(
 }
 
 /// One block for each command, all at a time.
-fn depth<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    area: &Area,
-) -> Done<A> {
+fn depth<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     let len = bytes(area, 1);
     let count = u32::try_from(DEPTH).unwrap_or(0).min(area.blocks);
     for block in 0..count {
         let slot = pair.slot().ok_or(Outcome::NotRun)?;
-        fill::<_, A, _, _>(pair, &slot, len, block.into())?;
+        fill(pair, &slot, len, block.into())?;
         let lba = area.lba.saturating_add(block.into());
         pair.write(slot, &area.namespace, lba, 1)?;
     }
@@ -475,30 +458,27 @@ fn depth<S: Sys, A: Access, const N: usize>(
         let slot = ended(pair)?;
         let block = blocks.get(usize::from(slot.number())).copied();
         let seed = u64::from(block.unwrap_or(0));
-        compare::<_, A, _, _>(pair, &slot, len, |at| word(seed, at))?;
+        compare(pair, &slot, len, |at| word(seed, at))?;
         pair.release(slot);
     }
     Ok(())
 }
 
-fn flush<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    area: &Area,
-) -> Done<A> {
+fn flush<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     Ok(pair.flush_blocks(&area.namespace)?)
 }
 
 /// The blocks must be zeros but for the last.
-fn is_zero_but_last<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
+fn is_zero_but_last<C: ControllerHandle>(
+    pair: &mut QueuePair<C, DEPTH>,
     slot: Slot,
     area: &Area,
     seed: u64,
-) -> Done<A> {
+) -> Done<C> {
     pair.read(slot, &area.namespace, area.lba, area.blocks)?;
     let slot = ended(pair)?;
     let zeros = bytes(area, area.blocks.saturating_sub(1));
-    compare::<_, A, _, _>(pair, &slot, bytes(area, area.blocks), |at| {
+    compare(pair, &slot, bytes(area, area.blocks), |at| {
         if at < zeros { 0 } else { word(seed, at) }
     })?;
     pair.release(slot);
@@ -506,21 +486,18 @@ fn is_zero_but_last<S: Sys, A: Access, const N: usize>(
 }
 
 /// Writes all blocks.
-fn write_all<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
+fn write_all<C: ControllerHandle>(
+    pair: &mut QueuePair<C, DEPTH>,
     area: &Area,
     seed: u64,
-) -> Done<A, Slot> {
+) -> Done<C, Slot> {
     let slot = pair.slot().ok_or(Outcome::NotRun)?;
-    fill::<_, A, _, _>(pair, &slot, bytes(area, area.blocks), seed)?;
+    fill(pair, &slot, bytes(area, area.blocks), seed)?;
     pair.write(slot, &area.namespace, area.lba, area.blocks)?;
     ended(pair)
 }
 
-fn write_zeroes<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    area: &Area,
-) -> Done<A> {
+fn write_zeroes<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     if !pair.can_write_zeroes {
         return Err(Outcome::NotThere);
     }
@@ -531,10 +508,7 @@ fn write_zeroes<S: Sys, A: Access, const N: usize>(
     is_zero_but_last(pair, slot, area, 0x5eed)
 }
 
-fn deallocate<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    area: &Area,
-) -> Done<A> {
+fn deallocate<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     if !pair.can_deallocate {
         return Err(Outcome::NotThere);
     }
@@ -550,7 +524,7 @@ fn deallocate<S: Sys, A: Access, const N: usize>(
     let last_block = bytes(area, area.blocks.saturating_sub(1));
     pair.read(slot, &area.namespace, last, 1)?;
     let slot = ended(pair)?;
-    compare::<_, A, _, _>(pair, &slot, bytes(area, 1), |at| {
+    compare(pair, &slot, bytes(area, 1), |at| {
         word(0xdea1, at.saturating_add(last_block))
     })?;
     pair.release(slot);
@@ -558,15 +532,15 @@ fn deallocate<S: Sys, A: Access, const N: usize>(
 }
 
 /// What one queue pair writes, another reads, while commands of both are under way.
-fn queues<S: Sys, A: Access, const N: usize>(
-    controller: &Controller<'_, S, A, N>,
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
+fn queues<C: ControllerHandle>(
+    controller: C,
+    pair: &mut QueuePair<C, DEPTH>,
     area: &Area,
-) -> Done<A> {
+) -> Done<C> {
     if controller.queues() < 3 {
         return Err(Outcome::NotThere);
     }
-    let mut other = controller.queue_pair::<1>(area.options(None))?;
+    let mut other = QueuePair::<_, 1>::new(controller, area.options(None))?;
     let slot = write_all(pair, area, 0x2222)?;
     pair.read(slot, &area.namespace, area.lba, area.blocks)?;
     let slot = other.slot().ok_or(Outcome::NotRun)?;
@@ -575,20 +549,20 @@ fn queues<S: Sys, A: Access, const N: usize>(
     other.ring()?;
     let len = bytes(area, area.blocks);
     let slot = ended(&mut other)?;
-    compare::<_, A, _, _>(&mut other, &slot, len, |at| word(0x2222, at))?;
+    compare(&mut other, &slot, len, |at| word(0x2222, at))?;
     let slot = ended(pair)?;
-    compare::<_, A, _, _>(pair, &slot, len, |at| word(0x2222, at))?;
+    compare(pair, &slot, len, |at| word(0x2222, at))?;
     pair.release(slot);
     Ok(())
 }
 
-fn interrupt<S: Sys, A: Access, const N: usize>(
-    device: &Device<S>,
-    controller: &Controller<'_, S, A, N>,
+fn interrupt<D: DeviceHandle, C: ControllerHandle>(
+    device: D,
+    controller: C,
     area: &Area,
-) -> Done<A> {
-    let vectors = device.vectors::<2>(pci_irq::MSIX).map_err(Outcome::Irq)?;
-    let mut pair = controller.queue_pair::<DEPTH>(area.options(Some(1)))?;
+) -> Done<C> {
+    let vectors = Vectors::<_, 2>::new(device, pci_irq::MSIX).map_err(Outcome::Irq)?;
+    let mut pair = QueuePair::<_, DEPTH>::new(controller, area.options(Some(1)))?;
     for round in 0..4 {
         let slot = pair.slot().ok_or(Outcome::NotRun)?;
         pair.read(slot, &area.namespace, area.lba, 1)?;
@@ -609,10 +583,7 @@ fn interrupt<S: Sys, A: Access, const N: usize>(
 }
 
 /// A read that the driver lets through, and that the device refuses.
-fn status<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    area: &Area,
-) -> Done<A> {
+fn status<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     let mut beyond = area.namespace;
     beyond.blocks = beyond.blocks.saturating_add(1);
     let slot = pair.slot().ok_or(Outcome::NotRun)?;
@@ -633,7 +604,7 @@ fn status<S: Sys, A: Access, const N: usize>(
 }
 
 /// What it says of the command that failed before, where it keeps that.
-fn error_log<S: Sys, A: Access, const N: usize>(controller: &Controller<'_, S, A, N>) -> Done<A> {
+fn error_log<C: ControllerHandle>(controller: &C) -> Done<C> {
     let mut entries = [ErrorEntry::default(); 4];
     let count = controller.error_log(&mut entries)?;
     if count == 0 {
@@ -642,10 +613,7 @@ fn error_log<S: Sys, A: Access, const N: usize>(controller: &Controller<'_, S, A
     Ok(())
 }
 
-fn abort<S: Sys, A: Access, const N: usize>(
-    pair: &mut QueuePair<'_, '_, S, A, N, DEPTH>,
-    area: &Area,
-) -> Done<A> {
+fn abort<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     let slot = pair.slot().ok_or(Outcome::NotRun)?;
     let id = pair.read(slot, &area.namespace, area.lba, area.blocks)?;
     pair.ring()?;
@@ -664,7 +632,7 @@ fn abort<S: Sys, A: Access, const N: usize>(
     }
 }
 
-fn event<S: Sys, A: Access, const N: usize>(controller: &Controller<'_, S, A, N>) -> Done<A> {
+fn event<C: ControllerHandle>(controller: &C) -> Done<C> {
     let before = controller.temperature_threshold()?;
     let temperature = controller.health()?.temperature;
     controller.enable_events()?;

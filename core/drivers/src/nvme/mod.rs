@@ -56,13 +56,13 @@ mod slot;
 mod status;
 mod wait;
 
-pub use controller::{Controller, Options, State};
+pub use controller::{Controller, ControllerHandle, Options, State};
 pub use cost::{Cost, Places, random_reads};
 pub use error::{Misfit, NvmeError, Refusal};
 pub use exercise::{Outcome, Report, Step, exercise};
 pub use identify::{ControllerInfo, LbaFormat, Namespace, Text};
 pub use log::{ErrorEntry, Event, EventKind, Health};
-pub use queue::{CommandId, Completion, QueueOptions, QueuePair, Refused, SlotWindow};
+pub use queue::{CommandId, Completion, ErrorOf, QueueOptions, QueuePair, Refused, SlotWindow};
 pub use registers::{Capabilities, Version};
 pub use run::run;
 pub use slot::Slot;

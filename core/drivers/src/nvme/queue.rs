@@ -3,10 +3,11 @@
 
 use core::fmt;
 
+use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::{Access, Part, Window};
 use vfio_core::sys::Sys;
 
-use super::controller::Controller;
+use super::controller::ControllerHandle;
 use super::doorbell::Doorbell;
 use super::error::{NvmeError, Refusal};
 use super::ring::{Completed, QueueBits, Rings};
@@ -63,14 +64,14 @@ pub struct Refused {
 ///
 /// The queues are deleted on drop, with the commands in them. What can't be, stops the controller.
 /// Where nothing tells that the device has stopped, the memory is never given back.
-pub struct QueuePair<'c, 'd, S: Sys, A: Access, const N: usize, const DEPTH: usize> {
-    pub(super) controller: &'c Controller<'d, S, A, N>,
+pub struct QueuePair<C: ControllerHandle, const DEPTH: usize> {
+    pub(super) controller: C,
     pub(super) id: u16,
     pub(super) bits: QueueBits,
     /// None only when it is dropped.
-    pub(super) rings: Option<Rings<'d, S, N>>,
-    pub(super) tail_bell: Doorbell<'c, 'd, S, A, N>,
-    pub(super) head_bell: Doorbell<'c, 'd, S, A, N>,
+    pub(super) rings: Option<Rings<C::Dma>>,
+    pub(super) tail_bell: Doorbell<C>,
+    pub(super) head_bell: Doorbell<C>,
     /// The tail that the device knows of.
     pub(super) rung: u16,
     /// The head that the device knows of.
@@ -81,7 +82,7 @@ pub struct QueuePair<'c, 'd, S: Sys, A: Access, const N: usize, const DEPTH: usi
     pub(super) places: [Place; DEPTH],
     pub(super) free: heapless::Vec<u16, DEPTH>,
     /// None only when it is dropped.
-    pub(super) memory: Option<Memory<'d, S, N>>,
+    pub(super) memory: Option<Memory<C::Dma>>,
     /// Bytes of data of a slot.
     pub(super) slot_len: usize,
     /// Bytes of metadata of a slot.
@@ -103,7 +104,11 @@ pub(super) enum Created {
 }
 
 /// The memory of a slot.
-pub type SlotWindow<'q, S> = Window<Part<&'q <S as Sys>::Memory>>;
+pub type SlotWindow<'q, C> =
+    Window<Part<&'q <<<C as ControllerHandle>::Dma as DmaHandle>::Sys as Sys>::Memory>>;
+
+/// How an access to the registers of a controller can fail.
+pub type ErrorOf<C> = <<C as ControllerHandle>::Access as Access>::Error;
 
 impl Default for QueueOptions {
     /// Slots of 4 KiB without metadata, polled.
@@ -140,7 +145,7 @@ impl Slot {
     }
 }
 
-impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// The number of the queues, from 1 on.
     #[must_use]
     pub const fn id(&self) -> u16 {
@@ -191,7 +196,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     ///
     /// # Errors
     /// [`Refusal::Slot`] for a slot that is not the caller's.
-    pub fn window(&mut self, slot: &Slot) -> Result<SlotWindow<'_, S>, Refusal> {
+    pub fn window(&mut self, slot: &Slot) -> Result<SlotWindow<'_, C>, Refusal> {
         let len = self.slot_len;
         let index = usize::from(slot.0);
         let offset = index.saturating_mul(len);
@@ -210,14 +215,12 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     ///
     /// # Errors
     /// [`NvmeError`] of the admin command.
-    pub fn abort(&mut self, id: CommandId) -> Result<bool, NvmeError<A::Error>> {
+    pub fn abort(&mut self, id: CommandId) -> Result<bool, NvmeError<ErrorOf<C>>> {
         self.controller.abort(self.id, id.0)
     }
 }
 
-impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> fmt::Debug
-    for QueuePair<'_, '_, S, A, N, DEPTH>
-{
+impl<C: ControllerHandle, const DEPTH: usize> fmt::Debug for QueuePair<C, DEPTH> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueuePair")
             .field("id", &self.id)

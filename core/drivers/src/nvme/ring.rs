@@ -1,11 +1,11 @@
 //! A submission queue and its completion queue, in memory that the device reads and writes (NVM
 //! Express Base Specification 1.4, 4.1 to 4.6).
 
-use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
+use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
 use vfio_core::field;
 use vfio_core::mmio::field::{ReadPureWrite, WriteOnly};
 use vfio_core::mmio::{Array, Width as _, Window, after_status};
-use vfio_core::sys::{Errno, Sys};
+use vfio_core::sys::Errno;
 
 /// A command as the device reads it: 64 bytes.
 #[repr(C)]
@@ -71,9 +71,9 @@ impl QueueBits {
 
 /// Two rings.
 #[derive(Debug)]
-pub(super) struct Rings<'d, S: Sys, const N: usize> {
-    submissions: Array<Buffer<'d, S, N>, Submission>,
-    completions: Array<Buffer<'d, S, N>, CompletionEntry>,
+pub(super) struct Rings<M: DmaHandle> {
+    submissions: Array<Buffer<M>, Submission>,
+    completions: Array<Buffer<M>, CompletionEntry>,
     /// Where the next command goes; past the last entry it is the first.
     tail: usize,
     /// Where the next completion comes from; past the last entry it is the first.
@@ -115,15 +115,11 @@ fn place(place: usize, len: usize) -> u16 {
 /// The memory is shorter than it was asked for.
 const TOO_SHORT: DmaError = DmaError::Memory(Errno::ENOMEM);
 
-impl<'d, S: Sys, const N: usize> Rings<'d, S, N> {
+impl<M: DmaHandle> Rings<M> {
     /// Rings of so many entries, empty.
-    pub(super) fn new(
-        dma: &'d Dma<S, N>,
-        submissions: u16,
-        completions: u16,
-    ) -> Result<Self, DmaError> {
+    pub(super) fn new(dma: &M, submissions: u16, completions: u16) -> Result<Self, DmaError> {
         let (submissions, completions) = (usize::from(submissions), usize::from(completions));
-        let memory = |len: usize, direction| dma.buffer(len, direction);
+        let memory = |len: usize, direction: Direction| Buffer::new(dma.clone(), len, direction);
         let len = size_of::<Submission>().saturating_mul(submissions);
         let entries = Window::<_>::new(memory(len, Direction::ToDevice)?);
         let submissions = entries.into_array(0, submissions);

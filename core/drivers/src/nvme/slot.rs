@@ -1,7 +1,7 @@
 //! Memory for the data of commands, one slot for each that can be under way (PRP entries and
 //! lists: NVM Express Base Specification 1.4, 4.3).
 
-use vfio_core::dma::{Buffer, Direction, Dma, DmaError};
+use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys;
 
@@ -16,11 +16,11 @@ pub struct Slot(pub(super) u16);
 
 /// The memory of a queue pair's slots.
 #[derive(Debug)]
-pub(super) struct Memory<'d, S: Sys, const N: usize> {
+pub(super) struct Memory<M: DmaHandle> {
     /// The data of all slots, alone, so that they can fill huge pages.
-    data: Buffer<'d, S, N>,
+    data: Buffer<M>,
     /// The PRP lists of slots of more than two pages, and behind them the metadata of all.
-    rest: Option<Buffer<'d, S, N>>,
+    rest: Option<Buffer<M>>,
     /// Bytes of data of a slot: whole pages.
     pub(super) len: usize,
     /// Bytes of the list of a slot: whole pages.
@@ -59,11 +59,11 @@ pub(super) const PAGE_64: u64 = 4096;
 /// Entries of a page of a PRP list.
 const ENTRIES: usize = PAGE / 8;
 
-impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
+impl<M: DmaHandle> Memory<M> {
     /// Memory for so many slots, with `len` bytes of data, whole pages, and `metadata` bytes of
     /// metadata each.
     pub(super) fn new(
-        dma: &'d Dma<S, N>,
+        dma: &M,
         slots: usize,
         len: usize,
         metadata: usize,
@@ -71,10 +71,11 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
         let metadata_len = metadata.checked_next_multiple_of(8).unwrap_or(metadata);
         let list_len = list_pages(len / PAGE).saturating_mul(PAGE);
         let metadata = list_len.saturating_mul(slots);
-        let data = dma.buffer(len.saturating_mul(slots), Direction::Both)?;
+        let buffer = |len| Buffer::new(dma.clone(), len, Direction::Both);
+        let data = buffer(len.saturating_mul(slots))?;
         let rest = match metadata.saturating_add(metadata_len.saturating_mul(slots)) {
             0 => None,
-            rest => Some(dma.buffer(rest, Direction::Both)?),
+            rest => Some(buffer(rest)?),
         };
         let mut memory = Self {
             data,
@@ -105,7 +106,7 @@ impl<'d, S: Sys, const N: usize> Memory<'d, S, N> {
     }
 
     /// The data of a slot.
-    pub(super) fn window(&mut self) -> Window<&S::Memory> {
+    pub(super) fn window(&mut self) -> Window<&<M::Sys as Sys>::Memory> {
         self.data.window()
     }
 

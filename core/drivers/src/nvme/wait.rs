@@ -2,14 +2,14 @@
 
 use core::time::Duration;
 
+use vfio_core::device::DeviceHandle;
 use vfio_core::irq::Vectors;
-use vfio_core::mmio::{Access, Width as _};
-use vfio_core::sys::Sys;
+use vfio_core::mmio::Width as _;
 
 use super::admin::SPINS;
-use super::controller::State;
+use super::controller::{ControllerHandle, State};
 use super::error::{Misfit, NvmeError};
-use super::queue::{Completion, QueuePair};
+use super::queue::{Completion, ErrorOf, QueuePair};
 use super::ring::{Completed, Rings};
 use super::slot::{FREE, FRESH, HELD, LOST, Slot};
 use super::status::Status;
@@ -17,13 +17,13 @@ use super::status::Status;
 /// How long an interrupt is waited for before the controller is looked at.
 const SLICE: Duration = Duration::from_millis(100);
 
-impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S, A, N, DEPTH> {
+impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Gives what was put into the queue to the device.
     ///
     /// # Errors
     /// [`NvmeError::Access`]; the controller is stopped then.
     #[inline(always)]
-    pub fn ring(&mut self) -> Result<(), NvmeError<A::Error>> {
+    pub fn ring(&mut self) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(rings) = &self.rings else {
             return Ok(());
         };
@@ -42,7 +42,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
 
     /// Tells the device which completions were taken.
     #[cold]
-    fn acknowledge(&mut self) -> Result<(), NvmeError<A::Error>> {
+    fn acknowledge(&mut self) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(rings) = &mut self.rings else {
             return Ok(());
         };
@@ -60,7 +60,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     /// [`NvmeError::Unexpected`] for a completion of none of the commands that are under way; the
     /// controller is stopped then.
     #[inline(always)]
-    pub fn poll(&mut self) -> Result<Option<Completion>, NvmeError<A::Error>> {
+    pub fn poll(&mut self) -> Result<Option<Completion>, NvmeError<ErrorOf<C>>> {
         let Some(completed) = self.rings.as_mut().and_then(Rings::take) else {
             return Ok(None);
         };
@@ -87,7 +87,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     /// [`NvmeError::Fatal`] and [`NvmeError::Gone`] where the controller says so. It is stopped
     /// then.
     #[inline]
-    pub fn wait(&mut self) -> Result<Option<Completion>, NvmeError<A::Error>> {
+    pub fn wait(&mut self) -> Result<Option<Completion>, NvmeError<ErrorOf<C>>> {
         self.ring()?;
         loop {
             if let Some(completion) = self.poll()? {
@@ -104,11 +104,11 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     ///
     /// # Errors
     /// As [`QueuePair::wait`]; [`NvmeError::Wait`].
-    pub fn wait_for_interrupt<const V: usize>(
+    pub fn wait_for_interrupt<D: DeviceHandle, const V: usize>(
         &mut self,
-        vectors: &Vectors<'_, S, V>,
+        vectors: &Vectors<D, V>,
         vector: u16,
-    ) -> Result<Option<Completion>, NvmeError<A::Error>> {
+    ) -> Result<Option<Completion>, NvmeError<ErrorOf<C>>> {
         self.ring()?;
         loop {
             if let Some(completion) = self.poll()? {
@@ -137,7 +137,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
     /// Looks for a completion for a while, and then whether all is well; false where no command is
     /// under way.
     #[cold]
-    pub(super) fn look(&mut self) -> Result<bool, NvmeError<A::Error>> {
+    pub(super) fn look(&mut self) -> Result<bool, NvmeError<ErrorOf<C>>> {
         if self.under_way() == 0 {
             self.controller.running()?;
             return Ok(false);
@@ -196,7 +196,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
 
     /// What a command that does not end comes from: a completion that can't be told from an old
     /// one, or none.
-    fn late(&mut self, command: u16) -> NvmeError<A::Error> {
+    fn late(&mut self, command: u16) -> NvmeError<ErrorOf<C>> {
         let written = self.rings.as_mut().and_then(|rings| {
             if rings.is_ready() {
                 return None;
@@ -220,7 +220,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
 
     /// A completion that belongs to no command.
     #[cold]
-    fn misfit(&mut self, completed: Completed) -> NvmeError<A::Error> {
+    fn misfit(&mut self, completed: Completed) -> NvmeError<ErrorOf<C>> {
         let misfit = if completed.queue() != self.id {
             let id = completed.queue();
             Misfit::Queue { id }
@@ -240,7 +240,7 @@ impl<S: Sys, A: Access, const N: usize, const DEPTH: usize> QueuePair<'_, '_, S,
 
     /// Gives the queue pair up: no slot is handed out any more, and the controller is stopped.
     #[cold]
-    fn fail(&mut self, error: NvmeError<A::Error>) -> NvmeError<A::Error> {
+    fn fail(&mut self, error: NvmeError<ErrorOf<C>>) -> NvmeError<ErrorOf<C>> {
         for place in &mut self.places {
             place.state = LOST;
         }

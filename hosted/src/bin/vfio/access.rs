@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use vfio_core::mmio::{RegisterError, TrapError, Trapped, Window};
+use vfio_core::device::Device;
+use vfio_core::mmio::{RegisterError, TrapError, Window};
+use vfio_core::region::Trapped;
 use vfio_core::sys::Sys;
 use vfio_hosted::report::Region;
 
@@ -67,7 +69,7 @@ pub(crate) struct Register {
 /// A register of an open device.
 pub(crate) struct Reached<'o, S: Sys> {
     region: Region,
-    window: Window<Trapped<'o, S>>,
+    window: Window<Trapped<&'o Device<S>>>,
     offset: u64,
     width: Width,
 }

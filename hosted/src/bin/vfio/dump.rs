@@ -7,7 +7,9 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use vfio_core::mmio::{Trapped, Window};
+use vfio_core::device::Device;
+use vfio_core::mmio::Window;
+use vfio_core::region::Trapped;
 use vfio_core::sys::Sys;
 use vfio_hosted::report::Region;
 
@@ -138,7 +140,7 @@ fn line_end(at: u64, end: u64) -> u64 {
 }
 
 struct Reader<'d, S: Sys> {
-    window: Window<Trapped<'d, S>>,
+    window: Window<Trapped<&'d Device<S>>>,
     region: &'d Region,
     width: Option<Width>,
 }

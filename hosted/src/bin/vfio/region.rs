@@ -6,8 +6,10 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::Serialize;
 use vfio_core::abi::{RegionFlags, pci_region};
-use vfio_core::mmio::{RegisterError, TrapError, Trapped, Window};
+use vfio_core::device::Device;
+use vfio_core::mmio::{RegisterError, TrapError, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
+use vfio_core::region::Trapped;
 use vfio_core::sys::Sys;
 use vfio_hosted::report::{self, Region};
 
@@ -101,7 +103,7 @@ impl Width {
     /// Reads the register at `offset`, in bytes from the start of the window.
     pub(crate) fn read<S: Sys>(
         self,
-        window: &mut Window<Trapped<'_, S>>,
+        window: &mut Window<Trapped<&Device<S>>>,
         offset: u64,
     ) -> Result<u64, RegisterError<TrapError>> {
         let at = place(offset);
@@ -116,7 +118,7 @@ impl Width {
     /// Writes the low bits of `value` to the register at `offset`, in bytes from the start of the window.
     pub(crate) fn write<S: Sys>(
         self,
-        window: &mut Window<Trapped<'_, S>>,
+        window: &mut Window<Trapped<&Device<S>>>,
         offset: u64,
         value: u64,
     ) -> Result<(), RegisterError<TrapError>> {
@@ -180,7 +182,7 @@ impl<S: Sys + Clone> Opened<S> {
     }
 
     /// All of a region, through system calls.
-    pub(crate) fn window(&self, region: &Region) -> Window<Trapped<'_, S>> {
+    pub(crate) fn window(&self, region: &Region) -> Window<Trapped<&Device<S>>> {
         let len = usize::try_from(region.size).unwrap_or(usize::MAX);
         Window::new(Trapped::new(&self.session.device, region.offset, len))
     }

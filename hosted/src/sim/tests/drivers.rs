@@ -5,12 +5,12 @@ use std::ffi::CString;
 use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::container::OpenError;
 use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Direction, Dma, DmaError};
+use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma, DmaError};
 use vfio_core::iommufd::IommufdError;
 use vfio_core::mmio::ReadWrite;
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::session::{Mode, Place, Session, SessionError};
-use vfio_drivers::edu::{Edu, EduError, Outcome, exercise, run};
+use vfio_drivers::edu::{DmaEngine, Edu, EduError, Outcome, exercise, run};
 
 use super::*;
 use crate::sim::{DmaAccess, FaultReason, model};
@@ -123,7 +123,7 @@ fn without_an_iommu_nothing_is_mapped() {
     let second = dma.buffer(5000, Direction::Both).unwrap();
     assert!(second.iova() >= first.iova() + 4096);
     assert_eq!((second.len(), kernel.live_physical_memory()), (8192, 2));
-    let too_high = dma.buffer_up_to(1, Direction::Both, 0xfff);
+    let too_high = dma.buffer(1, BufferOptions::new(Direction::Both).up_to(0xfff));
     assert_eq!(too_high.err(), Some(DmaError::Physical(Errno::ERANGE)));
     first.unmap().unwrap();
     drop(second);
@@ -169,19 +169,20 @@ fn a_driver_that_forgets_bus_mastering_moves_nothing() {
     let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-    let mut edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
-    let mut memory = dma
-        .buffer_up_to(4096, Direction::Both, (1 << 28) - 1)
-        .unwrap();
+    let edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
+    let mut engine = DmaEngine::new(edu, &dma, Direction::Both).unwrap();
+    let memory = engine.memory().unwrap();
     memory.window().write::<u64>(0, 7).unwrap();
-    edu.copy_to_memory(&mut memory, 8).unwrap();
-    assert_eq!(memory.window().read::<u64>(0), Ok(7));
+    let iova = memory.iova();
+    let mut bytes = [0; 8];
+    engine.read(&mut bytes).unwrap();
+    assert_eq!(u64::from_le_bytes(bytes), 7);
     let faults = kernel.faults();
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].reason, FaultReason::BusMasterOff);
     assert_eq!(
         (faults[0].access, faults[0].iova, faults[0].device.as_str()),
-        (DmaAccess::Write, memory.iova(), NAME)
+        (DmaAccess::Write, iova, NAME)
     );
 }
 
@@ -195,14 +196,17 @@ fn rights_of_a_mapping_are_kept() {
         let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
         let mut buffer = [0; 64];
         let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-        let mut edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
-        let highest = (1 << 28) - 1;
-        let mut source = dma.buffer_up_to(1, Direction::ToDevice, highest).unwrap();
-        let mut target = dma.buffer_up_to(1, Direction::FromDevice, highest).unwrap();
-        source.window().write::<u32>(0, 0x1234_5678).unwrap();
-        edu.copy_to_device(&source, 4).unwrap();
-        edu.copy_to_memory(&mut source, 4).unwrap();
-        edu.copy_to_device(&target, 4).unwrap();
+        let edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
+        let word = 0x1234_5678_u32.to_le_bytes();
+        let mut bytes = [0; 4];
+        let mut source = DmaEngine::new(edu, &dma, Direction::ToDevice).unwrap();
+        let read_only = source.memory().unwrap().iova();
+        source.write(&word).unwrap();
+        source.read(&mut bytes).unwrap();
+        let edu = source.finish().unwrap();
+        let mut target = DmaEngine::new(edu, &dma, Direction::FromDevice).unwrap();
+        let write_only = target.memory().unwrap().iova();
+        target.write(&[0; 4]).unwrap();
         let refused: std::vec::Vec<_> = kernel
             .faults()
             .iter()
@@ -211,13 +215,13 @@ fn rights_of_a_mapping_are_kept() {
         assert_eq!(
             refused,
             [
-                (source.iova(), DmaAccess::Write, FaultReason::Forbidden),
-                (target.iova(), DmaAccess::Read, FaultReason::Forbidden),
+                (read_only, DmaAccess::Write, FaultReason::Forbidden),
+                (write_only, DmaAccess::Read, FaultReason::Forbidden),
             ]
         );
         // The faults left the device's buffer as it was.
-        edu.copy_to_memory(&mut target, 4).unwrap();
-        assert_eq!(target.window().read::<u32>(0), Ok(0x1234_5678));
+        target.read(&mut bytes).unwrap();
+        assert_eq!(bytes, word);
     }
 }
 

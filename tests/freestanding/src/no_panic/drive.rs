@@ -79,7 +79,7 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
     registers(Window::<_>::new(unsafe { Mapped::new(base, 0) }));
 }
 
-fn peer(bar: &Window<Bar<'_, Opaque>>) {
+fn peer(bar: &Window<Bar<&Device<Opaque>>>) {
     let range = any()..any();
     if let Ok(container) = Container::open(Opaque) {
         used(Container::map_bar(

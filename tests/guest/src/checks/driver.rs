@@ -38,7 +38,7 @@ pub(crate) fn edu_without_iommu(_: &World, device: &Device) -> Result<String> {
 pub(crate) fn edu_through_its_pin(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, device) = mode.open(device)?;
     let mut edu = Edu::new(device.bring_up(pci_region::BAR0)?)?;
-    let vectors: Vectors<'_, _, 1> = device.vectors(pci_irq::INTX)?;
+    let vectors: Vectors<_, 1> = device.vectors(pci_irq::INTX)?;
     for bits in [1, 2, 0x8000_0000] {
         edu.raise(bits, &vectors)?;
     }

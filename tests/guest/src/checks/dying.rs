@@ -9,7 +9,7 @@ use vfio_core::abi::pci_region;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys as _;
-use vfio_drivers::edu::Edu;
+use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_guest::Device;
 use vfio_hosted::linux::{Linux, Mapping};
 use vfio_tests::session::{self, Reach};
@@ -88,19 +88,17 @@ fn each(
 pub(crate) fn copy_for_ever(device: &Device, mode: Mode) -> Result<()> {
     let (space, opened) = mode.open(device)?;
     let dma = Dma::<_, 16>::new(Linux, space)?;
-    let mut edu = Edu::new(opened.bring_up(pci_region::BAR0)?)?;
-    let mut memory = Edu::<vfio_core::mmio::Bar<'_, Linux>>::memory(&dma, Direction::Both)?;
+    let edu = Edu::new(opened.bring_up(pci_region::BAR0)?)?;
+    let mut engine = DmaEngine::new(edu, &dma, Direction::Both)?;
+    let mut bytes = [0; COPIED];
     for round in 0_u64.. {
-        memory
-            .window()
-            .write(0, round)
-            .map_err(|error| anyhow!("{error}"))?;
-        edu.copy_to_device(&memory, COPIED)?;
+        bytes[..8].copy_from_slice(&round.to_le_bytes());
+        engine.write(&bytes)?;
         if round == 0 {
             println!("copying");
         }
         for _ in 0..64 {
-            edu.copy_to_memory(&mut memory, COPIED)?;
+            engine.read(&mut bytes)?;
         }
     }
     Ok(())

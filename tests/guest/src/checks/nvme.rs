@@ -10,7 +10,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use vfio_core::abi::pci_region;
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::Dma;
-use vfio_core::mmio::Bar;
 use vfio_core::session::{Mode as SessionMode, Session};
 use vfio_drivers::nvme::{
     self, Controller, Namespace, Options, Outcome, QueueOptions, Report, State, Step, exercise,
@@ -142,7 +141,7 @@ const DEPTHS: usize = 10;
 
 /// A started controller, with its first namespace.
 struct Pairs<'c, 'd> {
-    controller: &'c Controller<'d, Linux, Bar<'d, Linux>, 64>,
+    controller: &'c Controller<&'d Opened<Linux>, &'d Dma<Linux, 64>>,
     namespace: Namespace,
     random: Random,
 }

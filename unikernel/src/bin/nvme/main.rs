@@ -12,8 +12,8 @@ use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::container::OpenError;
 use vfio_core::dma::Dma;
 use vfio_core::irq::IrqError;
-use vfio_core::mmio::Bar;
 use vfio_core::pci::{BringUpError, Class};
+use vfio_core::region::Bar;
 use vfio_core::region::RegionError;
 use vfio_core::session::{Mode, Session, SessionError};
 use vfio_drivers::nvme::{
@@ -45,7 +45,7 @@ const READS: u16 = 4096;
 const RANGES: usize = 8;
 
 type Machine = GuestPci;
-type Registers<'d> = Bar<'d, Machine>;
+type Registers<'d> = Bar<&'d Device<Machine>>;
 type Drive<'d> = Controller<'d, Machine, Registers<'d>, RANGES>;
 type Pair<'c, 'd> = QueuePair<'c, 'd, Machine, Registers<'d>, RANGES, DEPTH>;
 type Failure = NvmeError<NoError>;

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
-use vfio_core::sys::Sys;
-use vfio_drivers::nvme::{Controller, Namespace, NvmeError, QueueOptions, QueuePair};
+use vfio_drivers::nvme::{
+    Controller, ControllerHandle, ErrorOf, Namespace, NvmeError, QueueOptions, QueuePair,
+};
 
-use super::drive::{About, Job, RANGES, drive};
+use super::drive::{About, Job, drive};
 use super::picture;
 use crate::failure::Failure;
 use crate::output;
@@ -123,9 +126,9 @@ struct Bench<'a>(&'a Args);
 impl Job for Bench<'_> {
     type Output = (Record, Histogram<u64>);
 
-    fn run<S: Sys, A: Access>(
+    fn run<D: DeviceHandle, M: DmaHandle, A: Access>(
         self,
-        controller: &Controller<'_, S, A, RANGES>,
+        controller: &Controller<D, M, A>,
         about: &About,
     ) -> Result<Self::Output, Failure> {
         let args = self.0;
@@ -147,14 +150,14 @@ impl Job for Bench<'_> {
         // To three digits.
         let times = Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| failed(&error))?;
         let measured = match args.depth.as_str() {
-            "1" => bench.measure::<S, A, 1>(controller, times),
-            "2" => bench.measure::<S, A, 2>(controller, times),
-            "4" => bench.measure::<S, A, 4>(controller, times),
-            "8" => bench.measure::<S, A, 8>(controller, times),
-            "16" => bench.measure::<S, A, 16>(controller, times),
-            "64" => bench.measure::<S, A, 64>(controller, times),
-            "128" => bench.measure::<S, A, 128>(controller, times),
-            _ => bench.measure::<S, A, 32>(controller, times),
+            "1" => bench.measure::<_, 1>(controller, times),
+            "2" => bench.measure::<_, 2>(controller, times),
+            "4" => bench.measure::<_, 4>(controller, times),
+            "8" => bench.measure::<_, 8>(controller, times),
+            "16" => bench.measure::<_, 16>(controller, times),
+            "64" => bench.measure::<_, 64>(controller, times),
+            "128" => bench.measure::<_, 128>(controller, times),
+            _ => bench.measure::<_, 32>(controller, times),
         };
         let (times, took) = measured.map_err(|error| failed(&error))?;
         let reads = times.len();
@@ -198,11 +201,11 @@ struct Reads {
 impl Reads {
     /// Reads for as long as is asked for; keeps how long each read took, in nanoseconds, and returns that with
     /// how long all of them did.
-    fn measure<S: Sys, A: Access, const DEPTH: usize>(
+    fn measure<C: ControllerHandle, const DEPTH: usize>(
         &self,
-        controller: &Controller<'_, S, A, RANGES>,
+        controller: C,
         mut times: Histogram<u64>,
-    ) -> Result<(Histogram<u64>, Duration), NvmeError<A::Error>> {
+    ) -> Result<(Histogram<u64>, Duration), NvmeError<ErrorOf<C>>> {
         let size = u64::from(self.blocks) * u64::from(self.namespace.stride());
         let page = 4096;
         let options = QueueOptions {
@@ -214,7 +217,7 @@ impl Reads {
             },
             vector: None,
         };
-        let mut pair: QueuePair<'_, '_, S, A, RANGES, DEPTH> = controller.queue_pair(options)?;
+        let mut pair: QueuePair<C, DEPTH> = QueuePair::new(controller, options)?;
         let mut begun = [Instant::now(); DEPTH];
         let mut random = 0x9e37_79b9_7f4a_7c15_u64;
         let places = (self.namespace.blocks() / u64::from(self.blocks)).max(1);

@@ -3,7 +3,8 @@
 use std::fmt::Display;
 
 use vfio_core::abi::pci_region;
-use vfio_core::dma::Dma;
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::{Dma, DmaHandle};
 use vfio_core::mmio::Access;
 use vfio_core::session::Session;
 use vfio_core::sys::Sys;
@@ -27,9 +28,9 @@ pub(super) trait Job {
     type Output;
 
     /// Does it.
-    fn run<S: Sys, A: Access>(
+    fn run<D: DeviceHandle, M: DmaHandle, A: Access>(
         self,
-        controller: &Controller<'_, S, A, RANGES>,
+        controller: &Controller<D, M, A>,
         about: &About,
     ) -> Result<Self::Output, Failure>;
 }
@@ -54,9 +55,9 @@ impl About {
     }
 
     /// The namespace with the identifier `id`; the first where there is none.
-    pub(super) fn namespace<S: Sys, A: Access>(
+    pub(super) fn namespace<D: DeviceHandle, M: DmaHandle, A: Access>(
         &self,
-        controller: &Controller<'_, S, A, RANGES>,
+        controller: &Controller<D, M, A>,
         id: Option<u32>,
     ) -> Result<Namespace, Failure> {
         let id = match id {
@@ -77,8 +78,8 @@ impl About {
 }
 
 /// What queue pairs for many blocks are like.
-pub(super) fn queue<S: Sys, A: Access>(
-    controller: &Controller<'_, S, A, RANGES>,
+pub(super) fn queue<D: DeviceHandle, M: DmaHandle, A: Access>(
+    controller: &Controller<D, M, A>,
     namespace: &Namespace,
 ) -> QueueOptions {
     let longest = controller.longest_transfer().unwrap_or(SLOT).min(SLOT);

@@ -5,11 +5,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
-use vfio_core::sys::Sys;
 use vfio_drivers::nvme::{Controller, Namespace};
 
-use super::drive::{About, Job, RANGES, drive};
+use super::drive::{About, Job, drive};
 use crate::describe;
 use crate::failure::Failure;
 use crate::output;
@@ -90,9 +91,9 @@ pub(super) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
 impl Job for Identify {
     type Output = Record;
 
-    fn run<S: Sys, A: Access>(
+    fn run<D: DeviceHandle, M: DmaHandle, A: Access>(
         self,
-        controller: &Controller<'_, S, A, RANGES>,
+        controller: &Controller<D, M, A>,
         about: &About,
     ) -> Result<Record, Failure> {
         let failed = |error| about.failed(&error);

@@ -7,12 +7,13 @@ use std::process::ExitCode;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
-use vfio_core::sys::Sys;
-use vfio_drivers::nvme::{Controller, Namespace, QueuePair};
+use vfio_drivers::nvme::{Controller, ControllerHandle, ErrorOf, Namespace, NvmeError, QueuePair};
 
 use super::contents::{self, HEAD};
-use super::drive::{About, DEPTH, Job, RANGES, drive, queue};
+use super::drive::{About, DEPTH, Job, drive, queue};
 use crate::failure::Failure;
 use crate::number;
 use crate::output;
@@ -129,9 +130,9 @@ struct WriteJob<'a>(&'a WriteArgs, Vec<u8>);
 impl Job for ReadJob<'_> {
     type Output = Record;
 
-    fn run<S: Sys, A: Access>(
+    fn run<D: DeviceHandle, M: DmaHandle, A: Access>(
         self,
-        controller: &Controller<'_, S, A, RANGES>,
+        controller: &Controller<D, M, A>,
         about: &About,
     ) -> Result<Record, Failure> {
         let ReadArgs {
@@ -181,9 +182,9 @@ impl Job for ReadJob<'_> {
 impl Job for WriteJob<'_> {
     type Output = Record;
 
-    fn run<S: Sys, A: Access>(
+    fn run<D: DeviceHandle, M: DmaHandle, A: Access>(
         self,
-        controller: &Controller<'_, S, A, RANGES>,
+        controller: &Controller<D, M, A>,
         about: &About,
     ) -> Result<Record, Failure> {
         let Self(WriteArgs { place, yes, .. }, mut data) = self;
@@ -219,10 +220,10 @@ impl Job for WriteJob<'_> {
 }
 
 /// What a namespace holds that somebody may miss.
-fn held<S: Sys, A: Access>(
-    pair: &mut QueuePair<'_, '_, S, A, RANGES, DEPTH>,
+fn held<C: ControllerHandle>(
+    pair: &mut QueuePair<C, DEPTH>,
     namespace: &Namespace,
-) -> Result<Option<&'static str>, vfio_drivers::nvme::NvmeError<A::Error>> {
+) -> Result<Option<&'static str>, NvmeError<ErrorOf<C>>> {
     let size = usize::try_from(namespace.block_size()).unwrap_or(usize::MAX);
     let whole = usize::try_from(namespace.size()).unwrap_or(usize::MAX);
     let mut head = vec![0; HEAD.min(whole)];

@@ -13,7 +13,8 @@ use std::vec::Vec;
 use vfio_core::abi::pci_region;
 use vfio_core::device::Device;
 use vfio_core::dma::Dma;
-use vfio_core::mmio::{Bar, Window};
+use vfio_core::mmio::Window;
+use vfio_core::region::Bar;
 use vfio_core::session::{Mode, Place, Session};
 use vfio_drivers::nvme::{
     Controller, Namespace, NvmeError, Options, QueueOptions, QueuePair, StatusCode,
@@ -23,8 +24,8 @@ use super::{C_NAME, GROUP, NAME};
 use crate::sim::{Kernel, MappingError, Nvme, NvmeControl, NvmeFault, NvmeNamespace, model};
 
 type Error = NvmeError<MappingError>;
-type Started<'d> = Controller<'d, Kernel, Bar<'d, Kernel>, 64>;
-type Pair<'c, 'd, const DEPTH: usize> = QueuePair<'c, 'd, Kernel, Bar<'d, Kernel>, 64, DEPTH>;
+type Started<'d> = Controller<&'d Device<Kernel>, &'d Dma<Kernel, 64>>;
+type Pair<'c, 'd, const DEPTH: usize> = QueuePair<&'c Started<'d>, DEPTH>;
 
 /// Time limits that a test does not mind to wait for.
 const OPTIONS: Options = Options {
@@ -66,7 +67,7 @@ impl Opened {
         }
     }
 
-    fn bar0(&self) -> Window<Bar<'_, Kernel>> {
+    fn bar0(&self) -> Window<Bar<&Device<Kernel>>> {
         self.device.bring_up(pci_region::BAR0).unwrap()
     }
 

@@ -226,7 +226,7 @@ fn in_session(operation: Operation, session: Session<Linux>) -> Result<()> {
             }
         }
         _ => {
-            let vectors: Vectors<'_, _, 1> = device.vectors(pci_irq::MSI)?;
+            let vectors: Vectors<_, 1> = device.vectors(pci_irq::MSI)?;
             let mut edu = Edu::new(device.bring_up(pci_region::BAR0)?)?;
             edu.raise(1, &vectors)?;
             start()?;

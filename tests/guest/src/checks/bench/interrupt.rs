@@ -32,7 +32,7 @@ pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
     figures.insert("eventfd, ns".into(), bare);
 
     let session = open(device, mode)?;
-    let vectors: Vectors<'_, _, 1> = session.device.vectors(pci_irq::MSI)?;
+    let vectors: Vectors<_, 1> = session.device.vectors(pci_irq::MSI)?;
     let mut buffer = [0; 32];
     let triggered = median(RUNS, || {
         let data = Data::Bools(&[true]);

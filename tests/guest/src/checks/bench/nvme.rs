@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use vfio_core::abi::pci_region;
+use vfio_core::device::Device as Opened;
 use vfio_core::dma::Dma;
-use vfio_core::mmio::Bar;
 use vfio_core::session::Session;
 use vfio_drivers::nvme::{
     Controller, Namespace, Options, Places, QueueOptions, QueuePair, random_reads,
@@ -25,7 +25,8 @@ use crate::program;
 use crate::report::NotRun;
 use crate::world::{World, place};
 
-type Pair<'c, 'd, const DEPTH: usize> = QueuePair<'c, 'd, Linux, Bar<'d, Linux>, 64, DEPTH>;
+type Started<'d> = Controller<&'d Opened<Linux>, &'d Dma<Linux, 64>>;
+type Pair<'c, 'd, const DEPTH: usize> = QueuePair<&'c Started<'d>, DEPTH>;
 
 /// How many reads are counted.
 const COUNTED: u16 = 2000;
@@ -149,7 +150,7 @@ fn by_kernel(device: &Device, options: &[&str]) -> Result<Turn> {
 /// Starts a controller for `run`, and shuts it down.
 fn drive(
     session: Session<Linux>,
-    run: impl for<'d> FnOnce(&Controller<'d, Linux, Bar<'d, Linux>, 64>, &Namespace) -> Result<()>,
+    run: impl for<'d> FnOnce(&Started<'d>, &Namespace) -> Result<()>,
 ) -> Result<()> {
     let bar0 = session.device.bring_up(pci_region::BAR0)?;
     let dma = Dma::<_, 64>::new(Linux, session.space)?;

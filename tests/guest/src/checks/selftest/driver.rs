@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::device::Device as Opened;
-use vfio_core::dma::{Buffer, Direction, Dma};
+use vfio_core::dma::{Direction, Dma};
 use vfio_core::irq::Vectors;
-use vfio_core::mmio::Bar;
+use vfio_core::region::Bar;
 use vfio_core::sys::Errno;
-use vfio_drivers::igb::{FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
+use vfio_drivers::igb::{Copied, FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -35,16 +35,15 @@ const SOON: Duration = Duration::from_secs(5);
 /// Bytes before the end of the address space where nothing is ever mapped.
 const UNMAPPED: u64 = 1 << 30;
 
-type Card<'d> = Igb<'d, Linux, Bar<'d, Linux>, STRETCHES>;
+type Space = Dma<Linux, STRETCHES>;
+type Card<'d> = Igb<Bar<&'d Opened<Linux>>, &'d Space>;
 
 /// The device with its driver, and memory to copy.
 struct Driven<'d> {
     card: Card<'d>,
     opened: &'d Opened<Linux>,
-    dma: &'d Dma<Linux, STRETCHES>,
-    vectors: Vectors<'d, Linux, 1>,
-    /// The source is at its start, and the destination in its second half.
-    memory: Buffer<'d, Linux, STRETCHES>,
+    dma: &'d Space,
+    vectors: Vectors<&'d Opened<Linux>, 1>,
     /// An address where nothing is mapped.
     nowhere: u64,
 }
@@ -93,8 +92,11 @@ pub(crate) fn copy_from_nowhere(_: &World, device: &Device, mode: Mode) -> Resul
 /// Nor does a write.
 pub(crate) fn copy_to_nowhere(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
-        let (from, to) = (driven.memory.iova(), driven.nowhere);
-        let seen = format!("{:?}", driven.card.copy_at(from, to, SIZE));
+        let source = &mut driven.card.memory()?.source;
+        let from = source.iova();
+        // SAFETY: an IOMMU confines the device.
+        let copied = unsafe { driven.card.copy_at(from, driven.nowhere, SIZE) };
+        let seen = format!("{copied:?}");
         driven.no_interrupt()?;
         driven.copies(SIZE).context("afterwards")?;
         driven = driven.reinitialised()?;
@@ -108,12 +110,12 @@ pub(crate) fn lost_frame(_: &World, device: &Device, mode: Mode) -> Result<Strin
     driven(device, mode, |mut driven| {
         driven.prepare(SIZE)?;
         // QEMU does not send a frame that says it is IPv4 and has a header of no length.
-        let mut window = driven.memory.window();
+        let source = &mut driven.card.memory()?.source;
+        let mut window = source.window();
         for (at, byte) in [(12, 8_u8), (13, 0), (14, 0x40)] {
             window.write(FRAME_MOST + at, byte)?;
         }
-        let (from, to) = driven.places();
-        let lost = driven.card.copy_at(from, to, SIZE);
+        let lost = driven.card.copy(SIZE);
         let ring = Ring::Receive;
         ensure!(lost == Err(IgbError::Lost { ring }), "{lost:?}");
         driven.no_interrupt()?;
@@ -149,11 +151,10 @@ pub(crate) fn mixed(_: &World, device: &Device, mode: Mode) -> Result<String> {
 pub(crate) fn storm(world: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         driven.prepare(LONG)?;
-        let (from, to) = driven.places();
         let start = Instant::now();
         let mut copied = 0_u64;
         while copied == 0 || start.elapsed() < Duration::from_secs(world.storm()) {
-            driven.card.copy_at(from, to, LONG)?;
+            driven.card.copy(LONG)?;
             copied += u64::try_from(LONG)?;
         }
         let time = start.elapsed();
@@ -174,11 +175,10 @@ fn driven(
     let nowhere = (last - UNMAPPED) / PAGE * PAGE;
     let dma = Dma::new(Linux, space)?;
     let seen = test(Driven {
-        card: card(&opened, &dma)?,
+        card: card(&opened, &dma, memory(&dma)?)?,
         opened: &opened,
         dma: &dma,
         vectors: opened.vectors(pci_irq::MSIX)?,
-        memory: dma.buffer(2 * LONG, Direction::Both)?,
         nowhere,
     })?;
     let left = dma.space().unmap_all();
@@ -189,32 +189,37 @@ fn driven(
     Ok(seen)
 }
 
-fn card<'d>(opened: &'d Opened<Linux>, dma: &'d Dma<Linux, STRETCHES>) -> Result<Card<'d>> {
-    Ok(Igb::new(opened.bring_up(pci_region::BAR0)?, dma)?)
+fn card<'d>(
+    opened: &'d Opened<Linux>,
+    dma: &'d Space,
+    copied: Copied<&'d Space>,
+) -> Result<Card<'d>> {
+    let bar0 = opened.bring_up(pci_region::BAR0)?;
+    Ok(Igb::new(bar0, dma, copied)?)
+}
+
+/// Memory to copy from and to.
+fn memory(dma: &Space) -> Result<Copied<&Space>> {
+    Ok(Copied {
+        source: dma.buffer(LONG, Direction::Both)?,
+        target: dma.buffer(LONG, Direction::Both)?,
+    })
 }
 
 impl Driven<'_> {
     /// The driver is removed, and there is another.
     fn reinitialised(self) -> Result<Self> {
-        self.card.remove()?;
+        let copied = self.card.remove()?;
         Ok(Self {
-            card: card(self.opened, self.dma)?,
+            card: card(self.opened, self.dma, copied)?,
             ..self
         })
-    }
-
-    /// The addresses of the source and of the destination.
-    fn places(&self) -> (u64, u64) {
-        let from = self.memory.iova();
-        // It was mapped whole.
-        (from, from + u64::try_from(LONG).unwrap_or(0))
     }
 
     /// Copies `len` bytes, all of which must be there, and nothing behind them.
     fn copies(&mut self, len: usize) -> Result<()> {
         self.prepare(len)?;
-        let (from, to) = self.places();
-        self.card.copy_at(from, to, len)?;
+        self.card.copy(len)?;
         self.is_copied(len)?;
         self.no_interrupt()
     }
@@ -222,8 +227,11 @@ impl Driven<'_> {
     /// Copies from where nothing is mapped; tells how that ended.
     fn copies_from_nowhere(&mut self) -> Result<String> {
         self.prepare(SIZE)?;
-        let (_, to) = self.places();
-        let seen = format!("{:?}", self.card.copy_at(self.nowhere, to, SIZE));
+        let target = &self.card.memory()?.target;
+        let to = target.iova();
+        // SAFETY: an IOMMU confines the device.
+        let copied = unsafe { self.card.copy_at(self.nowhere, to, SIZE) };
+        let seen = format!("{copied:?}");
         self.no_interrupt()?;
         Ok(seen)
     }
@@ -243,25 +251,25 @@ impl Driven<'_> {
 
     /// Fills the source with a pattern and the destination with something else.
     fn prepare(&mut self, len: usize) -> Result<()> {
-        let mut window = self.memory.window();
+        let Copied { source, target } = self.card.memory()?;
         for at in 0..(len + 8).min(LONG) {
-            window.write(at, pattern(at))?;
-            window.write(LONG + at, b'y')?;
+            source.window().write(at, pattern(at))?;
+            target.window().write(at, b'y')?;
         }
         Ok(())
     }
 
     fn is_copied(&mut self, len: usize) -> Result<()> {
-        let mut window = self.memory.window();
+        let Copied { source, target } = self.card.memory()?;
         for at in 0..(len + 8).min(LONG) {
             let expected = if at < len { pattern(at) } else { b'y' };
-            let seen: u8 = window.read(LONG + at)?;
+            let seen: u8 = target.window().read(at)?;
             ensure!(
                 seen == expected,
                 "byte {at} is {seen:#x}, not {expected:#x}"
             );
-            let source: u8 = window.read(at)?;
-            ensure!(source == pattern(at), "the source has changed at {at}");
+            let kept: u8 = source.window().read(at)?;
+            ensure!(kept == pattern(at), "the source has changed at {at}");
         }
         Ok(())
     }

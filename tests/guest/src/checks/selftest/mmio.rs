@@ -3,8 +3,10 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use vfio_core::device::Device as Opened;
 use vfio_core::dma::Direction;
-use vfio_core::mmio::{Bar, ReadWrite, Window};
+use vfio_core::mmio::{ReadWrite, Window};
+use vfio_core::region::Bar;
 use vfio_core::sys::{Errno, Sys as _};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
@@ -76,7 +78,12 @@ fn largest(bars: Vec<MappedBar<'_>>) -> Result<MappedBar<'_>> {
 }
 
 /// Maps the first `len` bytes of a BAR for DMA, and unmaps them; iommufd refuses.
-fn peer(space: &Space, bar: &Window<Bar<'_, Linux>>, len: usize, mode: Mode) -> Result<String> {
+fn peer(
+    space: &Space,
+    bar: &Window<Bar<&Opened<Linux>>>,
+    len: usize,
+    mode: Mode,
+) -> Result<String> {
     let size = u64::try_from(len)?;
     let ranges = ranges(space)?;
     let iova = ranges.iter().find_map(|(start, last)| {

@@ -6,8 +6,9 @@ use vfio_core::coverage::Access;
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::{AddressSpace, Direction, Dma};
 use vfio_core::iova::IovaAllocator;
-use vfio_core::mmio::{Bar, ReadWrite, Window};
+use vfio_core::mmio::{ReadWrite, Window};
 use vfio_core::query::QueryError;
+use vfio_core::region::Bar;
 use vfio_core::sys::Errno;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
@@ -17,7 +18,7 @@ use crate::mode::{InGuest as _, Mode};
 use crate::world::World;
 
 /// A BAR that is mapped whole: its index and its memory.
-pub(super) type MappedBar<'d> = (u32, Window<Bar<'d, Linux>>);
+pub(super) type MappedBar<'d> = (u32, Window<Bar<&'d Opened<Linux>>>);
 
 /// The device, its regions and its interrupts answer, and what can be mapped is mapped.
 pub(crate) fn initialise(_: &World, device: &Device, mode: Mode) -> Result<String> {

@@ -1,48 +1,48 @@
 //! A mapped stretch of a device that is still open.
 
-use core::marker::PhantomData;
-
-use super::{Access, Origin, Width};
-use crate::device::Device;
+use crate::device::DeviceHandle;
+use crate::mmio::{Access, Origin, Width};
 use crate::sys::Sys;
 
-/// A mapped stretch of a region; it can't outlive its device.
-pub struct Bar<'d, S: Sys> {
-    mapping: S::Mapping,
-    device: PhantomData<&'d Device<S>>,
+/// A mapped stretch of a region, with a handle to its device.
+pub struct Bar<D: DeviceHandle> {
+    mapping: <D::Sys as Sys>::Mapping,
+    device: D,
 }
 
-impl<'d, S: Sys> Bar<'d, S> {
+impl<D: DeviceHandle> Bar<D> {
     /// A mapping of `device`.
-    pub(crate) const fn new(_device: &'d Device<S>, mapping: S::Mapping) -> Self {
-        Self {
-            mapping,
-            device: PhantomData,
-        }
+    pub(super) const fn new(device: D, mapping: <D::Sys as Sys>::Mapping) -> Self {
+        Self { mapping, device }
+    }
+
+    /// Returns the handle to the device.
+    pub const fn device(&self) -> &D {
+        &self.device
     }
 
     /// What the shim mapped.
-    pub(crate) const fn mapping(&self) -> &S::Mapping {
+    pub(crate) const fn mapping(&self) -> &<D::Sys as Sys>::Mapping {
         &self.mapping
     }
 }
 
-impl<S: Sys> core::fmt::Debug for Bar<'_, S> {
+impl<D: DeviceHandle> core::fmt::Debug for Bar<D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.mapping.fmt(f)
     }
 }
 
 #[cfg(feature = "defmt")]
-impl<S: Sys> defmt::Format for Bar<'_, S> {
+impl<D: DeviceHandle> defmt::Format for Bar<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Bar({} bytes)", self.mapping.len());
     }
 }
 
 // SAFETY: every access is one of the mapping, within its length.
-unsafe impl<S: Sys> Access for Bar<'_, S> {
-    type Error = <S::Mapping as Access>::Error;
+unsafe impl<D: DeviceHandle> Access for Bar<D> {
+    type Error = <<D::Sys as Sys>::Mapping as Access>::Error;
 
     #[inline]
     fn len(&self) -> usize {

@@ -1,13 +1,12 @@
-//! Memory that is mapped for a device is reached as its registers are.
+//! Memory that a device reaches is read and written as its registers are.
 
 use core::convert::Infallible;
 
-use super::{Access, Origin, Width};
-use crate::dma::Buffer;
-use crate::sys::Sys;
+use super::{Buffer, DmaHandle};
+use crate::mmio::{Access, Origin, Width};
 
 // SAFETY: every access is one of the memory, within its length; the buffer owns it.
-unsafe impl<S: Sys, const N: usize> Access for Buffer<'_, S, N> {
+unsafe impl<M: DmaHandle> Access for Buffer<M> {
     type Error = Infallible;
 
     #[inline]

@@ -1,14 +1,20 @@
 //! Regions in reach of register accesses.
 
-#![forbid(unsafe_code)]
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+mod bar;
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+mod trapped;
+
+pub use bar::Bar;
+pub use trapped::Trapped;
 
 use core::fmt;
 
 use crate::abi::RegionFlags;
 use crate::coverage::{self, Coverage};
-use crate::device::Device;
+use crate::device::{Device, DeviceHandle};
 use crate::info::RegionInfo;
-use crate::mmio::{Bar, ReadOnly, ReadWrite, Trapped, Window, WriteOnly};
+use crate::mmio::{ReadOnly, ReadWrite, Window, WriteOnly};
 use crate::sys::{Errno, Protection, Span, Sys};
 
 /// What a driver wants to do with a region: a type, so that what it does not ask for can't be
@@ -70,14 +76,40 @@ impl<S: Sys> Device<S> {
     ///
     /// # Errors
     /// [`RegionError`]
-    #[inline(never)]
     pub fn map<P: Permission>(
         &self,
         region: &RegionInfo<'_>,
         offset: u64,
-    ) -> Result<Window<Bar<'_, S>, P>, RegionError> {
+    ) -> Result<Window<Bar<&Self>, P>, RegionError> {
+        Bar::map(self, region, offset)
+    }
+
+    /// Reaches a whole region by system calls; slow, and right for any region.
+    ///
+    /// # Errors
+    /// [`RegionError`]
+    pub fn trap<P: Permission>(
+        &self,
+        region: &RegionInfo<'_>,
+    ) -> Result<Window<Trapped<&Self>, P>, RegionError> {
+        Trapped::reach(self, region)
+    }
+}
+
+impl<D: DeviceHandle> Bar<D> {
+    /// Maps the stretch of `region` that starts at `offset` (bytes), one of
+    /// [`Device::coverage`], as [`Device::map`] does, and keeps the handle.
+    ///
+    /// # Errors
+    /// [`RegionError`]
+    #[inline(never)]
+    pub fn map<P: Permission>(
+        device: D,
+        region: &RegionInfo<'_>,
+        offset: u64,
+    ) -> Result<Window<Self, P>, RegionError> {
         permitted::<P>(region.flags)?;
-        let span = self
+        let span = device
             .coverage(region)
             .find(|span| span.offset == offset && span.access == coverage::Access::Mapped)
             .ok_or(RegionError::NotMappable { offset })?;
@@ -90,29 +122,31 @@ impl<S: Sys> Device<S> {
             offset: position,
             len,
         };
-        let mapping = self
+        let mapping = device
             .sys()
-            .map(self.fd(), span, P::PROTECTION)
+            .map(device.fd(), span, P::PROTECTION)
             .map_err(RegionError::Map)?;
-        Ok(Window::with_permission(Bar::new(self, mapping)))
+        Ok(Window::with_permission(Self::new(device, mapping)))
     }
+}
 
-    /// Reaches a whole region by system calls; slow, and right for any region.
+impl<D: DeviceHandle> Trapped<D> {
+    /// Reaches a whole region by system calls, as [`Device::trap`] does, and keeps the handle.
     ///
     /// # Errors
     /// [`RegionError`]
-    pub fn trap<P: Permission>(
-        &self,
+    pub fn reach<P: Permission>(
+        device: D,
         region: &RegionInfo<'_>,
-    ) -> Result<Window<Trapped<'_, S>, P>, RegionError> {
+    ) -> Result<Window<Self, P>, RegionError> {
         permitted::<P>(region.flags)?;
         region
             .offset
             .checked_add(region.size)
             .ok_or(RegionError::TooLong)?;
         let len = usize::try_from(region.size).map_err(|_| RegionError::TooLong)?;
-        Ok(Window::with_permission(Trapped::new(
-            self,
+        Ok(Window::with_permission(Self::new(
+            device,
             region.offset,
             len,
         )))

@@ -2,25 +2,23 @@
 
 use core::mem::size_of;
 
-use super::{Access, TrapError, Width};
-use crate::device::Device;
-use crate::sys::Sys;
+use crate::device::DeviceHandle;
+use crate::mmio::{Access, TrapError, Width};
 
 /// A stretch of device memory that is read and written by system calls.
 ///
 /// The kernel splits what it is given into accesses of at most 8 bytes, at their natural
 /// alignment; each access here is one of them.
-#[derive(Debug)]
-pub struct Trapped<'d, S: Sys> {
-    device: &'d Device<S>,
+pub struct Trapped<D> {
+    device: D,
     position: u64,
     len: usize,
 }
 
-impl<'d, S: Sys> Trapped<'d, S> {
+impl<D: DeviceHandle> Trapped<D> {
     /// The `len` bytes at `position` of the device's file.
     #[must_use]
-    pub const fn new(device: &'d Device<S>, position: u64, len: usize) -> Self {
+    pub const fn new(device: D, position: u64, len: usize) -> Self {
         Self {
             device,
             position,
@@ -39,7 +37,7 @@ fn whole<T>(offset: usize, done: Result<usize, crate::sys::Errno>) -> Result<(),
 }
 
 // SAFETY: no memory is touched; the kernel makes each access as one of its width.
-unsafe impl<S: Sys> Access for Trapped<'_, S> {
+unsafe impl<D: DeviceHandle> Access for Trapped<D> {
     type Error = TrapError;
 
     fn len(&self) -> usize {
@@ -63,8 +61,17 @@ unsafe impl<S: Sys> Access for Trapped<'_, S> {
     }
 }
 
+impl<D> core::fmt::Debug for Trapped<D> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Trapped")
+            .field("position", &self.position)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(feature = "defmt")]
-impl<S: Sys> defmt::Format for Trapped<'_, S> {
+impl<D> defmt::Format for Trapped<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Trapped({} bytes)", self.len);
     }
