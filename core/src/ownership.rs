@@ -149,11 +149,59 @@
 //! }
 //! ```
 //! And what a region does not permit can't be asked for:
-//! ```compile_fail,E0271
+//! ```compile_fail,E0277
 //! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadOnly, sys::Sys};
 //! fn write<S: Sys>(device: &Device<S>, region: &RegionInfo<'_>) {
 //!     let mut window = device.trap::<ReadOnly>(region).unwrap();
 //!     let _ = window.write(0, 1_u32);
+//! }
+//! ```
+//! nor had by another way. What permits all that it can do makes a window of its own:
+//! ```
+//! # use vfio_core::{dma::Buffer, mmio::Window, sys::Sys};
+//! fn write<S: Sys>(buffer: &Buffer<'_, S, 4>) {
+//!     let _ = Window::new(buffer).write(0, 1_u32);
+//! }
+//! ```
+//! A mapping of a device is asked what it permits, and a window that only reads does not give
+//! what it is over:
+//! ```compile_fail,E0277
+//! # use vfio_core::{mmio::Window, sys::Sys};
+//! fn write<S: Sys>(mapping: &S::Mapping) {
+//!     let _ = Window::new(mapping).write(0, 1_u32);
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::{mmio::{Access, Window}, sys::Sys};
+//! fn write<A: Access>(access: A) {
+//!     let _ = Window::new(access).write(0, 1_u32);
+//! }
+//! ```
+//! ```compile_fail,E0599
+//! # use vfio_core::mmio::{Access, Array, ReadOnly};
+//! fn launder<A: Access, R>(array: &Array<A, R, ReadOnly>) -> &A {
+//!     array.access()
+//! }
+//! ```
+//! A permission of one's own is none:
+//! ```compile_fail,E0277
+//! # use vfio_core::mmio::{Permission, Protection};
+//! struct Anything;
+//! impl Permission for Anything {
+//!     const PROTECTION: Protection = Protection { read: true, write: false };
+//! }
+//! ```
+//! And how memory is reached is for unsafe code to say:
+//! ```compile_fail,E0200
+//! # use std::convert::Infallible;
+//! # use vfio_core::mmio::Forward;
+//! struct Elsewhere<A>(A, A);
+//! impl<A: Forward> Forward for Elsewhere<A> {
+//!     type Target = A;
+//!     type Error = A::Error;
+//!     fn target(&self) -> &A {
+//!         &self.1
+//!     }
 //! }
 //! ```
 //!

@@ -81,15 +81,16 @@ impl Sys for Shim {
         device.answer(request, reply)
     }
 
-    fn map(&self, (): &(), span: Span, _: Protection) -> Result<Self::Mapping, Errno> {
+    fn map(&self, (): &(), span: Span, prot: Protection) -> Result<Self::Mapping, Errno> {
         let len = u64::try_from(span.len).map_err(|_| Errno::EINVAL)?;
         if span.offset.checked_add(len).is_none_or(|end| end > SIZE) {
             return Err(Errno::EINVAL);
         }
         let start = usize::try_from(self.bar0 + span.offset).map_err(|_| Errno::EINVAL)?;
         let base = core::ptr::with_exposed_provenance_mut(start);
+        let base = NonNull::new(base).ok_or(Errno::EINVAL)?;
         // SAFETY: the registers of `edu` are mapped by the entry, at a page boundary.
-        Ok(unsafe { Mapped::new(NonNull::new(base).ok_or(Errno::EINVAL)?, span.len) })
+        Ok(unsafe { Mapped::new(base, span.len, prot) })
     }
 
     fn page_size(&self) -> usize {

@@ -3,7 +3,7 @@
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use vfio_core::mmio::{Mapped, Window};
+use vfio_core::mmio::{Mapped, Protection, Window};
 use x86_64::registers::model_specific::Msr;
 
 use crate::interrupts::{SPURIOUS, TIMER};
@@ -172,8 +172,9 @@ fn place(register: Register) -> usize {
 /// The page of the registers; none before [`start`].
 fn window(base: u64) -> Option<Window<Mapped<'static>>> {
     let base = core::ptr::with_exposed_provenance_mut(usize::try_from(base).ok()?);
-    // SAFETY: the page was mapped for ever before its address was stored.
-    Some(Window::new(unsafe {
-        Mapped::new(NonNull::new(base)?, 4096)
-    }))
+    let base = NonNull::new(base)?;
+    // SAFETY: the page was mapped for ever before its address was stored, to be read and written;
+    // it is the processor's own and not Rust's.
+    let registers = unsafe { Mapped::new(base, 4096, Protection::BOTH) };
+    Window::with_permission(registers).ok()
 }

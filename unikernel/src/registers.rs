@@ -40,19 +40,20 @@ pub(crate) fn mapped(
         return None;
     }
     let [a, b, c, d, ..] = value.unwrap_or(0).to_le_bytes();
+    let at = device.origin(at);
     // SAFETY: the register lies within the device's, at a multiple of its width.
     let done = unsafe {
         match (value, width) {
-            (None, 1) => device.load::<u8>(at).map(u64::from),
-            (None, 2) => device.load::<u16>(at).map(u64::from),
-            (None, 4) => device.load::<u32>(at).map(u64::from),
-            (None, _) => device.load::<u64>(at),
-            (Some(_), 1) => device.store(at, a).map(|()| 0),
-            (Some(_), 2) => device.store(at, u16::from_le_bytes([a, b])).map(|()| 0),
+            (None, 1) => device.load::<u8>(at, 0).map(u64::from),
+            (None, 2) => device.load::<u16>(at, 0).map(u64::from),
+            (None, 4) => device.load::<u32>(at, 0).map(u64::from),
+            (None, _) => device.load::<u64>(at, 0),
+            (Some(_), 1) => device.store(at, 0, a).map(|()| 0),
+            (Some(_), 2) => device.store(at, 0, u16::from_le_bytes([a, b])).map(|()| 0),
             (Some(_), 4) => device
-                .store(at, u32::from_le_bytes([a, b, c, d]))
+                .store(at, 0, u32::from_le_bytes([a, b, c, d]))
                 .map(|()| 0),
-            (Some(value), _) => device.store(at, value).map(|()| 0),
+            (Some(value), _) => device.store(at, 0, value).map(|()| 0),
         }
     };
     done.ok()

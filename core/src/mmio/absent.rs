@@ -2,22 +2,34 @@
 
 use core::convert::Infallible;
 
-use super::{Access, Width};
+use super::{Access, Protection, Unrestricted, Width};
 use crate::sys::Absent;
 
 // SAFETY: no access is ever made: there is no value to make it with.
 unsafe impl Access for Absent {
     type Error = Infallible;
+    type Origin = usize;
 
     fn len(&self) -> usize {
         match *self {}
     }
 
-    unsafe fn load<T: Width>(&self, _: usize) -> Result<T, Infallible> {
+    fn protection(&self) -> Protection {
         match *self {}
     }
 
-    unsafe fn store<T: Width>(&self, _: usize, _: T) -> Result<(), Infallible> {
+    fn origin(&self, _: usize) -> usize {
+        match *self {}
+    }
+
+    unsafe fn load<T: Width>(&self, _: usize, _: usize) -> Result<T, Infallible> {
+        match *self {}
+    }
+
+    unsafe fn store<T: Width>(&self, _: usize, _: usize, _: T) -> Result<(), Infallible> {
         match *self {}
     }
 }
+
+// SAFETY: as above.
+unsafe impl Unrestricted for Absent {}

@@ -1,125 +1,77 @@
 //! How device memory is reached.
 
-use super::{Origin, Width};
+use super::{Origin, Protection, Width};
 
-/// A way to reach a stretch of device memory, from its first byte on.
+/// Reaches a stretch of device memory, from its first byte on.
+///
+/// Whoever reaches it through something else implements [`Forward`](super::Forward) instead.
 ///
 /// # Safety
 ///
-/// Implementations that touch memory must stay within [`Access::len`] bytes for as long as they
-/// live, and must make each access as one of its full width. What [`Access::origin`] gave must
-/// hold for as long, also where the value was moved since.
+/// Implementations that touch memory stay within [`Access::len`] bytes for as long as they live,
+/// and make each access as one of its full width; where a processor has none of 64 bits it is two,
+/// the low half first. The length and the protection never change. What [`Access::origin`] gave
+/// holds for as long, also where the value was moved since.
 pub unsafe trait Access {
     /// How an access can fail; [`core::convert::Infallible`] where it can't.
     type Error: core::error::Error + 'static;
 
-    /// The length of the stretch in bytes.
+    /// Where a register is: an [`Address`](super::Address) where memory is touched, an offset in
+    /// bytes ([`usize`]) everywhere else.
+    type Origin: Origin;
+
+    /// Returns the length of the stretch in bytes.
     fn len(&self) -> usize;
 
-    /// Whether the stretch is empty.
+    /// Tells whether the stretch is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Reads the register at `offset` (bytes), in the host's byte order.
+    /// Returns what the stretch permits. Where that is not all, no other access is made.
+    fn protection(&self) -> Protection;
+
+    /// Finds the place `offset` bytes from the start, once for all accesses to come.
+    fn origin(&self, offset: usize) -> Self::Origin;
+
+    /// Reads the register `offset` bytes behind `origin`, in the host's byte order.
     ///
     /// # Errors
     /// Where the access fails; never a value that was not read.
     ///
     /// # Safety
-    /// `offset` is a multiple of the size of `T`, and `offset + size_of::<T>() <= self.len()`.
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Self::Error>;
+    /// `origin` is that of some offset, by [`Access::origin`] of this very value, or lies behind
+    /// it. The sum of all offsets is a multiple of the size of `T`, and at least that size below
+    /// [`Access::len`]. The stretch can be read, by [`Access::protection`].
+    unsafe fn load<T: Width>(&self, origin: Self::Origin, offset: usize) -> Result<T, Self::Error>;
 
-    /// Writes the register at `offset` (bytes), from the host's byte order.
+    /// Writes the register `offset` bytes behind `origin`, from the host's byte order.
     ///
     /// # Errors
     /// Where the access fails.
     ///
     /// # Safety
-    /// As for [`Access::load`].
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error>;
-
-    /// Where a block of registers at `offset` (bytes) lies: found once, and not at each access.
-    ///
-    /// Who overrides it overrides [`Access::load_at`] and [`Access::store_at`] too.
-    #[inline]
-    fn origin(&self, offset: usize) -> Origin {
-        Origin::at_offset(offset)
-    }
-
-    /// Reads the register `offset` bytes behind `origin`, as [`Access::load`].
-    ///
-    /// # Errors
-    /// As [`Access::load`].
-    ///
-    /// # Safety
-    /// `origin` is that of some offset, by [`Access::origin`] of this very value, and that offset
-    /// and `offset` together are as for [`Access::load`].
-    #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.load(origin.offset(offset)) }
-    }
-
-    /// Writes the register `offset` bytes behind `origin`, as [`Access::store`].
-    ///
-    /// # Errors
-    /// As [`Access::store`].
-    ///
-    /// # Safety
-    /// As for [`Access::load_at`].
-    #[inline]
-    unsafe fn store_at<T: Width>(
+    /// As for [`Access::load`], where the stretch can be written.
+    unsafe fn store<T: Width>(
         &self,
-        origin: Origin,
+        origin: Self::Origin,
         offset: usize,
         value: T,
-    ) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.store(origin.offset(offset), value) }
-    }
+    ) -> Result<(), Self::Error>;
 }
 
-// SAFETY: every access is one of the access behind the reference, which lives at least as long.
-unsafe impl<A: Access + ?Sized> Access for &A {
-    type Error = A::Error;
-
-    #[inline]
-    fn len(&self) -> usize {
-        A::len(self)
-    }
-
-    #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { A::load(self, offset) }
-    }
-
-    #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { A::store(self, offset, value) }
-    }
-
-    #[inline]
-    fn origin(&self, offset: usize) -> Origin {
-        A::origin(self, offset)
-    }
-
-    #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { A::load_at(self, origin, offset) }
-    }
-
-    #[inline]
-    unsafe fn store_at<T: Width>(
-        &self,
-        origin: Origin,
-        offset: usize,
-        value: T,
-    ) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { A::store_at(self, origin, offset, value) }
-    }
-}
+/// Device memory of which every access in bounds may be tried.
+///
+/// It is for memory that is the program's own, and for accesses that refuse with an error what is
+/// not permitted: a [`Window`](super::Window) over it takes no check. Mapped stretches of a device
+/// are none, as the process ends where one is written that was mapped to be read.
+///
+/// # Safety
+///
+/// [`Access::protection`] is [`Protection::BOTH`], and each load and store within the length is
+/// sound whatever other threads and devices do with the memory meanwhile.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` may permit less than reading and writing",
+    note = "`Window::with_permission` asks what it permits"
+)]
+pub unsafe trait Unrestricted: Access {}

@@ -3,13 +3,13 @@
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
 
-use super::{Access, Block, OffsetError, Origin, ReadWrite};
+use super::{Access, Block, OffsetError, Origin as _, ReadWrite};
 
 /// `len` structures `R` in a row, at a place that was checked: an index is all that is left to be
 /// compared.
-pub struct Array<A, R, P = ReadWrite> {
+pub struct Array<A: Access, R, P = ReadWrite> {
     access: A,
-    origin: Origin,
+    origin: A::Origin,
     len: usize,
     registers: PhantomData<fn() -> R>,
     permission: PhantomData<P>,
@@ -55,13 +55,6 @@ impl<A: Access, R, P> Array<A, R, P> {
         self.len == 0
     }
 
-    /// What the structures are in.
-    #[inline]
-    #[must_use]
-    pub const fn access(&self) -> &A {
-        &self.access
-    }
-
     /// The structure at `index`, if there is one.
     #[inline]
     #[must_use]
@@ -75,7 +68,16 @@ impl<A: Access, R, P> Array<A, R, P> {
     }
 }
 
-impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Array<A, R, P> {
+impl<A: Access, R> Array<A, R> {
+    /// What the structures are in.
+    #[inline]
+    #[must_use]
+    pub const fn access(&self) -> &A {
+        &self.access
+    }
+}
+
+impl<A: Access + core::fmt::Debug, R, P> core::fmt::Debug for Array<A, R, P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Array")
             .field("access", &self.access)
@@ -86,7 +88,7 @@ impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Array<A, R, P> {
 }
 
 #[cfg(feature = "defmt")]
-impl<A, R, P> defmt::Format for Array<A, R, P> {
+impl<A: Access<Origin: defmt::Format>, R, P> defmt::Format for Array<A, R, P> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Array({} at {})", self.len, self.origin);
     }

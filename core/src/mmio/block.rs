@@ -4,13 +4,13 @@ use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
 
 use super::field::{Pure, Read, Write};
-use super::{Access, Field, OffsetError, Origin, ReadWrite, Readable, Writable};
+use super::{Access, Field, OffsetError, ReadWrite, Readable, Writable};
 
 /// The registers of the `repr(C)` structure `R`, whose fields are [`field`](super::field)s, at a
 /// place that was checked.
-pub struct Block<A, R, P = ReadWrite> {
+pub struct Block<A: Access, R, P = ReadWrite> {
     access: A,
-    origin: Origin,
+    origin: A::Origin,
     registers: PhantomData<fn() -> R>,
     permission: PhantomData<P>,
 }
@@ -38,7 +38,7 @@ impl<A: Access, R, P> Block<A, R, P> {
     /// The registers at a place that was checked: the structure lies there in the stretch, at its
     /// alignment.
     #[inline]
-    pub(super) const fn checked(access: A, origin: Origin) -> Self {
+    pub(super) const fn checked(access: A, origin: A::Origin) -> Self {
         Self {
             access,
             origin,
@@ -57,7 +57,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Readable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.load_at(self.origin, field.offset()) }
+        unsafe { self.access.load(self.origin, field.offset()) }
     }
 
     /// Reads a register; the read may change the device.
@@ -70,7 +70,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Readable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.load_at(self.origin, field.offset()) }
+        unsafe { self.access.load(self.origin, field.offset()) }
     }
 
     /// Writes a register.
@@ -83,11 +83,11 @@ impl<A: Access, R, P> Block<A, R, P> {
         P: Writable,
     {
         // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
-        unsafe { self.access.store_at(self.origin, field.offset(), value) }
+        unsafe { self.access.store(self.origin, field.offset(), value) }
     }
 }
 
-impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
+impl<A: Access + core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Block")
             .field("access", &self.access)
@@ -97,7 +97,7 @@ impl<A: core::fmt::Debug, R, P> core::fmt::Debug for Block<A, R, P> {
 }
 
 #[cfg(feature = "defmt")]
-impl<A, R, P> defmt::Format for Block<A, R, P> {
+impl<A: Access<Origin: defmt::Format>, R, P> defmt::Format for Block<A, R, P> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Block(at {})", self.origin);
     }

@@ -4,46 +4,53 @@ use core::convert::Infallible;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use volatile::VolatilePtr;
+use super::{Access, Address, Origin as _, Protection, Width};
 
-use super::{Access, Origin, Width};
-
-/// A stretch of device memory in the address space: an access is one instruction.
+/// A stretch of a device in the address space, such as a BAR: an access is one instruction.
+///
+/// It is no memory of the program's; what the program and a device share is
+/// [`SharedMemory`](super::SharedMemory).
 #[derive(Debug)]
 pub struct Mapped<'m> {
     base: NonNull<u8>,
     len: usize,
+    protection: Protection,
     mapping: PhantomData<&'m ()>,
 }
 
 impl Mapped<'_> {
-    /// The `len` bytes at `base`.
+    /// The `len` bytes at `base`, which are mapped for what `protection` permits.
     ///
     /// # Safety
-    /// For as long as the value lives, `base` is the start of `len` bytes of mapped memory that
-    /// is not Rust's to use otherwise, at an address that is a multiple of 8; reading or writing
-    /// any of it at its natural alignment is sound.
+    /// For as long as the value lives, `base` is the start of `len` bytes that are mapped outside
+    /// of all Rust allocations, at an address that is a multiple of 8. To read or write any of
+    /// them at its natural alignment, as far as `protection` permits it, does not trap and changes
+    /// no memory of Rust's.
     #[must_use]
-    pub const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+    pub const unsafe fn new(base: NonNull<u8>, len: usize, protection: Protection) -> Self {
         Self {
             base,
             len,
+            protection,
             mapping: PhantomData,
         }
     }
 }
 
-// SAFETY: device memory has no thread of its own, and nothing of Rust's refers to it.
+// SAFETY: a device has no thread of its own, and nothing of Rust's refers to its registers.
 unsafe impl Send for Mapped<'_> {}
 
-// SAFETY: through a shared reference single volatile accesses are made, which the hardware
-// orders; no reference to the memory is ever formed.
+// SAFETY: through a shared reference volatile accesses are made to what is outside of all Rust
+// allocations. What such an access does is for the hardware to say (`core::ptr::read_volatile`),
+// and there, accesses by several threads come one after another; the rules on data races are
+// about memory in allocations. No reference to the registers is ever formed.
 unsafe impl Sync for Mapped<'_> {}
 
 // SAFETY: the constructor's caller vouches for the memory, and one volatile access of an integer
 // is one access of its width.
 unsafe impl Access for Mapped<'_> {
     type Error = Infallible;
+    type Origin = Address;
 
     #[inline]
     fn len(&self) -> usize {
@@ -51,57 +58,35 @@ unsafe impl Access for Mapped<'_> {
     }
 
     #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.load_at(self.origin(0), offset) }
+    fn protection(&self) -> Protection {
+        self.protection
     }
 
     #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.store_at(self.origin(0), offset, value) }
+    fn origin(&self, offset: usize) -> Address {
+        Address::new(self.base).behind(offset)
     }
 
     #[inline]
-    fn origin(&self, offset: usize) -> Origin {
-        Origin::at_address(self.base).behind(offset)
+    unsafe fn load<T: Width>(&self, origin: Address, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: what is mapped may be accessed, by the constructor's promise; the register lies
+        // in it and is aligned, and permits the access, by the caller's.
+        let raw = unsafe { T::read_volatile(origin.at(offset)) };
+        Ok(T::from_device(raw))
     }
 
     #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Infallible> {
-        // SAFETY: the register lies in the memory, as the caller promises.
-        let register = unsafe { register::<T>(origin, offset) };
-        // SAFETY: the memory is valid and the register aligned: by the constructor's promise and
-        // the caller's.
-        let register = unsafe { VolatilePtr::new_read_only(register) };
-        Ok(T::from_device(register.read()))
-    }
-
-    #[inline]
-    unsafe fn store_at<T: Width>(
+    unsafe fn store<T: Width>(
         &self,
-        origin: Origin,
+        origin: Address,
         offset: usize,
         value: T,
     ) -> Result<(), Infallible> {
-        // SAFETY: the register lies in the memory, as the caller promises.
-        let register = unsafe { register::<T>(origin, offset) };
-        // SAFETY: the memory is valid and the register aligned: by the constructor's promise and
-        // the caller's.
-        let register = unsafe { VolatilePtr::new(register) };
-        register.write(value.to_device());
+        // SAFETY: what is mapped may be accessed, by the constructor's promise; the register lies
+        // in it and is aligned, and permits the access, by the caller's.
+        unsafe { T::write_volatile(origin.at(offset), value.to_device()) };
         Ok(())
     }
-}
-
-/// The register `offset` bytes behind `origin`.
-///
-/// # Safety
-/// It lies in mapped memory.
-#[inline]
-unsafe fn register<T>(origin: Origin, offset: usize) -> NonNull<T> {
-    // SAFETY: it lies behind the start of the memory, which is not at address 0.
-    unsafe { NonNull::new_unchecked(origin.address(offset)) }.cast()
 }
 
 #[cfg(feature = "defmt")]

@@ -50,29 +50,40 @@ mod barrier;
 mod block;
 mod error;
 pub mod field;
+#[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
+mod forward;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod mapped;
 #[expect(unsafe_code, reason = "an origin may be sent wherever its access may")]
 mod origin;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
 mod part;
+mod permission;
+#[expect(unsafe_code, reason = "memory is reached through raw pointers")]
+mod raw;
+#[expect(unsafe_code, reason = "memory is reached through raw pointers")]
+mod shared;
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 mod through;
 mod width;
 #[expect(unsafe_code, reason = "offsets are checked before each access")]
 mod window;
 
-pub use access::Access;
+pub use access::{Access, Unrestricted};
 pub use array::Array;
 pub use barrier::{after_status, before_doorbell, flush_combined, full_barrier};
 pub use block::Block;
 pub use error::{OffsetError, RegisterError, TrapError};
 pub use field::Field;
+pub use forward::Forward;
 pub use mapped::Mapped;
-pub use origin::Origin;
+pub use origin::{Address, Origin};
 pub use part::Part;
+pub use permission::{
+    NotPermitted, Permission, Protection, ReadOnly, ReadWrite, Readable, Writable, WriteOnly,
+};
+pub use shared::SharedMemory;
 pub use through::Through;
-pub use volatile::access::{ReadOnly, ReadWrite, Readable, Writable, WriteOnly};
 pub use width::Width;
 pub use window::Window;
 

@@ -1,60 +1,70 @@
-//! Where a block of registers starts.
+//! Where registers are.
 
+use core::fmt;
 use core::ptr::NonNull;
 
-/// Where a block of registers lies in a stretch of device memory, as its [`Access`](super::Access)
-/// found it, once, for all accesses to come.
-///
-/// It is an address where registers are reached by one, so that a driver's access adds nothing to
-/// it but the register's place in the block, and an offset in bytes everywhere else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Origin(*mut u8);
+mod sealed {
+    pub trait Sealed {}
+}
 
-impl Origin {
-    /// At `offset` bytes from the start of the stretch.
-    #[inline]
+/// A place in a stretch of device memory, as its [`Access`](super::Access) finds it.
+pub trait Origin: sealed::Sealed + Copy + fmt::Debug + Send + Sync + 'static {
+    /// Returns the place `bytes` behind this one.
     #[must_use]
-    pub const fn at_offset(offset: usize) -> Self {
-        Self(core::ptr::without_provenance_mut(offset))
-    }
+    fn behind(self, bytes: usize) -> Self;
+}
 
-    /// At `address`.
+/// An address in the address space of the program. Only [`Mapped`](super::Mapped) makes one, so
+/// that a driver's access adds nothing to it but the register's place in its block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Address(*mut u8);
+
+impl Address {
     #[inline]
-    #[must_use]
-    pub const fn at_address(address: NonNull<u8>) -> Self {
+    pub(super) const fn new(address: NonNull<u8>) -> Self {
         Self(address.as_ptr())
     }
 
-    /// `bytes` behind it.
+    /// Returns the address of what lies `bytes` behind it; nothing says that anything is there.
     #[inline]
-    #[must_use]
-    pub const fn behind(self, bytes: usize) -> Self {
+    pub(super) const fn at<T>(self, bytes: usize) -> *mut T {
+        self.0.wrapping_add(bytes).cast()
+    }
+}
+
+impl sealed::Sealed for Address {}
+
+impl Origin for Address {
+    #[inline]
+    fn behind(self, bytes: usize) -> Self {
         Self(self.0.wrapping_add(bytes))
     }
+}
 
-    /// The offset of what lies `bytes` behind it.
-    #[inline]
-    #[must_use]
-    pub fn offset(self, bytes: usize) -> usize {
-        self.0.addr().wrapping_add(bytes)
-    }
+impl sealed::Sealed for usize {}
 
-    /// The address of what lies `bytes` behind it; nothing says that anything is there.
+/// An offset in bytes from the start of the stretch.
+impl Origin for usize {
     #[inline]
-    #[must_use]
-    pub const fn address(self, bytes: usize) -> *mut u8 {
-        self.0.wrapping_add(bytes)
+    fn behind(self, bytes: usize) -> Self {
+        self.wrapping_add(bytes)
     }
 }
 
 // SAFETY: a number; what may be done with it is for the access to say.
-unsafe impl Send for Origin {}
+unsafe impl Send for Address {}
 
 // SAFETY: as above.
-unsafe impl Sync for Origin {}
+unsafe impl Sync for Address {}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Pointer::fmt(&self.0, f)
+    }
+}
 
 #[cfg(feature = "defmt")]
-impl defmt::Format for Origin {
+impl defmt::Format for Address {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "{:#x}", self.0.addr());
     }

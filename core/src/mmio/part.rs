@@ -1,6 +1,6 @@
 //! A part of a stretch of device memory.
 
-use super::{Access, OffsetError, Origin, Width};
+use super::{Access, OffsetError, Protection, Unrestricted, Width};
 
 /// The bytes from some offset on of what `A` reaches.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ impl<A: Access> Part<A> {
 // SAFETY: every access is one of the stretch that it is a part of, which has all of the part.
 unsafe impl<A: Access> Access for Part<A> {
     type Error = A::Error;
+    type Origin = A::Origin;
 
     #[inline]
     fn len(&self) -> usize {
@@ -43,37 +44,33 @@ unsafe impl<A: Access> Access for Part<A> {
     }
 
     #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the offset lies in the part, as the caller promises, and the part in the
-        // stretch, at a multiple of 8.
-        unsafe { self.access.load(self.offset.wrapping_add(offset)) }
+    fn protection(&self) -> Protection {
+        self.access.protection()
     }
 
     #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error> {
-        // SAFETY: as above.
-        unsafe { self.access.store(self.offset.wrapping_add(offset), value) }
-    }
-
-    #[inline]
-    fn origin(&self, offset: usize) -> Origin {
+    fn origin(&self, offset: usize) -> A::Origin {
         self.access.origin(self.offset.wrapping_add(offset))
     }
 
     #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.access.load_at(origin, offset) }
+    unsafe fn load<T: Width>(&self, origin: A::Origin, offset: usize) -> Result<T, A::Error> {
+        // SAFETY: the origin is one of the stretch. The register lies in the part, as the caller
+        // promises, and the part in the stretch, at a multiple of 8.
+        unsafe { self.access.load(origin, offset) }
     }
 
     #[inline]
-    unsafe fn store_at<T: Width>(
+    unsafe fn store<T: Width>(
         &self,
-        origin: Origin,
+        origin: A::Origin,
         offset: usize,
         value: T,
-    ) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.access.store_at(origin, offset, value) }
+    ) -> Result<(), A::Error> {
+        // SAFETY: as above.
+        unsafe { self.access.store(origin, offset, value) }
     }
 }
+
+// SAFETY: every access is one of the stretch that it is a part of.
+unsafe impl<A: Unrestricted> Unrestricted for Part<A> {}

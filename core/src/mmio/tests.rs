@@ -5,7 +5,10 @@ use std::vec::Vec;
 use core::ptr::NonNull;
 
 use super::field::{ReadOnly, ReadPure, ReadPureWrite, WriteOnly};
-use super::{Access, Mapped, OffsetError, RegisterError, TrapError, Window};
+use super::{
+    Access, Mapped, NotPermitted, OffsetError, Protection, RegisterError, SharedMemory, TrapError,
+    Window,
+};
 use crate::field;
 use crate::region::Trapped;
 use crate::sys::Errno;
@@ -16,10 +19,11 @@ use crate::sys::file::File;
 struct Bar([u8; 64]);
 
 impl Bar {
-    fn mapped(&mut self) -> Mapped<'_> {
+    /// The memory, for as long as it is borrowed.
+    fn window(&mut self) -> Window<SharedMemory<'_>> {
         let base = NonNull::from(&mut self.0).cast();
-        // SAFETY: the memory is borrowed for as long as the mapping lives, and aligned to a page.
-        unsafe { Mapped::new(base, self.0.len()) }
+        // SAFETY: the memory is borrowed for as long as the window lives, and aligned to a page.
+        Window::new(unsafe { SharedMemory::new(base, self.0.len()) })
     }
 }
 
@@ -38,7 +42,7 @@ fn registers_are_little_endian_and_at_their_offsets() {
     bar.0[16..20].copy_from_slice(&[0xed, 0, 0, 1]);
     bar.0[22] = 7;
     {
-        let mut window: Window<_> = Window::new(bar.mapped());
+        let mut window = bar.window();
         let mut block = window.block::<Registers>(16).unwrap();
         assert_eq!(block.get(field!(Registers, id)), Ok(0x0100_00ed));
         assert_eq!(block.read(field!(Registers, status)), Ok(7));
@@ -59,7 +63,7 @@ fn registers_are_little_endian_and_at_their_offsets() {
 #[test]
 fn offsets_that_overflow_straddle_or_misalign_are_errors() {
     let mut bar = Bar([0; 64]);
-    let mut window: Window<_> = Window::new(bar.mapped());
+    let mut window = bar.window();
     let bounds = |offset, size| {
         Err(RegisterError::Offset(OffsetError::OutOfBounds {
             offset,
@@ -88,7 +92,7 @@ fn offsets_that_overflow_straddle_or_misalign_are_errors() {
 #[test]
 fn a_block_must_lie_in_its_window() {
     let mut bar = Bar([0; 64]);
-    let mut window: Window<_> = Window::new(bar.mapped());
+    let mut window = bar.window();
     assert!(window.block::<Registers>(48).is_ok());
     let size = 16;
     for offset in [56, usize::MAX - 7] {
@@ -116,8 +120,8 @@ fn a_block_must_lie_in_its_window() {
 fn a_window_shorter_than_a_register_has_none() {
     let mut bar = Bar([0; 64]);
     let base = NonNull::from(&mut bar.0).cast();
-    // SAFETY: the memory outlives the mapping.
-    let mut window: Window<_> = Window::new(unsafe { Mapped::new(base, 7) });
+    // SAFETY: the memory outlives the window.
+    let mut window = Window::new(unsafe { SharedMemory::new(base, 7) });
     assert!(window.read::<u64>(0).is_err());
     assert_eq!(window.read::<u32>(0), Ok(0));
     assert!(window.read::<u32>(4).is_err());
@@ -136,7 +140,7 @@ fn file() -> File {
 fn a_trapped_access_that_fails_is_an_error() {
     let file = file();
     let device = file.device();
-    let mut window: Window<_> = Window::new(Trapped::new(&device, REGION, 64));
+    let mut window = Window::new(Trapped::new(&device, REGION, 64));
     assert_eq!(window.read::<u32>(4), Ok(0x0404_0404));
     window.write::<u16>(8, 0x1234).unwrap();
     assert_eq!(file.bytes.borrow()[7..11], [4, 0x34, 0x12, 4]);
@@ -159,14 +163,14 @@ fn a_trapped_access_that_fails_is_an_error() {
 fn a_block_finds_its_registers_wherever_it_is_moved() {
     let file = file();
     let device = file.device();
-    let window: Window<_> = Window::new(Trapped::new(&device, REGION, 64));
+    let window = Window::new(Trapped::new(&device, REGION, 64));
     let mut trapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
     trapped.write(field!(Registers, data), 0x1234).unwrap();
     assert_eq!(file.bytes.borrow()[0x23..0x27], [4, 0x34, 0x12, 4]);
 
     let mut bar = Bar([0; 64]);
     bar.0[0x26] = 9;
-    let window: Window<_> = Window::new(bar.mapped());
+    let window = bar.window();
     let mut mapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
     assert_eq!(mapped.read(field!(Registers, status)), Ok(9));
     mapped.write(field!(Registers, command), 7).unwrap();
@@ -179,7 +183,7 @@ fn windows_go_to_other_threads() {
     fn sent<T: Send + Sync>() {}
     sent::<Window<Mapped<'static>>>();
     let mut bar = Bar([0; 64]);
-    let window: Window<_> = Window::new(bar.mapped());
+    let window = bar.window();
     let mut window = std::thread::scope(|scope| {
         let other = scope.spawn(move || {
             let mut window = window;
@@ -206,7 +210,7 @@ fn the_len_of_a_trapped_window_is_that_of_its_stretch() {
 fn an_array_has_its_structures_and_no_more() {
     let mut bar = Bar([0; 64]);
     {
-        let window: Window<_> = Window::new(bar.mapped());
+        let window = bar.window();
         let mut array = window.into_array::<Registers>(16, 3).unwrap();
         assert_eq!(array.len(), 3);
         for index in 0..3 {
@@ -219,7 +223,7 @@ fn an_array_has_its_structures_and_no_more() {
     assert_eq!((bar.0[21], bar.0[37], bar.0[53]), (0x11, 0x11, 0x11));
     let array = |offset, len| {
         let mut bar = Bar([0; 64]);
-        let window: Window<_> = Window::new(bar.mapped());
+        let window = bar.window();
         window.into_array::<Registers>(offset, len).map(drop)
     };
     assert_eq!(array(0, 4), Ok(()));
@@ -239,7 +243,7 @@ fn bytes_are_read_and_written_at_any_offset() {
             let mut back = bytes.clone();
             back.fill(0);
             {
-                let mut window: Window<_> = Window::new(bar.mapped());
+                let mut window = bar.window();
                 window.write_bytes(offset, &bytes).unwrap();
                 window.read_bytes(offset, &mut back).unwrap();
             }
@@ -251,7 +255,7 @@ fn bytes_are_read_and_written_at_any_offset() {
         }
     }
     let mut bar = Bar([0; 64]);
-    let mut window: Window<_> = Window::new(bar.mapped());
+    let mut window = bar.window();
     assert!(window.read_bytes(60, &mut [0; 5]).is_err());
     assert!(window.write_bytes(usize::MAX, &[0; 2]).is_err());
 }
@@ -260,7 +264,7 @@ fn bytes_are_read_and_written_at_any_offset() {
 fn a_part_is_a_window_of_its_own() {
     let mut bar = Bar([0; 64]);
     {
-        let mut window: Window<_> = Window::new(bar.mapped());
+        let mut window = bar.window();
         assert!(window.part(4, 8).is_err());
         assert!(window.part(8, 57).is_err());
         assert!(window.part(usize::MAX - 7, 8).is_err());
@@ -271,4 +275,21 @@ fn a_part_is_a_window_of_its_own() {
         assert!(part.write::<u32>(20, 0).is_err());
     }
     assert_eq!(bar.0[24..32], [1, 2, 3, 4, 0, 0, 0, 0]);
+}
+
+#[test]
+fn a_window_permits_no_more_than_its_memory() {
+    let read = Protection {
+        read: true,
+        write: false,
+    };
+    let mut bar = Bar([5; 64]);
+    let base = NonNull::from(&mut bar.0).cast();
+    // SAFETY: the memory outlives the mapping, and nothing else reaches it meanwhile.
+    let mapped = unsafe { Mapped::new(base, 64, read) };
+    let refused = Window::<_, super::ReadWrite>::with_permission(&mapped);
+    assert_eq!(refused.unwrap_err(), NotPermitted { permitted: read });
+    assert!(Window::<_, super::WriteOnly>::with_permission(&mapped).is_err());
+    let mut window = Window::<_, super::ReadOnly>::with_permission(&mapped).unwrap();
+    assert_eq!(window.read::<u8>(63), Ok(5));
 }

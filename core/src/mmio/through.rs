@@ -1,12 +1,12 @@
 //! Device memory behind a handle.
 
-use super::{Access, Origin, Width};
+use super::{Access, Forward, Unrestricted};
 use crate::handle::Handle;
 
-/// What a handle points to is reached through it.
+/// Reaches what a handle points to, and holds on to it.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Through<H>(pub(super) H);
+pub struct Through<H>(H);
 
 impl<H: Handle<Target: Access>> Through<H> {
     /// Reaches what `handle` points to.
@@ -21,47 +21,16 @@ impl<H: Handle<Target: Access>> Through<H> {
     }
 }
 
-// SAFETY: every access is one of what the handle points to, which is always the same and lives
-// at least as long as the handle.
-unsafe impl<H: Handle<Target: Access>> Access for Through<H> {
+// SAFETY: a handle always points to the same value, which lives at least as long.
+unsafe impl<H: Handle<Target: Access + Sized>> Forward for Through<H> {
+    type Target = H::Target;
     type Error = <H::Target as Access>::Error;
 
     #[inline]
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.0.load(offset) }
-    }
-
-    #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.0.store(offset, value) }
-    }
-
-    #[inline]
-    fn origin(&self, offset: usize) -> Origin {
-        self.0.origin(offset)
-    }
-
-    #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.0.load_at(origin, offset) }
-    }
-
-    #[inline]
-    unsafe fn store_at<T: Width>(
-        &self,
-        origin: Origin,
-        offset: usize,
-        value: T,
-    ) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.0.store_at(origin, offset, value) }
+    fn target(&self) -> &H::Target {
+        &self.0
     }
 }
+
+// SAFETY: every access is one of the value behind the handle.
+unsafe impl<H: Handle<Target: Unrestricted + Sized>> Unrestricted for Through<H> {}

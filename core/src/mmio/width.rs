@@ -2,12 +2,17 @@
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-mod sealed {
-    pub trait Sealed {}
-}
+use super::raw::Raw;
 
 /// A width that a register can have: 8, 16, 32 or 64 bits.
-pub trait Width: sealed::Sealed + Copy + FromBytes + IntoBytes + Immutable + 'static {
+///
+/// An access of 64 bits is two of 32 on a processor of 32 bits, the low half first, and where a
+/// kernel traps it and splits it up. A driver to which that matters reaches the halves itself.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no width of a register",
+    note = "a register is a `u8`, `u16`, `u32` or `u64`"
+)]
+pub trait Width: Raw + Copy + FromBytes + IntoBytes + Immutable + 'static {
     /// The base-2 logarithm of the size in bytes.
     const SHIFT: u32;
 
@@ -31,8 +36,6 @@ pub trait Width: sealed::Sealed + Copy + FromBytes + IntoBytes + Immutable + 'st
 macro_rules! width {
     ($($type:ty: $shift:literal;)*) => {
         $(
-            impl sealed::Sealed for $type {}
-
             impl Width for $type {
                 const SHIFT: u32 = $shift;
 

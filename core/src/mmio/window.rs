@@ -3,8 +3,8 @@
 use core::marker::PhantomData;
 
 use super::{
-    Access, Array, Block, OffsetError, Part, ReadWrite, Readable, RegisterError, Through, Width,
-    Writable,
+    Access, Array, Block, NotPermitted, OffsetError, Part, Permission, ReadWrite, Readable,
+    RegisterError, Through, Unrestricted, Width, Writable,
 };
 use crate::handle::{Handle, Projection};
 
@@ -20,11 +20,28 @@ pub struct Window<A, P = ReadWrite> {
 }
 
 impl<A: Access, P> Window<A, P> {
-    /// A window with the permission `P`, which must be the region's.
-    pub(crate) const fn with_permission(access: A) -> Self {
+    /// A window over what permits all that `P` does.
+    const fn permitted(access: A) -> Self {
         Self {
             access,
             permission: PhantomData,
+        }
+    }
+
+    /// A window over what may permit less than reading and writing.
+    ///
+    /// # Errors
+    /// [`NotPermitted`] where `P` permits more.
+    #[inline]
+    pub fn with_permission(access: A) -> Result<Self, NotPermitted>
+    where
+        P: Permission,
+    {
+        let permitted = access.protection();
+        if permitted.covers(P::PROTECTION) {
+            Ok(Self::permitted(access))
+        } else {
+            Err(NotPermitted { permitted })
         }
     }
 
@@ -57,7 +74,7 @@ impl<A: Access, P> Window<A, P> {
     {
         check::<T>(offset, self.access.len()).map_err(RegisterError::Offset)?;
         // SAFETY: the offset was checked.
-        unsafe { self.access.load(offset) }.map_err(RegisterError::Access)
+        unsafe { self.access.load(self.access.origin(offset), 0) }.map_err(RegisterError::Access)
     }
 
     /// Writes the register at `offset` (bytes).
@@ -75,7 +92,8 @@ impl<A: Access, P> Window<A, P> {
     {
         check::<T>(offset, self.access.len()).map_err(RegisterError::Offset)?;
         // SAFETY: the offset was checked.
-        unsafe { self.access.store(offset, value) }.map_err(RegisterError::Access)
+        unsafe { self.access.store(self.access.origin(offset), 0, value) }
+            .map_err(RegisterError::Access)
     }
 
     /// The block of registers `R` at `offset` (bytes): all of it is checked here, once.
@@ -93,7 +111,7 @@ impl<A: Access, P> Window<A, P> {
     /// [`OffsetError`] where they do not lie in the window.
     #[inline]
     pub fn part(&mut self, offset: usize, len: usize) -> Result<Window<Part<&A>, P>, OffsetError> {
-        Part::new(&self.access, offset, len).map(Window::with_permission)
+        Part::new(&self.access, offset, len).map(Window::permitted)
     }
 
     /// The `len` bytes at `offset` (bytes), a multiple of 8, in place of the window.
@@ -102,7 +120,7 @@ impl<A: Access, P> Window<A, P> {
     /// As [`Window::part`].
     #[inline]
     pub fn into_part(self, offset: usize, len: usize) -> Result<Window<Part<A>, P>, OffsetError> {
-        Part::new(self.access, offset, len).map(Window::with_permission)
+        Part::new(self.access, offset, len).map(Window::permitted)
     }
 
     /// Reads the bytes at `offset` (bytes) in accesses of up to 64 bits, each at its natural
@@ -171,7 +189,7 @@ impl<A: Access, P> Window<A, P> {
     #[inline]
     #[must_use]
     pub const fn share(&self) -> Window<&A, P> {
-        Window::with_permission(&self.access)
+        Window::permitted(&self.access)
     }
 
     /// Returns a window over the same stretch as the one that `window` selects of what `handle`
@@ -182,7 +200,7 @@ impl<A: Access, P> Window<A, P> {
         window: impl FnOnce(&H::Target) -> &Self,
     ) -> Window<Through<Projection<H, A>>, P> {
         let access = Projection::new(handle, window).map(Self::access);
-        Window::with_permission(Through(access))
+        Window::permitted(Through::new(access))
     }
 
     /// `len` structures of registers `R` in a row at `offset` (bytes), in place of the window.
@@ -204,10 +222,19 @@ impl<A: Access, P> Window<A, P> {
 }
 
 impl<A: Access> Window<A> {
-    /// A window over any access: what may be read and written is for the access to say.
+    /// A window over what can be read and written.
     #[must_use]
-    pub const fn new(access: A) -> Self {
-        Self::with_permission(access)
+    pub const fn new(access: A) -> Self
+    where
+        A: Unrestricted,
+    {
+        Self::permitted(access)
+    }
+
+    /// The window with no more than the permission `P`.
+    #[must_use]
+    pub fn restrict<P: Permission>(self) -> Window<A, P> {
+        Window::permitted(self.access)
     }
 }
 

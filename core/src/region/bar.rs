@@ -1,7 +1,7 @@
 //! A mapped stretch of a device that is still open.
 
 use crate::device::DeviceHandle;
-use crate::mmio::{Access, Origin, Width};
+use crate::mmio::{Access, Forward};
 use crate::sys::Sys;
 
 /// A mapped stretch of a region, with a handle to its device.
@@ -40,46 +40,13 @@ impl<D: DeviceHandle> defmt::Format for Bar<D> {
     }
 }
 
-// SAFETY: every access is one of the mapping, within its length.
-unsafe impl<D: DeviceHandle> Access for Bar<D> {
+// SAFETY: the mapping is never changed for another.
+unsafe impl<D: DeviceHandle> Forward for Bar<D> {
+    type Target = <D::Sys as Sys>::Mapping;
     type Error = <<D::Sys as Sys>::Mapping as Access>::Error;
 
     #[inline]
-    fn len(&self) -> usize {
-        self.mapping.len()
-    }
-
-    #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.mapping.load(offset) }
-    }
-
-    #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.mapping.store(offset, value) }
-    }
-
-    #[inline]
-    fn origin(&self, offset: usize) -> Origin {
-        self.mapping.origin(offset)
-    }
-
-    #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.mapping.load_at(origin, offset) }
-    }
-
-    #[inline]
-    unsafe fn store_at<T: Width>(
-        &self,
-        origin: Origin,
-        offset: usize,
-        value: T,
-    ) -> Result<(), Self::Error> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.mapping.store_at(origin, offset, value) }
+    fn target(&self) -> &<D::Sys as Sys>::Mapping {
+        &self.mapping
     }
 }

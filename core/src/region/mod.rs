@@ -14,36 +14,8 @@ use crate::abi::RegionFlags;
 use crate::coverage::{self, Coverage};
 use crate::device::{Device, DeviceHandle};
 use crate::info::RegionInfo;
-use crate::mmio::{ReadOnly, ReadWrite, Window, WriteOnly};
-use crate::sys::{Errno, Protection, Span, Sys};
-
-/// What a driver wants to do with a region: a type, so that what it does not ask for can't be
-/// done.
-pub trait Permission {
-    /// What it is.
-    const PROTECTION: Protection;
-}
-
-impl Permission for ReadOnly {
-    const PROTECTION: Protection = Protection {
-        read: true,
-        write: false,
-    };
-}
-
-impl Permission for WriteOnly {
-    const PROTECTION: Protection = Protection {
-        read: false,
-        write: true,
-    };
-}
-
-impl Permission for ReadWrite {
-    const PROTECTION: Protection = Protection {
-        read: true,
-        write: true,
-    };
-}
+use crate::mmio::{Permission, Window};
+use crate::sys::{Errno, Span, Sys};
 
 /// A region that can't be brought into reach.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +98,9 @@ impl<D: DeviceHandle> Bar<D> {
             .sys()
             .map(device.fd(), span, P::PROTECTION)
             .map_err(RegionError::Map)?;
-        Ok(Window::with_permission(Self::new(device, mapping)))
+        // A shim that maps less than it is asked for has refused it.
+        Window::with_permission(Self::new(device, mapping))
+            .map_err(|_| RegionError::Map(Errno::EACCES))
     }
 }
 
@@ -145,11 +119,7 @@ impl<D: DeviceHandle> Trapped<D> {
             .checked_add(region.size)
             .ok_or(RegionError::TooLong)?;
         let len = usize::try_from(region.size).map_err(|_| RegionError::TooLong)?;
-        Ok(Window::with_permission(Self::new(
-            device,
-            region.offset,
-            len,
-        )))
+        Ok(Window::new(Self::new(device, region.offset, len)).restrict())
     }
 }
 

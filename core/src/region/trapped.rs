@@ -3,7 +3,7 @@
 use core::mem::size_of;
 
 use crate::device::DeviceHandle;
-use crate::mmio::{Access, TrapError, Width};
+use crate::mmio::{Access, Origin as _, Protection, TrapError, Unrestricted, Width};
 
 /// A stretch of device memory that is read and written by system calls.
 ///
@@ -39,12 +39,22 @@ fn whole<T>(offset: usize, done: Result<usize, crate::sys::Errno>) -> Result<(),
 // SAFETY: no memory is touched; the kernel makes each access as one of its width.
 unsafe impl<D: DeviceHandle> Access for Trapped<D> {
     type Error = TrapError;
+    type Origin = usize;
 
     fn len(&self) -> usize {
         self.len
     }
 
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, TrapError> {
+    fn protection(&self) -> Protection {
+        Protection::BOTH
+    }
+
+    fn origin(&self, offset: usize) -> usize {
+        offset
+    }
+
+    unsafe fn load<T: Width>(&self, origin: usize, offset: usize) -> Result<T, TrapError> {
+        let offset = origin.behind(offset);
         let mut raw = T::new_zeroed();
         let at = u64::try_from(offset).unwrap_or(u64::MAX);
         whole::<T>(
@@ -54,12 +64,21 @@ unsafe impl<D: DeviceHandle> Access for Trapped<D> {
         Ok(T::from_device(raw))
     }
 
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), TrapError> {
+    unsafe fn store<T: Width>(
+        &self,
+        origin: usize,
+        offset: usize,
+        value: T,
+    ) -> Result<(), TrapError> {
+        let offset = origin.behind(offset);
         let raw = value.to_device();
         let at = u64::try_from(offset).unwrap_or(u64::MAX);
         whole::<T>(offset, self.device.write(self.position, at, raw.as_bytes()))
     }
 }
+
+// SAFETY: the kernel refuses what the region does not permit, and makes each access for itself.
+unsafe impl<D: DeviceHandle> Unrestricted for Trapped<D> {}
 
 impl<D> core::fmt::Debug for Trapped<D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

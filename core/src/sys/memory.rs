@@ -11,16 +11,6 @@ pub struct Span {
     pub len: usize,
 }
 
-/// What may be done with mapped memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Protection {
-    /// It is read.
-    pub read: bool,
-    /// It is written.
-    pub write: bool,
-}
-
 /// What a world does not have: there is no value of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

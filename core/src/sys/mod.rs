@@ -26,11 +26,13 @@ pub use exchange::{Descriptor, Exchange, ExchangeRequest, Parts};
 pub use logging::{
     DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, UNMAP_DIRTY_LEN,
 };
-pub use memory::{Absent, Protection, Span};
+pub use memory::{Absent, Span};
 pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
 pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
 
-use crate::mmio::Access;
+pub use crate::mmio::Protection;
+
+use crate::mmio::{Access, Unrestricted};
 
 /// The system calls that VFIO needs.
 ///
@@ -49,7 +51,7 @@ pub trait Sys {
 
     /// Memory that a device can be given, aligned to a page. Dropping it frees it; memory that
     /// is still mapped for a device stays valid for the device until it is unmapped.
-    type Memory: Access<Error = Infallible> + core::fmt::Debug;
+    type Memory: Unrestricted<Error = Infallible> + core::fmt::Debug;
 
     /// Something that interrupts are counted in. Dropping it closes it.
     type Event: core::fmt::Debug;

@@ -8,11 +8,14 @@
 //! of the shim waits for anything that a signal interrupts; what it returns is handed on as it is.
 
 mod mapping;
+mod memory;
+mod pages;
 mod physical;
 mod request;
 
 use core::ffi::CStr;
 use core::ops::Range;
+use core::ptr::NonNull;
 use core::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -27,6 +30,7 @@ use vfio_core::sys::{
 };
 
 pub use mapping::Mapping;
+pub use memory::Memory;
 
 use request::{Info, Name, PassFd, Structure, Value};
 
@@ -37,7 +41,7 @@ pub struct Linux;
 impl Sys for Linux {
     type Fd = OwnedFd;
     type Mapping = Mapping;
-    type Memory = Mapping;
+    type Memory = Memory;
     type Event = OwnedFd;
 
     fn open(&self, path: &CStr) -> Result<OwnedFd, Errno> {
@@ -165,10 +169,10 @@ impl Sys for Linux {
     fn exchange_memory(
         &self,
         fd: &OwnedFd,
-        memory: &Mapping,
+        memory: &Memory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        pass_memory(fd, memory, exchange)
+        pass_memory(fd, memory.base(), memory.len(), exchange)
     }
 
     fn exchange_mapping(
@@ -177,11 +181,11 @@ impl Sys for Linux {
         mapping: &Mapping,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        pass_memory(fd, mapping, exchange)
+        pass_memory(fd, mapping.base(), mapping.len(), exchange)
     }
 
     fn map(&self, fd: &OwnedFd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
-        Mapping::of_file(fd, span, protection)
+        Mapping::new(fd, span, protection)
     }
 
     fn page_size(&self) -> usize {
@@ -192,11 +196,11 @@ impl Sys for Linux {
         Ok(now())
     }
 
-    fn memory(&self, len: usize) -> Result<Mapping, Errno> {
-        Mapping::anonymous(len)
+    fn memory(&self, len: usize) -> Result<Memory, Errno> {
+        Memory::new(len)
     }
 
-    fn physical_memory(&self, len: usize, highest: u64) -> Result<(Mapping, u64), Errno> {
+    fn physical_memory(&self, len: usize, highest: u64) -> Result<(Memory, u64), Errno> {
         physical::memory(len, highest)
     }
 
@@ -233,15 +237,20 @@ impl Sys for Linux {
     }
 }
 
-/// Passes a request that maps pages of the process.
-fn pass_memory(fd: &OwnedFd, memory: &Mapping, exchange: Exchange<'_>) -> Result<u32, Errno> {
+/// Passes a request that maps a range of the `len` bytes at `base`.
+fn pass_memory(
+    fd: &OwnedFd,
+    base: NonNull<u8>,
+    len: usize,
+    exchange: Exchange<'_>,
+) -> Result<u32, Errno> {
     let mut parts = exchange.into_parts();
     let Range { start, end } = parts.memory;
     let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;
-    if end > memory.len() {
+    if end > len {
         return Err(Errno::EINVAL);
     }
-    let base = memory.address().as_ptr().expose_provenance();
+    let base = base.as_ptr().expose_provenance();
     let address = base.checked_add(start).ok_or(Errno::EINVAL)?;
     parts.point(to_u64(address), to_u64(length))?;
     pass(fd, &mut parts)

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{pread, retry_on_intr};
 use vfio_core::sys::Errno;
 
-use super::mapping::{HUGE, Mapping};
+use super::memory::{HUGE, Memory};
 use super::{errno, to_u64};
 
 /// A bit for pages that are in memory (Documentation/admin-guide/mm/pagemap.rst).
@@ -25,7 +25,7 @@ const CHOICE: (usize, usize) = (8, 1 << 20);
 
 /// Zeroed memory of at least `len` bytes, contiguous and with no byte above `highest`, and its
 /// physical address.
-pub(super) fn memory(len: usize, highest: u64) -> Result<(Mapping, u64), Errno> {
+pub(super) fn memory(len: usize, highest: u64) -> Result<(Memory, u64), Errno> {
     let pagemap = retry_on_intr(|| {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         open(c"/proc/self/pagemap", flags, Mode::empty())
@@ -39,7 +39,7 @@ pub(super) fn memory(len: usize, highest: u64) -> Result<(Mapping, u64), Errno> 
         return Ok(found);
     }
     let (times, least) = CHOICE;
-    let choice = Mapping::anonymous(len.saturating_mul(times).max(least))?;
+    let choice = Memory::new(len.saturating_mul(times).max(least))?;
     choice.lock()?;
     let mut run = None::<Run>;
     let mut lowest = u64::MAX;
@@ -104,10 +104,10 @@ impl Run {
 }
 
 /// One huge page, where there is one that is large enough and lies low enough.
-fn huge(pagemap: &OwnedFd, len: usize, highest: u64) -> Option<(Mapping, u64)> {
+fn huge(pagemap: &OwnedFd, len: usize, highest: u64) -> Option<(Memory, u64)> {
     let sizes = HUGE.into_iter().rev();
     let (size, flags) = sizes.clone().find(|(size, _)| *size >= len)?;
-    let memory = Mapping::huge(size, len, flags).ok()?;
+    let memory = Memory::huge(size, len, flags).ok()?;
     memory.lock().ok()?;
     let run = Run {
         at: 0,
@@ -118,9 +118,9 @@ fn huge(pagemap: &OwnedFd, len: usize, highest: u64) -> Option<(Mapping, u64)> {
 }
 
 /// The physical address of the page at `at` of locked memory.
-fn address(pagemap: &OwnedFd, memory: &Mapping, at: usize) -> Result<u64, Errno> {
+fn address(pagemap: &OwnedFd, memory: &Memory, at: usize) -> Result<u64, Errno> {
     let page = rustix::param::page_size();
-    let address = memory.address().as_ptr().addr().checked_add(at);
+    let address = memory.base().as_ptr().addr().checked_add(at);
     let index = address.ok_or(Errno::EINVAL)? / page;
     let place = to_u64(index).checked_mul(to_u64(ENTRY));
     let mut entry = [0; ENTRY];
@@ -145,7 +145,7 @@ mod tests {
     use vfio_core::mmio::{Access as _, Window};
 
     /// Where the tests may not know addresses, they see that they are refused.
-    fn allowed(len: usize, highest: u64) -> Option<(Mapping, u64)> {
+    fn allowed(len: usize, highest: u64) -> Option<(Memory, u64)> {
         match memory(len, highest) {
             Err(Errno::EPERM) => None,
             found => Some(found.unwrap()),
@@ -159,7 +159,7 @@ mod tests {
         };
         assert_eq!(memory.len(), rustix::param::page_size());
         assert_eq!(address % 4096, 0);
-        let mut window: Window<_> = Window::new(memory);
+        let mut window = Window::new(memory);
         window.write::<u64>(4088, 7).unwrap();
         assert_eq!(window.read::<u64>(0), Ok(0));
     }

@@ -7,45 +7,77 @@
 use core::convert::Infallible;
 use core::mem::size_of;
 
-use vfio_core::mmio::{Access, Width};
+use vfio_core::mmio::{Access, Origin as _, Protection, Unrestricted, Width};
 
 use super::{DmaMemory, Mapping, MappingError};
 
 // SAFETY: no raw memory is touched; each access reaches the registers as one of its width.
 unsafe impl Access for Mapping {
     type Error = MappingError;
+    type Origin = usize;
 
     fn len(&self) -> usize {
         self.stretch().len
     }
 
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, MappingError> {
+    fn protection(&self) -> Protection {
+        Self::protection(self)
+    }
+
+    fn origin(&self, offset: usize) -> usize {
+        offset
+    }
+
+    unsafe fn load<T: Width>(&self, origin: usize, offset: usize) -> Result<T, MappingError> {
         let mut raw = T::new_zeroed();
-        self.read(offset, raw.as_mut_bytes())?;
+        self.read(origin.behind(offset), raw.as_mut_bytes())?;
         Ok(T::from_device(raw))
     }
 
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), MappingError> {
-        self.write(offset, value.to_device().as_bytes())
+    unsafe fn store<T: Width>(
+        &self,
+        origin: usize,
+        offset: usize,
+        value: T,
+    ) -> Result<(), MappingError> {
+        self.write(origin.behind(offset), value.to_device().as_bytes())
     }
 }
 
 // SAFETY: no raw memory is touched; each access is an atomic one of its width.
 unsafe impl Access for DmaMemory {
     type Error = Infallible;
+    type Origin = usize;
 
     fn len(&self) -> usize {
         self.pages().len()
     }
 
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
-        let value = self.pages().load(offset, size_of::<T>());
+    fn protection(&self) -> Protection {
+        Protection::BOTH
+    }
+
+    fn origin(&self, offset: usize) -> usize {
+        offset
+    }
+
+    unsafe fn load<T: Width>(&self, origin: usize, offset: usize) -> Result<T, Infallible> {
+        let value = self.pages().load(origin.behind(offset), size_of::<T>());
         Ok(T::truncate(value.unwrap_or(u64::MAX)))
     }
 
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
+    unsafe fn store<T: Width>(
+        &self,
+        origin: usize,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Infallible> {
+        let at = origin.behind(offset);
         // What a caller promised not to do has no effect.
-        let _ = self.pages().store(offset, size_of::<T>(), value.widen());
+        let _ = self.pages().store(at, size_of::<T>(), value.widen());
         Ok(())
     }
 }
+
+// SAFETY: as above.
+unsafe impl Unrestricted for DmaMemory {}

@@ -67,6 +67,10 @@ impl Mapping {
         self.place
     }
 
+    pub(super) const fn protection(&self) -> Protection {
+        self.protection
+    }
+
     /// Reads the `data.len()` bytes at `offset`.
     pub(super) fn read(&self, offset: usize, data: &mut [u8]) -> Result<(), MappingError> {
         if !self.protection.read {

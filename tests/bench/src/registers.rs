@@ -243,8 +243,8 @@ fn driver(name: &str) -> Result<Box<dyn Driver>> {
     let file = file()?;
     Ok(match name {
         "mapped_bare" => Box::new(MappedBare(memory().as_mut_ptr().cast())),
-        "mapped_core" => Box::new(MappedCore(Window::<_>::new(mapping(&file)?).into_block(0)?)),
-        "mapped_core_checked" => Box::new(MappedCoreChecked(Window::new(mapping(&file)?), OFFSET)),
+        "mapped_core" => Box::new(MappedCore(mapping(&file)?.into_block(0)?)),
+        "mapped_core_checked" => Box::new(MappedCoreChecked(mapping(&file)?, OFFSET)),
         "mapped_pci_driver" => Box::new(MappedPciDriver(PeerRegisters::backed_by(region()))),
         "mapped_pci_driver_region" => Box::new(MappedPciDriverRegion(region(), OFFSET as u64)),
         "trapped_bare" => Box::new(TrappedBare(file)),
@@ -267,18 +267,14 @@ fn file() -> Result<OwnedFd> {
 }
 
 /// The file as a mapped BAR.
-fn mapping(file: &OwnedFd) -> Result<Mapping> {
+fn mapping(file: &OwnedFd) -> Result<Window<Mapping>> {
     let span = Span {
         offset: 0,
         len: LEN,
     };
-    let protection = Protection {
-        read: true,
-        write: true,
-    };
-    Linux
-        .map(file, span, protection)
-        .map_err(|errno| anyhow!("cannot map: {errno}"))
+    let mapping = Linux.map(file, span, Protection::BOTH);
+    let mapping = mapping.map_err(|errno| anyhow!("cannot map: {errno}"))?;
+    Ok(Window::with_permission(mapping)?)
 }
 
 /// The file as a trapped BAR. There are few, and they are kept.

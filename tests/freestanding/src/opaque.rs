@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use core::hint::black_box;
 use core::time::Duration;
 
-use vfio_core::mmio::{Access, Width};
+use vfio_core::mmio::{Access, Unrestricted, Width};
 use vfio_core::sys::{
     Errno, Exchange, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
 };
@@ -29,21 +29,38 @@ pub struct OpaqueEvent;
 // SAFETY: no memory is touched.
 unsafe impl Access for OpaqueMemory {
     type Error = Infallible;
+    type Origin = usize;
 
     fn len(&self) -> usize {
         any()
     }
 
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
-        used(offset);
+    fn protection(&self) -> Protection {
+        Protection::BOTH
+    }
+
+    fn origin(&self, offset: usize) -> usize {
+        offset
+    }
+
+    unsafe fn load<T: Width>(&self, origin: usize, offset: usize) -> Result<T, Infallible> {
+        used((origin, offset));
         Ok(T::truncate(any()))
     }
 
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
-        used((offset, value));
+    unsafe fn store<T: Width>(
+        &self,
+        origin: usize,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Infallible> {
+        used((origin, offset, value));
         Ok(())
     }
 }
+
+// SAFETY: as above.
+unsafe impl Unrestricted for OpaqueMemory {}
 
 /// A value of which the compiler knows nothing but its type.
 ///

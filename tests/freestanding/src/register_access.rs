@@ -15,7 +15,7 @@ use core::ptr::NonNull;
 
 use vfio_core::field;
 use vfio_core::mmio::field::ReadWrite;
-use vfio_core::mmio::{Block, Mapped, RegisterError, Window};
+use vfio_core::mmio::{Block, Mapped, Protection, RegisterError, Window};
 use vfio_core::region::Bar;
 use vfio_freestanding::opaque::used;
 use vfio_hosted::linux::Linux;
@@ -65,8 +65,9 @@ struct CheckedBare {
 
 fn block(base: NonNull<u8>) -> Option<Block<Mapped<'static>, Registers>> {
     // SAFETY: whoever calls the functions below vouches for the memory.
-    let mapped = unsafe { Mapped::new(base, LEN) };
-    Window::<_>::new(mapped).into_block(BASE).ok()
+    let mapped = unsafe { Mapped::new(base, LEN, Protection::BOTH) };
+    let window: Window<_> = Window::with_permission(mapped).ok()?;
+    window.into_block(BASE).ok()
 }
 
 /// What can't fail.

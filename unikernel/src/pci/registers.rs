@@ -1,5 +1,6 @@
 //! The configuration space of a function, register by register.
 
+use core::convert::Infallible;
 use core::fmt;
 
 use vfio_core::pci::{Command, ConfigAccess};
@@ -142,6 +143,13 @@ impl fmt::Display for NoError {
 }
 
 impl core::error::Error for NoError {}
+
+impl From<Infallible> for NoError {
+    #[inline]
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for NoError {

@@ -6,7 +6,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use spin::Mutex;
-use vfio_core::mmio::Mapped;
+use vfio_core::mmio::{Mapped, Protection};
 
 use super::{Address, Spaces, Width, halves};
 use crate::acpi::{Physical, Segment, Tables};
@@ -101,8 +101,9 @@ impl Space {
         let base = usize::try_from(at).ok();
         let base = base.and_then(|at| NonNull::new(core::ptr::with_exposed_provenance_mut(at)));
         let read = base.and_then(|base| {
-            // SAFETY: it is mapped for ever, at a page boundary; it is the device's and not Rust's.
-            let function = unsafe { Mapped::new(base, MAPPED_SIZE.into()) };
+            // SAFETY: it is mapped for ever, to be read and written, at a page boundary; it is the
+            // device's and not Rust's.
+            let function = unsafe { Mapped::new(base, MAPPED_SIZE.into(), Protection::BOTH) };
             registers::mapped(&function, offset.into(), width.bytes(), value)
         });
         let [low, _] = halves(read.unwrap_or(u64::MAX));

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use core::ptr::NonNull;
 
-use vfio_core::mmio::{Access, Mapped, Origin, Width};
+use vfio_core::mmio::{Forward, Mapped};
 use vfio_core::sys::{Errno, Protection};
 
 use crate::paging::{self, Kind};
@@ -19,8 +19,7 @@ pub struct Mapping {
 impl Mapping {
     /// Maps the registers at `range` (bytes), which must be a device's and start at a multiple of 8.
     ///
-    /// What may not be read or written is so by the core's types alone: there is one address
-    /// space.
+    /// What may not be read or written is so by the types alone: there is one address space.
     pub(super) fn new(range: Range<u64>, protection: Protection) -> Result<Self, Errno> {
         if !protection.read && !protection.write {
             return Err(Errno::EACCES);
@@ -37,71 +36,29 @@ impl Mapping {
         let base = core::ptr::with_exposed_provenance_mut(at(range.start)?);
         let base = NonNull::new(base).ok_or(Errno::EINVAL)?;
         let len = at(range.end)?.saturating_sub(at(range.start)?);
-        // SAFETY: the bytes are mapped for ever, and none is the image's; the registers of a
-        // device are not Rust's. The first is
-        // at a multiple of 8.
-        let registers = unsafe { Mapped::new(base, len) };
+        // SAFETY: the bytes are mapped for ever, to be read and written, and none is the image's:
+        // the registers of a device are not Rust's. The first is at a multiple of 8.
+        let registers = unsafe { Mapped::new(base, len, protection) };
         Ok(Self { registers })
     }
 
     /// Reads, or writes `value`, in one access of `width` bytes (1, 2, 4 or 8) at an address of a
     /// device's, which is a multiple of that; what was read.
     pub(crate) fn transfer(address: u64, width: usize, value: Option<u64>) -> Result<u64, Errno> {
-        let protection = Protection {
-            read: true,
-            write: true,
-        };
         let start = address & !7;
-        let mapping = Self::new(start..start.saturating_add(8), protection)?;
+        let mapping = Self::new(start..start.saturating_add(8), Protection::BOTH)?;
         let at = usize::try_from(address & 7).unwrap_or(0);
         registers::mapped(&mapping.registers, at, width, value).ok_or(Errno::EFAULT)
     }
 }
 
-// SAFETY: every access is one of `Mapped`, within its length.
-unsafe impl Access for Mapping {
+// SAFETY: what reaches the registers is never changed for another.
+unsafe impl Forward for Mapping {
+    type Target = Mapped<'static>;
     type Error = NoError;
 
     #[inline]
-    fn len(&self) -> usize {
-        self.registers.len()
-    }
-
-    #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, NoError> {
-        // SAFETY: the caller's promise is passed on.
-        let Ok(value) = unsafe { self.registers.load(offset) };
-        Ok(value)
-    }
-
-    #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), NoError> {
-        // SAFETY: the caller's promise is passed on.
-        let Ok(()) = unsafe { self.registers.store(offset, value) };
-        Ok(())
-    }
-
-    #[inline]
-    fn origin(&self, offset: usize) -> Origin {
-        self.registers.origin(offset)
-    }
-
-    #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, NoError> {
-        // SAFETY: the caller's promise is passed on.
-        let Ok(value) = unsafe { self.registers.load_at(origin, offset) };
-        Ok(value)
-    }
-
-    #[inline]
-    unsafe fn store_at<T: Width>(
-        &self,
-        origin: Origin,
-        offset: usize,
-        value: T,
-    ) -> Result<(), NoError> {
-        // SAFETY: the caller's promise is passed on.
-        let Ok(()) = unsafe { self.registers.store_at(origin, offset, value) };
-        Ok(())
+    fn target(&self) -> &Mapped<'static> {
+        &self.registers
     }
 }

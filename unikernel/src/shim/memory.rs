@@ -6,7 +6,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use spin::Mutex;
-use vfio_core::mmio::{Access, Mapped, Origin, Width};
+use vfio_core::mmio::{Access as _, Forward, SharedMemory, Unrestricted};
 use vfio_core::sys::Errno;
 
 use super::{PAGE, Pages};
@@ -35,7 +35,7 @@ static PAGES: Mutex<Pages<WORDS>> = Mutex::new(Pages::new());
 #[derive(Debug)]
 pub struct Memory {
     pages: Range<usize>,
-    bytes: Mapped<'static>,
+    bytes: SharedMemory<'static>,
 }
 
 impl Memory {
@@ -52,12 +52,12 @@ impl Memory {
         let len = pages.len().saturating_mul(PAGE);
         // SAFETY: the pages were just taken, and so are in the arena.
         let base = unsafe { base.add(start) };
-        // SAFETY: they belong to the value alone until it is dropped, at a page boundary; no
-        // reference to them is ever made.
-        let bytes = unsafe { Mapped::new(base, len) };
+        // SAFETY: they belong to the value alone until it is dropped, at a page boundary, and can
+        // be read and written; no reference to them is ever made.
+        let bytes = unsafe { SharedMemory::new(base, len) };
         for at in (0..len).step_by(8) {
             // SAFETY: within the length, and aligned.
-            let Ok(()) = unsafe { bytes.store(at, 0_u64) };
+            let Ok(()) = unsafe { bytes.store(bytes.origin(at), 0, 0_u64) };
         }
         Ok(Self { pages, bytes })
     }
@@ -76,46 +76,16 @@ impl Drop for Memory {
     }
 }
 
-// SAFETY: every access is one of `Mapped`, within its length.
-unsafe impl Access for Memory {
+// SAFETY: what reaches the memory is never changed for another.
+unsafe impl Forward for Memory {
+    type Target = SharedMemory<'static>;
     type Error = Infallible;
 
     #[inline]
-    fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    #[inline]
-    unsafe fn load<T: Width>(&self, offset: usize) -> Result<T, Infallible> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.bytes.load(offset) }
-    }
-
-    #[inline]
-    unsafe fn store<T: Width>(&self, offset: usize, value: T) -> Result<(), Infallible> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.bytes.store(offset, value) }
-    }
-
-    #[inline]
-    fn origin(&self, offset: usize) -> Origin {
-        self.bytes.origin(offset)
-    }
-
-    #[inline]
-    unsafe fn load_at<T: Width>(&self, origin: Origin, offset: usize) -> Result<T, Infallible> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.bytes.load_at(origin, offset) }
-    }
-
-    #[inline]
-    unsafe fn store_at<T: Width>(
-        &self,
-        origin: Origin,
-        offset: usize,
-        value: T,
-    ) -> Result<(), Infallible> {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { self.bytes.store_at(origin, offset, value) }
+    fn target(&self) -> &SharedMemory<'static> {
+        &self.bytes
     }
 }
+
+// SAFETY: every access is one of `SharedMemory`.
+unsafe impl Unrestricted for Memory {}

@@ -284,11 +284,9 @@ impl<S: Spaces> Source<'_, S> {
         }
         let Range { start, end } = msix.table.range();
         let range = bar.address.saturating_add(start)..bar.address.saturating_add(end);
-        let protection = Protection {
-            read: true,
-            write: true,
-        };
-        Ok(Table(Window::new(Mapping::new(range, protection)?)))
+        let mapping = Mapping::new(range, Protection::BOTH)?;
+        let window = Window::with_permission(mapping);
+        window.map(Table).map_err(|_| Errno::EACCES)
     }
 }
 

@@ -34,7 +34,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The device behind the registers that `A` reaches.
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Edu<A> {
+pub struct Edu<A: Access> {
     registers: Block<A, Registers>,
 }
 

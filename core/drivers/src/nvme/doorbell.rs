@@ -22,7 +22,7 @@ pub(super) struct Doorbell<C: ControllerHandle> {
 }
 
 /// A doorbell in memory. The register need not be written until the device asks for it.
-struct Shadow<A> {
+struct Shadow<A: Access> {
     value: Block<A, Register>,
     /// The device wants to see the register written when the value goes past this one.
     event: Block<A, Register>,
@@ -71,10 +71,7 @@ impl<C: ControllerHandle> Doorbell<C> {
             if offset >= PAGE {
                 return None;
             }
-            let block = |offset| {
-                let memory = Through::new(memory()?);
-                Window::<_>::new(memory).into_block(offset).ok()
-            };
+            let block = |offset| Window::new(Through::new(memory()?)).into_block(offset).ok();
             let value = block(offset)?;
             let event = block(offset.saturating_add(PAGE))?;
             let mut shadow = Shadow { value, event };

@@ -121,10 +121,10 @@ impl<M: DmaHandle> Rings<M> {
         let (submissions, completions) = (usize::from(submissions), usize::from(completions));
         let memory = |len: usize, direction: Direction| Buffer::new(dma.clone(), len, direction);
         let len = size_of::<Submission>().saturating_mul(submissions);
-        let entries = Window::<_>::new(memory(len, Direction::ToDevice)?);
+        let entries = Window::new(memory(len, Direction::ToDevice)?);
         let submissions = entries.into_array(0, submissions);
         let len = size_of::<CompletionEntry>().saturating_mul(completions);
-        let entries = Window::<_>::new(memory(len, Direction::FromDevice)?);
+        let entries = Window::new(memory(len, Direction::FromDevice)?);
         let completions = entries.into_array(0, completions);
         Ok(Self {
             submissions: submissions.map_err(|_| TOO_SHORT)?,

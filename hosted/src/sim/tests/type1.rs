@@ -61,7 +61,7 @@ fn a_device_reads_and_writes_what_is_mapped() {
         kernel, container, ..
     } = &opened;
     let memory = kernel.memory(8192).unwrap();
-    let mut window: Window<_> = Window::new(&memory);
+    let mut window = Window::new(&memory);
     // The bytes lie across a page, and so across two mappings.
     window.write::<u32>(4092, 0x0403_0201).unwrap();
     window.write::<u32>(4096, 0x0807_0605).unwrap();
@@ -90,7 +90,7 @@ fn a_transfer_that_faults_moves_nothing() {
         kernel, container, ..
     } = &opened;
     let memory = kernel.memory(4096).unwrap();
-    let mut window: Window<_> = Window::new(&memory);
+    let mut window = Window::new(&memory);
     window.write::<u32>(4092, 7).unwrap();
     map(kernel, container, &memory, 0..4096, 0x10_0000, READ_WRITE).unwrap();
     // Its second half is past the page.
@@ -123,14 +123,14 @@ fn mapped_memory_outlives_the_driver_s_share() {
         kernel, container, ..
     } = &opened;
     let memory = kernel.memory(4096).unwrap();
-    Window::<_>::new(&memory).write::<u64>(0, 77).unwrap();
+    Window::new(&memory).write::<u64>(0, 77).unwrap();
     map(kernel, container, &memory, 0..4096, 0, READ_WRITE).unwrap();
     drop(memory);
     let target = kernel.memory(4096).unwrap();
     map(kernel, container, &target, 0..4096, PAGE, READ_WRITE).unwrap();
     copy(&opened, 0, BUFFER, TO_DEVICE);
     copy(&opened, BUFFER, PAGE, TO_MEMORY);
-    assert_eq!(Window::<_>::new(&target).read::<u64>(0), Ok(77));
+    assert_eq!(Window::new(&target).read::<u64>(0), Ok(77));
     assert_eq!(kernel.faults(), []);
 }
 

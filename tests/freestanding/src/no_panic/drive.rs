@@ -13,7 +13,8 @@ use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
-    self, Access, Array, Bar, Block, Field, Mapped, Origin, ReadWrite, Trapped, Width, Window,
+    self, Access, Array, Bar, Block, Field, Forward, Mapped, Origin, Protection, ReadOnly,
+    ReadWrite, SharedMemory, Trapped, Width, Window,
 };
 use vfio_core::sys::{Exchange, ExchangeRequest, Parts, Sys as _};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
@@ -48,15 +49,8 @@ pub(crate) fn all(bytes: &mut [u8]) {
     mmio::full_barrier();
     used(Access::is_empty(&OpaqueMemory));
     let origin = Access::origin(&OpaqueMemory, any());
-    used((
-        origin == Origin::at_offset(any()),
-        Origin::behind(origin, any()),
-    ));
-    used((
-        Origin::offset(origin, any()),
-        Origin::address(origin, any()),
-    ));
-    used(Origin::at_address(black_box(NonNull::dangling())));
+    used(Origin::behind(origin, any()));
+    used(Forward::target(&&OpaqueMemory));
     used((Width::widen(any::<u16>()), Width::to_device(any::<u32>())));
     let byte: u8 = Width::truncate(any());
     used(Width::from_device(byte));
@@ -73,10 +67,20 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
             registers(window);
         }
     }
-    registers(Window::<_>::new(Trapped::new(device, any(), any())));
+    registers(Window::new(Trapped::new(device, any(), any())));
     let base = black_box(NonNull::<u64>::dangling()).cast();
     // SAFETY: an empty stretch of no memory.
-    registers(Window::<_>::new(unsafe { Mapped::new(base, 0) }));
+    let mapped = unsafe { Mapped::new(base, 0, black_box(Protection::BOTH)) };
+    if let Ok(window) = Window::<_>::with_permission(mapped) {
+        registers(window);
+    }
+    // SAFETY: as above.
+    let memory = Window::new(unsafe { SharedMemory::new(base, 0) });
+    used(Window::restrict::<ReadOnly>(memory).len());
+    used(Protection::covers(
+        black_box(Protection::BOTH),
+        Protection::BOTH,
+    ));
 }
 
 fn peer(bar: &Window<Bar<&Device<Opaque>>>) {
@@ -209,7 +213,7 @@ fn memory(space: AddressSpace<Opaque>) {
             Buffer::len(&buffer),
             Buffer::is_empty(&buffer),
         ));
-        registers(Window::<_>::new(OpaqueMemory));
+        registers(Window::new(OpaqueMemory));
         used(Buffer::window(&mut buffer).len());
         used(Buffer::unmap(buffer));
     }

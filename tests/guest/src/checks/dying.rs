@@ -11,7 +11,7 @@ use vfio_core::mmio::Window;
 use vfio_core::sys::Sys as _;
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_guest::Device;
-use vfio_hosted::linux::{Linux, Mapping};
+use vfio_hosted::linux::{Linux, Memory};
 use vfio_tests::session::{self, Reach};
 
 use crate::child;
@@ -76,8 +76,8 @@ pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
 
 /// Does something at each cache line.
 fn each(
-    memory: &mut Window<Mapping>,
-    act: impl Fn(&mut Window<Mapping>, usize) -> Result<()>,
+    memory: &mut Window<Memory>,
+    act: impl Fn(&mut Window<Memory>, usize) -> Result<()>,
 ) -> Result<()> {
     (0..memory.len())
         .step_by(64)

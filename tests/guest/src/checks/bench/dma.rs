@@ -32,7 +32,7 @@ pub(super) fn figures(_: &World, device: &Device, mode: Mode) -> Result<String> 
     for buffers in BUFFERS {
         let memory = Linux.memory(buffers * PAGE)?;
         // What is first touched costs a page fault, here and not below.
-        let mut window: Window<_> = Window::new(&memory);
+        let mut window = Window::new(&memory);
         for n in 0..buffers {
             window.write::<u8>(n * PAGE, 1)?;
         }

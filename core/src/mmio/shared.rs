@@ -1,0 +1,96 @@
+//! Memory that a device reads and writes.
+
+use core::convert::Infallible;
+use core::marker::PhantomData;
+use core::ptr::NonNull;
+
+use super::{Access, Address, Origin as _, Protection, Unrestricted, Width};
+
+/// Memory of the program that devices and several threads may read and write at any time.
+///
+/// An access is one relaxed atomic access, which is the same instruction as a bare one. So threads
+/// that reach the same memory never make a data race. Rust's memory model, as C++'s, has no
+/// accesses of different widths that overlap and race; for the compiler and the processor each is
+/// one access all the same, and sees for each byte what some access put there.
+#[derive(Debug)]
+pub struct SharedMemory<'m> {
+    base: NonNull<u8>,
+    len: usize,
+    memory: PhantomData<&'m ()>,
+}
+
+impl SharedMemory<'_> {
+    /// The `len` bytes at `base`.
+    ///
+    /// # Safety
+    /// For as long as the value lives, `base` is the start of `len` bytes that are valid for reads
+    /// and writes, at an address that is a multiple of 8. The program reaches them at the same
+    /// time only through such values, or by atomic accesses: no reference to them is used.
+    #[must_use]
+    pub const unsafe fn new(base: NonNull<u8>, len: usize) -> Self {
+        Self {
+            base,
+            len,
+            memory: PhantomData,
+        }
+    }
+}
+
+// SAFETY: the memory has no thread of its own.
+unsafe impl Send for SharedMemory<'_> {}
+
+// SAFETY: through a shared reference atomic accesses are made, and no reference to the memory
+// itself is ever formed.
+unsafe impl Sync for SharedMemory<'_> {}
+
+// SAFETY: the constructor's caller vouches for the memory, and one atomic access is one of its
+// width.
+unsafe impl Access for SharedMemory<'_> {
+    type Error = Infallible;
+    type Origin = Address;
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline]
+    fn protection(&self) -> Protection {
+        Protection::BOTH
+    }
+
+    #[inline]
+    fn origin(&self, offset: usize) -> Address {
+        Address::new(self.base).behind(offset)
+    }
+
+    #[inline]
+    unsafe fn load<T: Width>(&self, origin: Address, offset: usize) -> Result<T, Infallible> {
+        // SAFETY: the memory is valid, and the program writes it by atomic accesses alone: by the
+        // constructor's promise. The place is aligned and in it: by the caller's.
+        let raw = unsafe { T::read_relaxed(origin.at(offset)) };
+        Ok(T::from_device(raw))
+    }
+
+    #[inline]
+    unsafe fn store<T: Width>(
+        &self,
+        origin: Address,
+        offset: usize,
+        value: T,
+    ) -> Result<(), Infallible> {
+        // SAFETY: as above.
+        unsafe { T::write_relaxed(origin.at(offset), value.to_device()) };
+        Ok(())
+    }
+}
+
+// SAFETY: the memory is valid for reads and writes, and atomic accesses race with nothing.
+unsafe impl Unrestricted for SharedMemory<'_> {}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for SharedMemory<'_> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "SharedMemory({} bytes)", self.len);
+    }
+}
