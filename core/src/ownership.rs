@@ -158,8 +158,8 @@
 //! ```
 //! nor had by another way. What permits all that it can do makes a window of its own:
 //! ```
-//! # use vfio_core::{dma::Buffer, mmio::Window, sys::Sys};
-//! fn write<S: Sys>(buffer: &Buffer<'_, S, 4>) {
+//! # use vfio_core::{dma::{Buffer, Dma}, mmio::Window, sys::Sys};
+//! fn write<S: Sys>(buffer: &Buffer<&Dma<S, 4>>) {
 //!     let _ = Window::new(buffer).write(0, 1_u32);
 //! }
 //! ```

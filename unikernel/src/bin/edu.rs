@@ -57,8 +57,10 @@ fn main(boot: &Boot) -> Result<(), Error> {
             Outcome::Wrong { expected, got } => {
                 defmt::error!("{}: {=u64:#x} in place of {=u64:#x}", step, got, expected);
             }
+            Outcome::Device(EduError::Dma(error)) => {
+                defmt::error!("{}: no memory: {}", step, errno(error));
+            }
             Outcome::Device(error) => device(*step, error),
-            Outcome::Dma(error) => defmt::error!("{}: no memory: {}", step, errno(error)),
             Outcome::Memory => defmt::error!("{}: memory can't be reached", step),
             Outcome::Irq(error) => defmt::error!("{}: {}", step, error),
             Outcome::NotRun => defmt::error!("{}: not run", step),

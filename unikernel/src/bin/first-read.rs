@@ -8,6 +8,7 @@
 )]
 
 use vfio_core::abi::pci_region;
+use vfio_core::device::Device;
 use vfio_core::field;
 use vfio_core::mmio::Block;
 use vfio_core::mmio::field::ReadPure;

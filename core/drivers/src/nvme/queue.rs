@@ -104,8 +104,7 @@ pub(super) enum Created {
 }
 
 /// The memory of a slot.
-pub type SlotWindow<'q, C> =
-    Window<Part<&'q <<<C as ControllerHandle>::Dma as DmaHandle>::Sys as Sys>::Memory>>;
+pub type SlotWindow<'q, S> = Window<Part<&'q <S as Sys>::Memory>>;
 
 /// How an access to the registers of a controller can fail.
 pub type ErrorOf<C> = <<C as ControllerHandle>::Access as Access>::Error;
@@ -196,7 +195,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     ///
     /// # Errors
     /// [`Refusal::Slot`] for a slot that is not the caller's.
-    pub fn window(&mut self, slot: &Slot) -> Result<SlotWindow<'_, C>, Refusal> {
+    pub fn window(
+        &mut self,
+        slot: &Slot,
+    ) -> Result<SlotWindow<'_, <C::Dma as DmaHandle>::Sys>, Refusal> {
         let len = self.slot_len;
         let index = usize::from(slot.0);
         let offset = index.saturating_mul(len);

@@ -23,22 +23,6 @@ const PROFILE: &str = "image";
 /// pointer that an interrupt could overwrite.
 const RUSTFLAGS: &str = "-Crelocation-model=static -Cno-redzone=yes";
 
-/// What makes the code small beyond `opt-level = "s"`, passed on to LLVM.
-const SMALL: [&str; 7] = [
-    // A function is inlined only where that is shorter than calling it.
-    "-inline-threshold=0",
-    "-inline-call-penalty=35",
-    // Callers know which registers a function leaves alone. Interrupts notice nothing of it: they save all that the ABI lets a
-    // function change, and what assembly calls keeps to the ABI ("an interrupt changes no register" tries it).
-    "-enable-ipra",
-    // Blocks follow each other so that few jumps are needed.
-    "-enable-ext-tsp-block-placement",
-    "-apply-ext-tsp-for-size",
-    // A table of addresses takes 8 bytes for each.
-    "-min-jump-table-entries=12",
-    "-disable-lsr",
-];
-
 /// The image that has work to do: it is made for speed as well.
 const BUSY: &str = "nvme";
 
@@ -169,14 +153,13 @@ fn without_sections(path: &Path) -> Result<()> {
 
 /// A command of cargo's on the images, which says no more than what goes wrong.
 pub(crate) fn command(verb: &str) -> Command {
-    let small = SMALL.map(|argument| format!(" -Cllvm-args={argument}"));
     let mut command = cargo();
     command
         .args([verb, "--quiet", "--package", PACKAGE])
         .args(["--profile", PROFILE, "--target", TARGET])
         .args(["--features", "image"])
         .env("CARGO_TARGET_DIR", target())
-        .env("RUSTFLAGS", format!("{RUSTFLAGS}{}", small.concat()))
+        .env("RUSTFLAGS", RUSTFLAGS)
         // Fat LTO of an image recurses deeper than the compiler's threads are made for.
         .env("RUST_MIN_STACK", "67108864")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");

@@ -2,6 +2,7 @@
 //! depths, polled and by interrupts, after a flush and after a restart.
 
 use spin::Mutex;
+use vfio_core::device::Device;
 use vfio_core::irq::Vectors;
 use vfio_drivers::nvme::{Completion, Namespace, NvmeError, Slot};
 
@@ -74,7 +75,7 @@ enum Act {
 pub(super) fn check(
     controller: &mut Drive<'_>,
     namespace: &Namespace,
-    vectors: &Vectors<'_, Machine, 2>,
+    vectors: &Vectors<&Device<Machine>, 2>,
 ) -> Result<Option<Lost>, Failure> {
     let count = usize::try_from(namespace.blocks()).unwrap_or(BLOCKS);
     let count = count.min(BLOCKS);
@@ -163,7 +164,7 @@ impl Check<'_> {
     fn at_random(
         &mut self,
         pair: &mut Pair<'_, '_>,
-        vectors: Option<&Vectors<'_, Machine, 2>>,
+        vectors: Option<&Vectors<&Device<Machine>, 2>>,
         depth: usize,
         mut left: u32,
     ) -> Result<(), Failure> {

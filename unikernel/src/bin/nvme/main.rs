@@ -10,10 +10,10 @@ mod integrity;
 
 use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::container::OpenError;
+use vfio_core::device::Device;
 use vfio_core::dma::Dma;
 use vfio_core::irq::IrqError;
 use vfio_core::pci::{BringUpError, Class};
-use vfio_core::region::Bar;
 use vfio_core::region::RegionError;
 use vfio_core::session::{Mode, Session, SessionError};
 use vfio_drivers::nvme::{
@@ -45,9 +45,9 @@ const READS: u16 = 4096;
 const RANGES: usize = 8;
 
 type Machine = GuestPci;
-type Registers<'d> = Bar<&'d Device<Machine>>;
-type Drive<'d> = Controller<'d, Machine, Registers<'d>, RANGES>;
-type Pair<'c, 'd> = QueuePair<'c, 'd, Machine, Registers<'d>, RANGES, DEPTH>;
+type Space = Dma<Machine, RANGES>;
+type Drive<'d> = Controller<&'d Device<Machine>, &'d Space>;
+type Pair<'c, 'd> = QueuePair<&'c Drive<'d>, DEPTH>;
 type Failure = NvmeError<NoError>;
 
 /// Why the controller was not driven, or not to the end: without what can't happen here, so that
