@@ -21,12 +21,21 @@ mod buffer;
 mod error;
 mod handle;
 mod options;
+#[expect(unsafe_code, reason = "the traits are unsafe to implement")]
+mod part;
+#[expect(unsafe_code, reason = "the traits are unsafe to implement")]
+mod pool;
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+mod reachable;
 mod space;
 
 pub use buffer::Buffer;
 pub use error::DmaError;
 pub use handle::DmaHandle;
 pub use options::BufferOptions;
+pub use part::{BufferHandle, BufferPart};
+pub use pool::{Chunk, Pool, PoolError, PoolHandle};
+pub use reachable::Reachable;
 pub use space::{AddressSpace, Direction};
 
 use spin::Mutex;

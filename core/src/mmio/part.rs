@@ -12,8 +12,11 @@ pub struct Part<A> {
 }
 
 impl<A: Access> Part<A> {
-    /// `len` bytes at `offset`, a multiple of 8.
-    pub(super) fn new(access: A, offset: usize, len: usize) -> Result<Self, OffsetError> {
+    /// Reaches the `len` bytes at `offset` (bytes), a multiple of 8.
+    ///
+    /// # Errors
+    /// [`OffsetError`] where they do not lie in the stretch.
+    pub fn new(access: A, offset: usize, len: usize) -> Result<Self, OffsetError> {
         if !offset.is_multiple_of(8) {
             return Err(OffsetError::Misaligned { offset, align: 8 });
         }
@@ -30,6 +33,13 @@ impl<A: Access> Part<A> {
             offset,
             len,
         })
+    }
+}
+
+impl<A> Part<A> {
+    /// Returns the whole.
+    pub(crate) const fn whole(&self) -> &A {
+        &self.access
     }
 }
 

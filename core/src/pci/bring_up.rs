@@ -5,9 +5,10 @@ use core::fmt;
 use super::{Command, Config, ConfigError, DeviceConfig, TransferError};
 use crate::abi;
 use crate::device::{Device, DeviceHandle};
+use crate::info::RegionInfo;
 use crate::mmio::Window;
 use crate::query::QueryError;
-use crate::region::{Bar, RegionError};
+use crate::region::{Bar, RegionError, Whole};
 use crate::sys::Sys;
 
 /// Why a device could not be made ready.
@@ -49,25 +50,45 @@ impl<S: Sys> Device<S> {
     }
 }
 
+impl<D: DeviceHandle> Whole<D> {
+    /// Switches the device on, as [`Device::bring_up`] does, and reaches all of a BAR: also where
+    /// it can't be mapped, or not as a whole.
+    ///
+    /// # Errors
+    /// [`BringUpError`]
+    pub fn bring_up(device: D, index: u32) -> Result<Window<Self>, BringUpError> {
+        let mut reply = [0; REPLY];
+        let bar = switch_on(&device, index, &mut reply)?;
+        Self::reach(device.clone(), &bar).map_err(|error| BringUpError::Map { index, error })
+    }
+}
+
 impl<D: DeviceHandle> Bar<D> {
     /// Switches the device on and maps a BAR, as [`Device::bring_up`] does, and keeps the handle.
     ///
     /// # Errors
     /// [`BringUpError`]
     pub fn bring_up(device: D, index: u32) -> Result<Window<Self>, BringUpError> {
-        let of_region = |index| move |error| BringUpError::Region { index, error };
         let mut reply = [0; REPLY];
-        let config =
-            DeviceConfig::ask(&*device, &mut reply).map_err(of_region(abi::pci_region::CONFIG))?;
-        let mut config = Config::new(config);
-        let command = config.command().map_err(BringUpError::Command)?;
-        config
-            .set_command(command | Command::MASTER | Command::MEMORY)
-            .map_err(BringUpError::Command)?;
-        let bar = device.region(index, &mut reply);
-        let bar = bar.map_err(of_region(index))?;
+        let bar = switch_on(&device, index, &mut reply)?;
         Self::map(device.clone(), &bar, 0).map_err(|error| BringUpError::Map { index, error })
     }
+}
+
+/// Switches decoding of memory and bus mastering on, and asks about a BAR.
+fn switch_on<'b, D: DeviceHandle>(
+    device: &D,
+    index: u32,
+    reply: &'b mut [u8; REPLY],
+) -> Result<RegionInfo<'b>, BringUpError> {
+    let of_region = |index| move |error| BringUpError::Region { index, error };
+    let config = DeviceConfig::ask(&**device, reply).map_err(of_region(abi::pci_region::CONFIG))?;
+    let mut config = Config::new(config);
+    let command = config.command().map_err(BringUpError::Command)?;
+    config
+        .set_command(command | Command::MASTER | Command::MEMORY)
+        .map_err(BringUpError::Command)?;
+    device.region(index, reply).map_err(of_region(index))
 }
 
 impl fmt::Display for BringUpError {

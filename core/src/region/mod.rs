@@ -4,9 +4,12 @@
 mod bar;
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 mod trapped;
+#[expect(unsafe_code, reason = "the trait is unsafe to implement")]
+mod whole;
 
 pub use bar::Bar;
 pub use trapped::Trapped;
+pub use whole::{Whole, WholeError};
 
 use core::fmt;
 
@@ -14,7 +17,7 @@ use crate::abi::RegionFlags;
 use crate::coverage::{self, Coverage};
 use crate::device::{Device, DeviceHandle};
 use crate::info::RegionInfo;
-use crate::mmio::{Permission, Window};
+use crate::mmio::{Permission, Protection, Window};
 use crate::sys::{Errno, Span, Sys};
 
 /// A region that can't be brought into reach.
@@ -30,6 +33,13 @@ pub enum RegionError {
     NotMappable {
         /// Where it starts, in bytes from the start of the region.
         offset: u64,
+    },
+    /// The stretch does not lie in the region.
+    OutOfBounds {
+        /// Where it starts, in bytes from the start of the region.
+        offset: u64,
+        /// Its length in bytes.
+        len: usize,
     },
     /// The region is longer than this host's addresses, or its end overflows.
     TooLong,
@@ -85,19 +95,7 @@ impl<D: DeviceHandle> Bar<D> {
             .coverage(region)
             .find(|span| span.offset == offset && span.access == coverage::Access::Mapped)
             .ok_or(RegionError::NotMappable { offset })?;
-        let position = region
-            .offset
-            .checked_add(offset)
-            .ok_or(RegionError::TooLong)?;
-        let len = usize::try_from(span.size).map_err(|_| RegionError::TooLong)?;
-        let span = Span {
-            offset: position,
-            len,
-        };
-        let mapping = device
-            .sys()
-            .map(device.fd(), span, P::PROTECTION)
-            .map_err(RegionError::Map)?;
+        let mapping = map(&*device, region, span, P::PROTECTION)?;
         // A shim that maps less than it is asked for has refused it.
         Window::with_permission(Self::new(device, mapping))
             .map_err(|_| RegionError::Map(Errno::EACCES))
@@ -114,13 +112,54 @@ impl<D: DeviceHandle> Trapped<D> {
         region: &RegionInfo<'_>,
     ) -> Result<Window<Self, P>, RegionError> {
         permitted::<P>(region.flags)?;
-        region
-            .offset
-            .checked_add(region.size)
-            .ok_or(RegionError::TooLong)?;
-        let len = usize::try_from(region.size).map_err(|_| RegionError::TooLong)?;
-        Ok(Window::new(Self::new(device, region.offset, len)).restrict())
+        let (offset, len) = span_of(region)?;
+        Ok(Window::new(Self::new(device, offset, len)).restrict())
     }
+
+    /// Reaches the `len` bytes at `offset` (bytes) of a region by system calls: also those of a
+    /// region that is longer than this host's addresses.
+    ///
+    /// # Errors
+    /// [`RegionError`]
+    pub fn reach_part<P: Permission>(
+        device: D,
+        region: &RegionInfo<'_>,
+        offset: u64,
+        len: usize,
+    ) -> Result<Window<Self, P>, RegionError> {
+        permitted::<P>(region.flags)?;
+        let end = u64::try_from(len).ok();
+        let end = end.and_then(|len| offset.checked_add(len));
+        if end.is_none_or(|end| end > region.size) {
+            return Err(RegionError::OutOfBounds { offset, len });
+        }
+        let position = region.offset.checked_add(offset);
+        let position = position.ok_or(RegionError::TooLong)?;
+        Ok(Window::new(Self::new(device, position, len)).restrict())
+    }
+}
+
+/// Maps a stretch of `region`.
+fn map<S: Sys>(
+    device: &Device<S>,
+    region: &RegionInfo<'_>,
+    span: coverage::Span,
+    protection: Protection,
+) -> Result<S::Mapping, RegionError> {
+    let position = region.offset.checked_add(span.offset);
+    let span = Span {
+        offset: position.ok_or(RegionError::TooLong)?,
+        len: usize::try_from(span.size).map_err(|_| RegionError::TooLong)?,
+    };
+    let mapped = device.sys().map(device.fd(), span, protection);
+    mapped.map_err(RegionError::Map)
+}
+
+/// Returns where a region lies in the device's file, and its length, in bytes.
+fn span_of(region: &RegionInfo<'_>) -> Result<(u64, usize), RegionError> {
+    let end = region.offset.checked_add(region.size);
+    let len = usize::try_from(region.size).ok().filter(|_| end.is_some());
+    Ok((region.offset, len.ok_or(RegionError::TooLong)?))
 }
 
 /// Whether flags permit `P`.
@@ -141,6 +180,9 @@ impl fmt::Display for RegionError {
             Self::NotPermitted { flags } => write!(f, "the region permits only {flags}"),
             Self::NotMappable { offset } => {
                 write!(f, "nothing can be mapped at {offset:#x} of the region")
+            }
+            Self::OutOfBounds { offset, len } => {
+                write!(f, "the region does not have {len} bytes at {offset:#x}")
             }
             Self::TooLong => f.write_str("the region is longer than this host can address"),
             Self::Map(errno) => write!(f, "the region can't be mapped: {errno}"),

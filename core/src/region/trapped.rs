@@ -8,7 +8,10 @@ use crate::mmio::{Access, Origin as _, Protection, TrapError, Unrestricted, Widt
 /// A stretch of device memory that is read and written by system calls.
 ///
 /// The kernel splits what it is given into accesses of at most 8 bytes, at their natural
-/// alignment; each access here is one of them.
+/// alignment. An access of up to 32 bits is one of them. One of 64 bits is two of 32, the low half
+/// first, on kernels before Linux 6.11 or so and on hosts without such an access: where a register
+/// must be read or written whole, a driver maps it, or reads its halves until the upper one stays
+/// the same.
 pub struct Trapped<D> {
     device: D,
     position: u64,

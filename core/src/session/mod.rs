@@ -9,6 +9,7 @@
 mod error;
 mod mode;
 mod place;
+mod split;
 
 pub use error::SessionError;
 pub use mode::Mode;
