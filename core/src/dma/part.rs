@@ -1,9 +1,10 @@
 //! A part of a buffer as a buffer of its own.
 
+use core::convert::Infallible;
+
 use super::{Buffer, DmaHandle, Reachable};
 use crate::handle::Handle;
 use crate::mmio::{Forward, OffsetError, Part, Through, Unrestricted, Window};
-use core::convert::Infallible;
 
 /// A handle to a [`Buffer`]: `&Buffer<M>`, `Arc<Buffer<M>>` and the like.
 pub trait BufferHandle: Handle<Target = Buffer<<Self as BufferHandle>::Dma>> {
@@ -88,6 +89,7 @@ unsafe impl<B: BufferHandle> Reachable for BufferPart<B> {
 #[cfg(feature = "defmt")]
 impl<B: BufferHandle> defmt::Format for BufferPart<B> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "BufferPart({} bytes at {})", self.len(), self.iova);
+        let len = crate::mmio::Access::len(self);
+        defmt::write!(f, "BufferPart({} bytes at {})", len, self.iova);
     }
 }

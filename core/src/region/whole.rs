@@ -134,14 +134,14 @@ unsafe impl<D: DeviceHandle> Access for Whole<D> {
     }
 
     unsafe fn load<T: Width>(&self, origin: usize, offset: usize) -> Result<T, Self::Error> {
-        match self.piece(origin.wrapping_add(offset), size_of::<T>()) {
-            // SAFETY: the register lies in the mapping, which permits what the caller may do.
-            Some((mapping, at)) => {
-                unsafe { mapping.load(mapping.origin(0), at) }.map_err(WholeError::Mapped)
-            }
+        let Some((mapping, at)) = self.piece(origin.wrapping_add(offset), size_of::<T>()) else {
             // SAFETY: the caller's promise is passed on.
-            None => unsafe { self.trapped.load(origin, offset) }.map_err(WholeError::Trapped),
-        }
+            let loaded = unsafe { self.trapped.load(origin, offset) };
+            return loaded.map_err(WholeError::Trapped);
+        };
+        // SAFETY: the register lies in the mapping, which permits what the caller may do.
+        let loaded = unsafe { mapping.load(mapping.origin(0), at) };
+        loaded.map_err(WholeError::Mapped)
     }
 
     unsafe fn store<T: Width>(
@@ -150,16 +150,14 @@ unsafe impl<D: DeviceHandle> Access for Whole<D> {
         offset: usize,
         value: T,
     ) -> Result<(), Self::Error> {
-        match self.piece(origin.wrapping_add(offset), size_of::<T>()) {
-            // SAFETY: the register lies in the mapping, which permits what the caller may do.
-            Some((mapping, at)) => {
-                unsafe { mapping.store(mapping.origin(0), at, value) }.map_err(WholeError::Mapped)
-            }
+        let Some((mapping, at)) = self.piece(origin.wrapping_add(offset), size_of::<T>()) else {
             // SAFETY: the caller's promise is passed on.
-            None => {
-                unsafe { self.trapped.store(origin, offset, value) }.map_err(WholeError::Trapped)
-            }
-        }
+            let stored = unsafe { self.trapped.store(origin, offset, value) };
+            return stored.map_err(WholeError::Trapped);
+        };
+        // SAFETY: the register lies in the mapping, which permits what the caller may do.
+        let stored = unsafe { mapping.store(mapping.origin(0), at, value) };
+        stored.map_err(WholeError::Mapped)
     }
 }
 
