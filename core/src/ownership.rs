@@ -21,12 +21,13 @@
 //! ```
 //! A block of registers, made of one:
 //! ```compile_fail,E0515
-//! # use vfio_core::mmio::{Block, ReadWrite};
+//! # use vfio_core::mmio::{Block, ReadWrite, Registers};
 //! # use vfio_core::region::Bar;
 //! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
-//! fn keep<'d, S: Sys>(
-//!     device: Device<S>, region: &RegionInfo<'_>,
-//! ) -> Block<Bar<&'d Device<S>>, u32> {
+//! fn keep<'d, S: Sys, R: Registers>(
+//!     device: Device<S>,
+//!     region: &RegionInfo<'_>,
+//! ) -> Block<Bar<&'d Device<S>>, R> {
 //!     let window = device.map::<ReadWrite>(region, 0).ok().unwrap();
 //!     window.into_block(0).unwrap()
 //! }
@@ -116,36 +117,165 @@
 //!
 //! A read that may change the device can't be had through a shared reference:
 //! ```
-//! # use vfio_core::field;
-//! # use vfio_core::mmio::{Access, Block, field::ReadOnly};
-//! #[repr(C)]
-//! struct Registers {
-//!     cause: ReadOnly<u32>,
+//! # use vfio_core::{mmio::{Access, Block, field::ReadOnly}, registers};
+//! registers! {
+//!     struct Registers: 4 {
+//!         0x00 cause: ReadOnly<u32>,
+//!     }
 //! }
 //! fn clear<A: Access>(block: &mut Block<A, Registers>) {
-//!     let _ = block.read(field!(Registers, cause));
+//!     let _ = block.read(Registers::cause);
 //! }
 //! ```
 //! ```compile_fail,E0596
-//! # use vfio_core::field;
-//! # use vfio_core::mmio::{Access, Block, field::ReadOnly};
-//! #[repr(C)]
-//! struct Registers {
-//!     cause: ReadOnly<u32>,
-//! }
+//! # use vfio_core::{mmio::{Access, Block, field::ReadOnly}, registers};
+//! # registers! { struct Registers: 4 { 0x00 cause: ReadOnly<u32> } }
 //! fn clear<A: Access>(block: &Block<A, Registers>) {
-//!     let _ = block.read(field!(Registers, cause));
+//!     let _ = block.read(Registers::cause);
 //! }
 //! ```
 //! ```compile_fail,E0277
-//! # use vfio_core::field;
-//! # use vfio_core::mmio::{Access, Block, field::ReadOnly};
-//! #[repr(C)]
-//! struct Registers {
-//!     cause: ReadOnly<u32>,
-//! }
+//! # use vfio_core::{mmio::{Access, Block, field::ReadOnly}, registers};
+//! # registers! { struct Registers: 4 { 0x00 cause: ReadOnly<u32> } }
 //! fn clear<A: Access>(block: &Block<A, Registers>) {
-//!     let _ = block.get(field!(Registers, cause));
+//!     let _ = block.get(Registers::cause);
+//! }
+//! ```
+//! What is not writable is not written, and what is not readable not read:
+//! ```compile_fail,E0277
+//! # use vfio_core::{mmio::{Access, Block, field::ReadOnly}, registers};
+//! # registers! { struct Registers: 4 { 0x00 cause: ReadOnly<u32> } }
+//! fn clear<A: Access>(block: &mut Block<A, Registers>) {
+//!     let _ = block.write(Registers::cause, 0);
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::{mmio::{Access, Block, field::WriteOnly}, registers};
+//! # registers! { struct Registers: 4 { 0x00 reset: WriteOnly<u32> } }
+//! fn reset<A: Access>(block: &mut Block<A, Registers>) {
+//!     let _ = block.read(Registers::reset);
+//! }
+//! ```
+//! The declaration is checked. These registers lie in their block, in order:
+//! ```
+//! # use vfio_core::{mmio::field::{ReadOnly, ReadPure, WriteOnly}, registers};
+//! registers! {
+//!     struct Registers: 0x10 {
+//!         0x00 received: ReadOnly<u8>,
+//!         0x00 send: WriteOnly<u8>,
+//!         0x04 status: ReadPure<u32>,
+//!         0x08 time: ReadPure<u64>,
+//!     }
+//! }
+//! ```
+//! One that is not at a multiple of its width:
+//! ```compile_fail,E0080
+//! # use vfio_core::{mmio::field::ReadPure, registers};
+//! registers! {
+//!     struct Registers: 0x10 {
+//!         0x02 status: ReadPure<u32>,
+//!     }
+//! }
+//! ```
+//! One that reaches out of its block:
+//! ```compile_fail,E0080
+//! # use vfio_core::{mmio::field::ReadPure, registers};
+//! registers! {
+//!     struct Registers: 0x10 {
+//!         0x08 time: [ReadPure<u64>; 2],
+//!     }
+//! }
+//! ```
+//! One on another, one before another, and two that read at one offset:
+//! ```compile_fail,E0080
+//! # use vfio_core::{mmio::field::{ReadPure, WriteOnly}, registers};
+//! registers! {
+//!     struct Registers: 0x10 {
+//!         0x00 time: ReadPure<u64>,
+//!         0x04 set: WriteOnly<u32>,
+//!     }
+//! }
+//! ```
+//! ```compile_fail,E0080
+//! # use vfio_core::{mmio::field::ReadPure, registers};
+//! registers! {
+//!     struct Registers: 0x10 {
+//!         0x04 time: ReadPure<u32>,
+//!         0x00 status: ReadPure<u32>,
+//!     }
+//! }
+//! ```
+//! ```compile_fail,E0080
+//! # use vfio_core::{mmio::field::{ReadPure, ReadPureWrite}, registers};
+//! registers! {
+//!     struct Registers: 0x10 {
+//!         0x00 status: ReadPure<u32>,
+//!         0x00 state: ReadPureWrite<u32>,
+//!     }
+//! }
+//! ```
+//! A kind of register of one's own, which could say that it holds more than it has room for:
+//! ```compile_fail,E0277
+//! # use vfio_core::registers;
+//! struct Nothing;
+//! registers! {
+//!     struct Registers: 0x10 {
+//!         0x10 nothing: Nothing,
+//!     }
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::mmio::field::Register;
+//! struct Nothing;
+//! impl Register for Nothing {
+//!     type Value = u64;
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::mmio::field::Layout;
+//! struct Nothing;
+//! impl Layout for Nothing {
+//!     const WIDTH: usize = 0;
+//!     const SIZE: usize = 0;
+//!     const IS_READ: bool = true;
+//!     const IS_WRITTEN: bool = true;
+//! }
+//! ```
+//! A structure is no block of registers, whatever its layout:
+//! ```compile_fail,E0277
+//! # use vfio_core::mmio::{Access, Window, field::ReadPure};
+//! struct Registers {
+//!     id: ReadPure<u32>,
+//! }
+//! fn block<A: Access>(window: Window<A>) {
+//!     let _ = window.into_block::<Registers>(0);
+//! }
+//! ```
+//! Whoever declares a layout by hand is checked as well: a register that the block has no room
+//! for, or that the block's alignment does not align, has no place.
+//! ```
+//! # use vfio_core::mmio::{Field, FieldError, Registers, field::ReadPure};
+//! struct Short;
+//! impl Registers for Short {
+//!     const SIZE: usize = 4;
+//!     const ALIGN: usize = 1;
+//! }
+//! let wide = Field::<Short, ReadPure<u32>>::at(0);
+//! assert_eq!(wide.err(), Some(FieldError::TooWide));
+//! let behind = Field::<Short, ReadPure<u8>>::at(4);
+//! assert_eq!(behind.err(), Some(FieldError::Outside));
+//! ```
+//! Nor are blocks put in a row that their alignment does not let be:
+//! ```compile_fail,E0080
+//! # use vfio_core::mmio::{Mapped, Registers, Window};
+//! struct Odd;
+//! impl Registers for Odd {
+//!     const SIZE: usize = 12;
+//!     const ALIGN: usize = 8;
+//! }
+//! fn main() {
+//!     let row: fn(Window<Mapped<'static>>) = |window| drop(window.into_array::<Odd>(0, 2));
+//!     let _ = row;
 //! }
 //! ```
 //! And what a region does not permit can't be asked for:
@@ -215,15 +345,16 @@
 //! use vfio_core::iommufd::Ioas;
 //! use vfio_core::irq::Vectors;
 //! use vfio_core::migration::MigrationData;
-//! use vfio_core::mmio::{Block, Window};
+//! use vfio_core::mmio::{Block, Registers, Window};
 //! use vfio_core::region::{Bar, Trapped};
 //! use vfio_core::session::Session;
 //! use vfio_core::sys::Sys;
 //!
 //! fn shared<T: Send + Sync>() {}
 //!
-//! fn all<'d, S>()
+//! fn all<'d, S, R>()
 //! where
+//!     R: Registers,
 //!     S: Sys + Send + Sync + 'd,
 //!     S::Fd: Send + Sync,
 //!     S::Mapping: Send + Sync,
@@ -232,7 +363,7 @@
 //! {
 //!     shared::<(Container<S>, Group<S>, Ioas<S>, Session<S>, Device<S>)>();
 //!     shared::<(Window<Bar<&'d Device<S>>>, Window<Trapped<&'d Device<S>>>)>();
-//!     shared::<(Block<Bar<&'d Device<S>>, u32>, Vectors<&'d Device<S>, 2>)>();
+//!     shared::<(Block<Bar<&'d Device<S>>, R>, Vectors<&'d Device<S>, 2>)>();
 //!     shared::<(Dma<S, 4>, Buffer<&'d Dma<S, 4>>, MigrationData<S>)>();
 //! }
 //! ```

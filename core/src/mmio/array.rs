@@ -1,30 +1,35 @@
-//! Structures of registers in a row, such as the entries of a ring.
+//! Blocks of registers in a row, such as the entries of a ring.
 
 use core::marker::PhantomData;
-use core::mem::{align_of, size_of};
 
-use super::{Access, Block, OffsetError, Origin as _, ReadWrite};
+use super::{Access, Block, OffsetError, Origin as _, ReadWrite, Registers};
 
-/// `len` structures `R` in a row, at a place that was checked: an index is all that is left to be
-/// compared.
+/// `len` blocks of registers `R` in a row, at a place that was checked: an index is all that is
+/// left to be compared.
 pub struct Array<A: Access, R, P = ReadWrite> {
     access: A,
     origin: A::Origin,
     len: usize,
-    registers: PhantomData<fn() -> R>,
+    registers: PhantomData<fn(R) -> R>,
     permission: PhantomData<P>,
 }
 
-impl<A: Access, R, P> Array<A, R, P> {
+impl<A: Access, R: Registers, P> Array<A, R, P> {
     pub(super) fn new(access: A, base: usize, len: usize) -> Result<Self, OffsetError> {
-        let (align, room) = (align_of::<R>(), access.len());
+        const {
+            assert!(
+                R::SIZE.is_multiple_of(R::ALIGN),
+                "blocks in a row are as long as their alignment, or a multiple of it"
+            );
+        }
+        let (align, room) = (R::ALIGN, access.len());
         if !base.is_multiple_of(align) {
             return Err(OffsetError::Misaligned {
                 offset: base,
                 align,
             });
         }
-        let size = size_of::<R>().saturating_mul(len);
+        let size = R::SIZE.saturating_mul(len);
         if base.checked_add(size).is_none_or(|end| end > room) {
             return Err(OffsetError::OutOfBounds {
                 offset: base,
@@ -42,7 +47,7 @@ impl<A: Access, R, P> Array<A, R, P> {
         })
     }
 
-    /// How many structures there are.
+    /// How many blocks there are.
     #[inline]
     #[must_use]
     pub const fn len(&self) -> usize {
@@ -55,21 +60,21 @@ impl<A: Access, R, P> Array<A, R, P> {
         self.len == 0
     }
 
-    /// The structure at `index`, if there is one.
+    /// The block at `index`, if there is one.
     #[inline]
     #[must_use]
     pub fn block(&mut self, index: usize) -> Option<Block<&A, R, P>> {
         if index >= self.len {
             return None;
         }
-        // All of the structures lie in the stretch: nothing overflows.
-        let offset = index.wrapping_mul(size_of::<R>());
+        // All of the blocks lie in the stretch: nothing overflows.
+        let offset = index.wrapping_mul(R::SIZE);
         Some(Block::checked(&self.access, self.origin.behind(offset)))
     }
 }
 
 impl<A: Access, R> Array<A, R> {
-    /// What the structures are in.
+    /// What the blocks are in.
     #[inline]
     #[must_use]
     pub const fn access(&self) -> &A {

@@ -1,23 +1,22 @@
-//! A structure of registers.
+//! A block of registers.
 
 use core::marker::PhantomData;
-use core::mem::{align_of, size_of};
 
 use super::field::{Pure, Read, Write};
-use super::{Access, Field, OffsetError, ReadWrite, Readable, Writable};
+use super::{Access, Field, OffsetError, ReadWrite, Readable, Registers, Writable};
 
-/// The registers of the `repr(C)` structure `R`, whose fields are [`field`](super::field)s, at a
-/// place that was checked.
+/// The registers `R`, which [`registers!`](crate::registers) declares, at a place that was
+/// checked.
 pub struct Block<A: Access, R, P = ReadWrite> {
     access: A,
     origin: A::Origin,
-    registers: PhantomData<fn() -> R>,
+    registers: PhantomData<fn(R) -> R>,
     permission: PhantomData<P>,
 }
 
-impl<A: Access, R, P> Block<A, R, P> {
+impl<A: Access, R: Registers, P> Block<A, R, P> {
     pub(super) fn new(access: A, base: usize) -> Result<Self, OffsetError> {
-        let (size, align, len) = (size_of::<R>(), align_of::<R>(), access.len());
+        let (size, align, len) = (R::SIZE, R::ALIGN, access.len());
         if !base.is_multiple_of(align) {
             return Err(OffsetError::Misaligned {
                 offset: base,
@@ -35,7 +34,7 @@ impl<A: Access, R, P> Block<A, R, P> {
         Ok(Self::checked(access, origin))
     }
 
-    /// The registers at a place that was checked: the structure lies there in the stretch, at its
+    /// The registers at a place that was checked: the block lies there in the stretch, at its
     /// alignment.
     #[inline]
     pub(super) const fn checked(access: A, origin: A::Origin) -> Self {
@@ -56,7 +55,9 @@ impl<A: Access, R, P> Block<A, R, P> {
     where
         P: Readable,
     {
-        // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
+        // SAFETY: the field lies in the block, at a multiple of its width of which the block's
+        // alignment is one, and the block in the stretch: by `Field::at` and `Block::new`. The
+        // stretch can be read, by the window's permission.
         unsafe { self.access.load(self.origin, field.offset()) }
     }
 
@@ -69,7 +70,9 @@ impl<A: Access, R, P> Block<A, R, P> {
     where
         P: Readable,
     {
-        // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
+        // SAFETY: the field lies in the block, at a multiple of its width of which the block's
+        // alignment is one, and the block in the stretch: by `Field::at` and `Block::new`. The
+        // stretch can be read, by the window's permission.
         unsafe { self.access.load(self.origin, field.offset()) }
     }
 
@@ -82,7 +85,7 @@ impl<A: Access, R, P> Block<A, R, P> {
     where
         P: Writable,
     {
-        // SAFETY: the field lies in the block at its alignment, and the block in the stretch.
+        // SAFETY: as for a read; the stretch can be written.
         unsafe { self.access.store(self.origin, field.offset(), value) }
     }
 }

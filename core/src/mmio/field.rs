@@ -1,148 +1,146 @@
-//! The fields of a block of registers: how wide each is, and what may be done with it.
+//! The kinds of registers: how wide each is, and what may be done with it.
 //!
-//! A driver writes its registers down as a `repr(C)` structure of these types, and names one by
-//! [`field!`](crate::field):
+//! [`registers!`](crate::registers) declares a block of them:
 //!
 //! ```
-//! use vfio_core::field;
 //! use vfio_core::mmio::field::{ReadPure, ReadPureWrite, WriteOnly};
 //! use vfio_core::mmio::{Access, Block};
+//! use vfio_core::registers;
 //!
-//! #[repr(C)]
-//! struct Timer {
-//!     id: ReadPure<u32>,
-//!     count: ReadPureWrite<u32>,
-//!     start: WriteOnly<u32>,
+//! registers! {
+//!     /// A timer.
+//!     struct Timer: 0x10 {
+//!         /// Tells timers apart.
+//!         0x00 id: ReadPure<u32>,
+//!         /// Counts up.
+//!         0x08 count: ReadPureWrite<u32>,
+//!         /// Starts to count.
+//!         0x0c start: WriteOnly<u32>,
+//!     }
 //! }
 //!
 //! fn restart<A: Access>(timer: &mut Block<A, Timer>) -> Result<u32, A::Error> {
-//!     timer.write(field!(Timer, count), 0)?;
-//!     timer.write(field!(Timer, start), 1)?;
-//!     timer.get(field!(Timer, id))
+//!     timer.write(Timer::count, 0)?;
+//!     timer.write(Timer::start, 1)?;
+//!     timer.get(Timer::id)
 //! }
 //! ```
 
 #![forbid(unsafe_code)]
 
 use core::marker::PhantomData;
-use core::mem::{align_of, size_of};
 
 use super::Width;
 
+mod sealed {
+    pub trait Sealed {}
+}
+
 /// A register that can be read; the read may change the device.
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct ReadOnly<T>(T);
+pub struct ReadOnly<T>(PhantomData<T>);
 
 /// A register that can be read, which changes nothing.
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct ReadPure<T>(T);
+pub struct ReadPure<T>(PhantomData<T>);
 
 /// A register that can be written.
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct WriteOnly<T>(T);
+pub struct WriteOnly<T>(PhantomData<T>);
 
 /// A register that can be read and written; the read may change the device.
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct ReadWrite<T>(T);
+pub struct ReadWrite<T>(PhantomData<T>);
 
 /// A register that can be read, which changes nothing, and written.
 #[derive(Debug)]
-#[repr(transparent)]
-pub struct ReadPureWrite<T>(T);
+pub struct ReadPureWrite<T>(PhantomData<T>);
 
-/// A register of some width.
-pub trait Register {
+/// A register of some width: one of the types of this module, and nothing else.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no kind of register",
+    note = "a register is `ReadOnly`, `ReadPure`, `WriteOnly`, `ReadWrite` or `ReadPureWrite`, of a `u8`, `u16`, `u32` or `u64`"
+)]
+pub trait Register: Layout {
     /// What it holds.
     type Value: Width;
 }
 
 /// A register that can be read.
+#[diagnostic::on_unimplemented(
+    message = "this register is not readable",
+    label = "`{Self}`",
+    note = "where the device lets it be read, declare it `ReadOnly`, `ReadPure`, `ReadWrite` or `ReadPureWrite`"
+)]
 pub trait Read: Register {}
 
 /// A register whose read changes nothing.
+#[diagnostic::on_unimplemented(
+    message = "this register is not known to be read without changing the device",
+    label = "`{Self}`",
+    note = "use `Block::read`; or, where a read changes nothing, declare it `ReadPure` or `ReadPureWrite`"
+)]
 pub trait Pure: Read {}
 
 /// A register that can be written.
+#[diagnostic::on_unimplemented(
+    message = "this register is not writable",
+    label = "`{Self}`",
+    note = "where the device lets it be written, declare it `WriteOnly`, `ReadWrite` or `ReadPureWrite`"
+)]
 pub trait Write: Register {}
 
+/// What a declaration puts at an offset: a register, or several in a row, `[ReadPure<u32>; 8]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is neither a kind of register nor an array of them",
+    note = "a register is `ReadOnly`, `ReadPure`, `WriteOnly`, `ReadWrite` or `ReadPureWrite`, of a `u8`, `u16`, `u32` or `u64`"
+)]
+pub trait Layout: sealed::Sealed {
+    /// Bytes of a register.
+    const WIDTH: usize;
+    /// Bytes of all of them.
+    const SIZE: usize;
+    /// Whether they can be read.
+    const IS_READ: bool;
+    /// Whether they can be written.
+    const IS_WRITTEN: bool;
+}
+
+impl<C: Register, const N: usize> sealed::Sealed for [C; N] {}
+
+impl<C: Register, const N: usize> Layout for [C; N] {
+    const WIDTH: usize = C::WIDTH;
+    // What is longer than any block fits into none.
+    const SIZE: usize = C::WIDTH.saturating_mul(N);
+    const IS_READ: bool = C::IS_READ;
+    const IS_WRITTEN: bool = C::IS_WRITTEN;
+}
+
 macro_rules! register {
-    ($($name:ident: $($can:ident)*;)*) => {
+    ($($name:ident: $is_read:literal $is_written:literal, $($can:ident)*;)*) => {
         $(
+            impl<T: Width> sealed::Sealed for $name<T> {}
+
+            impl<T: Width> Layout for $name<T> {
+                const WIDTH: usize = size_of::<T>();
+                const SIZE: usize = size_of::<T>();
+                const IS_READ: bool = $is_read;
+                const IS_WRITTEN: bool = $is_written;
+            }
+
             impl<T: Width> Register for $name<T> {
                 type Value = T;
             }
+
             $(impl<T: Width> $can for $name<T> {})*
         )*
     };
 }
 
 register! {
-    ReadOnly: Read;
-    ReadPure: Read Pure;
-    WriteOnly: Write;
-    ReadWrite: Read Write;
-    ReadPureWrite: Read Pure Write;
-}
-
-/// The place of a field of type `C` in the structure `R`; made by [`field!`](crate::field).
-pub struct Field<R, C> {
-    offset: usize,
-    place: PhantomData<fn(R) -> C>,
-}
-
-impl<R, C> Field<R, C> {
-    /// The field at `offset` (bytes), if it lies in the structure at its alignment. `witness`
-    /// tells the field's type.
-    #[doc(hidden)]
-    #[must_use]
-    pub const fn at(offset: usize, _witness: fn(&R) -> &C) -> Option<Self> {
-        let is_aligned = offset.is_multiple_of(align_of::<C>());
-        match offset.checked_add(size_of::<C>()) {
-            Some(end) if end <= size_of::<R>() && is_aligned => Some(Self {
-                offset,
-                place: PhantomData,
-            }),
-            _ => None,
-        }
-    }
-
-    /// Where the field lies in the structure, in bytes.
-    #[inline]
-    #[must_use]
-    pub const fn offset(self) -> usize {
-        self.offset
-    }
-}
-
-impl<R, C> Clone for Field<R, C> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<R, C> Copy for Field<R, C> {}
-
-impl<R, C> core::fmt::Debug for Field<R, C> {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "Field({:#x})", self.offset)
-    }
-}
-
-/// Names a field of a block of registers: `field!(Registers, name)` is a
-/// [`Field`](crate::mmio::Field), checked at compile time.
-#[macro_export]
-macro_rules! field {
-    ($registers:ty, $name:ident) => {
-        const {
-            let offset = ::core::mem::offset_of!($registers, $name);
-            match $crate::mmio::Field::<$registers, _>::at(offset, |r| &r.$name) {
-                Some(field) => field,
-                None => panic!("a field lies in its structure"),
-            }
-        }
-    };
+    ReadOnly: true false, Read;
+    ReadPure: true false, Read Pure;
+    WriteOnly: false true, Write;
+    ReadWrite: true true, Read Write;
+    ReadPureWrite: true true, Read Pure Write;
 }

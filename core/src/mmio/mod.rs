@@ -2,10 +2,14 @@
 //!
 //! A driver is generic over [`Access`], which says how a stretch of device memory is reached:
 //! [`Mapped`] is one instruction, [`Trapped`](crate::region::Trapped) a system call, and a
-//! simulated kernel brings its own. Above it stand a [`Window`], a checked stretch that is read
-//! and written at offsets known at run time, and a [`Block`], a `repr(C)` structure of registers
-//! inside a window: bounds and alignment of all of its registers are checked when it is made,
-//! and not again. An [`Array`] is several of them in a row, such as the entries of a ring.
+//! simulated kernel brings its own. Memory that the program and a device share is reached in the
+//! same way, as [`SharedMemory`]. Above it stand a [`Window`], a checked stretch that is read
+//! and written at offsets known at run time, and a [`Block`], registers inside a window that
+//! [`registers!`](crate::registers) declares: that all of them lie in the window, at their
+//! alignment, is checked when it is made, and not again. An [`Array`] is several of them in a row,
+//! such as the entries of a ring.
+//!
+//! What a window permits is part of its type, and never more than its memory was mapped for.
 //!
 //! Registers are little-endian, as PCI is, on any host; values are the host's.
 //!
@@ -61,6 +65,7 @@ mod part;
 mod permission;
 #[expect(unsafe_code, reason = "memory is reached through raw pointers")]
 mod raw;
+mod registers;
 #[expect(unsafe_code, reason = "memory is reached through raw pointers")]
 mod shared;
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
@@ -74,7 +79,6 @@ pub use array::Array;
 pub use barrier::{after_status, before_doorbell, flush_combined, full_barrier};
 pub use block::Block;
 pub use error::{OffsetError, RegisterError, TrapError};
-pub use field::Field;
 pub use forward::Forward;
 pub use mapped::Mapped;
 pub use origin::{Address, Origin};
@@ -82,6 +86,9 @@ pub use part::Part;
 pub use permission::{
     NotPermitted, Permission, Protection, ReadOnly, ReadWrite, Readable, Writable, WriteOnly,
 };
+#[doc(hidden)]
+pub use registers::Declared;
+pub use registers::{Field, FieldError, Registers};
 pub use shared::SharedMemory;
 pub use through::Through;
 pub use width::Width;

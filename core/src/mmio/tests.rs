@@ -9,8 +9,8 @@ use super::{
     Access, Mapped, NotPermitted, OffsetError, Protection, RegisterError, SharedMemory, TrapError,
     Window,
 };
-use crate::field;
 use crate::region::Trapped;
+use crate::registers;
 use crate::sys::Errno;
 use crate::sys::file::File;
 
@@ -27,13 +27,14 @@ impl Bar {
     }
 }
 
-#[repr(C)]
-struct Registers {
-    id: ReadPure<u32>,
-    data: ReadPureWrite<u16>,
-    status: ReadOnly<u8>,
-    command: WriteOnly<u8>,
-    address: ReadPureWrite<u64>,
+registers! {
+    struct Registers: 0x10 {
+        0x00 id: ReadPure<u32>,
+        0x04 data: ReadPureWrite<u16>,
+        0x06 status: ReadOnly<u8>,
+        0x07 command: WriteOnly<u8>,
+        0x08 address: ReadPureWrite<u64>,
+    }
 }
 
 #[test]
@@ -44,17 +45,14 @@ fn registers_are_little_endian_and_at_their_offsets() {
     {
         let mut window = bar.window();
         let mut block = window.block::<Registers>(16).unwrap();
-        assert_eq!(block.get(field!(Registers, id)), Ok(0x0100_00ed));
-        assert_eq!(block.read(field!(Registers, status)), Ok(7));
-        block.write(field!(Registers, data), 0x1234).unwrap();
-        block.write(field!(Registers, command), 9).unwrap();
+        assert_eq!(block.get(Registers::id), Ok(0x0100_00ed));
+        assert_eq!(block.read(Registers::status), Ok(7));
+        block.write(Registers::data, 0x1234).unwrap();
+        block.write(Registers::command, 9).unwrap();
         block
-            .write(field!(Registers, address), 0x0102_0304_0506_0708)
+            .write(Registers::address, 0x0102_0304_0506_0708)
             .unwrap();
-        assert_eq!(
-            block.get(field!(Registers, address)),
-            Ok(0x0102_0304_0506_0708)
-        );
+        assert_eq!(block.get(Registers::address), Ok(0x0102_0304_0506_0708));
     }
     assert_eq!(bar.0[20..24], [0x34, 0x12, 7, 9]);
     assert_eq!(bar.0[24..32], [8, 7, 6, 5, 4, 3, 2, 1]);
@@ -165,15 +163,15 @@ fn a_block_finds_its_registers_wherever_it_is_moved() {
     let device = file.device();
     let window = Window::new(Trapped::new(&device, REGION, 64));
     let mut trapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
-    trapped.write(field!(Registers, data), 0x1234).unwrap();
+    trapped.write(Registers::data, 0x1234).unwrap();
     assert_eq!(file.bytes.borrow()[0x23..0x27], [4, 0x34, 0x12, 4]);
 
     let mut bar = Bar([0; 64]);
     bar.0[0x26] = 9;
     let window = bar.window();
     let mut mapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
-    assert_eq!(mapped.read(field!(Registers, status)), Ok(9));
-    mapped.write(field!(Registers, command), 7).unwrap();
+    assert_eq!(mapped.read(Registers::status), Ok(9));
+    mapped.write(Registers::command, 7).unwrap();
     drop(mapped);
     assert_eq!(bar.0[0x27], 7);
 }
@@ -215,7 +213,7 @@ fn an_array_has_its_structures_and_no_more() {
         assert_eq!(array.len(), 3);
         for index in 0..3 {
             let mut block = array.block(index).unwrap();
-            block.write(field!(Registers, data), 0x1100).unwrap();
+            block.write(Registers::data, 0x1100).unwrap();
         }
         assert!(array.block(3).is_none());
         assert!(array.block(usize::MAX).is_none());
@@ -292,4 +290,49 @@ fn a_window_permits_no_more_than_its_memory() {
     assert!(Window::<_, super::WriteOnly>::with_permission(&mapped).is_err());
     let mut window = Window::<_, super::ReadOnly>::with_permission(&mapped).unwrap();
     assert_eq!(window.read::<u8>(63), Ok(5));
+}
+
+registers! {
+    /// What a serial port could have.
+    struct Uart: 0x10 {
+        0x00 received: ReadOnly<u8>,
+        0x00 send: WriteOnly<u8>,
+        0x04 lines: [ReadPureWrite<u16>; 3],
+    }
+}
+
+#[test]
+fn registers_in_a_row_are_reached_by_their_index() {
+    let mut bar = Bar([0; 64]);
+    {
+        let mut window = bar.window();
+        // It is aligned as its widest register is.
+        assert!(window.block::<Uart>(1).is_err());
+        let mut uart = window.block::<Uart>(2).unwrap();
+        for (index, line) in (0..4).map_while(|n| Some((n, Uart::lines.get(n)?))) {
+            uart.write(line, 0x100 + u16::try_from(index).unwrap())
+                .unwrap();
+        }
+        assert_eq!(
+            Uart::lines.get(1).map(|line| uart.get(line)),
+            Some(Ok(0x101))
+        );
+        assert!(Uart::lines.get(3).is_none());
+        assert!(Uart::lines.get(usize::MAX).is_none());
+    }
+    assert_eq!(bar.0[5..13], [0, 0, 1, 1, 1, 2, 1, 0]);
+}
+
+#[test]
+fn one_register_is_read_where_another_one_is_written() {
+    let mut bar = Bar([0; 64]);
+    bar.0[0] = 5;
+    {
+        let mut window = bar.window();
+        let mut uart = window.block::<Uart>(0).unwrap();
+        let byte = uart.read(Uart::received).unwrap();
+        uart.write(Uart::send, byte + 1).unwrap();
+    }
+    assert_eq!(bar.0[0], 6);
+    assert_eq!(Uart::send.offset(), 0);
 }

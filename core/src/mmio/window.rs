@@ -4,7 +4,7 @@ use core::marker::PhantomData;
 
 use super::{
     Access, Array, Block, NotPermitted, OffsetError, Part, Permission, ReadWrite, Readable,
-    RegisterError, Through, Unrestricted, Width, Writable,
+    RegisterError, Registers, Through, Unrestricted, Width, Writable,
 };
 use crate::handle::{Handle, Projection};
 
@@ -101,7 +101,7 @@ impl<A: Access, P> Window<A, P> {
     /// # Errors
     /// [`OffsetError`] where the block does not lie in the window, or not at its alignment.
     #[inline]
-    pub fn block<R>(&mut self, offset: usize) -> Result<Block<&A, R, P>, OffsetError> {
+    pub fn block<R: Registers>(&mut self, offset: usize) -> Result<Block<&A, R, P>, OffsetError> {
         Block::new(&self.access, offset)
     }
 
@@ -203,11 +203,15 @@ impl<A: Access, P> Window<A, P> {
         Window::permitted(Through::new(access))
     }
 
-    /// `len` structures of registers `R` in a row at `offset` (bytes), in place of the window.
+    /// `len` blocks of registers `R` in a row at `offset` (bytes), in place of the window.
     ///
     /// # Errors
     /// As [`Window::block`].
-    pub fn into_array<R>(self, offset: usize, len: usize) -> Result<Array<A, R, P>, OffsetError> {
+    pub fn into_array<R: Registers>(
+        self,
+        offset: usize,
+        len: usize,
+    ) -> Result<Array<A, R, P>, OffsetError> {
         Array::new(self.access, offset, len)
     }
 
@@ -216,7 +220,7 @@ impl<A: Access, P> Window<A, P> {
     /// # Errors
     /// As [`Window::block`].
     #[inline]
-    pub fn into_block<R>(self, offset: usize) -> Result<Block<A, R, P>, OffsetError> {
+    pub fn into_block<R: Registers>(self, offset: usize) -> Result<Block<A, R, P>, OffsetError> {
         Block::new(self.access, offset)
     }
 }

@@ -15,10 +15,10 @@ use pci_driver::regions::{BackedByPciSubregion as _, PciMemoryRegion, PciRegion}
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use serde::Serialize;
 use vfio_core::device::Device;
-use vfio_core::field;
 use vfio_core::mmio::field::ReadWrite;
 use vfio_core::mmio::{Block, Window};
 use vfio_core::region::Trapped;
+use vfio_core::registers;
 use vfio_core::sys::{Protection, Span, Sys as _};
 use vfio_hosted::linux::{Linux, Mapping};
 
@@ -60,10 +60,11 @@ pub(crate) struct Row {
     write: f64,
 }
 
-#[repr(C)]
-struct Registers {
-    id: ReadWrite<u64>,
-    status: ReadWrite<u32>,
+registers! {
+    struct Registers: 0x10 {
+        0x00 id: ReadWrite<u64>,
+        0x08 status: ReadWrite<u32>,
+    }
 }
 
 #[repr(C)]
@@ -152,8 +153,8 @@ drivers! {
             Some(())
         };
     MappedCore: measured_read_mapped_core, measured_write_mapped_core, |this, value|
-        this.0.read(field!(Registers, status)).ok(),
-        this.0.write(field!(Registers, status), value).ok();
+        this.0.read(Registers::status).ok(),
+        this.0.write(Registers::status, value).ok();
     MappedCoreChecked: measured_read_mapped_core_checked, measured_write_mapped_core_checked, |this, value|
         this.0.read(this.1).ok(),
         this.0.write(this.1, value).ok();
@@ -178,8 +179,8 @@ drivers! {
             (done == 4).then_some(())
         };
     TrappedCore: measured_read_trapped_core, measured_write_trapped_core, |this, value|
-        this.0.read(field!(Registers, status)).ok(),
-        this.0.write(field!(Registers, status), value).ok();
+        this.0.read(Registers::status).ok(),
+        this.0.write(Registers::status, value).ok();
     TrappedCoreChecked: measured_read_trapped_core_checked, measured_write_trapped_core_checked, |this, value|
         this.0.read(this.1).ok(),
         this.0.write(this.1, value).ok();

@@ -13,10 +13,10 @@ use core::convert::Infallible;
 use core::hint::black_box;
 use core::ptr::NonNull;
 
-use vfio_core::field;
 use vfio_core::mmio::field::ReadWrite;
 use vfio_core::mmio::{Block, Mapped, Protection, RegisterError, Window};
 use vfio_core::region::Bar;
+use vfio_core::registers;
 use vfio_freestanding::opaque::used;
 use vfio_hosted::linux::Linux;
 
@@ -29,13 +29,14 @@ const LEN: usize = 0x1000;
 /// Where the block lies in it.
 const BASE: usize = 0x100;
 
-/// Some registers.
-#[repr(C)]
-struct Registers {
-    u64: ReadWrite<u64>,
-    u32: ReadWrite<u32>,
-    u16: ReadWrite<u16>,
-    u8: ReadWrite<u8>,
+registers! {
+    /// Some registers.
+    struct Registers: 0x10 {
+        0x00 u64: ReadWrite<u64>,
+        0x08 u32: ReadWrite<u32>,
+        0x0c u16: ReadWrite<u16>,
+        0x0e u8: ReadWrite<u8>,
+    }
 }
 
 /// The same, bare.
@@ -101,7 +102,7 @@ macro_rules! accesses {
     ) => {
         #[unsafe(no_mangle)]
         extern "C" fn $mapped_read(base: NonNull<u8>) -> $width {
-            block(base).map_or(0, |mut block| sure(block.read(field!(Registers, $width))))
+            block(base).map_or(0, |mut block| sure(block.read(Registers::$width)))
         }
 
         #[unsafe(no_mangle)]
@@ -116,7 +117,7 @@ macro_rules! accesses {
         #[unsafe(no_mangle)]
         extern "C" fn $mapped_write(base: NonNull<u8>, value: $width) {
             if let Some(mut block) = block(base) {
-                sure(block.write(field!(Registers, $width), value));
+                sure(block.write(Registers::$width, value));
             }
         }
 
@@ -131,7 +132,7 @@ macro_rules! accesses {
 
         #[unsafe(no_mangle)]
         extern "C" fn $held_read(driver: &mut Held) -> $width {
-            sure(driver.registers.read(field!(Registers, $width)))
+            sure(driver.registers.read(Registers::$width))
         }
 
         #[unsafe(no_mangle)]
@@ -144,7 +145,7 @@ macro_rules! accesses {
 
         #[unsafe(no_mangle)]
         extern "C" fn $held_write(driver: &mut Held, value: $width) {
-            sure(driver.registers.write(field!(Registers, $width), value));
+            sure(driver.registers.write(Registers::$width, value));
         }
 
         #[unsafe(no_mangle)]
@@ -187,15 +188,15 @@ macro_rules! accesses {
         #[unsafe(no_mangle)]
         extern "C" fn $detour_read(base: NonNull<u8>) -> $width {
             block(base).map_or(0, |mut block| {
-                let _ = sure(block.read(field!(Registers, u8)));
-                sure(block.read(field!(Registers, $width)))
+                let _ = sure(block.read(Registers::u8));
+                sure(block.read(Registers::$width))
             })
         }
 
         #[unsafe(no_mangle)]
         extern "C" fn $detour_write(base: NonNull<u8>, value: $width) {
             if let Some(mut block) = block(base) {
-                sure(block.write(field!(Registers, $width), value.wrapping_add(1)));
+                sure(block.write(Registers::$width, value.wrapping_add(1)));
             }
         }
 

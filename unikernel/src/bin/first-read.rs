@@ -9,10 +9,10 @@
 
 use vfio_core::abi::pci_region;
 use vfio_core::device::Device;
-use vfio_core::field;
 use vfio_core::mmio::Block;
 use vfio_core::mmio::field::ReadPure;
 use vfio_core::region::Bar;
+use vfio_core::registers;
 use vfio_core::session::{Mode, Session};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
@@ -29,10 +29,11 @@ enum Error {
     BringUp,
 }
 
-/// The first register of `edu`.
-#[repr(C)]
-struct Registers {
-    id: ReadPure<u32>,
+registers! {
+    /// The first register of `edu`.
+    struct Registers: 0x4 {
+        0x00 id: ReadPure<u32>,
+    }
 }
 
 type Edu<'d> = Block<Bar<&'d Device<GuestPci>>, Registers>;
@@ -47,7 +48,7 @@ fn mapped_register_read(edu: &Edu<'_>) -> u32 {
 
 #[inline]
 fn read(edu: &Edu<'_>) -> Result<u32, NoError> {
-    edu.get(field!(Registers, id))
+    edu.get(Registers::id)
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {

@@ -2,7 +2,6 @@
 
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::{Buffer, BufferOptions, Direction, DmaHandle};
-use vfio_core::field;
 use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, after_status, before_doorbell};
 
@@ -145,18 +144,18 @@ impl<A: Access, M: DmaHandle> DmaEngine<A, M> {
             Copy::ReadByInterrupt => (BUFFER, iova, DMA_START | DMA_TO_MEMORY | DMA_INTERRUPT),
         };
         let registers = &mut self.edu.registers;
-        registers.write(field!(Registers, dma_source), source)?;
-        registers.write(field!(Registers, dma_destination), destination)?;
-        registers.write(field!(Registers, dma_count), len)?;
+        registers.write(Registers::dma_source, source)?;
+        registers.write(Registers::dma_destination, destination)?;
+        registers.write(Registers::dma_count, len)?;
         before_doorbell();
         // Whether the device saw the command is not known where the write fails.
         self.memory.is_copying = true;
-        Ok(registers.write(field!(Registers, dma_command), command)?)
+        Ok(registers.write(Registers::dma_command, command)?)
     }
 
     fn until_copied(&mut self) -> Result<(), EduError<A::Error>> {
         for _ in 0..PATIENCE {
-            let command = self.edu.registers.get(field!(Registers, dma_command))?;
+            let command = self.edu.registers.get(Registers::dma_command)?;
             if command & DMA_START == 0 {
                 after_status();
                 self.memory.is_copying = false;

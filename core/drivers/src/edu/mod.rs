@@ -17,7 +17,6 @@ pub use run::run;
 use core::time::Duration;
 
 use vfio_core::device::DeviceHandle;
-use vfio_core::field;
 use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, Block, Window};
 
@@ -48,7 +47,7 @@ impl<A: Access> Edu<A> {
         let registers = bar0.into_block(0);
         let registers = registers.map_err(|_| EduError::TooShort { len })?;
         let this = Self { registers };
-        match this.registers.get(field!(Registers, id))? {
+        match this.registers.get(Registers::id)? {
             id if id & ID_MASK == ID => Ok(this),
             id => Err(EduError::NotEdu { id }),
         }
@@ -59,7 +58,7 @@ impl<A: Access> Edu<A> {
     /// # Errors
     /// Where the register can't be read.
     pub fn version(&self) -> Result<(u8, u8), EduError<A::Error>> {
-        let [_, _, minor, major] = self.registers.get(field!(Registers, id))?.to_le_bytes();
+        let [_, _, minor, major] = self.registers.get(Registers::id)?.to_le_bytes();
         Ok((major, minor))
     }
 
@@ -68,8 +67,8 @@ impl<A: Access> Edu<A> {
     /// # Errors
     /// Where the register can't be reached.
     pub fn is_alive(&mut self, word: u32) -> Result<bool, EduError<A::Error>> {
-        self.registers.write(field!(Registers, liveness), word)?;
-        Ok(self.registers.get(field!(Registers, liveness))? == !word)
+        self.registers.write(Registers::liveness, word)?;
+        Ok(self.registers.get(Registers::liveness)? == !word)
     }
 
     /// The factorial of `n` in 32 bits, waiting by reading the status.
@@ -77,10 +76,10 @@ impl<A: Access> Edu<A> {
     /// # Errors
     /// [`EduError::Stuck`] where the device does not come to an end.
     pub fn factorial(&mut self, n: u32) -> Result<u32, EduError<A::Error>> {
-        self.registers.write(field!(Registers, status), 0)?;
-        self.registers.write(field!(Registers, factorial), n)?;
+        self.registers.write(Registers::status, 0)?;
+        self.registers.write(Registers::factorial, n)?;
         self.until_computed()?;
-        Ok(self.registers.get(field!(Registers, factorial))?)
+        Ok(self.registers.get(Registers::factorial)?)
     }
 
     /// The factorial of `n` in 32 bits, waiting for the interrupt `vector`.
@@ -92,12 +91,12 @@ impl<A: Access> Edu<A> {
         n: u32,
         vectors: &Vectors<D, V>,
     ) -> Result<u32, EduError<A::Error>> {
-        self.registers.write(field!(Registers, status), INTERRUPT)?;
-        self.registers.write(field!(Registers, factorial), n)?;
+        self.registers.write(Registers::status, INTERRUPT)?;
+        self.registers.write(Registers::factorial, n)?;
         self.interrupted(vectors, FACTORIAL_DONE)?;
-        self.registers.write(field!(Registers, status), 0)?;
+        self.registers.write(Registers::status, 0)?;
         self.until_computed()?;
-        Ok(self.registers.get(field!(Registers, factorial))?)
+        Ok(self.registers.get(Registers::factorial)?)
     }
 
     /// Has the device raise `bits`, and waits for the interrupt.
@@ -109,14 +108,13 @@ impl<A: Access> Edu<A> {
         bits: u32,
         vectors: &Vectors<D, V>,
     ) -> Result<(), EduError<A::Error>> {
-        self.registers
-            .write(field!(Registers, interrupt_raise), bits)?;
+        self.registers.write(Registers::interrupt_raise, bits)?;
         self.interrupted(vectors, bits)
     }
 
     fn until_computed(&self) -> Result<(), EduError<A::Error>> {
         for _ in 0..PATIENCE {
-            if self.registers.get(field!(Registers, status))? & COMPUTING == 0 {
+            if self.registers.get(Registers::status)? & COMPUTING == 0 {
                 return Ok(());
             }
             core::hint::spin_loop();
@@ -131,9 +129,9 @@ impl<A: Access> Edu<A> {
         bits: u32,
     ) -> Result<(), EduError<A::Error>> {
         let came = vectors.wait(0, TIMEOUT).map_err(EduError::Wait)?;
-        let status = self.registers.get(field!(Registers, interrupt_status))?;
+        let status = self.registers.get(Registers::interrupt_status)?;
         self.registers
-            .write(field!(Registers, interrupt_acknowledge), status)?;
+            .write(Registers::interrupt_acknowledge, status)?;
         vectors.rearm().map_err(EduError::Irq)?;
         if came == 0 || status & bits != bits {
             return Err(EduError::NoInterrupt {

@@ -1,6 +1,7 @@
 //! The registers of `edu` (QEMU, docs/specs/edu.rst), in BAR 0.
 
 use vfio_core::mmio::field::{ReadPure, ReadPureWrite, WriteOnly};
+use vfio_core::registers;
 
 /// What [`Registers::id`] holds: `0xRRrr00ed`, the version in the `R`s.
 pub(super) const ID: u32 = 0x0000_00ed;
@@ -32,39 +33,30 @@ pub(super) const COPY_MOST: usize = 4095;
 /// The highest address that the DMA engine reaches: 28 bits, unless QEMU is told otherwise.
 pub(super) const DMA_HIGHEST: u64 = (1 << 28) - 1;
 
-/// The registers; those below 0x80 are 32 bits wide, the others 64.
-#[repr(C)]
-pub(super) struct Registers {
-    /// Identification.
-    pub(super) id: ReadPure<u32>,
-    /// Reads as the inverse of what was written.
-    pub(super) liveness: ReadPureWrite<u32>,
-    /// A number to compute the factorial of, and then the factorial.
-    pub(super) factorial: ReadPureWrite<u32>,
-    _0c: [u32; 5],
-    /// [`COMPUTING`] and [`INTERRUPT`].
-    pub(super) status: ReadPureWrite<u32>,
-    /// What was raised and not yet acknowledged.
-    pub(super) interrupt_status: ReadPure<u32>,
-    _28: [u32; 14],
-    /// Raises interrupts.
-    pub(super) interrupt_raise: WriteOnly<u32>,
-    /// Acknowledges interrupts.
-    pub(super) interrupt_acknowledge: WriteOnly<u32>,
-    _68: [u32; 6],
-    /// Where DMA reads.
-    pub(super) dma_source: ReadPureWrite<u64>,
-    /// Where DMA writes.
-    pub(super) dma_destination: ReadPureWrite<u64>,
-    /// Bytes.
-    pub(super) dma_count: ReadPureWrite<u64>,
-    /// [`DMA_START`], [`DMA_TO_MEMORY`], [`DMA_INTERRUPT`].
-    pub(super) dma_command: ReadPureWrite<u64>,
+registers! {
+    /// The registers of edu, in BAR 0.
+    pub(super) struct Registers: 0xa0 {
+        /// Identification.
+        0x00 id: ReadPure<u32>,
+        /// Reads as the inverse of what was written.
+        0x04 liveness: ReadPureWrite<u32>,
+        /// A number to compute the factorial of, and then the factorial.
+        0x08 factorial: ReadPureWrite<u32>,
+        /// [`COMPUTING`] and [`INTERRUPT`].
+        0x20 status: ReadPureWrite<u32>,
+        /// What was raised and not yet acknowledged.
+        0x24 interrupt_status: ReadPure<u32>,
+        /// Raises interrupts.
+        0x60 interrupt_raise: WriteOnly<u32>,
+        /// Acknowledges interrupts.
+        0x64 interrupt_acknowledge: WriteOnly<u32>,
+        /// Where DMA reads.
+        0x80 dma_source: ReadPureWrite<u64>,
+        /// Where DMA writes.
+        0x88 dma_destination: ReadPureWrite<u64>,
+        /// Bytes.
+        0x90 dma_count: ReadPureWrite<u64>,
+        /// [`DMA_START`], [`DMA_TO_MEMORY`], [`DMA_INTERRUPT`].
+        0x98 dma_command: ReadPureWrite<u64>,
+    }
 }
-
-const _: () = {
-    assert!(core::mem::offset_of!(Registers, status) == 0x20);
-    assert!(core::mem::offset_of!(Registers, interrupt_raise) == 0x60);
-    assert!(core::mem::offset_of!(Registers, dma_source) == 0x80);
-    assert!(size_of::<Registers>() == 0xa0);
-};

@@ -19,7 +19,6 @@ use core::time::Duration;
 
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::{Buffer, DmaHandle};
-use vfio_core::field;
 use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, Block, Window, after_status, before_doorbell};
 
@@ -118,7 +117,7 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
             knows_memory: false,
             is_stopped: false,
         };
-        if this.registers.get(field!(Registers, status))? == u32::MAX {
+        if this.registers.get(Registers::status)? == u32::MAX {
             this.is_stopped = true;
             return Err(IgbError::Gone);
         }
@@ -210,7 +209,7 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
             return Ok(());
         }
         for _ in 0..times {
-            match self.registers.get(field!(Registers, status))? {
+            match self.registers.get(Registers::status)? {
                 u32::MAX => return Err(IgbError::Gone),
                 status if status & LINK != 0 => {
                     self.has_link = true;
@@ -232,8 +231,7 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         vectors: &Vectors<D, V>,
         timeout: Duration,
     ) -> Result<u64, IgbError<A::Error>> {
-        self.registers
-            .write(field!(Registers, vector_set), VECTOR)?;
+        self.registers.write(Registers::vector_set, VECTOR)?;
         match vectors.wait(0, timeout).map_err(IgbError::Wait)? {
             0 => Err(IgbError::NoInterrupt),
             count => Ok(count),
@@ -253,11 +251,10 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
 
     /// Resets the device: all queues are off, and all interrupts are held back.
     fn reset(&mut self) -> Result<(), IgbError<A::Error>> {
-        let control = self.registers.get(field!(Registers, control))?;
-        self.registers
-            .write(field!(Registers, control), control | RESET)?;
+        let control = self.registers.get(Registers::control)?;
+        self.registers.write(Registers::control, control | RESET)?;
         for read in 0..PATIENCE {
-            let control = self.registers.get(field!(Registers, control))?;
+            let control = self.registers.get(Registers::control)?;
             if read >= RESET_READS && control & RESET == 0 {
                 return self.hold_interrupts();
             }
@@ -267,42 +264,39 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
     }
 
     fn hold_interrupts(&mut self) -> Result<(), IgbError<A::Error>> {
+        self.registers.write(Registers::mask_clear, u32::MAX)?;
         self.registers
-            .write(field!(Registers, mask_clear), u32::MAX)?;
-        self.registers
-            .write(field!(Registers, vector_mask_clear), u32::MAX)?;
+            .write(Registers::vector_mask_clear, u32::MAX)?;
         // A read acknowledges what was raised.
-        let _ = self.registers.read(field!(Registers, vector_cause))?;
+        let _ = self.registers.read(Registers::vector_cause)?;
         Ok(())
     }
 
     /// Closes the loop in the PHY (datasheet, 3.5.6.3.1), and in the MAC for QEMU.
     fn loop_back(&mut self) -> Result<(), IgbError<A::Error>> {
-        let extended = self.registers.get(field!(Registers, extended_control))?;
+        let extended = self.registers.get(Registers::extended_control)?;
         let extended = extended & !LINK_MODE | DRIVER_LOADED;
         self.registers
-            .write(field!(Registers, extended_control), extended)?;
+            .write(Registers::extended_control, extended)?;
         // QEMU's link comes up when it was negotiated; the card's by being forced.
         self.write_phy(PHY_NEGOTIATE | PHY_RESTART)?;
         self.write_phy(PHY_LOOPBACK | PHY_GIGABIT | PHY_FULL_DUPLEX)?;
-        let control = self.registers.get(field!(Registers, control))? & !SPEED;
+        let control = self.registers.get(Registers::control)? & !SPEED;
         let forced = FORCE_SPEED | GIGABIT | FORCE_DUPLEX | FULL_DUPLEX | LINK_UP;
-        self.registers
-            .write(field!(Registers, control), control | forced)?;
+        self.registers.write(Registers::control, control | forced)?;
         // A read that the IOMMU refuses is over, and not made again for ever.
-        let pcie = self.registers.get(field!(Registers, pcie_control))?;
+        let pcie = self.registers.get(Registers::pcie_control)?;
         self.registers
-            .write(field!(Registers, pcie_control), pcie & !READ_AGAIN)?;
+            .write(Registers::pcie_control, pcie & !READ_AGAIN)?;
         Ok(())
     }
 
     /// Writes the PHY's control register.
     fn write_phy(&mut self, value: u32) -> Result<(), IgbError<A::Error>> {
         let command = MDI_WRITE | MDI_PHY | PHY_CONTROL << MDI_REGISTER | value;
-        self.registers
-            .write(field!(Registers, mdi_control), command)?;
+        self.registers.write(Registers::mdi_control, command)?;
         for _ in 0..PATIENCE {
-            let answer = self.registers.get(field!(Registers, mdi_control))?;
+            let answer = self.registers.get(Registers::mdi_control)?;
             if answer & MDI_ERROR != 0 {
                 return Err(IgbError::Phy);
             }
@@ -316,14 +310,10 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
 
     /// Lets the one interrupt through. No queue has a vector: only [`Igb::raise`] raises it.
     fn enable_interrupt(&mut self) -> Result<(), IgbError<A::Error>> {
-        self.registers
-            .write(field!(Registers, interrupt_mode), MSIX)?;
-        self.registers
-            .write(field!(Registers, vector_of_queue), 0)?;
-        self.registers
-            .write(field!(Registers, vector_auto_clear), VECTOR)?;
-        self.registers
-            .write(field!(Registers, vector_mask_set), VECTOR)?;
+        self.registers.write(Registers::interrupt_mode, MSIX)?;
+        self.registers.write(Registers::vector_of_queue, 0)?;
+        self.registers.write(Registers::vector_auto_clear, VECTOR)?;
+        self.registers.write(Registers::vector_mask_set, VECTOR)?;
         Ok(())
     }
 
@@ -334,50 +324,48 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         self.knows_memory = true;
         let registers = &mut self.registers;
         let (base, high) = memory.receive.base();
-        registers.write(field!(Registers, receive_base), base)?;
-        registers.write(field!(Registers, receive_base_high), high)?;
-        registers.write(field!(Registers, receive_len), len)?;
-        registers.write(field!(Registers, receive_format), RECEIVE_FORMAT)?;
-        registers.write(field!(Registers, receive_head), 0)?;
-        registers.write(field!(Registers, receive_tail), 0)?;
+        registers.write(Registers::receive_base, base)?;
+        registers.write(Registers::receive_base_high, high)?;
+        registers.write(Registers::receive_len, len)?;
+        registers.write(Registers::receive_format, RECEIVE_FORMAT)?;
+        registers.write(Registers::receive_head, 0)?;
+        registers.write(Registers::receive_tail, 0)?;
         let (base, high) = memory.transmit.base();
-        registers.write(field!(Registers, transmit_base), base)?;
-        registers.write(field!(Registers, transmit_base_high), high)?;
-        registers.write(field!(Registers, transmit_len), len)?;
-        registers.write(field!(Registers, transmit_head), 0)?;
-        registers.write(field!(Registers, transmit_tail), 0)?;
+        registers.write(Registers::transmit_base, base)?;
+        registers.write(Registers::transmit_base_high, high)?;
+        registers.write(Registers::transmit_len, len)?;
+        registers.write(Registers::transmit_head, 0)?;
+        registers.write(Registers::transmit_tail, 0)?;
         self.next = 0;
 
         // Damaged packets within a frame are nothing to us.
-        registers.write(field!(Registers, checksum_control), 0)?;
+        registers.write(Registers::checksum_control, 0)?;
         let anybody = ANY_UNICAST | ANY_MULTICAST | BROADCAST;
         let receive = RECEIVE | anybody | MAC_LOOPBACK | STRIP_CHECKSUM;
         // A queue is enabled only once its engine is.
-        registers.write(field!(Registers, receive_control), receive)?;
-        registers.write(field!(Registers, transmit_control), TRANSMIT | PAD)?;
-        registers.write(field!(Registers, receive_queue), QUEUE_ENABLED)?;
-        registers.write(field!(Registers, transmit_queue), QUEUE_ENABLED)?;
+        registers.write(Registers::receive_control, receive)?;
+        registers.write(Registers::transmit_control, TRANSMIT | PAD)?;
+        registers.write(Registers::receive_queue, QUEUE_ENABLED)?;
+        registers.write(Registers::transmit_queue, QUEUE_ENABLED)?;
         self.until_queues_are(QUEUE_ENABLED)
     }
 
     /// Stops both queues: the device reaches no memory any more.
     fn stop_queues(&mut self) -> Result<(), IgbError<A::Error>> {
         let registers = &mut self.registers;
-        registers.write(field!(Registers, transmit_queue), 0)?;
-        registers.write(field!(Registers, receive_queue), 0)?;
+        registers.write(Registers::transmit_queue, 0)?;
+        registers.write(Registers::receive_queue, 0)?;
         self.until_queues_are(0)?;
-        self.registers
-            .write(field!(Registers, transmit_control), 0)?;
-        self.registers
-            .write(field!(Registers, receive_control), 0)?;
+        self.registers.write(Registers::transmit_control, 0)?;
+        self.registers.write(Registers::receive_control, 0)?;
         Ok(())
     }
 
     fn until_queues_are(&self, enabled: u32) -> Result<(), IgbError<A::Error>> {
         let mut waited_for = Ring::Receive;
         for _ in 0..PATIENCE {
-            let receive = self.registers.get(field!(Registers, receive_queue))?;
-            let transmit = self.registers.get(field!(Registers, transmit_queue))?;
+            let receive = self.registers.get(Registers::receive_queue)?;
+            let transmit = self.registers.get(Registers::transmit_queue)?;
             if receive & QUEUE_ENABLED != enabled {
                 waited_for = Ring::Receive;
             } else if transmit & QUEUE_ENABLED != enabled {
@@ -419,10 +407,8 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         // A ring has fewer than 2^16 descriptors.
         let tail = u32::try_from(next).unwrap_or(0);
         before_doorbell();
-        self.registers
-            .write(field!(Registers, receive_tail), tail)?;
-        self.registers
-            .write(field!(Registers, transmit_tail), tail)?;
+        self.registers.write(Registers::receive_tail, tail)?;
+        self.registers.write(Registers::transmit_tail, tail)?;
         Ok(())
     }
 
@@ -461,7 +447,7 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
                 return Ok(seen);
             }
             // It takes its time, and tells whether there still is a device.
-            if self.registers.get(field!(Registers, status))? == u32::MAX {
+            if self.registers.get(Registers::status)? == u32::MAX {
                 return Err(IgbError::Gone);
             }
         }

@@ -1,6 +1,7 @@
 //! The registers of the 82576 (Intel's datasheet, section 8), in BAR 0.
 
 use vfio_core::mmio::field::{ReadOnly, ReadPure, ReadPureWrite, WriteOnly};
+use vfio_core::registers;
 
 /// In [`Registers::control`]: full duplex.
 pub(super) const FULL_DUPLEX: u32 = 1 << 0;
@@ -80,104 +81,66 @@ pub(super) const QUEUE_ENABLED: u32 = 1 << 25;
 /// In [`Registers::pcie_control`]: a read that nobody answers is made again.
 pub(super) const READ_AGAIN: u32 = 1 << 16;
 
-/// The registers that the driver uses.
-#[repr(C)]
-pub(super) struct Registers {
-    /// The device (CTRL).
-    pub(super) control: ReadPureWrite<u32>,
-    _0004: u32,
-    /// What the device says (STATUS).
-    pub(super) status: ReadPure<u32>,
-    _000c: [u32; 3],
-    /// More of the device (CTRL_EXT).
-    pub(super) extended_control: ReadPureWrite<u32>,
-    _001c: u32,
-    /// Access to the PHY's registers (MDIC).
-    pub(super) mdi_control: ReadPureWrite<u32>,
-    _0024: [u32; 55],
-    /// The receiver (RCTL).
-    pub(super) receive_control: ReadPureWrite<u32>,
-    _0104: [u32; 191],
-    /// The transmitter (TCTL).
-    pub(super) transmit_control: ReadPureWrite<u32>,
-    _0404: [u32; 1090],
-    /// Holds causes of interrupts back (IMC).
-    pub(super) mask_clear: WriteOnly<u32>,
-    _1510: u32,
-    /// How interrupts work (GPIE).
-    pub(super) interrupt_mode: ReadPureWrite<u32>,
-    _1518: [u32; 2],
-    /// Raises interrupts, a bit for each vector (EICS).
-    pub(super) vector_set: WriteOnly<u32>,
-    /// Lets vectors through (EIMS).
-    pub(super) vector_mask_set: ReadPureWrite<u32>,
-    /// Holds vectors back (EIMC).
-    pub(super) vector_mask_clear: WriteOnly<u32>,
-    /// Vectors that need no acknowledgement (EIAC).
-    pub(super) vector_auto_clear: ReadPureWrite<u32>,
-    _1530: [u32; 20],
-    /// Vectors that were raised (EICR); a read acknowledges.
-    pub(super) vector_cause: ReadOnly<u32>,
-    _1584: [u32; 95],
-    /// The vectors of the queues 0 and 1 (IVAR0); all zero: none.
-    pub(super) vector_of_queue: ReadPureWrite<u32>,
-    _1704: [u32; 3647],
-    /// Checks of checksums (RXCSUM).
-    pub(super) checksum_control: ReadPureWrite<u32>,
-    _5004: [u32; 703],
-    /// PCI Express (GCR).
-    pub(super) pcie_control: ReadPureWrite<u32>,
-    _5b04: [u32; 6463],
-    /// Where the ring of frames that were received is: the low half (RDBAL).
-    pub(super) receive_base: ReadPureWrite<u32>,
-    /// The high half (RDBAH).
-    pub(super) receive_base_high: ReadPureWrite<u32>,
-    /// Its length in bytes (RDLEN).
-    pub(super) receive_len: ReadPureWrite<u32>,
-    /// The form of the descriptors and the size of buffers (SRRCTL).
-    pub(super) receive_format: ReadPureWrite<u32>,
-    /// The descriptor that the device is at (RDH).
-    pub(super) receive_head: ReadPureWrite<u32>,
-    _c014: u32,
-    /// The first descriptor that it must leave alone (RDT).
-    pub(super) receive_tail: ReadPureWrite<u32>,
-    _c01c: [u32; 3],
-    /// [`QUEUE_ENABLED`], and thresholds (RXDCTL).
-    pub(super) receive_queue: ReadPureWrite<u32>,
-    _c02c: [u32; 2037],
-    /// Where the ring of frames to be sent is: the low half (TDBAL).
-    pub(super) transmit_base: ReadPureWrite<u32>,
-    /// The high half (TDBAH).
-    pub(super) transmit_base_high: ReadPureWrite<u32>,
-    /// Its length in bytes (TDLEN).
-    pub(super) transmit_len: ReadPureWrite<u32>,
-    _e00c: u32,
-    /// The descriptor that the device is at (TDH).
-    pub(super) transmit_head: ReadPureWrite<u32>,
-    _e014: u32,
-    /// The first descriptor that it must leave alone (TDT).
-    pub(super) transmit_tail: ReadPureWrite<u32>,
-    _e01c: [u32; 3],
-    /// [`QUEUE_ENABLED`], and thresholds (TXDCTL).
-    pub(super) transmit_queue: ReadPureWrite<u32>,
+registers! {
+    /// The registers that the driver uses.
+    pub(super) struct Registers: 0xe02c {
+        /// The device (CTRL).
+        0x0000 control: ReadPureWrite<u32>,
+        /// What the device says (STATUS).
+        0x0008 status: ReadPure<u32>,
+        /// More of the device (CTRL_EXT).
+        0x0018 extended_control: ReadPureWrite<u32>,
+        /// Access to the PHY's registers (MDIC).
+        0x0020 mdi_control: ReadPureWrite<u32>,
+        /// The receiver (RCTL).
+        0x0100 receive_control: ReadPureWrite<u32>,
+        /// The transmitter (TCTL).
+        0x0400 transmit_control: ReadPureWrite<u32>,
+        /// Holds causes of interrupts back (IMC).
+        0x150c mask_clear: WriteOnly<u32>,
+        /// How interrupts work (GPIE).
+        0x1514 interrupt_mode: ReadPureWrite<u32>,
+        /// Raises interrupts, a bit for each vector (EICS).
+        0x1520 vector_set: WriteOnly<u32>,
+        /// Lets vectors through (EIMS).
+        0x1524 vector_mask_set: ReadPureWrite<u32>,
+        /// Holds vectors back (EIMC).
+        0x1528 vector_mask_clear: WriteOnly<u32>,
+        /// Vectors that need no acknowledgement (EIAC).
+        0x152c vector_auto_clear: ReadPureWrite<u32>,
+        /// Vectors that were raised (EICR); a read acknowledges.
+        0x1580 vector_cause: ReadOnly<u32>,
+        /// The vectors of the queues 0 and 1 (IVAR0); all zero: none.
+        0x1700 vector_of_queue: ReadPureWrite<u32>,
+        /// Checks of checksums (RXCSUM).
+        0x5000 checksum_control: ReadPureWrite<u32>,
+        /// PCI Express (GCR).
+        0x5b00 pcie_control: ReadPureWrite<u32>,
+        /// Where the ring of frames that were received is: the low half (RDBAL).
+        0xc000 receive_base: ReadPureWrite<u32>,
+        /// The high half (RDBAH).
+        0xc004 receive_base_high: ReadPureWrite<u32>,
+        /// Its length in bytes (RDLEN).
+        0xc008 receive_len: ReadPureWrite<u32>,
+        /// The form of the descriptors and the size of buffers (SRRCTL).
+        0xc00c receive_format: ReadPureWrite<u32>,
+        /// The descriptor that the device is at (RDH).
+        0xc010 receive_head: ReadPureWrite<u32>,
+        /// The first descriptor that it must leave alone (RDT).
+        0xc018 receive_tail: ReadPureWrite<u32>,
+        /// [`QUEUE_ENABLED`], and thresholds (RXDCTL).
+        0xc028 receive_queue: ReadPureWrite<u32>,
+        /// Where the ring of frames to be sent is: the low half (TDBAL).
+        0xe000 transmit_base: ReadPureWrite<u32>,
+        /// The high half (TDBAH).
+        0xe004 transmit_base_high: ReadPureWrite<u32>,
+        /// Its length in bytes (TDLEN).
+        0xe008 transmit_len: ReadPureWrite<u32>,
+        /// The descriptor that the device is at (TDH).
+        0xe010 transmit_head: ReadPureWrite<u32>,
+        /// The first descriptor that it must leave alone (TDT).
+        0xe018 transmit_tail: ReadPureWrite<u32>,
+        /// [`QUEUE_ENABLED`], and thresholds (TXDCTL).
+        0xe028 transmit_queue: ReadPureWrite<u32>,
+    }
 }
-
-const _: () = {
-    use core::mem::offset_of;
-    assert!(offset_of!(Registers, extended_control) == 0x18);
-    assert!(offset_of!(Registers, receive_control) == 0x100);
-    assert!(offset_of!(Registers, transmit_control) == 0x400);
-    assert!(offset_of!(Registers, mask_clear) == 0x150c);
-    assert!(offset_of!(Registers, interrupt_mode) == 0x1514);
-    assert!(offset_of!(Registers, vector_set) == 0x1520);
-    assert!(offset_of!(Registers, vector_cause) == 0x1580);
-    assert!(offset_of!(Registers, vector_of_queue) == 0x1700);
-    assert!(offset_of!(Registers, checksum_control) == 0x5000);
-    assert!(offset_of!(Registers, pcie_control) == 0x5b00);
-    assert!(offset_of!(Registers, receive_base) == 0xc000);
-    assert!(offset_of!(Registers, receive_tail) == 0xc018);
-    assert!(offset_of!(Registers, receive_queue) == 0xc028);
-    assert!(offset_of!(Registers, transmit_base) == 0xe000);
-    assert!(offset_of!(Registers, transmit_tail) == 0xe018);
-    assert!(offset_of!(Registers, transmit_queue) == 0xe028);
-};

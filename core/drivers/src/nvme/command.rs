@@ -2,9 +2,9 @@
 
 use core::ops::Range;
 
-use vfio_core::field;
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{Array, Width as _};
+use vfio_core::registers;
 
 use super::controller::ControllerHandle;
 use super::error::Refusal;
@@ -37,12 +37,13 @@ const DEALLOCATE_ZEROES: u32 = 1 << 25;
 /// Ranges of a command of dataset management.
 const RANGES: usize = 256;
 
-/// A range of blocks of a command of dataset management.
-#[repr(C)]
-struct BlockRange {
-    /// Attributes, and how many blocks in the upper half.
-    blocks: ReadPureWrite<u64>,
-    lba: ReadPureWrite<u64>,
+registers! {
+    /// A range of blocks of a command of dataset management.
+    struct BlockRange: 0x10 {
+        /// Attributes, and how many blocks in the upper half.
+        0x00 blocks: ReadPureWrite<u64>,
+        0x08 lba: ReadPureWrite<u64>,
+    }
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
@@ -180,8 +181,8 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
                 return Err(Refusal::OutOfRange { size });
             }
             if let Some(mut entry) = array.block(index) {
-                let Ok(()) = entry.write(field!(BlockRange, blocks), dwords(0, blocks));
-                let Ok(()) = entry.write(field!(BlockRange, lba), range.start);
+                let Ok(()) = entry.write(BlockRange::blocks, dwords(0, blocks));
+                let Ok(()) = entry.write(BlockRange::lba, range.start);
             }
         }
         Ok(())

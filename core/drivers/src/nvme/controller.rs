@@ -7,7 +7,6 @@ use core::time::Duration;
 use spin::{Mutex, MutexGuard};
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::DmaHandle;
-use vfio_core::field;
 use vfio_core::handle::Handle;
 use vfio_core::mmio::{Access, Block, Window};
 use vfio_core::region::Bar;
@@ -162,8 +161,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     ) -> Result<Self, NvmeError<A::Error>> {
         let registers: Block<_, Registers> =
             bar0.share().into_block(0).map_err(|_| short(&bar0))?;
-        let low = registers.get(field!(Registers, cap_low))?;
-        let high = registers.get(field!(Registers, cap_high))?;
+        let low = registers.get(Registers::cap_low)?;
+        let high = registers.get(Registers::cap_high)?;
         if low == GONE && high == GONE {
             return Err(NvmeError::Gone);
         }
@@ -238,12 +237,12 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         // From here on it may reach memory.
         self.state.store(RUNNING, Ordering::Release);
         let mut registers = self.registers()?;
-        registers.write(field!(Registers, admin_lengths), halves(last, last))?;
-        registers.write(field!(Registers, admin_submission_low), submissions.0)?;
-        registers.write(field!(Registers, admin_submission_high), submissions.1)?;
-        registers.write(field!(Registers, admin_completion_low), completions.0)?;
-        registers.write(field!(Registers, admin_completion_high), completions.1)?;
-        registers.write(field!(Registers, configuration), CONFIGURATION)?;
+        registers.write(Registers::admin_lengths, halves(last, last))?;
+        registers.write(Registers::admin_submission_low, submissions.0)?;
+        registers.write(Registers::admin_submission_high, submissions.1)?;
+        registers.write(Registers::admin_completion_low, completions.0)?;
+        registers.write(Registers::admin_completion_high, completions.1)?;
+        registers.write(Registers::configuration, CONFIGURATION)?;
         let status = self.wait_for(self.capabilities.timeout(), |status| {
             status & (READY | FATAL) != 0
         })?;
@@ -257,12 +256,12 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Stops the controller, and waits until it says that it stopped.
     fn disable(&self) -> Result<(), NvmeError<A::Error>> {
         let mut registers = self.registers()?;
-        let configuration = registers.get(field!(Registers, configuration))?;
+        let configuration = registers.get(Registers::configuration)?;
         if configuration == GONE {
             return Err(NvmeError::Gone);
         }
         // The settings stay as they are until it has stopped.
-        registers.write(field!(Registers, configuration), configuration & !ENABLE)?;
+        registers.write(Registers::configuration, configuration & !ENABLE)?;
         let status = self.wait_for(self.capabilities.timeout(), |status| status & READY == 0)?;
         if status & READY == 0 {
             Ok(())
@@ -324,14 +323,11 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
 
     fn prepare_for_power_off(&self) -> Result<(), NvmeError<A::Error>> {
         let mut registers = self.registers()?;
-        let configuration = registers.get(field!(Registers, configuration))?;
+        let configuration = registers.get(Registers::configuration)?;
         if configuration == GONE {
             return Err(NvmeError::Gone);
         }
-        registers.write(
-            field!(Registers, configuration),
-            configuration | SHUTDOWN_NORMAL,
-        )?;
+        registers.write(Registers::configuration, configuration | SHUTDOWN_NORMAL)?;
         let said = Duration::from_micros(self.info.shutdown_us.into());
         let limit = said.clamp(SHUTDOWN, SHUTDOWN_MOST);
         let is_complete = |status| status & SHUTDOWN_MASK == SHUTDOWN_COMPLETE;
@@ -364,7 +360,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// # Errors
     /// Where the register can't be read.
     pub fn version(&self) -> Result<Version, NvmeError<A::Error>> {
-        Ok(Version(self.registers()?.get(field!(Registers, version))?))
+        Ok(Version(self.registers()?.get(Registers::version)?))
     }
 
     /// What it says of itself.
@@ -628,7 +624,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     }
 
     fn status(&self) -> Result<u32, NvmeError<A::Error>> {
-        match self.registers()?.get(field!(Registers, status))? {
+        match self.registers()?.get(Registers::status)? {
             GONE => Err(NvmeError::Gone),
             status => Ok(status),
         }

@@ -4,7 +4,6 @@
 use core::convert::Infallible;
 
 use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
-use vfio_core::field;
 use vfio_core::handle::Projection;
 use vfio_core::mmio::{Access, Block, Through, Width as _, Window, before_doorbell, full_barrier};
 
@@ -90,7 +89,7 @@ impl<C: ControllerHandle> Doorbell<C> {
         {
             return Ok(());
         }
-        self.register.write(field!(Register, value), u32::from(new))
+        self.register.write(Register::value, u32::from(new))
     }
 
     /// Whether it has a shadow.
@@ -124,17 +123,17 @@ impl<M: DmaHandle> ShadowMemory<M> {
 impl<A: Access<Error = Infallible>> Shadow<A> {
     /// Begins anew: a queue of the same number may have been there before.
     fn clear(&mut self) {
-        let Ok(()) = self.value.write(field!(Register, value), 0);
-        let Ok(()) = self.event.write(field!(Register, value), 0);
+        let Ok(()) = self.value.write(Register::value, 0);
+        let Ok(()) = self.event.write(Register::value, 0);
     }
 
     /// Tells the device in memory, and whether it wants to see the register written.
     #[inline(always)]
     fn ring(&mut self, old: u16, new: u16) -> bool {
-        let Ok(()) = self.value.write(field!(Register, value), u32::from(new));
+        let Ok(()) = self.value.write(Register::value, u32::from(new));
         // The device writes the event, and then looks at the value once more.
         full_barrier();
-        let Ok(event) = self.event.get(field!(Register, value));
+        let Ok(event) = self.event.get(Register::value);
         let event = u16::truncate(u64::from(event));
         new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
     }

@@ -8,47 +8,40 @@ use core::time::Duration;
 
 use vfio_core::mmio::Width as _;
 use vfio_core::mmio::field::{ReadPure, ReadPureWrite, WriteOnly};
+use vfio_core::registers;
 
-/// The registers before the doorbells.
-#[repr(C)]
-pub(super) struct Registers {
-    /// What the controller can do, the low half.
-    pub(super) cap_low: ReadPure<u32>,
-    /// What the controller can do, the high half.
-    pub(super) cap_high: ReadPure<u32>,
-    /// The version of the specification.
-    pub(super) version: ReadPure<u32>,
-    _0c: [u32; 2],
-    /// Configuration: [`ENABLE`], [`SHUTDOWN_NORMAL`], [`CONFIGURATION`].
-    pub(super) configuration: ReadPureWrite<u32>,
-    _18: u32,
-    /// Status: [`READY`], [`FATAL`], [`SHUTDOWN_MASK`].
-    pub(super) status: ReadPure<u32>,
-    _20: u32,
-    /// How long the admin queues are, less one: the submission queue's in the low half.
-    pub(super) admin_lengths: WriteOnly<u32>,
-    /// Where the admin submission queue is.
-    pub(super) admin_submission_low: WriteOnly<u32>,
-    /// Its upper half.
-    pub(super) admin_submission_high: WriteOnly<u32>,
-    /// Where the admin completion queue is.
-    pub(super) admin_completion_low: WriteOnly<u32>,
-    /// Its upper half.
-    pub(super) admin_completion_high: WriteOnly<u32>,
+registers! {
+    /// The registers before the doorbells.
+    pub(super) struct Registers: 0x38 {
+        /// What the controller can do, the low half.
+        0x00 cap_low: ReadPure<u32>,
+        /// What the controller can do, the high half.
+        0x04 cap_high: ReadPure<u32>,
+        /// The version of the specification.
+        0x08 version: ReadPure<u32>,
+        /// Configuration: [`ENABLE`], [`SHUTDOWN_NORMAL`], [`CONFIGURATION`].
+        0x14 configuration: ReadPureWrite<u32>,
+        /// Status: [`READY`], [`FATAL`], [`SHUTDOWN_MASK`].
+        0x1c status: ReadPure<u32>,
+        /// How long the admin queues are, less one: the submission queue's in the low half.
+        0x24 admin_lengths: WriteOnly<u32>,
+        /// Where the admin submission queue is.
+        0x28 admin_submission_low: WriteOnly<u32>,
+        /// Its upper half.
+        0x2c admin_submission_high: WriteOnly<u32>,
+        /// Where the admin completion queue is.
+        0x30 admin_completion_low: WriteOnly<u32>,
+        /// Its upper half.
+        0x34 admin_completion_high: WriteOnly<u32>,
+    }
 }
 
-const _: () = {
-    assert!(core::mem::offset_of!(Registers, configuration) == 0x14);
-    assert!(core::mem::offset_of!(Registers, status) == 0x1c);
-    assert!(core::mem::offset_of!(Registers, admin_lengths) == 0x24);
-    assert!(size_of::<Registers>() == 0x38);
-};
-
-/// A doorbell, in BAR 0 or in shadow memory.
-#[repr(C)]
-pub(super) struct Doorbell {
-    /// A tail or a head.
-    pub(super) value: ReadPureWrite<u32>,
+registers! {
+    /// A doorbell, in BAR 0 or in shadow memory.
+    pub(super) struct Doorbell: 0x4 {
+        /// A tail or a head.
+        0x00 value: ReadPureWrite<u32>,
+    }
 }
 
 /// Where the doorbells begin, in bytes.

@@ -2,39 +2,35 @@
 //! Express Base Specification 1.4, 4.1 to 4.6).
 
 use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
-use vfio_core::field;
 use vfio_core::mmio::field::{ReadPureWrite, WriteOnly};
-use vfio_core::mmio::{Array, Width as _, Window, after_status};
+use vfio_core::mmio::{Array, Registers as _, Width as _, Window, after_status};
+use vfio_core::registers;
 use vfio_core::sys::Errno;
 
-/// A command as the device reads it: 64 bytes.
-#[repr(C)]
-pub(super) struct Submission {
-    /// The opcode, the command's identifier and the namespace.
-    head: WriteOnly<u64>,
-    /// No command here has anything in it: it stays as the memory was made, zero.
-    _08: WriteOnly<u64>,
-    metadata: WriteOnly<u64>,
-    first: WriteOnly<u64>,
-    second: WriteOnly<u64>,
-    dwords10: WriteOnly<u64>,
-    dwords12: WriteOnly<u64>,
-    dwords14: WriteOnly<u64>,
+registers! {
+    /// A command as the device reads it. Dwords 2 and 3 have no part here: no command has anything
+    /// in them, and they stay as the memory was made, zero.
+    pub(super) struct Submission: 0x40 {
+        /// The opcode, the command's identifier and the namespace.
+        0x00 head: WriteOnly<u64>,
+        0x10 metadata: WriteOnly<u64>,
+        0x18 first: WriteOnly<u64>,
+        0x20 second: WriteOnly<u64>,
+        0x28 dwords10: WriteOnly<u64>,
+        0x30 dwords12: WriteOnly<u64>,
+        0x38 dwords14: WriteOnly<u64>,
+    }
 }
 
-/// How a command ended, as the device writes it: 16 bytes.
-#[repr(C)]
-pub(super) struct CompletionEntry {
-    /// What the command answers.
-    answer: ReadPureWrite<u64>,
-    /// [`Completed`].
-    completed: ReadPureWrite<u64>,
+registers! {
+    /// How a command ended, as the device writes it.
+    pub(super) struct CompletionEntry: 0x10 {
+        /// What the command answers.
+        0x00 answer: ReadPureWrite<u64>,
+        /// [`Completed`].
+        0x08 completed: ReadPureWrite<u64>,
+    }
 }
-
-const _: () = {
-    assert!(size_of::<Submission>() == 64);
-    assert!(size_of::<CompletionEntry>() == 16);
-};
 
 /// A command. Numbers are named after the dwords of its entry.
 #[derive(Clone, Copy, Debug, Default)]
@@ -120,10 +116,10 @@ impl<M: DmaHandle> Rings<M> {
     pub(super) fn new(dma: &M, submissions: u16, completions: u16) -> Result<Self, DmaError> {
         let (submissions, completions) = (usize::from(submissions), usize::from(completions));
         let memory = |len: usize, direction: Direction| Buffer::new(dma.clone(), len, direction);
-        let len = size_of::<Submission>().saturating_mul(submissions);
+        let len = Submission::SIZE.saturating_mul(submissions);
         let entries = Window::new(memory(len, Direction::ToDevice)?);
         let submissions = entries.into_array(0, submissions);
-        let len = size_of::<CompletionEntry>().saturating_mul(completions);
+        let len = CompletionEntry::SIZE.saturating_mul(completions);
         let entries = Window::new(memory(len, Direction::FromDevice)?);
         let completions = entries.into_array(0, completions);
         Ok(Self {
@@ -141,7 +137,7 @@ impl<M: DmaHandle> Rings<M> {
     pub(super) fn clear(&mut self) {
         for index in 0..self.completions.len() {
             if let Some(mut entry) = self.completions.block(index) {
-                let Ok(()) = entry.write(field!(CompletionEntry, completed), 0);
+                let Ok(()) = entry.write(CompletionEntry::completed, 0);
             }
         }
         (self.tail, self.head, self.phase) = (0, 0, PHASE);
@@ -169,13 +165,13 @@ impl<M: DmaHandle> Rings<M> {
         };
         let id = halves(u16::from(command.opcode), command.id);
         let head = dwords(id, command.namespace);
-        let Ok(()) = entry.write(field!(Submission, head), head);
-        let Ok(()) = entry.write(field!(Submission, metadata), command.metadata);
-        let Ok(()) = entry.write(field!(Submission, first), command.first);
-        let Ok(()) = entry.write(field!(Submission, second), command.second);
-        let Ok(()) = entry.write(field!(Submission, dwords10), command.dwords10);
-        let Ok(()) = entry.write(field!(Submission, dwords12), command.dwords12);
-        let Ok(()) = entry.write(field!(Submission, dwords14), command.dwords14);
+        let Ok(()) = entry.write(Submission::head, head);
+        let Ok(()) = entry.write(Submission::metadata, command.metadata);
+        let Ok(()) = entry.write(Submission::first, command.first);
+        let Ok(()) = entry.write(Submission::second, command.second);
+        let Ok(()) = entry.write(Submission::dwords10, command.dwords10);
+        let Ok(()) = entry.write(Submission::dwords12, command.dwords12);
+        let Ok(()) = entry.write(Submission::dwords14, command.dwords14);
         self.tail = self.tail.wrapping_add(1);
     }
 
@@ -192,7 +188,7 @@ impl<M: DmaHandle> Rings<M> {
         let Some(entry) = self.completions.block(head) else {
             return self.take_first();
         };
-        let Ok(completed) = entry.get(field!(CompletionEntry, completed));
+        let Ok(completed) = entry.get(CompletionEntry::completed);
         if (completed ^ self.phase) & PHASE != 0 {
             return None;
         }
@@ -251,7 +247,7 @@ impl<M: DmaHandle> Rings<M> {
             self.next_round();
         }
         let entry = self.completions.block(self.head)?;
-        let Ok(completed) = entry.get(field!(CompletionEntry, completed));
+        let Ok(completed) = entry.get(CompletionEntry::completed);
         Some(Completed(completed))
     }
 
@@ -262,7 +258,7 @@ impl<M: DmaHandle> Rings<M> {
         let Some(entry) = self.completions.block(taken) else {
             return 0;
         };
-        let Ok(answer) = entry.get(field!(CompletionEntry, answer));
+        let Ok(answer) = entry.get(CompletionEntry::answer);
         u32::truncate(answer)
     }
 
@@ -284,7 +280,7 @@ impl<M: DmaHandle> Rings<M> {
             let Some(entry) = self.completions.block(index) else {
                 return false;
             };
-            let Ok(completed) = entry.get(field!(CompletionEntry, completed));
+            let Ok(completed) = entry.get(CompletionEntry::completed);
             if (completed ^ phase) & PHASE != 0 {
                 return false;
             }

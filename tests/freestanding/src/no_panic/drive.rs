@@ -8,22 +8,24 @@ use vfio_core::abi::{DeviceBindIommufd, IommuIoasIovaRanges, IommuIovaRange};
 use vfio_core::container::Container;
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaError};
-use vfio_core::field;
 use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
-    self, Access, Array, Bar, Block, Field, Forward, Mapped, Origin, Protection, ReadOnly,
-    ReadWrite, SharedMemory, Trapped, Width, Window,
+    self, Access, Array, Bar, Block, Declared, Field, FieldError, Forward, Mapped, Origin,
+    Protection, ReadOnly, ReadWrite, SharedMemory, Trapped, Width, Window,
 };
+use vfio_core::registers;
 use vfio_core::sys::{Exchange, ExchangeRequest, Parts, Sys as _};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
 
-/// Some registers.
-#[repr(C)]
-struct Registers {
-    first: ReadPureWrite<u32>,
-    second: ReadPureWrite<u64>,
+registers! {
+    /// Some registers.
+    struct Registers: 0x18 {
+        0x00 first: ReadPureWrite<u32>,
+        0x08 second: ReadPureWrite<u64>,
+        0x10 several: [ReadPureWrite<u16>; 4],
+    }
 }
 
 pub(crate) fn all(bytes: &mut [u8]) {
@@ -114,9 +116,9 @@ fn registers<A: Access>(mut window: Window<A>) {
     used(Window::read::<u64>(&mut window, any()).is_ok());
     used(Window::write::<u16>(&mut window, any(), any()).is_ok());
     if let Ok(mut block) = Window::block::<Registers>(&mut window, any()) {
-        used(Block::get(&block, field!(Registers, first)).is_ok());
-        used(Block::read(&mut block, field!(Registers, second)).is_ok());
-        used(Block::write(&mut block, field!(Registers, second), any()).is_ok());
+        used(Block::get(&block, Registers::first).is_ok());
+        used(Block::read(&mut block, Registers::second).is_ok());
+        used(Block::write(&mut block, Registers::second, any()).is_ok());
     }
     let mut bytes = [any::<u8>(); 24];
     used(Window::read_bytes(&mut window, any(), &mut bytes).is_ok());
@@ -129,12 +131,19 @@ fn registers<A: Access>(mut window: Window<A>) {
         used((Array::len(&array), Array::is_empty(&array)));
         used(Access::len(Array::access(&array)));
         if let Some(mut block) = Array::block(&mut array, any()) {
-            used(Block::write(&mut block, field!(Registers, first), any()).is_ok());
+            used(Block::write(&mut block, Registers::first, any()).is_ok());
         }
     }
     used(Window::into_block::<Registers>(window, any()).is_ok());
-    used(Field::<Registers, _>::at(any(), |registers| &registers.first).is_some());
-    used(Field::offset(field!(Registers, second)));
+    let field = Field::<Registers, ReadPureWrite<u32>>::at(any());
+    used(field.map_err(FieldError::message).is_ok());
+    used(Field::get(Registers::several, any()).is_some());
+    let declared = [Declared::new::<ReadPureWrite<u8>>(any()); 3];
+    used((
+        Declared::widest(&declared),
+        Declared::out_of_order(&declared),
+    ));
+    used(Field::offset(Registers::second));
 }
 
 fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
