@@ -7,18 +7,17 @@ use crate::sys::Sys;
 /// A mapped stretch of a region, with a handle to its device.
 pub struct Bar<D: DeviceHandle> {
     mapping: <D::Sys as Sys>::Mapping,
-    device: D,
+    /// The device stays open for as long as it is mapped.
+    _device: D,
 }
 
 impl<D: DeviceHandle> Bar<D> {
     /// A mapping of `device`.
     pub(super) const fn new(device: D, mapping: <D::Sys as Sys>::Mapping) -> Self {
-        Self { mapping, device }
-    }
-
-    /// Returns the handle to the device.
-    pub const fn device(&self) -> &D {
-        &self.device
+        Self {
+            mapping,
+            _device: device,
+        }
     }
 
     /// What the shim mapped.

@@ -99,8 +99,7 @@ impl<D: DeviceHandle> Whole<D> {
     }
 
     /// Returns how many bytes are mapped.
-    #[must_use]
-    pub fn mapped(&self) -> usize {
+    fn mapped(&self) -> usize {
         let lens = self.pieces.iter().map(|piece| piece.mapping.len());
         lens.fold(0, usize::saturating_add)
     }

@@ -13,6 +13,7 @@ use core::convert::Infallible;
 use core::hint::black_box;
 use core::ptr::NonNull;
 
+use vfio_core::device::Device;
 use vfio_core::mmio::field::ReadWrite;
 use vfio_core::mmio::{Block, Mapped, Protection, RegisterError, Window};
 use vfio_core::region::Bar;

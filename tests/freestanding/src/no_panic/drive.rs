@@ -7,14 +7,21 @@ use core::time::Duration;
 use vfio_core::abi::{DeviceBindIommufd, IommuIoasIovaRanges, IommuIovaRange};
 use vfio_core::container::Container;
 use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaError};
+use vfio_core::display::Edid;
+use vfio_core::dma::{
+    AddressSpace, Buffer, BufferOptions, BufferPart, Chunk, Direction, Dma, DmaError, DmaHandle,
+    Pool, Reachable,
+};
+use vfio_core::handle::Projection;
+use vfio_core::ioeventfd::Ioeventfd;
 use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
-    self, Access, Array, Bar, Block, Declared, Field, FieldError, Forward, Mapped, Origin,
-    Protection, ReadOnly, ReadWrite, SharedMemory, Trapped, Width, Window,
+    self, Access, Array, Block, Declared, Field, FieldError, Forward, Mapped, Origin, Part,
+    Protection, ReadOnly, ReadWrite, SharedMemory, Through, Width, Window,
 };
+use vfio_core::region::{Bar, Trapped, Whole};
 use vfio_core::registers;
 use vfio_core::sys::{Exchange, ExchangeRequest, Parts, Sys as _};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
@@ -68,6 +75,23 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
         if let Ok(window) = Device::trap::<ReadWrite>(device, &region) {
             registers(window);
         }
+        if let Ok(window) = Device::reach::<ReadWrite>(device, &region) {
+            registers(window);
+        }
+        used(Trapped::reach_part::<ReadWrite>(device, &region, any(), any()).is_ok());
+        used(Trapped::reach::<ReadWrite>(device, &region).is_ok());
+        if let Ok(bar) = Bar::map::<ReadWrite>(device, &region, any()) {
+            let bar = Window::through(&bar, |bar| bar);
+            registers(bar);
+        }
+        if let Ok(whole) = Whole::reach::<ReadWrite>(device, &region) {
+            registers(whole);
+        }
+        used(Edid::new(device, &region).is_ok());
+        let event = &OpaqueEvent;
+        used(Ioeventfd::new(device, &region, any(), any::<u32>(), event).is_ok());
+        used(Bar::bring_up(device, any()).is_ok());
+        used(Whole::bring_up(device, any()).is_ok());
     }
     registers(Window::new(Trapped::new(device, any(), any())));
     let base = black_box(NonNull::<u64>::dangling()).cast();
@@ -160,6 +184,7 @@ fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
         used(Vectors::event(&vectors, any()).is_some());
         used(Vectors::unmask(&vectors));
         used(Vectors::rearm(&vectors));
+        used(Vectors::<_, 3>::new(device, any()).is_ok());
     }
 }
 
@@ -216,6 +241,7 @@ fn memory(space: AddressSpace<Opaque>) {
         return;
     };
     used(Dma::space(&dma));
+    used(DmaHandle::space(&&dma).unmap_all());
     if let Ok(mut buffer) = Dma::buffer(&dma, any(), direction) {
         used((
             Buffer::iova(&buffer),
@@ -226,5 +252,39 @@ fn memory(space: AddressSpace<Opaque>) {
         used(Buffer::window(&mut buffer).len());
         used(Buffer::unmap(buffer));
     }
-    used(Dma::buffer_up_to(&dma, any(), direction, any()).is_ok());
+    let options = BufferOptions::new(direction);
+    let options = BufferOptions::aligned(BufferOptions::up_to(options, any()), any());
+    if let Ok(buffer) = Buffer::new(&dma, any(), BufferOptions::at(options, any())) {
+        parts(&buffer);
+    }
+    if let Ok(pool) = Pool::new(&dma, any(), any(), BufferOptions::from(direction)) {
+        chunks(&pool);
+    }
+}
+
+/// Parts of a buffer.
+fn parts<M: DmaHandle>(buffer: &Buffer<M>) {
+    if let Ok(mut part) = Buffer::part(buffer, any(), any()) {
+        used(BufferPart::iova(&part));
+        used(BufferPart::window(&mut part).len());
+        used(Reachable::iova(&part));
+    }
+    used(BufferPart::new(buffer, any(), any()).is_ok());
+    used(Part::new(buffer, any(), any()).is_ok());
+    let through = Through::new(buffer);
+    used(Through::handle(&through).iova());
+}
+
+/// Chunks of a pool.
+fn chunks<M: DmaHandle>(pool: &Pool<M>) {
+    used((Pool::count(pool), Pool::chunk_len(pool)));
+    if let Some(mut chunk) = Pool::take(pool) {
+        used((Chunk::iova(&chunk), Chunk::index(&chunk)));
+        used(Chunk::window(&mut chunk).len());
+    }
+    used(Chunk::new(pool).is_some());
+    let whole = Projection::new(pool, |pool: &Pool<M>| pool);
+    used(Projection::whole(&whole).count());
+    let same = Projection::try_new(pool, |pool: &Pool<M>| Some(pool));
+    used(same.map(|pool| Projection::map(pool, |pool| pool).count()));
 }

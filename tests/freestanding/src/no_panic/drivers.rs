@@ -3,14 +3,15 @@
 use core::time::Duration;
 
 use vfio_core::container::Container;
-use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::device::{Device, DeviceHandle};
+use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaHandle};
 use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, ReadWrite, Window};
-use vfio_core::sys::Sys;
 use vfio_drivers::edu::{Outcome, exercise};
-use vfio_drivers::igb::Igb;
-use vfio_drivers::nvme::{self, Controller, ErrorEntry, Namespace, Options, QueueOptions};
+use vfio_drivers::igb::{Copied, Igb};
+use vfio_drivers::nvme::{
+    self, Controller, ControllerHandle, ErrorEntry, Namespace, Options, QueueOptions, QueuePair,
+};
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 
 pub(crate) fn all(bytes: &mut [u8]) {
@@ -56,18 +57,20 @@ pub(crate) fn all(bytes: &mut [u8]) {
     }
 }
 
-fn igb<S: Sys, A: Access>(bar0: Window<A>, dma: &Dma<S, 16>, vectors: &Vectors<'_, S, 1>) {
-    let Ok(mut igb) = Igb::<_, _, 16>::new(bar0, dma) else {
+fn igb<A: Access, M: DmaHandle, D: DeviceHandle>(bar0: Window<A>, dma: M, vectors: &Vectors<D, 1>) {
+    let buffer = || Buffer::new(dma.clone(), any(), Direction::Both);
+    let (Ok(source), Ok(target)) = (buffer(), buffer()) else {
+        return;
+    };
+    let copied = Copied { source, target };
+    let Ok(mut igb) = Igb::<_, _, 16>::new(bar0, dma, copied) else {
         return;
     };
     used(igb.until_linked(any()).is_ok());
-    used(igb.copy_at(any(), any(), any()).is_ok());
-    if let (Ok(from), Ok(mut to)) = (
-        dma.buffer(any(), Direction::Both),
-        dma.buffer(any(), Direction::Both),
-    ) {
-        used(igb.copy(&from, &mut to, any()).is_ok());
-    }
+    // SAFETY: nothing is behind the opaque shim.
+    used(unsafe { igb.copy_at(any(), any(), any()) }.is_ok());
+    used(igb.copy(any()).is_ok());
+    used(igb.memory().is_ok());
     used(igb.raise(vectors, Duration::from_nanos(any())).is_ok());
     used(igb.remove().is_ok());
 }
@@ -81,7 +84,7 @@ fn options() -> Options {
 }
 
 /// What a controller says.
-fn said<S: Sys, A: Access>(controller: &Controller<'_, S, A, 16>) {
+fn said<C: ControllerHandle>(controller: C) {
     used(controller.version().is_ok());
     used((controller.queues(), controller.longest_transfer()));
     let mut ids = [any(); 4];
@@ -99,10 +102,10 @@ fn said<S: Sys, A: Access>(controller: &Controller<'_, S, A, 16>) {
 }
 
 /// Commands of a queue pair.
-fn commands<S: Sys, A: Access>(
-    controller: &Controller<'_, S, A, 16>,
+fn commands<C: ControllerHandle, D: DeviceHandle>(
+    controller: C,
     namespace: &Namespace,
-    vectors: &Vectors<'_, S, 1>,
+    vectors: &Vectors<D, 1>,
     bytes: &mut [u8],
 ) {
     used((
@@ -115,7 +118,7 @@ fn commands<S: Sys, A: Access>(
         metadata: any(),
         vector: Some(any()),
     };
-    let Ok(mut pair) = controller.queue_pair::<3>(options) else {
+    let Ok(mut pair) = QueuePair::<_, 3>::new(controller, options) else {
         return;
     };
     used(pair.read_blocks(namespace, any(), bytes).is_ok());

@@ -16,6 +16,12 @@ pub(crate) fn all() {
         token: any::<bool>().then(any),
     };
     if let Ok(session) = Session::open(&Opaque, &place) {
+        used(Session::split(session).is_ok());
+    }
+    if let Ok(session) = Session::open(&Opaque, &place) {
+        used(Session::split_with_room::<4>(session).is_ok());
+    }
+    if let Ok(session) = Session::open(&Opaque, &place) {
         used(Dma::<_, 4>::new(Opaque, session.space).is_ok());
         used(session.device.bring_up(any()).is_ok());
     }
