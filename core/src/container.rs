@@ -21,7 +21,7 @@ use crate::mmio::Window;
 use crate::query::{self, QueryError, ReplyBuffer};
 use crate::region::Bar;
 use crate::sys::{
-    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest,
+    self, Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest,
 };
 
 use zerocopy::IntoBytes;
@@ -166,7 +166,7 @@ impl<S: Sys + Clone> Container<S> {
         }
         self.sys
             .ioctl_value(&self.fd, ValueRequest::SetIommu, iommu.0)
-            .map(drop)
+            .and_then(sys::nothing)
             .map_err(|errno| OpenError::SetIommu { iommu, errno })
     }
 }
@@ -260,7 +260,7 @@ impl<S: Sys> Container<S> {
 
     fn send_unmap(&self, mut unmap: IommuType1DmaUnmap) -> Result<u64, Errno> {
         let exchange = Exchange::new(ExchangeRequest::UnmapDma, unmap.as_mut_bytes())?;
-        self.sys.exchange(&self.fd, exchange)?;
+        sys::send(&self.sys, &self.fd, exchange)?;
         Ok(unmap.size)
     }
 }
@@ -295,8 +295,10 @@ impl<S: Sys + Clone> Group<S> {
 }
 
 impl<S: Sys> Group<S> {
-    /// The open file.
-    pub(crate) const fn fd(&self) -> &S::Fd {
+    /// The open file, by which a hot reset is shown that the group is the caller's
+    /// ([`Ownership::Groups`](crate::reset::Ownership::Groups)).
+    #[must_use]
+    pub const fn fd(&self) -> &S::Fd {
         &self.fd
     }
 }

@@ -20,7 +20,7 @@ use crate::container::Container;
 use crate::device::Device;
 use crate::feature::FeatureError;
 use crate::sys::{
-    DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Errno, Exchange,
+    self, DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Errno, Exchange,
     ExchangeRequest, Sys, UNMAP_DIRTY_LEN,
 };
 
@@ -65,7 +65,7 @@ impl<S: Sys> Container<S> {
         let Pages { iova, size, page } = pages;
         let mut buffer = [0; DIRTY_BITMAP_LEN];
         let exchange = Exchange::dirty_bitmap(&mut buffer, iova, size, page, bitmap)?;
-        self.sys().exchange(self.fd(), exchange).map(drop)
+        sys::send(self.sys(), self.fd(), exchange)
     }
 
     /// Unmaps as [`Container::unmap`] does while dirty pages are tracked, and fills `bitmap` with
@@ -77,7 +77,7 @@ impl<S: Sys> Container<S> {
         let Pages { iova, size, page } = pages;
         let mut buffer = [0; UNMAP_DIRTY_LEN];
         let exchange = Exchange::unmap_dirty(&mut buffer, iova, size, page, bitmap)?;
-        self.sys().exchange(self.fd(), exchange)?;
+        sys::send(self.sys(), self.fd(), exchange)?;
         IommuType1DmaUnmap::read_from_prefix(&buffer)
             .map(|(unmapped, _)| unmapped.size)
             .map_err(|_| Errno::EINVAL)
@@ -89,7 +89,7 @@ impl<S: Sys> Container<S> {
             ..Default::default()
         };
         let exchange = Exchange::new(ExchangeRequest::DirtyPages, dirty.as_mut_bytes())?;
-        self.sys().exchange(self.fd(), exchange).map(drop)
+        sys::send(self.sys(), self.fd(), exchange)
     }
 }
 
@@ -107,8 +107,7 @@ impl<S: Sys> Device<S> {
     ) -> Result<(), FeatureError> {
         let mut buffer = [0; DMA_LOGGING_START_LEN];
         Exchange::dma_logging_start(&mut buffer, page, ranges)
-            .and_then(|exchange| self.sys().exchange(self.fd(), exchange))
-            .map(drop)
+            .and_then(|exchange| sys::send(self.sys(), self.fd(), exchange))
             .map_err(|errno| FeatureError::new(FeatureId::DMA_LOGGING_START, errno))
     }
 
@@ -130,8 +129,7 @@ impl<S: Sys> Device<S> {
         let Pages { iova, size, page } = pages;
         let mut buffer = [0; DMA_LOGGING_REPORT_LEN];
         Exchange::dma_logging_report(&mut buffer, iova, size, page, bitmap)
-            .and_then(|exchange| self.sys().exchange(self.fd(), exchange))
-            .map(drop)
+            .and_then(|exchange| sys::send(self.sys(), self.fd(), exchange))
             .map_err(|errno| FeatureError::new(FeatureId::DMA_LOGGING_REPORT, errno))
     }
 }

@@ -11,7 +11,7 @@ use crate::caps::RegionKind;
 use crate::device::{Device, DeviceHandle};
 use crate::dma_buf::DmaBuf;
 use crate::info::RegionInfo;
-use crate::sys::{Errno, Exchange, Sys};
+use crate::sys::{self, Errno, Exchange, Sys};
 
 /// Which plane of a display.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -137,8 +137,8 @@ impl<S: Sys> Device<S> {
         plane: PlaneType,
     ) -> Result<DeviceGfxPlaneInfo, Errno> {
         let mut info = DeviceGfxPlaneInfo::default();
-        let exchange = Exchange::gfx_plane(&mut info, flags, plane.number())?;
-        self.sys().exchange(self.fd(), exchange)?;
+        let exchange = Exchange::gfx_plane(&mut info, flags, plane.number());
+        sys::send(self.sys(), self.fd(), exchange)?;
         Ok(info)
     }
 }

@@ -6,13 +6,11 @@
 use core::fmt;
 use core::mem::size_of;
 
-use zerocopy::IntoBytes;
-
 use crate::abi::{FeatureId, IoasMapFlags, IommuIoasMapFile, RegionDmaRange};
 use crate::device::Device;
 use crate::feature::FeatureError;
 use crate::iommufd::Ioas;
-use crate::sys::{DMA_BUF_LEN, Errno, Exchange, ExchangeRequest, Sys};
+use crate::sys::{self, DMA_BUF_LEN, Errno, Exchange, Sys};
 
 /// An open dma-buf; closed on drop. The kernel takes away what it stands for while the device is
 /// reset or does not decode its memory, and for good when the device is closed.
@@ -95,14 +93,13 @@ impl<S: Sys> Ioas<S> {
         let mut map = IommuIoasMapFile {
             flags: flags | IoasMapFlags::FIXED_IOVA,
             ioas_id: self.id(),
-            fd: self.sys().number(&dma_buf.fd),
             start,
             length,
             iova,
             ..Default::default()
         };
-        let exchange = Exchange::new(ExchangeRequest::IoasMapFile, map.as_mut_bytes())?;
-        self.sys().exchange(self.fd(), exchange).map(drop)
+        let file = [&dma_buf.fd];
+        sys::send(self.sys(), self.fd(), Exchange::map_file(&mut map, &file))
     }
 }
 

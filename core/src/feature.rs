@@ -10,12 +10,9 @@ use core::mem::size_of;
 
 use zerocopy::IntoBytes;
 
-use crate::abi::{
-    BusMasterOp, DeviceFeature, DeviceFeatureBusMaster, DeviceLowPowerEntryWithWakeup,
-    FeatureFlags, FeatureId,
-};
+use crate::abi::{BusMasterOp, DeviceFeature, DeviceFeatureBusMaster, FeatureFlags, FeatureId};
 use crate::device::Device;
-use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+use crate::sys::{self, Errno, Exchange, ExchangeRequest, LOW_POWER_WAKEUP_LEN, Sys};
 
 /// What can be done with a feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -109,12 +106,11 @@ impl<S: Sys> Device<S> {
     /// # Errors
     /// [`FeatureError`]; `EINVAL` where it was let already.
     pub fn enter_low_power_with_wakeup(&self, wakeup: &S::Event) -> Result<(), FeatureError> {
-        let mut data = DeviceLowPowerEntryWithWakeup {
-            wakeup_eventfd: self.sys().event_number(wakeup),
-            reserved: 0,
-        };
-        let feature = FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP;
-        self.set_feature(feature, data.as_mut_bytes())
+        let mut buffer = [0; LOW_POWER_WAKEUP_LEN];
+        let wakeup = [Some(wakeup)];
+        let exchange = Exchange::low_power_wakeup(&mut buffer, &wakeup);
+        sys::send(self.sys(), self.fd(), exchange)
+            .map_err(|errno| FeatureError::new(FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP, errno))
     }
 
     /// Ends low power; no error where there was none.
@@ -169,7 +165,7 @@ impl<S: Sys> Device<S> {
             .zip(values)
             .for_each(|(to, from)| *to = *from);
         let exchange = Exchange::new(ExchangeRequest::Feature, argument)?;
-        self.sys().exchange(self.fd(), exchange)?;
+        sys::send(self.sys(), self.fd(), exchange)?;
         data.iter_mut()
             .zip(buffer.iter().skip(HEAD))
             .for_each(|(to, from)| *to = *from);

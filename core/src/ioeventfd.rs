@@ -5,13 +5,11 @@
 
 use core::fmt;
 
-use zerocopy::IntoBytes;
-
 use crate::abi::{DeviceIoeventfd, IoeventfdFlags};
 use crate::device::{Device, DeviceHandle};
 use crate::info::RegionInfo;
 use crate::mmio::Width;
-use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+use crate::sys::{self, Errno, Exchange, Sys};
 
 /// A write to a register whenever an event is signalled; taken away on drop.
 pub struct Ioeventfd<D: DeviceHandle> {
@@ -82,19 +80,17 @@ impl<D: DeviceHandle> Ioeventfd<D> {
             return Err(IoeventfdError::Misaligned { at, width });
         }
         let offset = region.offset.checked_add(at);
-        let fd = device.sys().event_number(event);
         let mut ioeventfd = Self {
             device,
             request: DeviceIoeventfd {
                 flags: IoeventfdFlags::from_bits_retain(1 << T::SHIFT),
                 offset: offset.ok_or(IoeventfdError::OutOfBounds { at, size })?,
                 data: value.widen(),
-                fd,
                 ..Default::default()
             },
             is_set: false,
         };
-        ioeventfd.send()?;
+        ioeventfd.send(Some(event))?;
         ioeventfd.is_set = true;
         Ok(ioeventfd)
     }
@@ -109,22 +105,16 @@ impl<D: DeviceHandle> Ioeventfd<D> {
 
     fn release(&mut self) -> Result<(), IoeventfdError> {
         if core::mem::take(&mut self.is_set) {
-            self.request.fd = -1;
-            self.send()
+            self.send(None)
         } else {
             Ok(())
         }
     }
 
-    fn send(&mut self) -> Result<(), IoeventfdError> {
-        let argument = self.request.as_mut_bytes();
-        let exchange =
-            Exchange::new(ExchangeRequest::Ioeventfd, argument).map_err(IoeventfdError::Errno)?;
-        self.device
-            .sys()
-            .exchange(self.device.fd(), exchange)
-            .map(drop)
-            .map_err(IoeventfdError::Errno)
+    fn send(&mut self, event: Option<&<D::Sys as Sys>::Event>) -> Result<(), IoeventfdError> {
+        let event = [event];
+        let exchange = Exchange::ioeventfd(&mut self.request, &event);
+        sys::send(self.device.sys(), self.device.fd(), exchange).map_err(IoeventfdError::Errno)
     }
 }
 

@@ -15,7 +15,7 @@ use crate::abi::{
 use crate::device::{Device, DeviceHandle};
 use crate::mmio::Window;
 use crate::region::Bar;
-use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+use crate::sys::{self, Errno, Exchange, ExchangeRequest, Sys};
 
 /// An open iommufd with one I/O address space. Closing it, on drop, unmaps everything.
 #[derive(Debug)]
@@ -92,18 +92,11 @@ impl<S: Sys + Clone> Ioas<S> {
 
     fn bound(&self, path: &CStr, token: Option<[u8; 16]>) -> Result<Device<S>, IommufdError> {
         let fd = self.sys.open(path).map_err(IommufdError::Device)?;
-        let mut bind = DeviceBindIommufd {
-            iommufd: self.sys.number(&self.fd),
-            ..Default::default()
-        };
-        let mut uuid = token.unwrap_or_default();
-        let exchange = match token {
-            Some(_) => Exchange::bind_with_token(&mut bind, &mut uuid),
-            None => Exchange::new(ExchangeRequest::BindIommufd, bind.as_mut_bytes()),
-        };
-        exchange
-            .and_then(|exchange| self.sys.exchange(&fd, exchange))
-            .map_err(IommufdError::Bind)?;
+        let mut bind = DeviceBindIommufd::default();
+        let mut token = token;
+        let iommufd = [&self.fd];
+        let exchange = Exchange::bind_iommufd(&mut bind, &iommufd, token.as_mut());
+        sys::send(&self.sys, &fd, exchange).map_err(IommufdError::Bind)?;
         Ok(Device::new(self.sys.clone(), fd))
     }
 }
@@ -167,8 +160,8 @@ impl<S: Sys> Ioas<S> {
             ..Default::default()
         };
         let len = ranges.len();
-        let exchange = Exchange::iova_ranges(&mut argument, ranges)?;
-        self.sys.exchange(&self.fd, exchange)?;
+        let exchange = Exchange::iova_ranges(&mut argument, ranges);
+        sys::send(&self.sys, &self.fd, exchange)?;
         let count = usize::try_from(argument.num_iovas).unwrap_or(usize::MAX);
         if count > len {
             return Err(Errno::EMSGSIZE);
@@ -252,8 +245,7 @@ fn send<S: Sys>(
     request: ExchangeRequest,
     argument: &mut [u8],
 ) -> Result<(), Errno> {
-    sys.exchange(fd, Exchange::new(request, argument)?)
-        .map(drop)
+    sys::send(sys, fd, Exchange::new(request, argument)?)
 }
 
 impl fmt::Display for IommufdError {

@@ -49,6 +49,11 @@ pub enum IrqError {
         /// The index.
         index: u32,
     },
+    /// The kernel has no more than so many vectors for them, and has enabled none.
+    Only {
+        /// How many it could enable.
+        available: u32,
+    },
     /// The kernel refuses: `EINVAL` for interrupts that are not there.
     Errno(Errno),
 }
@@ -101,27 +106,23 @@ impl<S: Sys> Device<S> {
         };
         // The buffer is as long as both.
         let _ = head.write_to_prefix(request);
-        let values = request.get_mut(HEAD..).unwrap_or_default();
-        match data {
-            Data::All(_) => (),
+        let exchange = match data {
+            Data::All(_) => Exchange::new(ExchangeRequest::SetIrqs, request),
             Data::Bools(bools) => {
-                for (value, concerns) in values.iter_mut().zip(*bools) {
+                let values = request.iter_mut().skip(HEAD);
+                for (value, concerns) in values.zip(*bools) {
                     *value = u8::from(*concerns);
                 }
+                Exchange::new(ExchangeRequest::SetIrqs, request)
             }
-            Data::Events(events) => {
-                let (slots, _) = values.as_chunks_mut::<4>();
-                for (slot, event) in slots.iter_mut().zip(*events) {
-                    let number = event.map_or(-1, |event| self.sys().event_number(event));
-                    *slot = number.to_ne_bytes();
-                }
-            }
+            Data::Events(events) => Exchange::irq_events(request, events),
+        };
+        let answer = exchange.and_then(|exchange| self.sys().exchange(self.fd(), exchange));
+        match (answer.map_err(IrqError::Errno)?, data) {
+            (0, _) => Ok(()),
+            (available, Data::Events(_)) => Err(IrqError::Only { available }),
+            (_, Data::All(_) | Data::Bools(_)) => Err(IrqError::Errno(Errno::EPROTO)),
         }
-        let exchange = Exchange::new(ExchangeRequest::SetIrqs, request).map_err(IrqError::Errno)?;
-        self.sys()
-            .exchange(self.fd(), exchange)
-            .map(drop)
-            .map_err(IrqError::Errno)
     }
 
     /// Disables all interrupts of `index`.
@@ -206,7 +207,7 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
     /// `EINVAL` where there is no such vector; what waiting returns.
     pub fn wait(&self, vector: usize, timeout: Duration) -> Result<u64, Errno> {
         let event = self.event(vector).ok_or(Errno::EINVAL)?;
-        if self.device.sys().event_wait(event, timeout)? {
+        if self.device.sys().events_wait(&[event], timeout)? {
             self.take(vector)
         } else {
             Ok(0)
@@ -277,6 +278,12 @@ impl fmt::Display for IrqError {
             Self::Claimed { index } => {
                 write!(f, "the interrupts of index {index} have an owner already")
             }
+            Self::Only { available } => {
+                write!(
+                    f,
+                    "only {available} interrupts can be had, and none is enabled"
+                )
+            }
             Self::Errno(errno) => write!(f, "the interrupts can't be set: {errno}"),
         }
     }
@@ -285,7 +292,7 @@ impl fmt::Display for IrqError {
 impl core::error::Error for IrqError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::TooSmall { .. } | Self::Claimed { .. } => None,
+            Self::TooSmall { .. } | Self::Claimed { .. } | Self::Only { .. } => None,
             Self::Errno(errno) => Some(errno),
         }
     }

@@ -9,19 +9,18 @@
 use core::fmt;
 use core::mem::size_of;
 
-use zerocopy::IntoBytes;
-
 use crate::abi::PciHotReset;
-use crate::container::Group;
 use crate::device::Device;
-use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+use crate::sys::{self, Errno, Exchange, Sys};
 
 /// How it is shown that the devices are the caller's.
 #[derive(Debug)]
 pub enum Ownership<'a, S: Sys> {
-    /// By their groups, all of which the caller has open: for a device that was opened through
-    /// its group.
-    Groups(&'a [&'a Group<S>]),
+    /// By the files of their groups ([`Group::fd`]), all of which the caller has open: for a
+    /// device that was opened through its group.
+    ///
+    /// [`Group::fd`]: crate::container::Group::fd
+    Groups(&'a [&'a S::Fd]),
     /// By the iommufd that they are bound to: for a device that was opened through its character
     /// device (Linux 6.6 and later). A device that nobody has opened is owned as well, where its
     /// group is.
@@ -68,30 +67,11 @@ impl<S: Sys> Device<S> {
             .len()
             .saturating_mul(size_of::<i32>())
             .saturating_add(HEAD);
-        let request = buffer
-            .get_mut(..needed)
-            .ok_or(HotResetError::TooSmall { needed })?;
-        let head = PciHotReset {
-            count: u32::try_from(groups.len()).map_err(|_| HotResetError::Errno(Errno::EINVAL))?,
-            ..Default::default()
-        };
-        let (space, numbers) = request
-            .split_at_mut_checked(HEAD)
-            .ok_or(HotResetError::TooSmall { needed })?;
-        space
-            .iter_mut()
-            .zip(head.as_bytes())
-            .for_each(|(to, from)| *to = *from);
-        let (slots, _) = numbers.as_chunks_mut::<4>();
-        for (slot, group) in slots.iter_mut().zip(groups) {
-            *slot = self.sys().number(group.fd()).to_ne_bytes();
+        if buffer.len() < needed {
+            return Err(HotResetError::TooSmall { needed });
         }
-        let exchange =
-            Exchange::new(ExchangeRequest::PciHotReset, request).map_err(HotResetError::Errno)?;
-        self.sys()
-            .exchange(self.fd(), exchange)
-            .map(drop)
-            .map_err(HotResetError::new)
+        let exchange = Exchange::hot_reset(buffer, groups).map_err(HotResetError::Errno)?;
+        sys::send(self.sys(), self.fd(), exchange).map_err(HotResetError::new)
     }
 }
 

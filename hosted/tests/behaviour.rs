@@ -126,11 +126,7 @@ fn ioeventfds() {
     }));
     let Opened { kernel, device, .. } = &opened;
     hot_reset::enable(device).unwrap();
-    let signal = |event: &_| {
-        kernel.signal(event);
-        Ok(())
-    };
-    ioeventfd::every_width(kernel, device, 0x1000, signal).unwrap();
+    ioeventfd::every_width(kernel, device, 0x1000).unwrap();
 }
 
 fn display_regions() -> Vec<Option<vfio_hosted::sim::Region>> {
@@ -171,7 +167,7 @@ fn hot_resets_by_group() {
     hot_reset::by_group(device, group, false).unwrap();
     let sibling = group.device(c"0000:02:00.1").unwrap();
     hot_reset::cleared(&[device, &sibling], 0x800, || {
-        Ok(device.hot_reset(&Ownership::Groups(&[group]), &mut [0; 16])?)
+        Ok(device.hot_reset(&Ownership::Groups(&[group.fd()]), &mut [0; 16])?)
     })
     .unwrap();
     // More groups than devices.
@@ -183,7 +179,7 @@ fn hot_resets_of_what_is_not_owned() {
     let opened = open_in(slot([GROUP, 4]), "0000:02:00.0", GROUP);
     hot_reset::of_another(&opened.device, &[&opened.group]).unwrap();
     let sibling = opened.container.attach(4).unwrap();
-    let both = [&opened.group, &sibling];
+    let both = [opened.group.fd(), sibling.fd()];
     let reset = opened
         .device
         .hot_reset(&Ownership::Groups(&both), &mut [0; 20]);

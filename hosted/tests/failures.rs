@@ -1,8 +1,10 @@
 //! Every system call of a session fails, one after the other: each time the session ends in an
 //! error that says so, and leaves nothing open or mapped.
 
-use vfio_core::session::{Mode, Place};
-use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest};
+use vfio_core::abi::pci_irq;
+use vfio_core::irq::{Action, Data, IrqError};
+use vfio_core::session::{Mode, Place, Session};
+use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest, Sys as _, ValueRequest};
 use vfio_hosted::failing::{Call, Failing, Fault};
 use vfio_hosted::sim::{Kernel, model};
 use vfio_tests::session::{self, Differs, Ended, Reach};
@@ -113,6 +115,60 @@ fn each_call_that_fails_ends_the_session_with_its_error() {
             );
         }
     }
+}
+
+#[test]
+fn an_answer_that_a_request_does_not_have_is_an_error() {
+    for (mode, reach) in ways() {
+        each_call(
+            mode,
+            Fault::Answer(1),
+            |sys, place| session::edu(sys, place, mode, reach),
+            &|call, ended| match ended {
+                // One is yes, and nothing tells of what is dropped.
+                Ok(()) => assert!(
+                    call == Call::Value(ValueRequest::CheckExtension)
+                        || is_tolerated(call, Errno::EPROTO),
+                    "{call:?}: passed"
+                ),
+                Err(error) => {
+                    let text = error.to_string();
+                    let is_told = session::errno(&*error) == Some(Errno::EPROTO)
+                        || text.contains("only 1 interrupts")
+                        || text.contains("version 1 of the VFIO API");
+                    // What seems to be mapped and is not, the device misses, or it can't be
+                    // unmapped.
+                    let is_map = matches!(
+                        call,
+                        Call::Exchange(ExchangeRequest::MapDma | ExchangeRequest::IoasMap)
+                    );
+                    let is_missed = is_map && text.contains("can't be unmapped")
+                        || error.is::<Differs>() && (is_map || is_tolerated(call, Errno::EPROTO));
+                    assert!(is_told || is_missed, "{call:?}: {error:?}");
+                }
+            },
+        );
+    }
+}
+
+#[test]
+fn fewer_vectors_than_were_asked_for_are_an_error_that_says_how_many() {
+    let kernel = Kernel::new().with_device(NAME, model::msix(), GROUP);
+    let kernel = kernel.with_vectors(NAME, 1);
+    let place = kernel.place(NAME).unwrap();
+    let session = Session::open_in(Mode::Type1v2, &kernel, &place.as_place()).unwrap();
+    let device = &session.device;
+    let only = IrqError::Only { available: 1 };
+    assert_eq!(device.vectors::<4>(pci_irq::MSIX).map(drop), Err(only));
+    let event = kernel.event().unwrap();
+    let set = |count| {
+        let events = vec![Some(&event); count];
+        let data = Data::Events(&events);
+        device.set_irqs(pci_irq::MSIX, 0, Action::Trigger, &data, &mut [0; 64])
+    };
+    assert_eq!(set(2), Err(only));
+    assert_eq!(set(1), Ok(()));
+    assert!(only.to_string().starts_with("only 1 interrupts can be had"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use vfio_core::sys::{Errno, Sys};
 /// What a call returns, and what does not hold.
 pub fn by_group<S: Sys>(opened: &Device<S>, own: &Group<S>, on_root_bus: bool) -> Result<String> {
     let mut buffer = [0; 64];
-    let own = [own];
+    let own = [own.fd()];
     let reset = opened.hot_reset(&Ownership::Groups(&own), &mut buffer);
     if on_root_bus {
         ensure!(reset == Err(HotResetError::NotPossible), "{reset:?}");
@@ -64,7 +64,8 @@ pub fn by_iommufd<S: Sys>(opened: &Device<S>, on_root_bus: bool) -> Result<Strin
 /// # Errors
 /// What does not hold.
 pub fn of_another<S: Sys>(opened: &Device<S>, others: &[&Group<S>]) -> Result<String> {
-    let reset = opened.hot_reset(&Ownership::Groups(others), &mut [0; 64]);
+    let others: Vec<_> = others.iter().map(|group| group.fd()).collect();
+    let reset = opened.hot_reset(&Ownership::Groups(&others), &mut [0; 64]);
     ensure!(
         reset == Err(HotResetError::NotOwned(Errno::EINVAL)),
         "{reset:?}"

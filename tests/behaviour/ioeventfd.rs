@@ -14,15 +14,7 @@ use super::hot_reset;
 /// The longest that the kernel may take to make a write.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A device, and how an event is signalled.
-struct Signalled<'a, S: Sys> {
-    sys: &'a S,
-    device: &'a Device<S>,
-    signal: &'a dyn Fn(&S::Event) -> Result<()>,
-}
-
 /// Writes of every width into the memory of BAR 0 from `free` (bytes) on, which nobody else uses.
-/// `signal` signals an event.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -30,21 +22,16 @@ pub fn every_width<S: Sys + core::fmt::Debug>(
     sys: &S,
     opened: &Device<S>,
     free: usize,
-    signal: impl Fn(&S::Event) -> Result<()>,
 ) -> Result<String> {
     hot_reset::enable(opened)?;
     let mut buffer = [0; 256];
     let region = opened.region(pci_region::BAR0, &mut buffer)?;
     let mut memory = opened.map::<ReadWrite>(&region, 0)?;
-    let io = Signalled {
-        sys,
-        device: opened,
-        signal: &signal,
-    };
-    write_on_event(&io, &mut memory, free + 0x10, 0xa5_u8)?;
-    write_on_event(&io, &mut memory, free + 0x20, 0xa5a6_u16)?;
-    write_on_event(&io, &mut memory, free + 0x30, 0xa5a6_a7a8_u32)?;
-    write_on_event(&io, &mut memory, free + 0x40, 0xa5a6_a7a8_a9aa_abac_u64)?;
+    let io = (sys, opened);
+    write_on_event(io, &mut memory, free + 0x10, 0xa5_u8)?;
+    write_on_event(io, &mut memory, free + 0x20, 0xa5a6_u16)?;
+    write_on_event(io, &mut memory, free + 0x30, 0xa5a6_a7a8_u32)?;
+    write_on_event(io, &mut memory, free + 0x40, 0xa5a6_a7a8_a9aa_abac_u64)?;
 
     let event = sys.event()?;
     let past = opened.ioeventfd(&region, region.size - 1, 0_u16, &event);
@@ -76,21 +63,20 @@ pub fn every_width<S: Sys + core::fmt::Debug>(
 /// `value` is written at `at` when an event is signalled, and no more once the write was taken
 /// away.
 fn write_on_event<S: Sys + core::fmt::Debug, A: Access, T: Width + PartialEq + core::fmt::Debug>(
-    io: &Signalled<'_, S>,
+    (sys, device): (&S, &Device<S>),
     memory: &mut Window<A>,
     at: usize,
     value: T,
 ) -> Result<()> {
-    let event = io.sys.event()?;
+    let event = sys.event()?;
     let mut buffer = [0; 256];
-    let region = io.device.region(pci_region::BAR0, &mut buffer)?;
+    let region = device.region(pci_region::BAR0, &mut buffer)?;
     let bits = 8 << T::SHIFT;
-    let write = io
-        .device
+    let write = device
         .ioeventfd(&region, u64::try_from(at)?, value, &event)
         .with_context(|| format!("{bits} bits"))?;
     clear(memory, at)?;
-    (io.signal)(&event)?;
+    sys.event_signal(&event)?;
     let start = Instant::now();
     while get::<T, A>(memory, at)? != value {
         ensure!(start.elapsed() < PATIENCE, "{bits} bits were not written");
@@ -102,7 +88,7 @@ fn write_on_event<S: Sys + core::fmt::Debug, A: Access, T: Width + PartialEq + c
     );
     write.remove()?;
     clear(memory, at)?;
-    (io.signal)(&event)?;
+    sys.event_signal(&event)?;
     std::thread::sleep(Duration::from_millis(20));
     ensure!(
         get::<u64, A>(memory, at)? == 0,

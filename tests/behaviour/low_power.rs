@@ -63,14 +63,17 @@ pub fn config<S: Sys>(
     sleeps()?;
     ensure!(sys.event_take(&read)? == 0, "it woke too soon");
     ensure!(id()? == awake, "another device");
-    ensure!(sys.event_wait(&read, PATIENCE)?, "no event when it woke");
+    ensure!(
+        sys.events_wait(&[&read], PATIENCE)?,
+        "no event when it woke"
+    );
     ensure!(sys.event_take(&read)? == 1, "more than one event");
     // That was its end, so that it can begin anew; then a question is what wakes the device.
     opened.enter_low_power_with_wakeup(&answered)?;
     sleeps()?;
     asked()?;
     ensure!(
-        sys.event_wait(&answered, PATIENCE)?,
+        sys.events_wait(&[&answered], PATIENCE)?,
         "no event when it was asked"
     );
     ensure!(sys.event_take(&read)? == 0, "an event of the last time");
@@ -109,7 +112,10 @@ pub fn registers<S: Sys>(
     opened.enter_low_power_with_wakeup(&wakeup)?;
     sleeps()?;
     trapped.write(offset, 3_u32)?;
-    ensure!(sys.event_wait(&wakeup, PATIENCE)?, "no event when it woke");
+    ensure!(
+        sys.events_wait(&[&wakeup], PATIENCE)?,
+        "no event when it woke"
+    );
     holds(&mut mapped, offset, 3).context("mapped, after it woke")?;
     Ok("kept, trapped and mapped".into())
 }

@@ -129,12 +129,6 @@ pub(crate) fn give_event(event: u8) {
     }
 }
 
-/// Whether an event is taken.
-pub(crate) fn is_event(event: u8) -> bool {
-    let bit = 1_u32.checked_shl(event.into()).unwrap_or(0);
-    taken().events & bit != 0
-}
-
 /// Counts one more in an event.
 pub(crate) fn signal(event: u8) {
     if let Some(count) = COUNTS.get(usize::from(event)) {

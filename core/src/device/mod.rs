@@ -15,7 +15,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use crate::abi;
 use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, Sys, ValueRequest};
+use crate::sys::{self, Errno, Sys, ValueRequest};
 
 /// An open device; closed on drop.
 #[derive(Debug)]
@@ -150,7 +150,7 @@ impl<S: Sys> Device<S> {
     pub fn reset(&self) -> Result<(), Errno> {
         self.sys
             .ioctl_value(&self.fd, ValueRequest::Reset, 0)
-            .map(drop)
+            .and_then(sys::nothing)
     }
 
     /// Reads `buf.len()` bytes at `at` of a region that lies at `offset` of the device's file,

@@ -3,7 +3,7 @@
 use zerocopy::IntoBytes;
 
 use crate::abi::PrecopyInfo;
-use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+use crate::sys::{self, Errno, Exchange, ExchangeRequest, Sys};
 
 /// The data of a migration, a stream of bytes; closed on drop.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl<S: Sys> MigrationData<S> {
     pub fn precopy(&self) -> Result<PrecopyInfo, Errno> {
         let mut info = PrecopyInfo::default();
         let exchange = Exchange::new(ExchangeRequest::PrecopyInfo, info.as_mut_bytes())?;
-        self.sys.exchange(&self.fd, exchange)?;
+        sys::send(&self.sys, &self.fd, exchange)?;
         Ok(info)
     }
 }

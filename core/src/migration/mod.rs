@@ -114,9 +114,8 @@ impl<S: Sys + Clone> Device<S> {
     ) -> Result<Option<MigrationData<S>>, MigrationError> {
         let mut buffer = [0; MIG_STATE_LEN];
         let feature = FeatureId::MIG_DEVICE_STATE;
-        let file = Exchange::set_mig_state(&mut buffer, to)
-            .and_then(|exchange| self.sys().exchange_open(self.fd(), exchange));
-        match file {
+        let exchange = Exchange::set_mig_state(&mut buffer, to);
+        match self.sys().exchange_open(self.fd(), exchange) {
             Ok(file) => Ok(file.map(|fd| MigrationData::new(self.sys().clone(), fd))),
             Err(Errno::ENOTTY) => Err(MigrationError::Feature(FeatureError::Missing(feature))),
             Err(errno) => Err(MigrationError::State {

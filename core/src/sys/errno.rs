@@ -57,6 +57,7 @@ errnos! {
     ENOSPC = 28, "no space left";
     ERANGE = 34, "result out of range";
     ENOSYS = 38, "function not implemented";
+    EPROTO = 71, "an answer that the request does not have";
     EOVERFLOW = 75, "value too large";
     EMSGSIZE = 90, "message too long";
     EOPNOTSUPP = 95, "operation not supported";

@@ -4,7 +4,8 @@ use core::mem::size_of;
 
 use zerocopy::IntoBytes;
 
-use super::opening::{feature, fill};
+use super::exchange::fill;
+use super::opening::feature;
 use super::{Errno, Exchange, ExchangeRequest};
 use crate::abi::{
     Bitmap, DeviceFeature, DeviceFeatureDmaLoggingControl, DeviceFeatureDmaLoggingRange,
@@ -27,7 +28,7 @@ pub const DMA_LOGGING_START_LEN: usize =
 pub const DMA_LOGGING_REPORT_LEN: usize =
     size_of::<DeviceFeature>() + size_of::<DeviceFeatureDmaLoggingReport>();
 
-impl<'a> Exchange<'a> {
+impl<'a, F, E> Exchange<'a, F, E> {
     /// `VFIO_IOMMU_DIRTY_PAGES` for the `size` bytes from `iova` on, made in `buffer`: a bit of
     /// `bitmap` for each page of `page` bytes.
     ///
@@ -52,10 +53,10 @@ impl<'a> Exchange<'a> {
             flags: DirtyPagesFlags::GET_BITMAP,
             ..Default::default()
         };
-        fill(buffer, [head.as_bytes(), get.as_bytes()])?;
+        fill(buffer, [head.as_bytes(), get.as_bytes()]);
         Ok(Self {
             list: Some(bitmap),
-            ..Self::sized(ExchangeRequest::DirtyBitmap, buffer)?
+            ..Self::whole(ExchangeRequest::DirtyBitmap, buffer)
         })
     }
 
@@ -80,10 +81,10 @@ impl<'a> Exchange<'a> {
             size,
             ..Default::default()
         };
-        fill(buffer, [unmap.as_bytes(), place(page, bitmap)?.as_bytes()])?;
+        fill(buffer, [unmap.as_bytes(), place(page, bitmap)?.as_bytes()]);
         Ok(Self {
             list: Some(bitmap),
-            ..Self::sized(ExchangeRequest::UnmapDirty, buffer)?
+            ..Self::whole(ExchangeRequest::UnmapDirty, buffer)
         })
     }
 
@@ -103,10 +104,10 @@ impl<'a> Exchange<'a> {
             ..Default::default()
         };
         let head = feature(FeatureFlags::SET, FeatureId::DMA_LOGGING_START);
-        fill(buffer, [head.as_bytes(), control.as_bytes()])?;
+        fill(buffer, [head.as_bytes(), control.as_bytes()]);
         Ok(Self {
             list: Some(ranges.as_mut_bytes()),
-            ..Self::sized(ExchangeRequest::DmaLoggingStart, buffer)?
+            ..Self::whole(ExchangeRequest::DmaLoggingStart, buffer)
         })
     }
 
@@ -130,10 +131,10 @@ impl<'a> Exchange<'a> {
             ..Default::default()
         };
         let head = feature(FeatureFlags::GET, FeatureId::DMA_LOGGING_REPORT);
-        fill(buffer, [head.as_bytes(), report.as_bytes()])?;
+        fill(buffer, [head.as_bytes(), report.as_bytes()]);
         Ok(Self {
             list: Some(bitmap.as_mut_bytes()),
-            ..Self::sized(ExchangeRequest::DmaLoggingReport, buffer)?
+            ..Self::whole(ExchangeRequest::DmaLoggingReport, buffer)
         })
     }
 }
@@ -166,16 +167,18 @@ fn check_bitmap(iova: u64, size: u64, page: u64, words: usize) -> Result<(), Err
 mod tests {
     use super::*;
 
+    type Plain<'a> = Exchange<'a>;
+
     #[test]
     fn a_bitmap_has_a_bit_for_each_page() {
         let mut bitmap = [0; 2];
         let mut check = |iova, size, page| {
             let mut a = [0; DIRTY_BITMAP_LEN];
             let mut b = [0; DMA_LOGGING_REPORT_LEN];
-            let a = Exchange::dirty_bitmap(&mut a, iova, size, page, &mut bitmap).is_ok();
-            let b = Exchange::dma_logging_report(&mut b, iova, size, page, &mut bitmap).is_ok();
+            let a = Plain::dirty_bitmap(&mut a, iova, size, page, &mut bitmap).is_ok();
+            let b = Plain::dma_logging_report(&mut b, iova, size, page, &mut bitmap).is_ok();
             let mut c = [0; UNMAP_DIRTY_LEN];
-            let c = Exchange::unmap_dirty(&mut c, iova, size, page, &mut bitmap).is_ok();
+            let c = Plain::unmap_dirty(&mut c, iova, size, page, &mut bitmap).is_ok();
             assert_eq!((a, a), (b, c));
             a
         };
@@ -191,7 +194,7 @@ mod tests {
     fn the_pointer_is_the_lists() {
         let mut bitmap = [0; 1];
         let mut buffer = [0; DIRTY_BITMAP_LEN];
-        let exchange = Exchange::dirty_bitmap(&mut buffer, 0, 4096, 4096, &mut bitmap).unwrap();
+        let exchange = Plain::dirty_bitmap(&mut buffer, 0, 4096, 4096, &mut bitmap).unwrap();
         let mut parts = exchange.into_parts();
         assert_eq!(parts.list.as_ref().map(|list| list.len()), Some(8));
         parts.point(0x1000, 0).unwrap();
@@ -202,7 +205,7 @@ mod tests {
         );
 
         let mut buffer = [0; UNMAP_DIRTY_LEN];
-        let exchange = Exchange::unmap_dirty(&mut buffer, 0, 4096, 4096, &mut bitmap).unwrap();
+        let exchange = Plain::unmap_dirty(&mut buffer, 0, 4096, 4096, &mut bitmap).unwrap();
         let mut parts = exchange.into_parts();
         parts.point(0x1000, 0).unwrap();
         assert_eq!(parts.argument[4..8], 1_u32.to_ne_bytes());
@@ -213,7 +216,7 @@ mod tests {
 
         let mut ranges = [DeviceFeatureDmaLoggingRange::default(); 2];
         let mut buffer = [0; DMA_LOGGING_START_LEN];
-        let exchange = Exchange::dma_logging_start(&mut buffer, 0, &mut ranges).unwrap();
+        let exchange = Plain::dma_logging_start(&mut buffer, 0, &mut ranges).unwrap();
         let mut parts = exchange.into_parts();
         parts.point(0x1000, 0).unwrap();
         assert_eq!(parts.argument[16..20], 2_u32.to_ne_bytes());

@@ -14,25 +14,33 @@ pub(crate) mod file;
 mod group;
 mod logging;
 mod memory;
+mod naming;
 mod opening;
 mod request;
+mod table;
 
 use core::convert::Infallible;
 use core::ffi::CStr;
 use core::time::Duration;
 
 pub use errno::Errno;
-pub use exchange::{Descriptor, Exchange, ExchangeRequest, Parts};
+pub use exchange::{Exchange, Parts};
 pub use logging::{
     DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, UNMAP_DIRTY_LEN,
 };
 pub use memory::{Absent, Span};
+pub use naming::LOW_POWER_WAKEUP_LEN;
 pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
 pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
+pub use table::{Descriptor, ExchangeRequest};
 
 pub use crate::mmio::Protection;
 
 use crate::mmio::{Access, Unrestricted};
+
+/// How many events can be waited for at once: those of 64 interrupts, and one by which another
+/// thread wakes who waits.
+pub const EVENTS_MOST: usize = 65;
 
 /// The system calls that VFIO needs.
 ///
@@ -73,12 +81,6 @@ pub trait Sys {
         let path = group::GroupPath::new(group, is_noiommu);
         let path = path.as_ref().and_then(group::GroupPath::as_c_str);
         self.open(path.ok_or(Errno::EINVAL)?)
-    }
-
-    /// The number by which other requests name the file.
-    fn number(&self, fd: &Self::Fd) -> i32 {
-        let _ = fd;
-        -1
     }
 
     /// Asks for a structure that begins with argsz.
@@ -135,15 +137,27 @@ pub trait Sys {
     /// What `pwrite(2)` returns.
     fn pwrite(&self, fd: &Self::Fd, buf: &[u8], offset: u64) -> Result<usize, Errno>;
 
-    /// Makes a request with a structure and returns the kernel's answer, never negative.
+    /// Makes a request with a structure and returns the kernel's answer, never negative. It is 0
+    /// where all was done, but for [`ExchangeRequest::SetIrqEvents`]: another one is how many
+    /// interrupts could be had, and none was set up then.
     ///
     /// # Implementation
-    /// A request that maps memory ([`ExchangeRequest::length_at`]) is refused: only
-    /// [`Sys::exchange_memory`] knows that the memory is the shim's.
+    /// - A request that maps memory ([`ExchangeRequest::length_at`]) is refused: only
+    ///   [`Sys::exchange_memory`] knows that the memory is the shim's. One that opens a file
+    ///   ([`ExchangeRequest::descriptor`]) is refused as well: only [`Sys::exchange_open`] gives
+    ///   the file an owner.
+    /// - A list ([`Parts::list`]) is passed by a pointer, which [`Parts::point`] puts in.
+    /// - Files and events ([`Parts::files`], [`Parts::events`]) are passed by their numbers, which
+    ///   [`Parts::name`] puts in, or looked at where they are: a shim that is its own kernel needs
+    ///   no numbers.
     ///
     /// # Errors
     /// What `ioctl(2)` returns. The structure may have been written all the same.
-    fn exchange(&self, fd: &Self::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+    fn exchange(
+        &self,
+        fd: &Self::Fd,
+        exchange: Exchange<'_, Self::Fd, Self::Event>,
+    ) -> Result<u32, Errno> {
         let _ = (fd, exchange);
         Err(Errno::ENOSYS)
     }
@@ -280,12 +294,6 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// The number by which `VFIO_DEVICE_SET_IRQS` names the event.
-    fn event_number(&self, event: &Self::Event) -> i32 {
-        let _ = event;
-        -1
-    }
-
     /// How often the event was signalled since it was last asked; 0 where it was not.
     ///
     /// # Errors
@@ -295,13 +303,26 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// Waits until the event is signalled, and for no longer than `timeout`; tells whether it
-    /// is. What is in it stays there.
+    /// Signals the event, as an interrupt does: who waits for it, in whichever thread, wakes.
     ///
     /// # Errors
-    /// What `poll(2)` returns, `EINTR` aside.
-    fn event_wait(&self, event: &Self::Event, timeout: Duration) -> Result<bool, Errno> {
-        let _ = (event, timeout);
+    /// What `write(2)` returns, `EAGAIN` aside.
+    fn event_signal(&self, event: &Self::Event) -> Result<(), Errno> {
+        let _ = event;
+        Err(Errno::ENOSYS)
+    }
+
+    /// Waits until one of the events is signalled, and for no longer than `timeout`; tells
+    /// whether one is. What is in them stays there: [`Sys::event_take`] tells which it was.
+    ///
+    /// # Implementation
+    /// An event that was signalled before, or is while the wait begins, ends it. Without events
+    /// it lasts until `timeout`.
+    ///
+    /// # Errors
+    /// What `poll(2)` returns, `EINTR` aside; `EINVAL` for more than [`EVENTS_MOST`] events.
+    fn events_wait(&self, events: &[&Self::Event], timeout: Duration) -> Result<bool, Errno> {
+        let _ = (events, timeout);
         Err(Errno::ENOSYS)
     }
 }
@@ -321,10 +342,6 @@ impl<S: Sys + ?Sized> Sys for &S {
 
     fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Self::Fd, Errno> {
         S::open_group(self, group, is_noiommu)
-    }
-
-    fn number(&self, fd: &Self::Fd) -> i32 {
-        S::number(self, fd)
     }
 
     fn ioctl_info(
@@ -366,7 +383,11 @@ impl<S: Sys + ?Sized> Sys for &S {
         S::pwrite(self, fd, buf, offset)
     }
 
-    fn exchange(&self, fd: &Self::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+    fn exchange(
+        &self,
+        fd: &Self::Fd,
+        exchange: Exchange<'_, Self::Fd, Self::Event>,
+    ) -> Result<u32, Errno> {
         S::exchange(self, fd, exchange)
     }
 
@@ -433,16 +454,40 @@ impl<S: Sys + ?Sized> Sys for &S {
         S::event(self)
     }
 
-    fn event_number(&self, event: &Self::Event) -> i32 {
-        S::event_number(self, event)
-    }
-
     fn event_take(&self, event: &Self::Event) -> Result<u64, Errno> {
         S::event_take(self, event)
     }
 
-    fn event_wait(&self, event: &Self::Event, timeout: Duration) -> Result<bool, Errno> {
-        S::event_wait(self, event, timeout)
+    fn event_signal(&self, event: &Self::Event) -> Result<(), Errno> {
+        S::event_signal(self, event)
+    }
+
+    fn events_wait(&self, events: &[&Self::Event], timeout: Duration) -> Result<bool, Errno> {
+        S::events_wait(self, events, timeout)
+    }
+}
+
+/// Makes a request that has nothing to answer.
+///
+/// # Errors
+/// As [`Sys::exchange`]; `EPROTO` for an answer.
+pub(crate) fn send<S: Sys>(
+    sys: &S,
+    fd: &S::Fd,
+    exchange: Exchange<'_, S::Fd, S::Event>,
+) -> Result<(), Errno> {
+    sys.exchange(fd, exchange).and_then(nothing)
+}
+
+/// Whether a request that has nothing to answer has answered nothing. One that maps memory is not
+/// asked: whatever it answers, the memory may be mapped.
+///
+/// # Errors
+/// `EPROTO` for an answer: what was asked for may not have been done.
+pub(crate) const fn nothing(answer: u32) -> Result<(), Errno> {
+    match answer {
+        0 => Ok(()),
+        _ => Err(Errno::EPROTO),
     }
 }
 

@@ -4,6 +4,7 @@ use core::mem::size_of;
 
 use zerocopy::IntoBytes;
 
+use super::exchange::fill;
 use super::{Errno, Exchange, ExchangeRequest};
 use crate::abi::{
     DeviceFeature, DeviceFeatureDmaBuf, DeviceFeatureMigState, DeviceGfxPlaneInfo, FeatureFlags,
@@ -19,15 +20,9 @@ pub const MIG_STATE_LEN: usize = size_of::<DeviceFeature>() + size_of::<DeviceFe
 /// Bytes of a request for a dma-buf, but for its ranges.
 pub const DMA_BUF_LEN: usize = size_of::<DeviceFeature>() + size_of::<DeviceFeatureDmaBuf>();
 
-impl<'a> Exchange<'a> {
+impl<'a, F, E> Exchange<'a, F, E> {
     /// `VFIO_DEVICE_FEATURE` that sets `MIG_DEVICE_STATE`, made in `buffer`.
-    ///
-    /// # Errors
-    /// None: the buffer is long enough.
-    pub fn set_mig_state(
-        buffer: &'a mut [u8; MIG_STATE_LEN],
-        state: MigState,
-    ) -> Result<Self, Errno> {
+    pub fn set_mig_state(buffer: &'a mut [u8; MIG_STATE_LEN], state: MigState) -> Self {
         let data = DeviceFeatureMigState {
             device_state: state.0,
             // What the kernel does not write names no file.
@@ -39,8 +34,8 @@ impl<'a> Exchange<'a> {
                 feature(FeatureFlags::SET, FeatureId::MIG_DEVICE_STATE).as_bytes(),
                 data.as_bytes(),
             ],
-        )?;
-        Self::sized(ExchangeRequest::SetMigState, buffer)
+        );
+        Self::whole(ExchangeRequest::SetMigState, buffer)
     }
 
     /// `VFIO_DEVICE_FEATURE` that gets a `DMA_BUF` of `ranges` of the region `index`, made in
@@ -70,38 +65,29 @@ impl<'a> Exchange<'a> {
                 data.as_bytes(),
                 ranges,
             ],
-        )?;
+        );
         Self::sized(ExchangeRequest::DmaBuf, argument)
     }
 
     /// `VFIO_DEVICE_QUERY_GFX_PLANE` for a plane of the type `drm_plane_type`.
-    ///
-    /// # Errors
-    /// None: the structure is whole.
     pub fn gfx_plane(
         plane: &'a mut DeviceGfxPlaneInfo,
         flags: GfxPlaneFlags,
         drm_plane_type: u32,
-    ) -> Result<Self, Errno> {
+    ) -> Self {
         // A container takes the number for UNMAP_DMA: with zeros in the rest no pointer is there.
         *plane = DeviceGfxPlaneInfo {
             flags,
             drm_plane_type,
             ..Default::default()
         };
-        Self::sized(ExchangeRequest::QueryGfxPlane, plane.as_mut_bytes())
+        Self::whole(ExchangeRequest::QueryGfxPlane, plane)
     }
 
     /// `VFIO_DEVICE_GET_GFX_DMABUF` for the dma-buf `id`.
-    #[must_use]
     pub fn gfx_dmabuf(id: &'a mut u32) -> Self {
         // The number is all of the structure, without argsz.
-        Self {
-            request: ExchangeRequest::GetGfxDmabuf,
-            argument: id.as_mut_bytes(),
-            list: None,
-            memory: 0..0,
-        }
+        Self::as_it_is(ExchangeRequest::GetGfxDmabuf, id.as_mut_bytes())
     }
 }
 
@@ -113,29 +99,17 @@ pub(super) fn feature(flags: FeatureFlags, id: FeatureId) -> DeviceFeature {
     }
 }
 
-/// Stores `parts` one after the other.
-///
-/// # Errors
-/// `EINVAL` where `buffer` is too short.
-pub(super) fn fill<const N: usize>(buffer: &mut [u8], parts: [&[u8]; N]) -> Result<(), Errno> {
-    let mut rest = buffer;
-    for part in parts {
-        let (to, tail) = rest.split_at_mut_checked(part.len()).ok_or(Errno::EINVAL)?;
-        to.iter_mut().zip(part).for_each(|(to, from)| *to = *from);
-        rest = tail;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::Descriptor;
     use super::*;
 
+    type Plain<'a> = Exchange<'a>;
+
     #[test]
     fn a_state_of_migration_is_asked_for_without_a_file() {
         let mut buffer = [0; MIG_STATE_LEN];
-        let exchange = Exchange::set_mig_state(&mut buffer, MigState::STOP_COPY).unwrap();
+        let exchange = Plain::set_mig_state(&mut buffer, MigState::STOP_COPY);
         let Some(Descriptor::At(at)) = exchange.request().descriptor() else {
             panic!("{exchange:?}")
         };
@@ -148,8 +122,8 @@ mod tests {
     fn a_dma_buf_has_room_for_its_ranges() {
         let ranges = [RegionDmaRange::default(); 3];
         let mut buffer = [0xff; 72];
-        assert!(Exchange::dma_buf(&mut buffer[..71], 0, &ranges).is_err());
-        let parts = Exchange::dma_buf(&mut buffer, 0, &ranges)
+        assert!(Plain::dma_buf(&mut buffer[..71], 0, &ranges).is_err());
+        let parts = Plain::dma_buf(&mut buffer, 0, &ranges)
             .unwrap()
             .into_parts();
         assert_eq!(parts.argument.len(), 72);
@@ -163,14 +137,14 @@ mod tests {
             y_pos: 7,
             ..Default::default()
         };
-        Exchange::gfx_plane(&mut plane, GfxPlaneFlags::PROBE, 0).unwrap();
+        let _ = Plain::gfx_plane(&mut plane, GfxPlaneFlags::PROBE, 0);
         assert_eq!((plane.x_pos, plane.y_pos), (0, 0));
     }
 
     #[test]
     fn the_id_of_a_dma_buf_is_kept() {
         let mut id = 7;
-        let parts = Exchange::gfx_dmabuf(&mut id).into_parts();
+        let parts = Plain::gfx_dmabuf(&mut id).into_parts();
         assert_eq!(parts.argument, 7_u32.to_ne_bytes());
     }
 }

@@ -24,19 +24,37 @@ pub enum InfoRequest {
 }
 
 impl InfoRequest {
-    /// The request's number (linux/vfio.h).
+    /// The request's number (linux/vfio.h), and the bytes of its structure that the kernel reads.
+    #[inline]
+    const fn row(self) -> (u32, usize) {
+        match self {
+            Self::GroupStatus => (ioctl::group::GET_STATUS, 8),
+            Self::Iommu => (ioctl::container::IOMMU_GET_INFO, 16),
+            Self::Device => (ioctl::device::GET_INFO, 16),
+            Self::Region => (ioctl::device::GET_REGION_INFO, 32),
+            Self::Irq => (ioctl::device::GET_IRQ_INFO, 16),
+            // 12 on a device; a container takes the number for that of its IOMMU.
+            Self::PciHotReset => (ioctl::device::GET_PCI_HOT_RESET_INFO, 16),
+        }
+    }
+
+    /// The request's number.
     #[inline]
     #[must_use]
     pub const fn number(self) -> u32 {
-        match self {
-            Self::GroupStatus => ioctl::group::GET_STATUS,
-            Self::Iommu => ioctl::container::IOMMU_GET_INFO,
-            Self::Device => ioctl::device::GET_INFO,
-            Self::Region => ioctl::device::GET_REGION_INFO,
-            Self::Irq => ioctl::device::GET_IRQ_INFO,
-            Self::PciHotReset => ioctl::device::GET_PCI_HOT_RESET_INFO,
-        }
+        self.row().0
     }
+
+    /// How many bytes of the structure the kernel reads, whatever argsz says, on every kind of
+    /// VFIO file; no more than [`InfoRequest::LEAST_MAX`].
+    #[inline]
+    #[must_use]
+    pub const fn least(self) -> usize {
+        self.row().1
+    }
+
+    /// The most that [`InfoRequest::least`] says.
+    pub const LEAST_MAX: usize = Self::Region.least();
 }
 
 /// A request whose argument is a plain number, or nothing.

@@ -40,6 +40,9 @@ pub enum Fault {
     Errno(Errno),
     /// It moves so many bytes at most. Only reads and writes are counted then.
     Short(usize),
+    /// It is not made, and answers with a number as if it were. Only calls that answer with one
+    /// are counted then.
+    Answer(u32),
 }
 
 /// A system call: a method of [`Sys`](vfio_core::sys::Sys), and what it was asked for.
@@ -73,8 +76,10 @@ pub enum Call {
     Event,
     /// An event is read.
     EventTake,
-    /// An event is waited for.
-    EventWait,
+    /// An event is signalled.
+    EventSignal,
+    /// Events are waited for.
+    EventsWait,
 }
 
 /// Which calls fail.
@@ -139,7 +144,12 @@ impl<S> Failing<S> {
             Plan::None => None,
             Plan::At(_, fault) | Plan::From(_, fault) => Some(fault),
         };
-        if matches!(fault, Some(Fault::Short(_))) && !call.moves_bytes() {
+        let is_counted = match fault {
+            Some(Fault::Short(_)) => call.moves_bytes(),
+            Some(Fault::Answer(_)) => call.answers(),
+            Some(Fault::Errno(_)) | None => true,
+        };
+        if !is_counted {
             return None;
         }
         self.count(|count| {
@@ -161,6 +171,16 @@ impl<S> Failing<S> {
     fn call<R>(&self, call: Call, make: impl FnOnce(&S) -> Result<R, Errno>) -> Result<R, Errno> {
         match self.fault(call) {
             Some(Fault::Errno(errno)) => Err(errno),
+            // These are of other calls.
+            Some(Fault::Short(_) | Fault::Answer(_)) | None => make(&self.sys),
+        }
+    }
+
+    /// Makes a call that answers with a number, unless it is to fail or to answer otherwise.
+    fn ask(&self, call: Call, make: impl FnOnce(&S) -> Result<u32, Errno>) -> Result<u32, Errno> {
+        match self.fault(call) {
+            Some(Fault::Errno(errno)) => Err(errno),
+            Some(Fault::Answer(answer)) => Ok(answer),
             Some(Fault::Short(_)) | None => make(&self.sys),
         }
     }
@@ -176,12 +196,23 @@ impl<S> Failing<S> {
             Some(Fault::Errno(errno)) => Err(errno),
             Some(Fault::Short(0)) => Ok(0),
             Some(Fault::Short(most)) => make(&self.sys, len.min(most)),
-            None => make(&self.sys, len),
+            Some(Fault::Answer(_)) | None => make(&self.sys, len),
         }
     }
 }
 
 impl Call {
+    /// Whether it answers with a number.
+    #[must_use]
+    pub const fn answers(self) -> bool {
+        match self {
+            Self::Value(_) => true,
+            // What is opened is handed out by itself.
+            Self::Exchange(request) => request.descriptor().is_none(),
+            _ => false,
+        }
+    }
+
     /// Whether it moves bytes, and may move fewer than it was asked for.
     #[must_use]
     pub const fn moves_bytes(self) -> bool {
@@ -191,20 +222,17 @@ impl Call {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::CString;
-    use std::os::unix::ffi::OsStrExt;
-
     use vfio_core::sys::Sys;
 
     use super::*;
-    use crate::linux::Linux;
+    use crate::linux::{Fd, Linux};
 
     #[test]
     fn short_transfers_are_counted_among_themselves() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let path = CString::new(file.path().as_os_str().as_bytes()).unwrap();
         let sys = Failing::new(Linux).at(1, Fault::Short(3));
-        let fd = sys.open(&path).unwrap();
+        // SAFETY: an ordinary file refuses the requests of VFIO.
+        let fd = unsafe { Fd::new_unchecked(file.reopen().unwrap().into()) };
         assert_eq!(sys.pwrite(&fd, b"vfio", 0), Ok(4));
         let mut bytes = [0xa5; 4];
         assert_eq!(sys.pread(&fd, &mut bytes, 0), Ok(3));
@@ -213,6 +241,18 @@ mod tests {
         assert_eq!((sys.failed(), sys.calls()), (Some(Call::Pread), 3));
         let none = Failing::new(Linux).at(0, Fault::Short(0));
         assert_eq!(none.read(&fd, &mut bytes), Ok(0));
+    }
+
+    #[test]
+    fn a_call_answers_what_it_is_told_to() {
+        let container = c"/dev/vfio/vfio";
+        let sys = Failing::new(crate::sim::Kernel::new()).at(1, Fault::Answer(7));
+        // What answers with no number is not counted.
+        let fd = sys.open(container).unwrap();
+        let ask = || sys.ioctl_value(&fd, ValueRequest::GetApiVersion, 0);
+        assert_eq!([ask(), ask(), ask()], [Ok(0), Ok(7), Ok(0)]);
+        let asked = Some(Call::Value(ValueRequest::GetApiVersion));
+        assert_eq!((sys.failed(), sys.calls()), (asked, 3));
     }
 
     #[test]

@@ -19,10 +19,6 @@ impl<S: Sys> Sys for Failing<S> {
         self.call(Call::Open, |sys| sys.open(path))
     }
 
-    fn number(&self, fd: &S::Fd) -> i32 {
-        self.sys.number(fd)
-    }
-
     fn ioctl_info(&self, fd: &S::Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         self.call(Call::Info(request), |sys| {
             sys.ioctl_info(fd, request, reply)
@@ -30,7 +26,7 @@ impl<S: Sys> Sys for Failing<S> {
     }
 
     fn ioctl_value(&self, fd: &S::Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
-        self.call(Call::Value(request), |sys| {
+        self.ask(Call::Value(request), |sys| {
             sys.ioctl_value(fd, request, value)
         })
     }
@@ -55,8 +51,8 @@ impl<S: Sys> Sys for Failing<S> {
         })
     }
 
-    fn exchange(&self, fd: &S::Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
-        self.call(Call::Exchange(exchange.request()), |sys| {
+    fn exchange(&self, fd: &S::Fd, exchange: Exchange<'_, S::Fd, S::Event>) -> Result<u32, Errno> {
+        self.ask(Call::Exchange(exchange.request()), |sys| {
             sys.exchange(fd, exchange)
         })
     }
@@ -85,7 +81,7 @@ impl<S: Sys> Sys for Failing<S> {
         memory: &S::Memory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        self.call(Call::Exchange(exchange.request()), |sys| {
+        self.ask(Call::Exchange(exchange.request()), |sys| {
             sys.exchange_memory(fd, memory, exchange)
         })
     }
@@ -96,7 +92,7 @@ impl<S: Sys> Sys for Failing<S> {
         mapping: &S::Mapping,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        self.call(Call::Exchange(exchange.request()), |sys| {
+        self.ask(Call::Exchange(exchange.request()), |sys| {
             sys.exchange_mapping(fd, mapping, exchange)
         })
     }
@@ -121,15 +117,15 @@ impl<S: Sys> Sys for Failing<S> {
         self.call(Call::Event, S::event)
     }
 
-    fn event_number(&self, event: &S::Event) -> i32 {
-        self.sys.event_number(event)
-    }
-
     fn event_take(&self, event: &S::Event) -> Result<u64, Errno> {
         self.call(Call::EventTake, |sys| sys.event_take(event))
     }
 
-    fn event_wait(&self, event: &S::Event, timeout: Duration) -> Result<bool, Errno> {
-        self.call(Call::EventWait, |sys| sys.event_wait(event, timeout))
+    fn event_signal(&self, event: &S::Event) -> Result<(), Errno> {
+        self.call(Call::EventSignal, |sys| sys.event_signal(event))
+    }
+
+    fn events_wait(&self, events: &[&S::Event], timeout: Duration) -> Result<bool, Errno> {
+        self.call(Call::EventsWait, |sys| sys.events_wait(events, timeout))
     }
 }

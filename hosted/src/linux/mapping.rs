@@ -3,7 +3,7 @@
 use core::convert::Infallible;
 use core::ptr::NonNull;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::AsFd;
 use vfio_core::mmio::{Forward, Mapped};
 use vfio_core::sys::{Errno, Protection, Span};
 
@@ -19,7 +19,7 @@ pub struct Mapping {
 impl Mapping {
     /// Maps a stretch of a file. The page in which it ends is mapped whole, and no more than the
     /// stretch is in reach.
-    pub(super) fn new(fd: &OwnedFd, span: Span, protection: Protection) -> Result<Self, Errno> {
+    pub(super) fn new(fd: &impl AsFd, span: Span, protection: Protection) -> Result<Self, Errno> {
         let pages = Pages::of_file(fd, span, protection)?;
         // SAFETY: the pages are the file's, and so in no Rust allocation. They are on a page
         // boundary, and mapped for what is permitted until the value is dropped, and the access
@@ -55,7 +55,7 @@ mod tests {
     fn of_a_file_no_more_than_the_stretch_is_in_reach() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [[1; 4096], [2; 4096]].concat()).unwrap();
-        let fd: OwnedFd = file.reopen().unwrap().into();
+        let fd = file.reopen().unwrap();
         let span = Span {
             offset: 4096,
             len: 256,
@@ -76,7 +76,7 @@ mod tests {
     fn what_is_mapped_to_be_read_is_never_written() {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), [7; 4096]).unwrap();
-        let fd: OwnedFd = file.reopen().unwrap().into();
+        let fd: rustix::fd::OwnedFd = file.reopen().unwrap().into();
         let span = Span {
             offset: 0,
             len: 4096,

@@ -4,7 +4,7 @@ use core::ffi::c_void;
 use core::mem::ManuallyDrop;
 use core::ptr::NonNull;
 
-use rustix::fd::OwnedFd;
+use rustix::fd::AsFd;
 use rustix::mm::{MapFlags, ProtFlags, mlock, mmap, mmap_anonymous, munmap};
 use vfio_core::sys::{Errno, Protection, Span};
 
@@ -20,7 +20,11 @@ pub(super) struct Pages {
 
 impl Pages {
     /// Maps a stretch of a file, and the rest of the page in which it ends.
-    pub(super) fn of_file(fd: &OwnedFd, span: Span, protection: Protection) -> Result<Self, Errno> {
+    pub(super) fn of_file(
+        fd: &impl AsFd,
+        span: Span,
+        protection: Protection,
+    ) -> Result<Self, Errno> {
         let len = whole(span.len)?;
         let mut prot = ProtFlags::empty();
         prot.set(ProtFlags::READ, protection.read);

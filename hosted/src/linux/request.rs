@@ -4,10 +4,12 @@ use core::ffi::{CStr, c_void};
 use core::marker::PhantomData;
 use core::ptr;
 
-use rustix::fd::{AsRawFd, OwnedFd, RawFd};
+use rustix::fd::{AsRawFd, RawFd};
 use rustix::io::Result;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
-use vfio_core::sys::{FdRequest, InfoRequest, NameRequest, Parts, ValueRequest};
+use vfio_core::sys::{ExchangeRequest, FdRequest, InfoRequest, NameRequest, Parts, ValueRequest};
+
+use super::Fd;
 
 /// An INFO request, and the memory for its answer.
 pub(super) struct Info<'a> {
@@ -25,7 +27,7 @@ pub(super) struct Value {
 pub(super) struct PassFd<'a> {
     request: FdRequest,
     number: RawFd,
-    borrowed: PhantomData<&'a OwnedFd>,
+    borrowed: PhantomData<&'a Fd>,
 }
 
 /// A request whose argument is a C string.
@@ -35,31 +37,21 @@ pub(super) struct Name<'a> {
 }
 
 /// A request whose argument is a structure that was checked.
-pub(super) struct Structure<'a, 'b>(&'a mut Parts<'b>);
+pub(super) struct Structure<'a> {
+    request: ExchangeRequest,
+    argument: &'a mut [u8],
+}
 
-impl<'a, 'b> Structure<'a, 'b> {
-    pub(super) const fn new(parts: &'a mut Parts<'b>) -> Self {
-        Self(parts)
+impl<'a> Structure<'a> {
+    pub(super) const fn new<F, E>(parts: &'a mut Parts<'_, F, E>) -> Self {
+        Self {
+            request: parts.request,
+            argument: parts.argument,
+        }
     }
 }
 
 impl<'a> Info<'a> {
-    /// The most that [`Info::read_by_kernel`] says.
-    pub(super) const LONGEST: usize = 32;
-
-    /// How many bytes the kernel reads, whatever argsz says. The IOMMU and the hot reset share
-    /// a number: which of them it is, the file decides.
-    pub(super) const fn read_by_kernel(request: InfoRequest) -> usize {
-        match request {
-            InfoRequest::GroupStatus => 8,
-            InfoRequest::Iommu
-            | InfoRequest::PciHotReset
-            | InfoRequest::Device
-            | InfoRequest::Irq => 16,
-            InfoRequest::Region => Self::LONGEST,
-        }
-    }
-
     /// `reply` begins with argsz.
     pub(super) const fn new(request: InfoRequest, reply: &'a mut [u8]) -> Self {
         Self { request, reply }
@@ -73,7 +65,7 @@ impl Value {
 }
 
 impl<'a> PassFd<'a> {
-    pub(super) fn new(request: FdRequest, argument: &'a OwnedFd) -> Self {
+    pub(super) fn new(request: FdRequest, argument: &'a Fd) -> Self {
         Self {
             request,
             number: argument.as_raw_fd(),
@@ -171,17 +163,17 @@ unsafe impl Ioctl for Name<'_> {
 
 // SAFETY: the kernel is given the start of the structure, which it may read and write, for as
 // long as the call lasts. The output is not taken from the pointer.
-unsafe impl Ioctl for Structure<'_, '_> {
+unsafe impl Ioctl for Structure<'_> {
     type Output = IoctlOutput;
 
     const IS_MUTATING: bool = true;
 
     fn opcode(&self) -> Opcode {
-        Opcode::from(self.0.request.number())
+        Opcode::from(self.request.number())
     }
 
     fn as_ptr(&mut self) -> *mut c_void {
-        self.0.argument.as_mut_ptr().cast()
+        self.argument.as_mut_ptr().cast()
     }
 
     unsafe fn output_from_ptr(output: IoctlOutput, _: *mut c_void) -> Result<IoctlOutput> {

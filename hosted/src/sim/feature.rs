@@ -10,9 +10,10 @@ use vfio_core::abi::{
 use vfio_core::sys::{Errno, Parts};
 
 use super::device::Device;
+use super::exchange::Answer;
 use super::exchange::structure::{get, put};
 use super::kernel::lock;
-use super::{Description, Kernel, sriov};
+use super::{Description, Event, Fd, Kernel, sriov};
 
 /// Bytes of a request before its data.
 const HEAD: usize = size_of::<DeviceFeature>();
@@ -21,59 +22,51 @@ const HEAD: usize = size_of::<DeviceFeature>();
 type Support = (FeatureFlags, usize);
 
 impl Kernel {
-    /// Reads or writes a feature, or tells whether that can be done; the number of the file that
-    /// it opened, where it did.
+    /// Reads or writes a feature, or tells whether that can be done.
     pub(super) fn feature(
         &self,
         place: usize,
-        parts: Parts<'_>,
-    ) -> Result<Option<(u64, i32)>, Errno> {
-        let Parts { argument, list, .. } = parts;
+        parts: Parts<'_, Fd, Event>,
+    ) -> Result<Answer, Errno> {
+        let Parts {
+            argument,
+            list,
+            events,
+            ..
+        } = parts;
         let flags = get::<DeviceFeature>(argument)?.flags;
         check_acts(flags)?;
         if sriov::is_token(flags) {
             let mut session = self.0.session();
             let token = session.token(place).ok_or(Errno::ENOTTY)?;
-            return token.feature(flags, argument).map(|()| None);
+            return token.feature(flags, argument).map(|()| Answer::Done);
         }
         let (_, data) = argument.split_at_mut_checked(HEAD).ok_or(Errno::EINVAL)?;
         let id = flags.feature();
         let device = self.0.session().device(place)?;
         let support = lock(&device).description().support(id)?;
         if !is_to_be_done(flags, support, data.len())? {
-            return Ok(None);
+            return Ok(Answer::Done);
         }
         let list = list.unwrap_or_default();
         match id {
             FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP => {
-                let number = get::<DeviceLowPowerEntryWithWakeup>(data)?.wakeup_eventfd;
-                if number < 0 {
-                    return Err(Errno::EINVAL);
-                }
-                let signal = self.0.session().event(number)?;
-                lock(&device).enter_low_power(Some(signal))?;
+                let wakeup = events.first().copied().flatten().ok_or(Errno::EINVAL)?;
+                let signal = self.signal_of(wakeup)?;
+                lock(&device).enter_low_power(Some(signal.clone()))?;
             }
             FeatureId::MIG_DEVICE_STATE if flags.contains(FeatureFlags::SET) => {
                 let state = get::<DeviceFeatureMigState>(data)?.device_state;
-                let opened = lock(&device).set_migration_state(MigState(state));
-                let opened = opened
-                    .map(|data| data.map(|data| self.0.session().open_migration(place, data)));
-                let data_fd = match &opened {
-                    Ok(Some((_, number))) => *number,
-                    _ => -1,
-                };
-                put(
-                    data,
-                    &DeviceFeatureMigState {
-                        device_state: state,
-                        data_fd,
-                    },
-                )?;
-                return opened;
+                // The data descriptor is handed out by itself: it has no number.
+                let opened = lock(&device).set_migration_state(MigState(state))?;
+                return Ok(match opened {
+                    Some(data) => Answer::Opened(self.0.session().open_migration(place, data)),
+                    None => Answer::Done,
+                });
             }
             _ => lock(&device).feature(id, data, list)?,
         }
-        Ok(None)
+        Ok(Answer::Done)
     }
 }
 

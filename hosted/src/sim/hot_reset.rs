@@ -1,7 +1,6 @@
 //! Hot resets, and whose the devices are that one takes along (drivers/vfio/pci/vfio_pci_core.c
 //! and drivers/vfio/iommufd.c of Linux).
 
-use core::mem::size_of;
 use std::vec;
 use std::vec::Vec;
 
@@ -12,7 +11,7 @@ use vfio_core::sys::{Errno, InfoRequest};
 use super::exchange::structure::get;
 use super::kernel::lock;
 use super::session::{File, Session};
-use super::{HotReset, Kernel};
+use super::{Fd, HotReset, Kernel};
 
 /// How a caller has a device.
 enum Owned {
@@ -25,28 +24,38 @@ enum Owned {
 
 impl Kernel {
     /// `VFIO_DEVICE_PCI_HOT_RESET`.
-    pub(super) fn hot_reset(&self, place: usize, file: File, argument: &[u8]) -> Result<(), Errno> {
+    pub(super) fn hot_reset(
+        &self,
+        place: usize,
+        file: File,
+        argument: &[u8],
+        files: &[&Fd],
+    ) -> Result<(), Errno> {
         let head = get::<PciHotReset>(argument)?;
         if head.flags != 0 {
             return Err(Errno::EINVAL);
         }
+        let files: Vec<File> = files
+            .iter()
+            .map(|file| self.file(file))
+            .collect::<Result<_, _>>()?;
         let session = self.0.session();
         let affected = session.affected(place)?;
-        let count = usize::try_from(head.count).map_err(|_| Errno::EINVAL)?;
-        if count == 0 {
+        if files.is_empty() {
             let iommufd = session.iommufd_of(place).ok_or(Errno::EINVAL)?;
             session.all_owned(&affected, |at| {
                 !matches!(session.owned_by(iommufd, at), Owned::No)
             })?;
         } else {
-            if count > affected.len() || matches!(file, File::Cdev { .. }) {
+            if files.len() > affected.len() || matches!(file, File::Cdev { .. }) {
                 return Err(Errno::EINVAL);
             }
-            let numbers = argument.get(size_of::<PciHotReset>()..).unwrap_or_default();
-            let (numbers, _) = numbers.as_chunks::<4>();
             let mut groups = Vec::new();
-            for number in numbers.get(..count).ok_or(Errno::EINVAL)? {
-                groups.push(session.group_by_number(i32::from_ne_bytes(*number))?);
+            for file in &files {
+                let File::Group(group) = *file else {
+                    return Err(Errno::EINVAL);
+                };
+                groups.push(group);
             }
             session.all_owned(&affected, |at| {
                 session

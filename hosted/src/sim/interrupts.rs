@@ -9,6 +9,7 @@ use vfio_core::server::{IrqData, IrqRequest};
 use vfio_core::sys::Errno;
 
 use super::event::Signal;
+use super::exchange::Answer;
 
 /// `ERANGE`: no vectors at all were asked for.
 const ERANGE: Errno = Errno(34);
@@ -23,6 +24,8 @@ pub(super) struct Interrupts {
     level: bool,
     /// Whether the command register turns INTx off.
     is_intx_off: bool,
+    /// How many vectors the host has for messages, where it has fewer than the device.
+    most: Option<u32>,
 }
 
 /// Of INTx, MSI and MSI-X one at a time is enabled.
@@ -52,33 +55,34 @@ struct Vector {
     is_pending: bool,
 }
 
-/// Events in the order of a request; none for a negative number.
+/// The events that a request names, in its order.
 type Signals = Vec<Result<Option<Signal>, Errno>>;
-
-/// The events that a request names, looked up.
-pub(super) fn signals(
-    request: &IrqRequest<'_>,
-    mut look_up: impl FnMut(i32) -> Result<Signal, Errno>,
-) -> Signals {
-    let numbers = request.data.events();
-    numbers
-        .map(|number| number.map(&mut look_up).transpose())
-        .collect()
-}
 
 impl Interrupts {
     /// Makes a request, whose events were looked up.
-    pub(super) fn set(&mut self, request: &IrqRequest<'_>, signals: Signals) -> Result<(), Errno> {
+    pub(super) fn set(
+        &mut self,
+        request: &IrqRequest<'_>,
+        signals: Signals,
+    ) -> Result<Answer, Errno> {
         let is = |action| request.action == action;
         match request.index {
+            pci_irq::MSI | pci_irq::MSIX if is(IrqSetFlags::ACTION_TRIGGER) => {
+                return self.trigger_messages(request, signals);
+            }
             pci_irq::INTX if is(IrqSetFlags::ACTION_MASK) => self.mask(request),
             pci_irq::INTX if is(IrqSetFlags::ACTION_UNMASK) => self.unmask(request, signals),
             _ if !is(IrqSetFlags::ACTION_TRIGGER) => Err(Errno::ENOTTY),
             pci_irq::INTX => self.trigger_intx(request, signals),
-            pci_irq::MSI | pci_irq::MSIX => self.trigger_messages(request, signals),
             pci_irq::ERR => set_single(&mut self.error, request, signals),
             _ => set_single(&mut self.request, request, signals),
         }
+        .map(|()| Answer::Done)
+    }
+
+    /// Leaves no more than so many vectors for messages.
+    pub(super) const fn limit(&mut self, most: u32) {
+        self.most = Some(most);
     }
 
     fn mask(&mut self, request: &IrqRequest<'_>) -> Result<(), Errno> {
@@ -151,11 +155,11 @@ impl Interrupts {
         &mut self,
         request: &IrqRequest<'_>,
         signals: Signals,
-    ) -> Result<(), Errno> {
+    ) -> Result<Answer, Errno> {
         let is_same = matches!(&self.mode, Mode::Messages { index, .. } if *index == request.index);
         if is_same && request.disables() {
             self.mode = Mode::Off;
-            return Ok(());
+            return Ok(Answer::Done);
         }
         if !is_same && !matches!(self.mode, Mode::Off) {
             return Err(Errno::EINVAL);
@@ -163,10 +167,19 @@ impl Interrupts {
         let end = request.start.saturating_add(request.count);
         if matches!(request.data, IrqData::Events(_)) {
             if is_same {
-                return self.set_block(request, signals);
+                return self.set_block(request, signals).map(|()| Answer::Done);
             }
             if end == 0 {
                 return Err(ERANGE);
+            }
+            if let Some(most) = self.most
+                && usize::try_from(most).is_ok_and(|most| most < end)
+            {
+                // pci_alloc_irq_vectors, which vfio_msi_enable calls.
+                return match most {
+                    0 => Err(Errno::ENOSPC),
+                    most => Ok(Answer::Only(most)),
+                };
             }
             let count = if request.grows {
                 request.available
@@ -181,7 +194,7 @@ impl Interrupts {
             if done.is_err() {
                 self.mode = Mode::Off;
             }
-            return done;
+            return done.map(|()| Answer::Done);
         }
         let Mode::Messages { vectors, .. } = &self.mode else {
             return Err(Errno::EINVAL);
@@ -192,7 +205,7 @@ impl Interrupts {
                 signal(vector.trigger.as_ref());
             }
         }
-        Ok(())
+        Ok(Answer::Done)
     }
 
     /// Gives vectors their events; after one that can't have its own, none of the block has any.
@@ -328,6 +341,7 @@ impl Interrupts {
     pub(super) fn close(&mut self) {
         *self = Self {
             level: self.level,
+            most: self.most,
             ..Self::default()
         };
     }
@@ -360,13 +374,7 @@ fn set_single(
         IrqData::None if slot.is_none() => return Err(Errno::EINVAL),
         IrqData::None if request.count == 0 => *slot = None,
         _ if request.count == 0 => return Err(Errno::EINVAL),
-        IrqData::Events(numbers) => {
-            let named = signals.into_iter().next().unwrap_or(Ok(None))?;
-            // Of the numbers below 0 only -1 says anything.
-            if named.is_some() || numbers.first() == Some(&[0xff; 4]) {
-                *slot = named;
-            }
-        }
+        IrqData::Events(_) => *slot = signals.into_iter().next().unwrap_or(Ok(None))?,
         _ if request.concerns(0) => {
             signal(slot.as_ref());
         }

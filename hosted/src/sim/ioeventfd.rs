@@ -4,11 +4,11 @@
 use vfio_core::abi::{DeviceIoeventfd, IoeventfdFlags, pci_region};
 use vfio_core::sys::Errno;
 
-use super::Kernel;
 use super::device::Device;
 use super::event::Signal;
 use super::exchange::structure::get;
 use super::kernel::lock;
+use super::{Event, Kernel};
 
 /// How many a device has at most.
 const MOST: usize = 1000;
@@ -32,7 +32,12 @@ struct Write {
 
 impl Kernel {
     /// `VFIO_DEVICE_IOEVENTFD`.
-    pub(super) fn ioeventfd(&self, place: usize, argument: &[u8]) -> Result<(), Errno> {
+    pub(super) fn ioeventfd(
+        &self,
+        place: usize,
+        argument: &[u8],
+        events: &[Option<&Event>],
+    ) -> Result<(), Errno> {
         let request = get::<DeviceIoeventfd>(argument)?;
         let device = self.0.session().device(place)?;
         if !lock(&device).dialect().knows_hot_reset {
@@ -46,14 +51,12 @@ impl Kernel {
             IoeventfdFlags::SIZE_64 => 8,
             _ => return Err(Errno::EINVAL),
         };
-        if request.fd < -1 {
-            return Err(Errno::EINVAL);
-        }
+        let event = events.first().copied().flatten();
         let write = lock(&device).write_of(request.offset, request.data, width)?;
-        if lock(&device).take_or_meet(write, request.fd == -1)? {
+        if lock(&device).take_or_meet(write, event.is_none())? {
             return Ok(());
         }
-        let signal = self.0.session().event(request.fd)?;
+        let signal = self.signal_of(event.ok_or(Errno::EINVAL)?)?.clone();
         lock(&device).ioeventfds().push(Ioeventfd { write, signal });
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use super::device::Device;
 use super::kernel::lock;
-use super::{Calls, Event, Fault, Kernel};
+use super::{Calls, Fault, Kernel};
 
 impl Kernel {
     /// How many system calls were made.
@@ -24,7 +24,7 @@ impl Kernel {
     /// How many events are open.
     #[must_use]
     pub fn open_events(&self) -> usize {
-        self.0.session().open_events()
+        self.0.events.load(Ordering::Acquire)
     }
 
     /// How many containers are alive: one lives on in the groups that are in it.
@@ -57,12 +57,6 @@ impl Kernel {
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         self.0.faults.all()
-    }
-
-    /// Signals an event, as another program would that writes to the eventfd.
-    pub fn signal(&self, event: &Event) {
-        event.signal.signal();
-        self.advance();
     }
 
     /// Lets a device fail so that it can't recover, and tells whether the error interrupt of

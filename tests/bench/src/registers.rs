@@ -20,7 +20,7 @@ use vfio_core::mmio::{Block, Window};
 use vfio_core::region::Trapped;
 use vfio_core::registers;
 use vfio_core::sys::{Protection, Span, Sys as _};
-use vfio_hosted::linux::{Linux, Mapping};
+use vfio_hosted::linux::{Fd, Linux, Mapping};
 
 use crate::peer::Peer;
 use crate::time;
@@ -244,8 +244,8 @@ fn driver(name: &str) -> Result<Box<dyn Driver>> {
     let file = file()?;
     Ok(match name {
         "mapped_bare" => Box::new(MappedBare(memory().as_mut_ptr().cast())),
-        "mapped_core" => Box::new(MappedCore(mapping(&file)?.into_block(0)?)),
-        "mapped_core_checked" => Box::new(MappedCoreChecked(mapping(&file)?, OFFSET)),
+        "mapped_core" => Box::new(MappedCore(mapping(file)?.into_block(0)?)),
+        "mapped_core_checked" => Box::new(MappedCoreChecked(mapping(file)?, OFFSET)),
         "mapped_pci_driver" => Box::new(MappedPciDriver(PeerRegisters::backed_by(region()))),
         "mapped_pci_driver_region" => Box::new(MappedPciDriverRegion(region(), OFFSET as u64)),
         "trapped_bare" => Box::new(TrappedBare(file)),
@@ -268,19 +268,25 @@ fn file() -> Result<OwnedFd> {
 }
 
 /// The file as a mapped BAR.
-fn mapping(file: &OwnedFd) -> Result<Window<Mapping>> {
+fn mapping(file: OwnedFd) -> Result<Window<Mapping>> {
     let span = Span {
         offset: 0,
         len: LEN,
     };
-    let mapping = Linux.map(file, span, Protection::BOTH);
+    let mapping = Linux.map(&fd(file), span, Protection::BOTH);
     let mapping = mapping.map_err(|errno| anyhow!("cannot map: {errno}"))?;
     Ok(Window::with_permission(mapping)?)
 }
 
+/// The file in the place of a device's.
+fn fd(file: OwnedFd) -> Fd {
+    // SAFETY: a file in memory refuses the requests of VFIO.
+    unsafe { Fd::new_unchecked(file) }
+}
+
 /// The file as a trapped BAR. There are few, and they are kept.
 fn trapped(file: OwnedFd) -> Window<Trapped<&'static Device<Linux>>> {
-    let device = Box::leak(Box::new(Device::new(Linux, file)));
+    let device = Box::leak(Box::new(Device::new(Linux, fd(file))));
     Window::new(Trapped::new(device, 0, LEN))
 }
 

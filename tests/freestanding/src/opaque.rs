@@ -85,6 +85,16 @@ fn outcome<T>(value: T) -> Result<T, Errno> {
     }
 }
 
+/// Makes a request.
+fn exchanged<F, E>(exchange: Exchange<'_, F, E>) -> Result<u32, Errno> {
+    used(exchange.request());
+    let mut parts = exchange.into_parts();
+    parts.name(|_| any(), |_| any());
+    // Whatever is behind the pointers may have changed.
+    used(parts);
+    outcome(any())
+}
+
 impl Sys for Opaque {
     type Fd = OpaqueFd;
     type Mapping = OpaqueMemory;
@@ -132,15 +142,12 @@ impl Sys for Opaque {
         outcome(any())
     }
 
-    fn number(&self, _: &OpaqueFd) -> i32 {
-        any()
-    }
-
-    fn exchange(&self, _: &OpaqueFd, exchange: Exchange<'_>) -> Result<u32, Errno> {
-        used(exchange.request());
-        // Whatever is behind the pointers may have changed.
-        used(exchange.into_parts());
-        outcome(any())
+    fn exchange(
+        &self,
+        _: &OpaqueFd,
+        exchange: Exchange<'_, OpaqueFd, OpaqueEvent>,
+    ) -> Result<u32, Errno> {
+        exchanged(exchange)
     }
 
     fn exchange_open(
@@ -148,7 +155,8 @@ impl Sys for Opaque {
         fd: &OpaqueFd,
         exchange: Exchange<'_>,
     ) -> Result<Option<OpaqueFd>, Errno> {
-        let answer = self.exchange(fd, exchange)?;
+        used(fd);
+        let answer = exchanged(exchange)?;
         outcome((answer != 0).then_some(OpaqueFd))
     }
 
@@ -168,8 +176,8 @@ impl Sys for Opaque {
         memory: &OpaqueMemory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        used(memory);
-        self.exchange(fd, exchange)
+        used((fd, memory));
+        exchanged(exchange)
     }
 
     fn exchange_mapping(
@@ -204,16 +212,16 @@ impl Sys for Opaque {
         outcome(OpaqueEvent)
     }
 
-    fn event_number(&self, _: &OpaqueEvent) -> i32 {
-        any()
-    }
-
     fn event_take(&self, _: &OpaqueEvent) -> Result<u64, Errno> {
         outcome(any())
     }
 
-    fn event_wait(&self, _: &OpaqueEvent, timeout: Duration) -> Result<bool, Errno> {
-        used(timeout);
+    fn event_signal(&self, _: &OpaqueEvent) -> Result<(), Errno> {
+        outcome(())
+    }
+
+    fn events_wait(&self, events: &[&OpaqueEvent], timeout: Duration) -> Result<bool, Errno> {
+        used((events, timeout));
         outcome(any())
     }
 }

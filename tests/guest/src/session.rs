@@ -1,23 +1,22 @@
 //! A device opened call by call, so that replies can be seen as the kernel gave them.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, anyhow};
 use vfio_core::abi::Extension;
 use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys as _, ValueRequest};
 use vfio_guest::Device;
-use vfio_hosted::linux::Linux;
+use vfio_hosted::linux::{Fd, Linux};
 
 use crate::report::NotRun;
 use crate::world::group;
 
 /// An open device with its group and container.
 pub(crate) struct Session {
-    container: OwnedFd,
+    container: Fd,
     /// Holds the group for as long as the session lasts.
-    _group: OwnedFd,
-    device: OwnedFd,
+    _group: Fd,
+    device: Fd,
 }
 
 /// What stands behind a container.

@@ -141,7 +141,7 @@ fn arena() -> Result<(), Error> {
 fn no_event() -> Result<(), Error> {
     let machine = GuestPci;
     let event = machine.event().map_err(Error::Errno)?;
-    match machine.event_wait(&event, Duration::from_millis(200)) {
+    match machine.events_wait(&[&event], Duration::from_millis(200)) {
         Ok(true) => Err(Error::Unknown),
         Ok(false) => Err(Error::NoInterrupt),
         Err(errno) => Err(Error::Errno(errno)),

@@ -9,6 +9,7 @@ use vfio_core::sys::{Errno, InfoRequest, Protection, Span};
 
 use super::config::{self, Places};
 use super::describe::{DescribeError, Description, ResetPlace};
+use super::guest_pci::Event;
 use super::mapping::Mapping;
 use super::message::{Messages, Source};
 use crate::pci::{Address, RegionKind, Registers, Space, Width};
@@ -103,7 +104,11 @@ impl Device {
     }
 
     /// `VFIO_DEVICE_SET_IRQS`.
-    pub(super) fn set_irqs(&mut self, argument: &[u8]) -> Result<(), Errno> {
+    pub(super) fn set_irqs(
+        &mut self,
+        argument: &[u8],
+        events: &[Option<&Event>],
+    ) -> Result<(), Errno> {
         let irqs = self.description.irqs();
         let request = IrqRequest::parse(argument, &irqs)?;
         if request.action != IrqSetFlags::ACTION_TRIGGER {
@@ -115,7 +120,7 @@ impl Device {
                     registers: self.registers(),
                     description: &self.description,
                 };
-                self.messages.trigger(source, &request)
+                self.messages.trigger(source, &request, events)
             }
             // Its count is 0: `parse` refused it.
             _ => Err(Errno::EINVAL),

@@ -76,19 +76,6 @@ impl Group {
     };
 }
 
-impl File {
-    /// A number for it.
-    #[must_use]
-    pub fn number(self) -> i32 {
-        let (kind, place) = match self {
-            Self::Container(place) => (1, place),
-            Self::Group(group) => (2, group),
-            Self::Device(group) => (3, group),
-        };
-        i32::from_be_bytes([0, 0, kind, place])
-    }
-}
-
 impl Files {
     /// Nothing is open.
     #[must_use]

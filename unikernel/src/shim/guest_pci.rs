@@ -10,15 +10,14 @@ use vfio_core::pci::{HeaderLayout, Id};
 use vfio_core::server;
 use vfio_core::session::Place;
 use vfio_core::sys::{
-    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys,
-    ValueRequest, put_argsz,
+    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span,
+    Sys, ValueRequest, put_argsz,
 };
 
 use super::device::{Bytes, Device};
 use super::files::{File, Files, Released};
 use super::mapping::Mapping;
 use super::memory::Memory;
-use super::message::FIRST_EVENT;
 use crate::boot::Boot;
 use crate::pci::{
     AssignError, Function, Functions, Room, ScanError, Space, SpaceError, assign, scan,
@@ -81,6 +80,13 @@ pub struct Fd {
 #[derive(Debug)]
 pub struct Event {
     event: u8,
+}
+
+impl Event {
+    /// Which of the machine's events it is.
+    pub(super) const fn place(&self) -> u8 {
+        self.event
+    }
 }
 
 impl State {
@@ -181,15 +187,11 @@ impl State {
         }
     }
 
-    fn exchange(
-        &mut self,
-        file: File,
-        request: ExchangeRequest,
-        argument: &[u8],
-    ) -> Result<u32, Errno> {
-        match (file, request) {
-            (file @ File::Device(_), ExchangeRequest::SetIrqs) => {
-                self.device(file)?.set_irqs(argument)?;
+    fn exchange(&mut self, file: File, parts: &Parts<'_, Fd, Event>) -> Result<u32, Errno> {
+        match (file, parts.request) {
+            (file @ File::Device(_), ExchangeRequest::SetIrqs | ExchangeRequest::SetIrqEvents) => {
+                let device = self.device(file)?;
+                device.set_irqs(parts.argument, parts.events)?;
                 Ok(0)
             }
             (file, _) => Err(self.files.unknown_to(file)),
@@ -342,10 +344,6 @@ impl Sys for GuestPci {
         Ok(Fd { file })
     }
 
-    fn number(&self, fd: &Fd) -> i32 {
-        fd.file.number()
-    }
-
     fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
         state().info(fd.file, request, reply)
@@ -372,12 +370,12 @@ impl Sys for GuestPci {
         transfer(fd, Bytes::Write(buf), offset)
     }
 
-    fn exchange(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+    fn exchange(&self, fd: &Fd, exchange: Exchange<'_, Fd, Event>) -> Result<u32, Errno> {
         let parts = exchange.into_parts();
         if parts.request.length_at().is_some() || parts.request.descriptor().is_some() {
             return Err(Errno::EINVAL);
         }
-        state().exchange(fd.file, parts.request, parts.argument)
+        state().exchange(fd.file, &parts)
     }
 
     fn exchange_memory(
@@ -425,16 +423,18 @@ impl Sys for GuestPci {
         Ok(Event { event })
     }
 
-    fn event_number(&self, event: &Event) -> i32 {
-        FIRST_EVENT.saturating_add(event.event.into())
-    }
-
     fn event_take(&self, event: &Event) -> Result<u64, Errno> {
         Ok(interrupts::take_count(event.event))
     }
 
-    fn event_wait(&self, event: &Event, timeout: Duration) -> Result<bool, Errno> {
-        let waited = clock::wait(timeout, || interrupts::is_signalled(event.event));
+    fn event_signal(&self, event: &Event) -> Result<(), Errno> {
+        interrupts::signal(event.event);
+        Ok(())
+    }
+
+    fn events_wait(&self, events: &[&Event], timeout: Duration) -> Result<bool, Errno> {
+        let is_signalled = |event: &&Event| interrupts::is_signalled(event.event);
+        let waited = clock::wait(timeout, || events.iter().any(is_signalled));
         waited.map_err(|error| {
             defmt::error!("an interrupt can't be waited for: {}", error);
             Errno::EIO

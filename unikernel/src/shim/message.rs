@@ -10,6 +10,7 @@ use vfio_core::server::{IrqData, IrqRequest};
 use vfio_core::sys::{Errno, Protection};
 
 use super::describe::{Description, MsiPlace, MsixPlace};
+use super::guest_pci::Event;
 use super::mapping::Mapping;
 use crate::apic;
 use crate::interrupts::{self, LINES, Lines};
@@ -17,9 +18,6 @@ use crate::pci::{RegionKind, Registers, Spaces};
 
 /// `ERANGE`: no vectors at all were asked for.
 const ERANGE: Errno = Errno(34);
-
-/// What is called an event in a request: its number, from here on.
-pub(super) const FIRST_EVENT: i32 = 0x1000;
 
 /// What of a device's messages is enabled.
 #[derive(Debug, Default)]
@@ -55,6 +53,7 @@ impl Messages {
         &mut self,
         source: Source<'_, S>,
         request: &IrqRequest<'_>,
+        events: &[Option<&Event>],
     ) -> Result<(), Errno> {
         let is_same = self.index() == Some(request.index);
         if is_same && request.disables() {
@@ -75,7 +74,7 @@ impl Messages {
         if !is_same {
             self.enable(source, request)?;
         }
-        let done = self.aim(source, request);
+        let done = self.aim(source, request.start, events);
         if done.is_err() && !is_same {
             self.disable(source);
         }
@@ -141,20 +140,21 @@ impl Messages {
         Ok(())
     }
 
-    /// Gives vectors their events; after one that can't have its own, none of the request has any.
+    /// Gives vectors from `start` on their events; after one that can't have its own, none of
+    /// them has any.
     fn aim<S: Spaces>(
         &mut self,
         source: Source<'_, S>,
-        request: &IrqRequest<'_>,
+        start: usize,
+        events: &[Option<&Event>],
     ) -> Result<(), Errno> {
-        let mut end = request.start;
+        let mut end = start;
         let mut done = Ok(());
-        for number in request.data.events() {
-            let event = number.map_or(Ok(None), event);
-            done = event.and_then(|event| self.aim_one(source, end, event));
+        for event in events {
+            done = self.aim_one(source, end, event.map(Event::place));
             end = end.saturating_add(1);
             if done.is_err() {
-                for vector in request.start..end {
+                for vector in start..end {
                     // Taking away needs nothing that could be missing.
                     let _ = self.aim_one(source, vector, None);
                 }
@@ -220,14 +220,6 @@ impl Messages {
             }
         }
     }
-}
-
-/// The event of a number.
-fn event(number: i32) -> Result<Option<u8>, Errno> {
-    let event = number.checked_sub(FIRST_EVENT);
-    let event = event.and_then(|event| u8::try_from(event).ok());
-    let event = event.filter(|event| interrupts::is_event(*event));
-    event.map(Some).ok_or(Errno::EBADF)
 }
 
 /// Where a message is written so that this processor takes it, and what (Intel SDM, volume 3,

@@ -10,42 +10,67 @@ use vfio_core::abi::{
     IommuType1DmaUnmap, PrecopyInfo,
 };
 use vfio_core::server::IrqRequest;
-use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Parts};
+use vfio_core::sys::{Errno, ExchangeRequest, Parts};
 
 use structure::{get, get_prefix, get_two, get_whole, put};
 
-use crate::sim::interrupts;
 use crate::sim::kernel::lock;
 use crate::sim::session::File;
-use crate::sim::{DmaMemory, Fd, Kernel};
+use crate::sim::{DmaMemory, Event, Fd, Kernel};
 
 /// Memory to map, and which bytes of it.
 type Source<'m> = Option<(&'m DmaMemory, Range<usize>)>;
+
+/// What a request answers.
+pub(in crate::sim) enum Answer {
+    /// Nothing: it was done.
+    Done,
+    /// It was not done: there are no more than so many interrupts.
+    Only(u32),
+    /// It has opened the file with this id.
+    Opened(u64),
+}
+
+impl Answer {
+    /// What the call returns.
+    pub(in crate::sim) const fn number(self) -> u32 {
+        match self {
+            // An opened file is handed out by itself.
+            Self::Done | Self::Opened(_) => 0,
+            Self::Only(available) => available,
+        }
+    }
+}
 
 impl Kernel {
     /// Makes a request; `memory` is what it maps, for one that maps something.
     pub(in crate::sim) fn make(
         &self,
         fd: &Fd,
-        exchange: Exchange<'_>,
+        parts: Parts<'_, Fd, Event>,
         memory: Option<&DmaMemory>,
-    ) -> Result<Option<(u64, i32)>, Errno> {
-        let parts = exchange.into_parts();
+    ) -> Result<Answer, Errno> {
         let source = match memory {
             Some(memory) => Some(source(memory, &parts)?),
             None => None,
         };
         let file = self.file(fd)?;
         match file {
-            File::Container(id) => self.of_container(id, parts, source).map(|()| None),
-            File::Iommufd(id) => self.of_iommufd(id, parts, source).map(|()| None),
-            File::Migration(id) => self.of_migration(id, parts).map(|()| None),
+            File::Container(id) => self.of_container(id, parts, source),
+            File::Iommufd(id) => self.of_iommufd(id, parts, source),
+            File::Migration(id) => self.of_migration(id, parts),
             File::Group(_) => Err(Errno::ENOTTY),
-            File::Device(_) | File::Cdev { .. } => self.of_device(fd, file, parts),
+            File::Device(_) | File::Cdev { .. } => return self.of_device(fd, file, parts),
         }
+        .map(|()| Answer::Done)
     }
 
-    fn of_container(&self, id: u64, parts: Parts<'_>, source: Source<'_>) -> Result<(), Errno> {
+    fn of_container(
+        &self,
+        id: u64,
+        parts: Parts<'_, Fd, Event>,
+        source: Source<'_>,
+    ) -> Result<(), Errno> {
         let unknown = self.unknown_to_container(id);
         let type1 = self.0.session().type1(id);
         match parts.request {
@@ -76,7 +101,12 @@ impl Kernel {
         }
     }
 
-    fn of_iommufd(&self, id: u64, parts: Parts<'_>, source: Source<'_>) -> Result<(), Errno> {
+    fn of_iommufd(
+        &self,
+        id: u64,
+        parts: Parts<'_, Fd, Event>,
+        source: Source<'_>,
+    ) -> Result<(), Errno> {
         let mut session = self.0.session();
         let iommufd = session.iommufd(id)?;
         let argument = parts.argument;
@@ -129,7 +159,7 @@ impl Kernel {
         }
     }
 
-    fn of_migration(&self, id: u64, parts: Parts<'_>) -> Result<(), Errno> {
+    fn of_migration(&self, id: u64, parts: Parts<'_, Fd, Event>) -> Result<(), Errno> {
         if parts.request != ExchangeRequest::PrecopyInfo {
             return Err(Errno::ENOTTY);
         }
@@ -140,12 +170,7 @@ impl Kernel {
         put(parts.argument, &info)
     }
 
-    fn of_device(
-        &self,
-        fd: &Fd,
-        file: File,
-        parts: Parts<'_>,
-    ) -> Result<Option<(u64, i32)>, Errno> {
+    fn of_device(&self, fd: &Fd, file: File, parts: Parts<'_, Fd, Event>) -> Result<Answer, Errno> {
         let place = file.device();
         if let Some(place) = place {
             let device = self.0.session().device(place)?;
@@ -154,34 +179,34 @@ impl Kernel {
         match (parts.request, place) {
             (
                 ExchangeRequest::Feature
+                | ExchangeRequest::LowPowerWakeup
                 | ExchangeRequest::SetMigState
                 | ExchangeRequest::DmaBuf
                 | ExchangeRequest::DmaLoggingStart
                 | ExchangeRequest::DmaLoggingReport,
                 Some(place),
             ) => self.feature(place, parts),
-            _ => self.of_device_plain(fd, file, parts).map(|()| None),
+            (ExchangeRequest::SetIrqs | ExchangeRequest::SetIrqEvents, Some(place)) => {
+                self.set_irqs(place, parts)
+            }
+            _ => self.of_device_plain(fd, file, parts).map(|()| Answer::Done),
         }
     }
 
-    /// A request that opens nothing.
-    fn of_device_plain(&self, fd: &Fd, file: File, parts: Parts<'_>) -> Result<(), Errno> {
-        let argument = parts.argument;
+    /// A request that answers nothing.
+    fn of_device_plain(
+        &self,
+        fd: &Fd,
+        file: File,
+        parts: Parts<'_, Fd, Event>,
+    ) -> Result<(), Errno> {
         if parts.request == ExchangeRequest::BindIommufd {
-            let mut request = get::<DeviceBindIommufd>(argument)?;
-            if request.iommufd < 0 {
-                return Err(Errno::EINVAL);
-            }
-            // With the flag there is a list, which an exchange makes sure of.
-            let token = parts.list.and_then(|list| list.first_chunk().copied());
-            let mut session = self.0.session();
-            request.out_devid = session.bind_cdev(fd.id, request.iommufd, token)?;
-            return put(argument, &request);
+            return self.bind_iommufd(fd, parts);
         }
+        let argument = parts.argument;
         let place = file.device().ok_or(Errno::EINVAL)?;
         let is_cdev = matches!(file, File::Cdev { .. });
         match parts.request {
-            ExchangeRequest::SetIrqs => self.set_irqs(place, argument),
             ExchangeRequest::AttachIommufdPt if is_cdev => {
                 let mut request = get_prefix::<DeviceAttachIommufdPt>(argument);
                 pasid(request.flags)?;
@@ -194,20 +219,28 @@ impl Kernel {
                 self.0.session().detach(place);
                 Ok(())
             }
-            ExchangeRequest::PciHotReset => self.hot_reset(place, file, argument),
-            ExchangeRequest::Ioeventfd => self.ioeventfd(place, argument),
+            ExchangeRequest::PciHotReset => self.hot_reset(place, file, argument, parts.files),
+            ExchangeRequest::Ioeventfd => self.ioeventfd(place, argument, parts.events),
             _ => Err(Errno::ENOTTY),
         }
     }
 
-    fn set_irqs(&self, place: usize, argument: &[u8]) -> Result<(), Errno> {
+    fn bind_iommufd(&self, fd: &Fd, parts: Parts<'_, Fd, Event>) -> Result<(), Errno> {
+        let mut request = get::<DeviceBindIommufd>(parts.argument)?;
+        let iommufd = self.file(parts.files.first().ok_or(Errno::EINVAL)?)?;
+        // With the flag there is a list, which an exchange makes sure of.
+        let token = parts.list.and_then(|list| list.first_chunk().copied());
+        request.out_devid = self.0.session().bind_cdev(fd.id, iommufd, token)?;
+        put(parts.argument, &request)
+    }
+
+    fn set_irqs(&self, place: usize, parts: Parts<'_, Fd, Event>) -> Result<Answer, Errno> {
         let device = self.0.session().device(place)?;
         let irqs = lock(&device).irqs();
-        let request = IrqRequest::parse(argument, &irqs)?;
-        let session = self.0.session();
-        let signals = interrupts::signals(&request, |number| session.event(number));
-        // A device is never locked before the session.
-        drop(session);
+        let request = IrqRequest::parse(parts.argument, &irqs)?;
+        let signal = |event: &Event| self.signal_of(event).cloned();
+        let signals = parts.events.iter();
+        let signals = signals.map(|event| event.map(signal).transpose()).collect();
         lock(&device).interrupts().set(&request, signals)
     }
 }
@@ -215,7 +248,7 @@ impl Kernel {
 /// The memory of a request, whose range must lie in it.
 fn source<'m>(
     memory: &'m DmaMemory,
-    parts: &Parts<'_>,
+    parts: &Parts<'_, Fd, Event>,
 ) -> Result<(&'m DmaMemory, Range<usize>), Errno> {
     let range = parts.memory.clone();
     if parts.request.length_at().is_none()

@@ -38,8 +38,10 @@ pub struct Calls {
     pub memory: u64,
     /// [`Sys::event`].
     pub event: u64,
-    /// [`Sys::event_take`] and [`Sys::event_wait`].
+    /// [`Sys::event_take`] and [`Sys::events_wait`].
     pub event_read: u64,
+    /// [`Sys::event_signal`].
+    pub event_write: u64,
 }
 
 impl Calls {

@@ -11,13 +11,12 @@ use super::Shared;
 pub struct Fd {
     pub(super) kernel: Arc<Shared>,
     pub(in crate::sim) id: u64,
-    pub(super) number: i32,
 }
 
 impl Drop for Fd {
     fn drop(&mut self) {
         self.kernel.count(|calls| &mut calls.close);
-        self.kernel.session().close(self.id, self.number);
+        self.kernel.session().release(self.id);
     }
 }
 

@@ -19,7 +19,7 @@ use vfio_core::sys::Sys;
 
 use super::Model;
 use super::device::Device;
-use super::event::{Counter, Event};
+use super::event::{Bell, Event, Signal};
 use super::fault::FaultLog;
 use super::session::{File, Session};
 use crate::OwnedPlace;
@@ -43,6 +43,9 @@ pub(in crate::sim) struct Shared {
     calls: Mutex<Calls>,
     pub(in crate::sim) faults: FaultLog,
     pub(in crate::sim) mappings: AtomicUsize,
+    /// How many events are open.
+    pub(in crate::sim) events: AtomicUsize,
+    bell: Arc<Bell>,
     /// What the clock says, in nanoseconds.
     clock: AtomicU64,
     has_no_iommufd: Mutex<bool>,
@@ -106,6 +109,23 @@ impl Kernel {
         self
     }
 
+    /// Leaves no more than `most` interrupt vectors for the messages of a device, as a host does
+    /// that is short of them: who asks for more gets none, and is told how many there are.
+    ///
+    /// # Panics
+    /// Where the kernel has no device of that name.
+    #[must_use]
+    pub fn with_vectors(self, name: &str, most: u32) -> Self {
+        let session = self.0.session();
+        let device = session.place(name).map(|place| session.device(place));
+        drop(session);
+        let Some(Ok(device)) = device else {
+            panic!("there is no device {name}");
+        };
+        lock(&device).interrupts().limit(most);
+        self
+    }
+
     /// Takes iommufd away, and the device files that need it, as in Linux before 6.6.
     #[must_use]
     pub fn without_iommufd(self) -> Self {
@@ -164,17 +184,15 @@ impl Kernel {
         }
     }
 
-    fn fd(&self, (id, number): (u64, i32)) -> Fd {
+    fn fd(&self, id: u64) -> Fd {
         Fd {
             kernel: Arc::clone(&self.0),
             id,
-            number,
         }
     }
 
-    /// The counter of `event`, which must be of this kernel.
-    fn counter<'e>(&self, event: &'e Event) -> Result<&'e Counter, Errno> {
-        self.0.count(|calls| &mut calls.event_read);
+    /// What counts in `event`, which must be of this kernel.
+    pub(in crate::sim) fn signal_of<'e>(&self, event: &'e Event) -> Result<&'e Signal, Errno> {
         if Arc::ptr_eq(&self.0, &event.kernel) {
             Ok(&event.signal)
         } else {

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use vfio_core::abi::{Extension, ioctl};
 use vfio_core::server;
 use vfio_core::sys::{
-    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
-    put_argsz,
+    EVENTS_MOST, Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span,
+    Sys, ValueRequest, put_argsz,
 };
 
 use super::{
@@ -17,7 +17,8 @@ use super::{
     number_behind,
 };
 use crate::sim::device::Device;
-use crate::sim::event::{Event, Signal};
+use crate::sim::event::{Counter, Event, Signal};
+use crate::sim::exchange::Answer;
 use crate::sim::session::File;
 use crate::sim::{DmaMemory, Mapping};
 
@@ -60,10 +61,6 @@ impl Sys for Kernel {
             }
         };
         Ok(self.fd(opened?))
-    }
-
-    fn number(&self, fd: &Fd) -> i32 {
-        fd.number
     }
 
     fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
@@ -197,13 +194,14 @@ impl Sys for Kernel {
         self.with_device_of(file, |device| device.write(buf, offset))
     }
 
-    fn exchange(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<u32, Errno> {
+    fn exchange(&self, fd: &Fd, exchange: Exchange<'_, Fd, Event>) -> Result<u32, Errno> {
         self.0.count(|calls| &mut calls.exchange);
         if exchange.request().descriptor().is_some() {
             // Nobody would own what it opens.
             return Err(Errno::EINVAL);
         }
-        self.make(fd, exchange, None).map(|_| 0)
+        self.make(fd, exchange.into_parts(), None)
+            .map(Answer::number)
     }
 
     fn exchange_open(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<Option<Fd>, Errno> {
@@ -211,8 +209,10 @@ impl Sys for Kernel {
         if exchange.request().descriptor().is_none() {
             return Err(Errno::EINVAL);
         }
-        let opened = self.make(fd, exchange, None)?;
-        Ok(opened.map(|opened| self.fd(opened)))
+        match self.make(fd, nameless(exchange), None)? {
+            Answer::Opened(id) => Ok(Some(self.fd(id))),
+            Answer::Done | Answer::Only(_) => Ok(None),
+        }
     }
 
     fn read(&self, fd: &Fd, buf: &mut [u8]) -> Result<usize, Errno> {
@@ -245,7 +245,8 @@ impl Sys for Kernel {
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
         self.0.count(|calls| &mut calls.exchange);
-        self.make(fd, exchange, Some(memory)).map(|_| 0)
+        self.make(fd, nameless(exchange), Some(memory))
+            .map(Answer::number)
     }
 
     fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
@@ -282,31 +283,40 @@ impl Sys for Kernel {
 
     fn event(&self) -> Result<Event, Errno> {
         self.0.count(|calls| &mut calls.event);
-        let signal = Signal::default();
-        let number = self.0.session().open_event(Signal::clone(&signal));
+        self.0.events.fetch_add(1, Ordering::AcqRel);
         Ok(Event {
             kernel: Arc::clone(&self.0),
-            number,
-            signal,
+            signal: Signal::new(Counter::new(&self.0.bell)),
         })
     }
 
-    fn event_number(&self, event: &Event) -> i32 {
-        event.number
-    }
-
     fn event_take(&self, event: &Event) -> Result<u64, Errno> {
-        let counter = self.counter(event)?;
+        self.0.count(|calls| &mut calls.event_read);
+        let signal = self.signal_of(event)?;
         self.advance();
-        Ok(counter.take())
+        Ok(signal.take())
     }
 
-    fn event_wait(&self, event: &Event, timeout: Duration) -> Result<bool, Errno> {
-        let counter = self.counter(event)?;
+    fn event_signal(&self, event: &Event) -> Result<(), Errno> {
+        self.0.count(|calls| &mut calls.event_write);
+        self.signal_of(event)?.signal();
+        self.advance();
+        Ok(())
+    }
+
+    fn events_wait(&self, events: &[&Event], timeout: Duration) -> Result<bool, Errno> {
+        self.0.count(|calls| &mut calls.event_read);
+        if events.len() > EVENTS_MOST {
+            return Err(Errno::EINVAL);
+        }
+        for event in events {
+            self.signal_of(event)?;
+        }
+        let is_signalled = || events.iter().any(|event| event.signal.is_signalled());
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let is_busy = self.advance();
-            if counter.is_signalled() {
+            if is_signalled() {
                 return Ok(true);
             }
             let left = deadline.map_or(SLICE, |deadline| {
@@ -316,9 +326,28 @@ impl Sys for Kernel {
                 self.0.pass(timeout);
                 return Ok(false);
             }
-            if !is_busy && counter.wait(left.min(SLICE)) {
+            if !is_busy && self.0.bell.wait(left.min(SLICE), is_signalled) {
                 return Ok(true);
             }
         }
+    }
+}
+
+/// A request that names no files and events.
+fn nameless(exchange: Exchange<'_>) -> Parts<'_, Fd, Event> {
+    let Parts {
+        request,
+        argument,
+        list,
+        memory,
+        ..
+    } = exchange.into_parts();
+    Parts {
+        request,
+        argument,
+        list,
+        memory,
+        files: &[],
+        events: &[],
     }
 }

@@ -4,21 +4,21 @@ use std::sync::{Arc, Mutex};
 
 use vfio_core::sys::Errno;
 
-use super::{Binding, EBADFD, File, Numbered, Session, Slot};
+use super::{Binding, EBADFD, File, Session, Slot};
 use crate::sim::device::Device;
 use crate::sim::iommufd::Iommufd;
 use crate::sim::kernel::lock;
 use crate::sim::sriov::Uuid;
 
 impl Session {
-    pub(in crate::sim) fn open_iommufd(&mut self) -> (u64, i32) {
-        let (id, number) = self.open(File::Iommufd);
+    pub(in crate::sim) fn open_iommufd(&mut self) -> u64 {
+        let id = self.open(File::Iommufd);
         self.iommufds.insert(id, Iommufd::default());
-        (id, number)
+        id
     }
 
     /// Opens a device by itself.
-    pub(in crate::sim) fn open_cdev(&mut self, place: usize) -> Result<(u64, i32), Errno> {
+    pub(in crate::sim) fn open_cdev(&mut self, place: usize) -> Result<u64, Errno> {
         if !self.has_cdev(place) {
             return Err(Errno::ENOENT);
         }
@@ -40,12 +40,12 @@ impl Session {
         Some(Arc::clone(&slot.device))
     }
 
-    /// Binds the device of the file `id`, which was opened by itself, to the iommufd of a
-    /// number; returns the device's id there.
+    /// Binds the device of the file `id`, which was opened by itself, to an iommufd; returns the
+    /// device's id there.
     pub(in crate::sim) fn bind_cdev(
         &mut self,
         id: u64,
-        iommufd: i32,
+        iommufd: File,
         token: Option<Uuid>,
     ) -> Result<u32, Errno> {
         let File::Cdev { place, is_bound } = self.file(id)? else {
@@ -61,10 +61,8 @@ impl Session {
         }
         self.match_token(place, token)?;
         let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
-        let iommufd = match self.numbers.get(&iommufd) {
-            Some(Numbered::File(file)) if self.iommufds.contains_key(file) => *file,
-            Some(_) => return Err(EBADFD),
-            None => return Err(Errno::EBADF),
+        let File::Iommufd(iommufd) = iommufd else {
+            return Err(EBADFD);
         };
         if self.slot(place)?.open_files != 0 {
             return Err(Errno::EINVAL);

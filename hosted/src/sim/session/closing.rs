@@ -4,12 +4,6 @@ use super::{Context, File, Session};
 use crate::sim::kernel::lock;
 
 impl Session {
-    /// Closes a file that was opened, and frees its number.
-    pub(in crate::sim) fn close(&mut self, id: u64, number: i32) {
-        self.numbers.remove(&number);
-        self.release(id);
-    }
-
     /// Takes a share in a file.
     pub(in crate::sim) fn share(&mut self, id: u64) {
         if let Some(open) = self.files.get_mut(&id) {

@@ -15,8 +15,8 @@ use crate::sim::sriov::{self, Uuid};
 use crate::sim::type1::Type1;
 
 impl Session {
-    pub(in crate::sim) fn open_container(&mut self) -> (u64, i32) {
-        let (id, number) = self.open(File::Container);
+    pub(in crate::sim) fn open_container(&mut self) -> u64 {
+        let id = self.open(File::Container);
         self.containers.insert(
             id,
             Container {
@@ -25,7 +25,7 @@ impl Session {
                 iommu: None,
             },
         );
-        (id, number)
+        id
     }
 
     /// Opens a group, which only one file at a time can be.
@@ -33,7 +33,7 @@ impl Session {
         &mut self,
         number: u32,
         is_noiommu: bool,
-    ) -> Result<(u64, i32), Errno> {
+    ) -> Result<u64, Errno> {
         let group = self.groups.get_mut(&number);
         let group = group.filter(|group| group.is_noiommu == is_noiommu);
         let group = group.ok_or(Errno::ENOENT)?;
@@ -201,11 +201,7 @@ impl Session {
     }
 
     /// Opens a device of a group, which any number of files at a time can be.
-    pub(in crate::sim) fn open_device(
-        &mut self,
-        number: u32,
-        name: &str,
-    ) -> Result<(u64, i32), Errno> {
+    pub(in crate::sim) fn open_device(&mut self, number: u32, name: &str) -> Result<u64, Errno> {
         let (place, token) = self.named(number, name)?;
         self.match_token(place, token)?;
         let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;

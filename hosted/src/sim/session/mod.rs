@@ -4,7 +4,6 @@
 mod binding;
 mod closing;
 mod group;
-mod numbers;
 
 use std::collections::BTreeMap;
 use std::string::String;
@@ -14,7 +13,6 @@ use std::vec::Vec;
 use vfio_core::sys::Errno;
 
 use crate::sim::device::Device;
-use crate::sim::event::Signal;
 use crate::sim::iommufd::Iommufd;
 use crate::sim::kernel::lock;
 use crate::sim::migration::SharedData;
@@ -30,8 +28,6 @@ const EBADFD: Errno = Errno(77);
 pub(in crate::sim) struct Session {
     last_id: u64,
     files: BTreeMap<u64, Open>,
-    /// What the numbers stand for that requests name files and events by.
-    numbers: BTreeMap<i32, Numbered>,
     containers: BTreeMap<u64, Container>,
     iommufds: BTreeMap<u64, Iommufd>,
     groups: BTreeMap<u32, Group>,
@@ -63,12 +59,6 @@ pub(in crate::sim) enum File {
 struct Open {
     file: File,
     shares: usize,
-}
-
-enum Numbered {
-    /// A file, by its id.
-    File(u64),
-    Event(Signal),
 }
 
 /// A container lives for as long as its file is open or a group is in it.
@@ -214,12 +204,6 @@ impl Session {
         self.files.len()
     }
 
-    /// How many events there are.
-    pub(in crate::sim) fn open_events(&self) -> usize {
-        let is_event = |numbered: &&Numbered| matches!(numbered, Numbered::Event(_));
-        self.numbers.values().filter(is_event).count()
-    }
-
     /// How many containers are alive: their files may be closed already.
     pub(in crate::sim) fn live_containers(&self) -> usize {
         self.containers.len()
@@ -234,6 +218,15 @@ impl Session {
         let in_containers: usize = self.containers.values().map(of_container).sum();
         let in_iommufds: usize = self.iommufds.values().map(Iommufd::mappings).sum();
         in_containers.saturating_add(in_iommufds)
+    }
+
+    /// Opens a file; its id.
+    fn open(&mut self, file: impl FnOnce(u64) -> File) -> u64 {
+        self.last_id = self.last_id.wrapping_add(1);
+        let id = self.last_id;
+        let file = file(id);
+        self.files.insert(id, Open { file, shares: 1 });
+        id
     }
 
     pub(in crate::sim) fn file(&self, id: u64) -> Result<File, Errno> {
@@ -271,27 +264,15 @@ impl Session {
     }
 
     /// Opens the data of the migration of a device.
-    pub(in crate::sim) fn open_migration(&mut self, place: usize, data: SharedData) -> (u64, i32) {
-        let (id, number) = self.open(File::Migration);
+    pub(in crate::sim) fn open_migration(&mut self, place: usize, data: SharedData) -> u64 {
+        let id = self.open(File::Migration);
         self.migrations.insert(id, (place, data));
-        (id, number)
+        id
     }
 
     /// The data of a migration, and the place of its device.
     pub(in crate::sim) fn migration(&self, id: u64) -> Result<(usize, SharedData), Errno> {
         self.migrations.get(&id).cloned().ok_or(Errno::EBADF)
-    }
-
-    /// The group whose file has a number.
-    pub(in crate::sim) fn group_by_number(&self, number: i32) -> Result<u32, Errno> {
-        match self.numbers.get(&number) {
-            None => Err(Errno::EBADF),
-            Some(Numbered::Event(_)) => Err(Errno::EINVAL),
-            Some(Numbered::File(id)) => match self.file(*id)? {
-                File::Group(group) => Ok(group),
-                _ => Err(Errno::EINVAL),
-            },
-        }
     }
 
     /// The iommufd that a device is bound to, and the device's id there.

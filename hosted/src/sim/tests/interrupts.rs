@@ -16,7 +16,7 @@ const TRIGGER: IrqSetFlags = IrqSetFlags::ACTION_TRIGGER;
 pub(super) enum Data<'a> {
     None(u32),
     Bools(&'a [u8]),
-    Events(&'a [i32]),
+    Events(&'a [Option<&'a Event>]),
 }
 
 /// Makes a request as it is.
@@ -33,17 +33,13 @@ pub(super) fn set_irqs(
     action: IrqSetFlags,
     data: &Data<'_>,
 ) -> Result<(), Errno> {
-    let count = |len: usize| u32::try_from(len).unwrap();
     let (flags, count, bytes) = match data {
         Data::None(count) => (IrqSetFlags::DATA_NONE, *count, vec![]),
         Data::Bools(bools) => (IrqSetFlags::DATA_BOOL, count(bools.len()), bools.to_vec()),
-        Data::Events(numbers) => (
+        Data::Events(events) => (
             IrqSetFlags::DATA_EVENTFD,
-            count(numbers.len()),
-            numbers
-                .iter()
-                .flat_map(|number| number.to_ne_bytes())
-                .collect(),
+            count(events.len()),
+            vec![0; 4 * events.len()],
         ),
     };
     let head = IrqSet {
@@ -53,17 +49,29 @@ pub(super) fn set_irqs(
         count,
         ..Default::default()
     };
-    send(opened, head, &bytes)
+    let Data::Events(events) = data else {
+        return send(opened, head, &bytes);
+    };
+    let mut argument = [head.as_bytes(), &bytes].concat();
+    let exchange = Exchange::irq_events(&mut argument, events)?;
+    match opened.kernel.exchange(&opened.device, exchange)? {
+        0 => Ok(()),
+        available => panic!("only {available}"),
+    }
 }
 
-/// Events and their numbers.
-fn events(kernel: &Kernel, count: usize) -> (Vec<Event>, Vec<i32>) {
-    let events: Vec<_> = (0..count).map(|_| kernel.event().unwrap()).collect();
-    let numbers = events
-        .iter()
-        .map(|event| kernel.event_number(event))
-        .collect();
-    (events, numbers)
+fn count(len: usize) -> u32 {
+    u32::try_from(len).unwrap()
+}
+
+/// Events of a kernel.
+fn events(kernel: &Kernel, count: usize) -> Vec<Event> {
+    (0..count).map(|_| kernel.event().unwrap()).collect()
+}
+
+/// Events as a request names them.
+fn named(events: &[Event]) -> Vec<Option<&Event>> {
+    events.iter().map(Some).collect()
 }
 
 fn taken(opened: &Opened, events: &[Event]) -> Vec<u64> {
@@ -164,38 +172,72 @@ fn requests_that_make_no_sense_are_refused() {
         assert_eq!(refused(flags, msix, 0, 1, &[]), Errno::ENOTTY, "{flags}");
     }
     assert_eq!(refused(none | MASK, pci_irq::REQ, 0, 1, &[]), Errno::ENOTTY);
-    let nothing = refused(events, msix, 0, 0, &[]);
-    assert_eq!(nothing, Errno(34));
+    let nothing = set_irqs(&opened, msix, 0, TRIGGER, &Data::Events(&[]));
+    assert_eq!(nothing, Err(Errno(34)));
 }
 
 #[test]
-fn numbers_must_be_those_of_events() {
+fn events_must_be_of_the_same_kernel() {
     let opened = sender();
-    let (events, numbers) = events(&opened.kernel, 2);
-    let file = opened.kernel.number(&opened.container);
-    let set =
-        |numbers: &[i32]| set_irqs(&opened, pci_irq::MSIX, 0, TRIGGER, &Data::Events(numbers));
-    assert_eq!(set(&[numbers[0], file]), Err(Errno::EINVAL));
-    assert_eq!(set(&[numbers[0], 1000]), Err(Errno::EBADF));
+    let events = events(&opened.kernel, 2);
+    let other = Kernel::new().event().unwrap();
+    let set = |events: &[Option<&Event>]| {
+        set_irqs(&opened, pci_irq::MSIX, 0, TRIGGER, &Data::Events(events))
+    };
+    assert_eq!(set(&[Some(&events[0]), Some(&other)]), Err(Errno::EBADF));
     // Nothing was enabled.
     send_message(&opened, 0);
     assert_eq!(taken(&opened, &events), [0, 0]);
-    assert_eq!(set(&numbers), Ok(()));
+    assert_eq!(set(&named(&events)), Ok(()));
     // After a failure none of the block is left.
-    assert_eq!(set(&[numbers[0], 1000]), Err(Errno::EBADF));
+    assert_eq!(set(&[Some(&events[0]), Some(&other)]), Err(Errno::EBADF));
     send_message(&opened, 0);
     send_message(&opened, 1);
     assert_eq!(taken(&opened, &events), [0, 0]);
     drop(events);
     assert_eq!(opened.kernel.open_events(), 0);
-    assert_eq!(set(&numbers[..1]), Err(Errno::EBADF));
+}
+
+#[test]
+fn a_driver_is_told_how_many_vectors_there_are() {
+    let kernel = Kernel::new().with_device(NAME, model::msix().with_registers(Sender), GROUP);
+    let opened = open_in(kernel.with_vectors(NAME, 2));
+    set_command(&opened.kernel, &opened.device, 6);
+    let events = events(&opened.kernel, 3);
+    let named = named(&events);
+    let set = |events: &[Option<&Event>]| {
+        let head = IrqSet {
+            flags: IrqSetFlags::DATA_EVENTFD | TRIGGER,
+            index: pci_irq::MSIX,
+            count: count(events.len()),
+            ..Default::default()
+        };
+        let mut argument = [head.as_bytes(), &[0; 12][..4 * events.len()]].concat();
+        let exchange = Exchange::irq_events(&mut argument, events)?;
+        opened.kernel.exchange(&opened.device, exchange)
+    };
+    assert_eq!(set(&named), Ok(2));
+    // None was enabled.
+    send_message(&opened, 0);
+    assert_eq!(taken(&opened, &events), [0; 3]);
+    assert_eq!(set(&named[..2]), Ok(0));
+    send_message(&opened, 1);
+    assert_eq!(taken(&opened, &events), [0, 1, 0]);
+
+    let kernel = Kernel::new().with_device(NAME, model::msix(), GROUP);
+    let opened = open_in(kernel.with_vectors(NAME, 0));
+    let event = opened.kernel.event().unwrap();
+    let data = Data::Events(&[Some(&event)]);
+    let none = set_irqs(&opened, pci_irq::MSIX, 0, TRIGGER, &data);
+    assert_eq!(none, Err(Errno::ENOSPC));
 }
 
 #[test]
 fn each_vector_has_its_event() {
     let opened = sender();
-    let (events, numbers) = events(&opened.kernel, 4);
-    let all = Data::Events(&numbers);
+    let events = events(&opened.kernel, 4);
+    let named = named(&events);
+    let all = Data::Events(&named);
     set_irqs(&opened, pci_irq::MSIX, 0, TRIGGER, &all).unwrap();
     for vector in [0, 3, 3, 200] {
         send_message(&opened, vector);
@@ -209,7 +251,7 @@ fn each_vector_has_its_event() {
     assert_eq!(taken(&opened, &events), [0, 1, 2, 0]);
 
     // Vectors change places, and one has no event any more.
-    let swapped = [numbers[2], -1];
+    let swapped = [Some(&events[2]), None];
     set_irqs(&opened, pci_irq::MSIX, 1, TRIGGER, &Data::Events(&swapped)).unwrap();
     send_message(&opened, 1);
     send_message(&opened, 2);
@@ -225,41 +267,43 @@ fn each_vector_has_its_event() {
 #[test]
 fn msix_grows_and_keeps_messages_that_nobody_waits_for() {
     let opened = sender();
-    let (events, numbers) = events(&opened.kernel, 2);
-    let set = |start, numbers: &[i32]| {
+    let events = events(&opened.kernel, 2);
+    let set = |start, events: &[Option<&Event>]| {
         set_irqs(
             &opened,
             pci_irq::MSIX,
             start,
             TRIGGER,
-            &Data::Events(numbers),
+            &Data::Events(events),
         )
     };
-    set(0, &numbers[..1]).unwrap();
+    set(0, &[Some(&events[0])]).unwrap();
     send_message(&opened, 64);
     send_message(&opened, 64);
-    set(64, &numbers[1..]).unwrap();
+    set(64, &[Some(&events[1])]).unwrap();
     assert_eq!(taken(&opened, &events), [0, 1]);
 
     // An old kernel enables as many as it is asked for at first.
     let old = open(model::legacy_msix());
-    let (_events, numbers) = self::events(&old.kernel, 2);
-    let set = |start, numbers: &[i32]| {
-        set_irqs(&old, pci_irq::MSIX, start, TRIGGER, &Data::Events(numbers))
+    let events = self::events(&old.kernel, 2);
+    let named = named(&events);
+    let set = |start, events: &[Option<&Event>]| {
+        set_irqs(&old, pci_irq::MSIX, start, TRIGGER, &Data::Events(events))
     };
-    set(0, &numbers).unwrap();
-    assert_eq!(set(1, &numbers), Err(Errno::EINVAL));
-    assert_eq!(set(2, &[-1]), Ok(()));
+    set(0, &named).unwrap();
+    assert_eq!(set(1, &named), Err(Errno::EINVAL));
+    assert_eq!(set(2, &[None]), Ok(()));
     set_irqs(&old, pci_irq::MSIX, 0, TRIGGER, &Data::None(0)).unwrap();
-    set(1, &numbers).unwrap();
+    set(1, &named).unwrap();
 }
 
 #[test]
 fn one_kind_of_interrupt_excludes_the_other() {
     let opened = sender();
-    let (_events, numbers) = events(&opened.kernel, 1);
+    let events = events(&opened.kernel, 1);
     let set = |index, data: &Data<'_>| set_irqs(&opened, index, 0, TRIGGER, data);
-    let enable = Data::Events(&numbers);
+    let named = named(&events);
+    let enable = Data::Events(&named);
     set(pci_irq::MSIX, &enable).unwrap();
     assert_eq!(set(pci_irq::INTX, &enable), Err(Errno::EINVAL));
     assert_eq!(set(pci_irq::INTX, &Data::None(0)), Err(Errno::EINVAL));
@@ -273,8 +317,9 @@ fn one_kind_of_interrupt_excludes_the_other() {
 #[test]
 fn messages_need_the_bus() {
     let opened = sender();
-    let (events, numbers) = events(&opened.kernel, 1);
-    let data = Data::Events(&numbers);
+    let events = events(&opened.kernel, 1);
+    let named = named(&events);
+    let data = Data::Events(&named);
     set_irqs(&opened, pci_irq::MSIX, 0, TRIGGER, &data).unwrap();
     set_command(&opened.kernel, &opened.device, 2);
     send_message(&opened, 0);
@@ -285,8 +330,9 @@ fn messages_need_the_bus() {
 /// The device of a pin, INTx enabled with one event.
 fn with_pin() -> (Opened, Vec<Event>) {
     let opened = sender();
-    let (events, numbers) = events(&opened.kernel, 1);
-    let data = Data::Events(&numbers);
+    let events = events(&opened.kernel, 1);
+    let named = named(&events);
+    let data = Data::Events(&named);
     set_irqs(&opened, pci_irq::INTX, 0, TRIGGER, &data).unwrap();
     (opened, events)
 }
@@ -334,7 +380,7 @@ fn intx_is_masked_by_hand() {
     assert_eq!(taken(&opened, &events), [0]);
     set(UNMASK, &Data::None(1)).unwrap();
     assert_eq!(taken(&opened, &events), [1]);
-    assert_eq!(set(MASK, &Data::Events(&[-1])), Err(Errno::ENOTTY));
+    assert_eq!(set(MASK, &Data::Events(&[None])), Err(Errno::ENOTTY));
     set(TRIGGER, &Data::None(0)).unwrap();
     set_pin(&opened, 0);
     set_pin(&opened, 1);
@@ -344,16 +390,17 @@ fn intx_is_masked_by_hand() {
 #[test]
 fn intx_is_unmasked_by_an_event() {
     let (opened, events) = with_pin();
-    let (unmask, numbers) = self::events(&opened.kernel, 1);
+    let unmask = self::events(&opened.kernel, 1);
+    let named = named(&unmask);
     let set = |data: &Data<'_>| set_irqs(&opened, pci_irq::INTX, 0, UNMASK, data);
-    set(&Data::Events(&numbers)).unwrap();
-    assert_eq!(set(&Data::Events(&numbers)), Err(Errno::EBUSY));
+    set(&Data::Events(&named)).unwrap();
+    assert_eq!(set(&Data::Events(&named)), Err(Errno::EBUSY));
     set_pin(&opened, 1);
     assert_eq!(taken(&opened, &events), [1]);
-    opened.kernel.signal(&unmask[0]);
+    opened.kernel.event_signal(&unmask[0]).unwrap();
     assert_eq!(taken(&opened, &events), [1]);
-    set(&Data::Events(&[-1])).unwrap();
-    opened.kernel.signal(&unmask[0]);
+    set(&Data::Events(&[None])).unwrap();
+    opened.kernel.event_signal(&unmask[0]).unwrap();
     assert_eq!(taken(&opened, &events), [0]);
 }
 
@@ -378,11 +425,12 @@ fn the_command_register_turns_intx_off() {
 fn errors_and_requests_stand_alone() {
     let opened = sender();
     let Opened { kernel, .. } = &opened;
-    let (events, numbers) = events(kernel, 2);
+    let events = events(kernel, 2);
+    let named = named(&events);
     assert!(!kernel.raise_error(NAME));
     let set = |index, data: &Data<'_>| set_irqs(&opened, index, 0, TRIGGER, data);
-    set(pci_irq::ERR, &Data::Events(&numbers[..1])).unwrap();
-    set(pci_irq::REQ, &Data::Events(&numbers[1..])).unwrap();
+    set(pci_irq::ERR, &Data::Events(&named[..1])).unwrap();
+    set(pci_irq::REQ, &Data::Events(&named[1..])).unwrap();
     assert!(kernel.raise_error(NAME));
     assert!(kernel.request_back(NAME));
     assert!(!kernel.raise_error("0000:00:00.0"));
@@ -392,7 +440,7 @@ fn errors_and_requests_stand_alone() {
     set(pci_irq::REQ, &Data::Bools(&[0])).unwrap();
     assert_eq!(taken(&opened, &events), [1, 1]);
     set(pci_irq::ERR, &Data::None(0)).unwrap();
-    set(pci_irq::REQ, &Data::Events(&[-1])).unwrap();
+    set(pci_irq::REQ, &Data::Events(&[None])).unwrap();
     assert_eq!(set(pci_irq::ERR, &Data::None(0)), Err(Errno::EINVAL));
     assert!(!kernel.raise_error(NAME));
     assert!(!kernel.request_back(NAME));
@@ -402,11 +450,12 @@ fn errors_and_requests_stand_alone() {
 fn an_event_is_waited_for() {
     let opened = sender();
     let Opened { kernel, .. } = &opened;
-    let (events, numbers) = events(kernel, 1);
-    let data = Data::Events(&numbers);
+    let events = events(kernel, 1);
+    let named = named(&events);
+    let data = Data::Events(&named);
     set_irqs(&opened, pci_irq::MSIX, 0, TRIGGER, &data).unwrap();
     let begin = std::time::Instant::now();
-    let wait = |timeout| kernel.event_wait(&events[0], timeout);
+    let wait = |timeout| kernel.events_wait(&[&events[0]], timeout);
     assert_eq!(wait(Duration::ZERO), Ok(false));
     assert_eq!(wait(Duration::from_millis(10)), Ok(false));
     assert!(begin.elapsed() >= Duration::from_millis(10));
@@ -421,4 +470,50 @@ fn an_event_is_waited_for() {
     assert_eq!(taken(&opened, &events), [1]);
     let other = Kernel::new();
     assert_eq!(other.event_take(&events[0]), Err(Errno::EBADF));
+}
+
+#[test]
+fn any_of_several_events_ends_a_wait() {
+    let opened = sender();
+    let Opened { kernel, .. } = &opened;
+    let events = events(kernel, 3);
+    let named = named(&events);
+    set_irqs(&opened, pci_irq::MSIX, 0, TRIGGER, &Data::Events(&named)).unwrap();
+    let all: Vec<_> = events.iter().collect();
+    let soon = Duration::from_millis(5);
+    assert_eq!(kernel.events_wait(&[], soon), Ok(false));
+    assert_eq!(kernel.events_wait(&all, soon), Ok(false));
+    for n in 0..3 {
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| kernel.events_wait(&all, Duration::MAX));
+            send_message(&opened, n);
+            assert_eq!(waits.join().unwrap(), Ok(true));
+        });
+        // What is in it stays there.
+        assert_eq!(kernel.events_wait(&all, Duration::ZERO), Ok(true));
+        let mut expected = [0; 3];
+        expected[usize::from(n)] = 1;
+        assert_eq!(taken(&opened, &events), expected);
+    }
+    let other = Kernel::new().event().unwrap();
+    let foreign = kernel.events_wait(&[&events[0], &other], soon);
+    assert_eq!(foreign, Err(Errno::EBADF));
+    let many = vec![&events[0]; vfio_core::sys::EVENTS_MOST + 1];
+    assert_eq!(kernel.events_wait(&many, soon), Err(Errno::EINVAL));
+}
+
+#[test]
+fn another_thread_ends_a_wait() {
+    let kernel = Kernel::new();
+    let events = events(&kernel, 2);
+    for _ in 0..100 {
+        std::thread::scope(|scope| {
+            let waits =
+                scope.spawn(|| kernel.events_wait(&[&events[0], &events[1]], Duration::MAX));
+            kernel.event_signal(&events[1]).unwrap();
+            assert_eq!(waits.join().unwrap(), Ok(true));
+        });
+        assert_eq!(kernel.event_take(&events[1]), Ok(1));
+    }
+    assert_eq!(Kernel::new().event_signal(&events[1]), Err(Errno::EBADF));
 }

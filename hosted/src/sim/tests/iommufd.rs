@@ -50,17 +50,16 @@ fn send<T: IntoBytes + zerocopy::FromBytes + Immutable>(
 type Ranges = (Result<u32, Errno>, u32, u64, Vec<(u64, u64)>);
 
 impl Cdev {
-    fn bind_to(&self, iommufd: i32) -> Result<u32, Errno> {
-        let argument = DeviceBindIommufd {
-            iommufd,
-            ..Default::default()
-        };
-        let request = ExchangeRequest::BindIommufd;
-        send(&self.kernel, &self.device, request, argument).map(|bind| bind.out_devid)
+    fn bind_to(&self, iommufd: &Fd) -> Result<u32, Errno> {
+        let mut argument = DeviceBindIommufd::default();
+        let iommufd = [iommufd];
+        let exchange = Exchange::bind_iommufd(&mut argument, &iommufd, None);
+        self.kernel.exchange(&self.device, exchange)?;
+        Ok(argument.out_devid)
     }
 
     fn bind(&self) -> Result<u32, Errno> {
-        self.bind_to(self.kernel.number(&self.iommufd))
+        self.bind_to(&self.iommufd)
     }
 
     fn alloc(&self) -> u32 {
@@ -137,7 +136,7 @@ impl Cdev {
             ..Default::default()
         };
         let mut list = vec![IommuIovaRange::default(); room];
-        let exchange = Exchange::iova_ranges(&mut argument, &mut list).unwrap();
+        let exchange = Exchange::iova_ranges(&mut argument, &mut list);
         let answer = self.kernel.exchange(&self.iommufd, exchange);
         let ranges = list.iter().map(|range| (range.start, range.last)).collect();
         (
@@ -168,11 +167,9 @@ fn a_device_is_of_no_use_before_it_is_bound() {
     assert_eq!(mapping.err(), Some(Errno::EINVAL));
     assert_eq!(cdev.attach(1), Err(Errno::EINVAL));
 
-    assert_eq!(cdev.bind_to(-2), Err(Errno::EINVAL));
-    assert_eq!(cdev.bind_to(1000), Err(Errno::EBADF));
-    assert_eq!(cdev.bind_to(kernel.number(device)), Err(Errno(77)));
-    let event = kernel.event().unwrap();
-    assert_eq!(cdev.bind_to(kernel.event_number(&event)), Err(Errno(77)));
+    let elsewhere = Kernel::new().open(IOMMUFD_PATH).unwrap();
+    assert_eq!(cdev.bind_to(&elsewhere), Err(Errno::EBADF));
+    assert_eq!(cdev.bind_to(device), Err(Errno(77)));
 
     assert!(cdev.bind().is_ok());
     assert_eq!(info(), Ok(()));

@@ -34,7 +34,10 @@ struct Opened {
 }
 
 fn open(model: Model) -> Opened {
-    let kernel = Kernel::new().with_device(NAME, model, GROUP);
+    open_in(Kernel::new().with_device(NAME, model, GROUP))
+}
+
+fn open_in(kernel: Kernel) -> Opened {
     let container = kernel.open(CONTAINER_PATH).unwrap();
     let group = kernel.open(&Kernel::group_path(GROUP)).unwrap();
     attach(&kernel, &group, &container).unwrap();

@@ -285,10 +285,10 @@ fn mappings_need_an_iommu_and_go_with_it() {
 fn a_closed_device_reaches_nothing() {
     let opened = opened(Extension::TYPE1V2_IOMMU);
     let event = opened.kernel.event().unwrap();
-    let number = opened.kernel.event_number(&event);
     let trigger = IrqSetFlags::ACTION_TRIGGER;
-    let numbers = Data::Events(&[number]);
-    set_irqs(&opened, pci_irq::MSI, 0, trigger, &numbers).unwrap();
+    let events = [Some(&event)];
+    let events = Data::Events(&events);
+    set_irqs(&opened, pci_irq::MSI, 0, trigger, &events).unwrap();
     let Opened {
         kernel,
         container,
@@ -302,7 +302,7 @@ fn a_closed_device_reaches_nothing() {
         poke(&kernel, &device, at, &value.to_le_bytes());
     }
     drop(device);
-    let wait = kernel.event_wait(&event, std::time::Duration::from_millis(5));
+    let wait = kernel.events_wait(&[&event], std::time::Duration::from_millis(5));
     assert_eq!(wait, Ok(false));
     let reasons: Vec<_> = kernel.faults().iter().map(|fault| fault.reason).collect();
     assert_eq!(reasons, [FaultReason::BusMasterOff]);

@@ -53,7 +53,7 @@ fn features(device: &Device<Opaque>) {
 }
 
 fn reset(device: &Device<Opaque>, group: &Group<Opaque>, bytes: &mut [u8]) {
-    let groups = [group; 3];
+    let groups = [Group::fd(group); 3];
     let groups = groups.get(..any()).unwrap_or_default();
     used(Device::hot_reset(device, &Ownership::Groups(groups), bytes));
 }
@@ -132,20 +132,22 @@ fn dma_buf(device: &Device<Opaque>, bytes: &mut [u8]) {
     }
 }
 
+type Plain<'a> = Exchange<'a>;
+
 fn exchanges(bytes: &mut [u8]) {
     used(ExchangeRequest::descriptor(black_box(
         ExchangeRequest::DmaBuf,
     )));
     let mut buffer = [0; MIG_STATE_LEN];
-    used(Exchange::set_mig_state(&mut buffer, any()));
+    used(Plain::set_mig_state(&mut buffer, any()));
     let ranges = [RegionDmaRange::default(); 3];
-    used(Exchange::dma_buf(bytes, any(), black_box(&ranges)));
+    used(Plain::dma_buf(bytes, any(), black_box(&ranges)));
     let mut plane = DeviceGfxPlaneInfo::default();
-    used(Exchange::gfx_plane(&mut plane, any(), any()));
-    used(Exchange::gfx_dmabuf(&mut any()));
+    used(Plain::gfx_plane(&mut plane, any(), any()));
+    used(Plain::gfx_dmabuf(&mut any()));
     let mut bitmap = [0; 3];
     let mut buffer = [0; DIRTY_BITMAP_LEN];
-    used(Exchange::dirty_bitmap(
+    used(Plain::dirty_bitmap(
         &mut buffer,
         any(),
         any(),
@@ -153,7 +155,7 @@ fn exchanges(bytes: &mut [u8]) {
         &mut bitmap,
     ));
     let mut buffer = [0; UNMAP_DIRTY_LEN];
-    used(Exchange::unmap_dirty(
+    used(Plain::unmap_dirty(
         &mut buffer,
         any(),
         any(),
@@ -161,7 +163,7 @@ fn exchanges(bytes: &mut [u8]) {
         &mut bitmap,
     ));
     let mut buffer = [0; DMA_LOGGING_REPORT_LEN];
-    used(Exchange::dma_logging_report(
+    used(Plain::dma_logging_report(
         &mut buffer,
         any(),
         any(),
@@ -170,7 +172,7 @@ fn exchanges(bytes: &mut [u8]) {
     ));
     let mut buffer = [0; DMA_LOGGING_START_LEN];
     let mut ranges = [DeviceFeatureDmaLoggingRange::default(); 3];
-    used(Exchange::dma_logging_start(
+    used(Plain::dma_logging_start(
         &mut buffer,
         any(),
         black_box(&mut ranges),

@@ -4,7 +4,9 @@ use core::hint::black_box;
 use core::ptr::NonNull;
 use core::time::Duration;
 
-use vfio_core::abi::{DeviceBindIommufd, IommuIoasIovaRanges, IommuIovaRange};
+use vfio_core::abi::{
+    DeviceBindIommufd, DeviceIoeventfd, IommuIoasIovaRanges, IommuIoasMapFile, IommuIovaRange,
+};
 use vfio_core::container::Container;
 use vfio_core::device::Device;
 use vfio_core::display::Edid;
@@ -23,7 +25,9 @@ use vfio_core::mmio::{
 };
 use vfio_core::region::{Bar, Trapped, Whole};
 use vfio_core::registers;
-use vfio_core::sys::{Exchange, ExchangeRequest, Parts, Sys as _};
+use vfio_core::sys::{
+    Exchange, ExchangeRequest, InfoRequest, LOW_POWER_WAKEUP_LEN, Parts, Sys as _,
+};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
 
 registers! {
@@ -188,6 +192,9 @@ fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
     }
 }
 
+/// A request of [`Opaque`].
+type Named<'a> = Exchange<'a, OpaqueFd, OpaqueEvent>;
+
 fn exchanges(bytes: &mut [u8]) {
     let request = black_box(ExchangeRequest::SetIrqs);
     used(ExchangeRequest::number(request));
@@ -195,17 +202,41 @@ fn exchanges(bytes: &mut [u8]) {
         ExchangeRequest::pointer_at(request),
         ExchangeRequest::length_at(request),
     ));
-    if let Ok(exchange) = Exchange::new(request, bytes) {
+    used(ExchangeRequest::names_at(request));
+    if let Ok(exchange) = Named::new(request, bytes) {
         used(Exchange::request(&exchange));
         let mut parts = Exchange::into_parts(exchange);
         used(Parts::point(&mut parts, any(), any()));
+        Parts::name(&mut parts, |_| any(), |_| any());
     }
-    used(Exchange::map(request, bytes, any()..any()).is_ok());
+    used(Named::map(request, bytes, any()..any()).is_ok());
     let mut argument = IommuIoasIovaRanges::default();
     let mut ranges = [IommuIovaRange::default(); 3];
-    used(Exchange::iova_ranges(black_box(&mut argument), &mut ranges).is_ok());
+    used(Named::iova_ranges(black_box(&mut argument), &mut ranges));
     let mut bind = DeviceBindIommufd::default();
-    used(Exchange::bind_with_token(black_box(&mut bind), &mut any()).is_ok());
+    let (file, event) = ([&OpaqueFd], [Some(&OpaqueEvent)]);
+    let mut token = any();
+    let token = any::<bool>().then_some(&mut token);
+    used(Exchange::<_, OpaqueEvent>::bind_iommufd(
+        black_box(&mut bind),
+        &file,
+        token,
+    ));
+    let mut map = IommuIoasMapFile::default();
+    used(Exchange::<_, OpaqueEvent>::map_file(&mut map, &file));
+    let mut write = DeviceIoeventfd::default();
+    used(Exchange::<OpaqueFd, _>::ioeventfd(&mut write, &event));
+    used(Exchange::<OpaqueFd, _>::irq_events(bytes, black_box(&event)).is_ok());
+    used(Exchange::<_, OpaqueEvent>::hot_reset(bytes, black_box(&file)).is_ok());
+    let mut buffer = [0; LOW_POWER_WAKEUP_LEN];
+    used(Exchange::<OpaqueFd, _>::low_power_wakeup(
+        &mut buffer,
+        &event,
+    ));
+    used((
+        InfoRequest::number(black_box(InfoRequest::Irq)),
+        InfoRequest::least(black_box(InfoRequest::Irq)),
+    ));
 }
 
 fn iommufd(ioas: &Ioas<Opaque>) {

@@ -1,15 +1,13 @@
 //! Hot resets, and writes that the kernel makes when an event is signalled.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use vfio_core::abi::Extension;
 use vfio_core::container::{Container, Group};
 use vfio_core::device::Device as Opened;
 use vfio_core::iommufd::Ioas;
 use vfio_core::reset::Ownership;
-use vfio_core::sys::Sys as _;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 use vfio_tests::behaviour::{hot_reset, ioeventfd};
@@ -40,7 +38,7 @@ pub(crate) fn by_group(world: &World, device: &Device) -> Result<String> {
     let sibling = world.named(SIBLING.1)?;
     let sibling = own.device(&CString::new(sibling.address())?)?;
     hot_reset::cleared(&[&opened, &sibling], TDLEN, || {
-        Ok(opened.hot_reset(&Ownership::Groups(&[&own]), &mut [0; 16])?)
+        Ok(opened.hot_reset(&Ownership::Groups(&[own.fd()]), &mut [0; 16])?)
     })
 }
 
@@ -72,16 +70,7 @@ pub(crate) fn of_another(world: &World) -> Result<String> {
 pub(crate) fn ioeventfd(world: &World) -> Result<String> {
     let device = world.named("vga")?;
     let (_container, opened) = hardware::open(device)?;
-    ioeventfd::every_width(&Linux, &opened, FREE, signal)
-}
-
-/// Signals an event.
-fn signal(event: &OwnedFd) -> Result<()> {
-    ensure!(
-        Linux.write(event, &1_u64.to_ne_bytes())? == 8,
-        "written short"
-    );
-    Ok(())
+    ioeventfd::every_width(&Linux, &opened, FREE)
 }
 
 /// The device with its group.

@@ -24,8 +24,8 @@ pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
     let mut figures = Figures::new();
     let event = Linux.event()?;
     let bare = median(RUNS, || {
-        Linux.write(&event, &1_u64.to_ne_bytes())?;
-        ensure!(Linux.event_wait(&event, TIMEOUT)?, "no event");
+        Linux.event_signal(&event)?;
+        ensure!(Linux.events_wait(&[&event], TIMEOUT)?, "no event");
         ensure!(Linux.event_take(&event)? == 1, "not one event");
         Ok(())
     })?;

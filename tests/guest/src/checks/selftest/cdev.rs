@@ -1,7 +1,6 @@
 //! The character device, step by step (`vfio_iommufd_setup_test`).
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
 
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::abi::{DeviceAttachIommufdPt, DeviceBindIommufd};
@@ -10,7 +9,7 @@ use vfio_core::iommufd::Ioas;
 use vfio_core::query::QueryError;
 use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Sys as _};
 use vfio_guest::Device;
-use vfio_hosted::linux::Linux;
+use vfio_hosted::linux::{Fd, Linux};
 use zerocopy::IntoBytes as _;
 
 use crate::mode::bound;
@@ -35,9 +34,10 @@ pub(crate) fn info_without_bind(_: &World, device: &Device) -> Result<String> {
     Ok("EINVAL".into())
 }
 
-/// It can't be bound to what is no file.
+/// It can't be bound to what is no iommufd.
 pub(crate) fn bind_to_no_iommufd(_: &World, device: &Device) -> Result<String> {
-    let bound = bind_raw(&open(device)?, -2);
+    let fd = open(device)?;
+    let bound = bind_raw(&fd, &fd);
     ensure!(bound.is_err(), "{bound:?}");
     Ok(format!("{bound:?}"))
 }
@@ -46,8 +46,8 @@ pub(crate) fn bind_to_no_iommufd(_: &World, device: &Device) -> Result<String> {
 pub(crate) fn bind_twice(_: &World, device: &Device) -> Result<String> {
     let fd = open(device)?;
     let iommufd = Linux.open(c"/dev/iommu")?;
-    bind_raw(&fd, Linux.number(&iommufd)).context("once")?;
-    let again = bind_raw(&fd, Linux.number(&iommufd));
+    bind_raw(&fd, &iommufd).context("once")?;
+    let again = bind_raw(&fd, &iommufd);
     ensure!(again == Err(Errno::EINVAL), "{again:?}");
     Ok("EINVAL".into())
 }
@@ -66,7 +66,7 @@ pub(crate) fn attach_and_detach(_: &World, device: &Device) -> Result<String> {
 pub(crate) fn attach_to_nothing(_: &World, device: &Device) -> Result<String> {
     let fd = open(device)?;
     let iommufd = Linux.open(c"/dev/iommu")?;
-    bind_raw(&fd, Linux.number(&iommufd)).context("bind")?;
+    bind_raw(&fd, &iommufd).context("bind")?;
     let mut attach = DeviceAttachIommufdPt {
         pt_id: u32::MAX,
         ..Default::default()
@@ -85,16 +85,13 @@ fn bound_only(device: &Device) -> Result<(Ioas<Linux>, Opened<Linux>)> {
     Ok((ioas, opened))
 }
 
-fn open(device: &Device) -> Result<OwnedFd> {
+fn open(device: &Device) -> Result<Fd> {
     let path = CString::new(cdev(device)?)?;
     Linux.open(&path).with_context(|| format!("{path:?}"))
 }
 
-fn bind_raw(fd: &OwnedFd, iommufd: i32) -> Result<u32, Errno> {
-    let mut bind = DeviceBindIommufd {
-        iommufd,
-        ..Default::default()
-    };
-    let request = ExchangeRequest::BindIommufd;
-    Linux.exchange(fd, Exchange::new(request, bind.as_mut_bytes())?)
+fn bind_raw(fd: &Fd, iommufd: &Fd) -> Result<u32, Errno> {
+    let mut bind = DeviceBindIommufd::default();
+    let iommufd = [iommufd];
+    Linux.exchange(fd, Exchange::bind_iommufd(&mut bind, &iommufd, None))
 }

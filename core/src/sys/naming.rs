@@ -1,0 +1,254 @@
+//! Requests that name files or events: the shim puts their numbers in.
+
+use core::mem::size_of;
+
+use zerocopy::IntoBytes;
+
+use super::exchange::{fill, read};
+use super::opening::feature;
+use super::{Errno, Exchange, ExchangeRequest};
+use crate::abi::{
+    BindFlags, DeviceBindIommufd, DeviceFeature, DeviceIoeventfd, DeviceLowPowerEntryWithWakeup,
+    FeatureFlags, FeatureId, IommuIoasMapFile, IrqSet, IrqSetFlags, PciHotReset,
+};
+
+/// Bytes of a request for low power with an event.
+pub const LOW_POWER_WAKEUP_LEN: usize =
+    size_of::<DeviceFeature>() + size_of::<DeviceLowPowerEntryWithWakeup>();
+
+impl<'a, F, E> Exchange<'a, F, E> {
+    /// `VFIO_DEVICE_BIND_IOMMUFD`, with a token where there is one: a UUID, of which the kernel
+    /// reads the 16 bytes.
+    pub fn bind_iommufd(
+        argument: &'a mut DeviceBindIommufd,
+        iommufd: &'a [&'a F; 1],
+        token: Option<&'a mut [u8; 16]>,
+    ) -> Self {
+        argument.flags = match token {
+            Some(_) => BindFlags::TOKEN,
+            None => BindFlags::empty(),
+        };
+        argument.token_uuid_ptr = 0;
+        Self {
+            list: token.map(|token| &mut token[..]),
+            files: iommufd,
+            ..Self::whole(ExchangeRequest::BindIommufd, argument)
+        }
+    }
+
+    /// `IOMMU_IOAS_MAP_FILE` of a file.
+    pub fn map_file(argument: &'a mut IommuIoasMapFile, file: &'a [&'a F; 1]) -> Self {
+        Self {
+            files: file,
+            ..Self::whole(ExchangeRequest::IoasMapFile, argument)
+        }
+    }
+
+    /// `VFIO_DEVICE_SET_IRQS` with `events`, one for each interrupt. `argument` begins with an
+    /// [`IrqSet`] that says so, and has 4 bytes for each event.
+    ///
+    /// # Errors
+    /// `EINVAL` for another kind of data, another count, and another length.
+    pub fn irq_events(argument: &'a mut [u8], events: &'a [Option<&'a E>]) -> Result<Self, Errno> {
+        let head = read::<IrqSet>(argument)?;
+        let kind = head.flags & IrqSetFlags::DATA_TYPE_MASK;
+        let is_as_said = kind == IrqSetFlags::DATA_EVENTFD
+            && usize::try_from(head.count) == Ok(events.len())
+            && after::<IrqSet>(events.len()) == Some(argument.len());
+        if !is_as_said {
+            return Err(Errno::EINVAL);
+        }
+        Ok(Self {
+            events,
+            ..Self::sized(ExchangeRequest::SetIrqEvents, argument)?
+        })
+    }
+
+    /// `VFIO_DEVICE_PCI_HOT_RESET` that shows `groups`, made in `buffer`: 12 bytes, and 4 for each
+    /// group.
+    ///
+    /// # Errors
+    /// `EINVAL` where the buffer is too short, and for more groups than 32 bits count.
+    pub fn hot_reset(buffer: &'a mut [u8], groups: &'a [&'a F]) -> Result<Self, Errno> {
+        let head = PciHotReset {
+            count: u32::try_from(groups.len()).map_err(|_| Errno::EINVAL)?,
+            ..Default::default()
+        };
+        let len = after::<PciHotReset>(groups.len()).ok_or(Errno::EINVAL)?;
+        let argument = buffer.get_mut(..len).ok_or(Errno::EINVAL)?;
+        fill(argument, [head.as_bytes()]);
+        Ok(Self {
+            files: groups,
+            ..Self::sized(ExchangeRequest::PciHotReset, argument)?
+        })
+    }
+
+    /// `VFIO_DEVICE_IOEVENTFD`: a write whenever the event is signalled; without an event, the
+    /// write is taken away.
+    pub fn ioeventfd(argument: &'a mut DeviceIoeventfd, event: &'a [Option<&'a E>; 1]) -> Self {
+        Self {
+            events: event,
+            ..Self::whole(ExchangeRequest::Ioeventfd, argument)
+        }
+    }
+
+    /// `VFIO_DEVICE_FEATURE` that sets `LOW_POWER_ENTRY_WITH_WAKEUP`, made in `buffer`; the kernel
+    /// refuses it without an event.
+    pub fn low_power_wakeup(
+        buffer: &'a mut [u8; LOW_POWER_WAKEUP_LEN],
+        wakeup: &'a [Option<&'a E>; 1],
+    ) -> Self {
+        let head = feature(FeatureFlags::SET, FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP);
+        let data = DeviceLowPowerEntryWithWakeup::default();
+        fill(buffer, [head.as_bytes(), data.as_bytes()]);
+        Self {
+            events: wakeup,
+            ..Self::whole(ExchangeRequest::LowPowerWakeup, buffer)
+        }
+    }
+}
+
+/// The length of a structure `T` with so many descriptors behind it.
+fn after<T>(descriptors: usize) -> Option<usize> {
+    descriptors
+        .checked_mul(size_of::<i32>())?
+        .checked_add(size_of::<T>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::exchange::NONE;
+
+    /// One whose files and events are their numbers.
+    type Numbered<'a> = Exchange<'a, i32, i32>;
+
+    #[test]
+    fn what_names_a_descriptor_by_bytes_is_refused() {
+        for request in [
+            ExchangeRequest::SetIrqEvents,
+            ExchangeRequest::PciHotReset,
+            ExchangeRequest::Ioeventfd,
+            ExchangeRequest::LowPowerWakeup,
+            ExchangeRequest::BindIommufd,
+            ExchangeRequest::IoasMapFile,
+        ] {
+            let mut bytes = [0; 64];
+            let refused = Numbered::new(request, &mut bytes);
+            assert_eq!(refused.unwrap_err(), Errno::EINVAL, "{request:?}");
+            assert!(request.names_at().is_some(), "{request:?}");
+        }
+        let mut irqs = IrqSet {
+            flags: IrqSetFlags::DATA_EVENTFD,
+            ..Default::default()
+        };
+        let mut by_bytes = || Numbered::new(ExchangeRequest::SetIrqs, irqs.as_mut_bytes()).err();
+        assert_eq!(by_bytes(), Some(Errno::EINVAL));
+        irqs.flags = IrqSetFlags::DATA_BOOL;
+        assert!(Numbered::new(ExchangeRequest::SetIrqs, irqs.as_mut_bytes()).is_ok());
+    }
+
+    #[test]
+    fn only_a_token_that_is_there_is_pointed_at() {
+        let mut bind = DeviceBindIommufd {
+            flags: BindFlags::TOKEN,
+            token_uuid_ptr: 0x1000,
+            ..Default::default()
+        };
+        let parts = Numbered::bind_iommufd(&mut bind, &[&5], None).into_parts();
+        assert!(parts.list.is_none());
+        assert_eq!((bind.flags, bind.token_uuid_ptr), (BindFlags::empty(), 0));
+
+        let mut token = [7; 16];
+        let exchange = Numbered::bind_iommufd(&mut bind, &[&5], Some(&mut token));
+        let mut parts = exchange.into_parts();
+        assert_eq!(parts.list.as_deref(), Some(&[7; 16][..]));
+        parts.point(0x2000, 0).unwrap();
+        assert_eq!(
+            (bind.flags, bind.token_uuid_ptr),
+            (BindFlags::TOKEN, 0x2000)
+        );
+    }
+
+    #[test]
+    fn the_shim_puts_in_the_numbers_of_what_is_named() {
+        let mut bind = DeviceBindIommufd {
+            iommufd: 9,
+            ..Default::default()
+        };
+        let mut parts = Numbered::bind_iommufd(&mut bind, &[&5], None).into_parts();
+        assert_eq!(parts.argument[8..12], NONE.to_ne_bytes());
+        parts.name(|file| *file, |_| 0);
+        assert_eq!(bind.iommufd, 5);
+
+        let mut map = IommuIoasMapFile::default();
+        let mut parts = Numbered::map_file(&mut map, &[&6]).into_parts();
+        parts.name(|file| *file, |_| 0);
+        assert_eq!(map.fd, 6);
+
+        let mut write = DeviceIoeventfd::default();
+        for (event, number) in [(Some(&7), 7), (None, -1)] {
+            let event = [event];
+            let mut parts = Numbered::ioeventfd(&mut write, &event).into_parts();
+            parts.name(|_| 0, |event| *event);
+            assert_eq!(write.fd, number);
+        }
+    }
+
+    #[test]
+    fn interrupts_have_an_event_each() {
+        let events = [Some(&7), None, Some(&8)];
+        let irqs = |len: usize, count: u32, flags: IrqSetFlags| {
+            let head = IrqSet {
+                count,
+                flags,
+                ..Default::default()
+            };
+            let mut bytes = std::vec![0; len];
+            fill(&mut bytes, [head.as_bytes()]);
+            let mut parts = Numbered::irq_events(&mut bytes, &events)?.into_parts();
+            assert!(parts.argument[20..].iter().all(|byte| *byte == 0xff));
+            parts.name(|_| 0, |event| *event);
+            let (numbers, _) = parts.argument[20..].as_chunks::<4>();
+            Ok(numbers.iter().map(|n| i32::from_ne_bytes(*n)).collect())
+        };
+        let flags = IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_TRIGGER;
+        assert_eq!(irqs(32, 3, flags), Ok(std::vec![7, -1, 8]));
+        let refused = Err(Errno::EINVAL);
+        assert_eq!(irqs(28, 3, flags), refused);
+        assert_eq!(irqs(36, 3, flags), refused);
+        assert_eq!(irqs(32, 2, flags), refused);
+        assert_eq!(irqs(32, 3, IrqSetFlags::DATA_BOOL), refused);
+        assert_eq!(irqs(32, 3, flags | IrqSetFlags::DATA_BOOL), refused);
+        assert_eq!(irqs(19, 3, flags), refused);
+    }
+
+    #[test]
+    fn a_hot_reset_names_as_many_groups_as_it_has() {
+        let reset = |len: usize, groups: &[&i32]| {
+            let mut bytes = std::vec![0xa5; len];
+            let mut parts = Numbered::hot_reset(&mut bytes, groups)?.into_parts();
+            parts.name(|group| *group, |_| 0);
+            let words = parts.argument.chunks(4);
+            Ok(words
+                .map(|word| i32::from_ne_bytes(word.try_into().unwrap()))
+                .collect())
+        };
+        assert_eq!(reset(12, &[]), Ok(std::vec![12, 0, 0]));
+        // A container would take it for MAP_DMA, which without flags maps nothing.
+        assert_eq!(reset(32, &[&5, &6]), Ok(std::vec![20, 0, 2, 5, 6]));
+        assert_eq!(reset(12, &[&5]), Err(Errno::EINVAL));
+    }
+
+    #[test]
+    fn low_power_names_its_event() {
+        let mut buffer = [0xa5; LOW_POWER_WAKEUP_LEN];
+        let exchange = Numbered::low_power_wakeup(&mut buffer, &[Some(&7)]);
+        let mut parts = exchange.into_parts();
+        assert_eq!(parts.argument[8..12], (-1_i32).to_ne_bytes());
+        parts.name(|_| 0, |event| *event);
+        assert_eq!(parts.argument[..4], 16_u32.to_ne_bytes());
+        assert_eq!(parts.argument[8..12], 7_i32.to_ne_bytes());
+        assert_eq!(parts.argument[12..], [0; 4]);
+    }
+}

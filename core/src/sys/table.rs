@@ -1,0 +1,342 @@
+//! What is known of each request with a structure: one row for each.
+//!
+//! [`Exchange`](super::Exchange) rests on this table. What a row does not allow is refused.
+
+use core::mem::{offset_of, size_of};
+
+use crate::abi::{
+    Bitmap, DeviceBindIommufd, DeviceFeature, DeviceFeatureDmaBuf, DeviceFeatureDmaLoggingControl,
+    DeviceFeatureDmaLoggingReport, DeviceFeatureMigState, DeviceGfxPlaneInfo, DeviceIoeventfd,
+    DeviceLowPowerEntryWithWakeup, DirtyPagesFlags, DmaUnmapFlags, FeatureFlags, FeatureId,
+    IommuDestroy, IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasMapFile,
+    IommuIoasUnmap, IommuType1DirtyBitmap, IommuType1DirtyBitmapGet, IommuType1DmaMap,
+    IommuType1DmaUnmap, IrqSet, IrqSetFlags, PciHotReset, PrecopyInfo, ioctl,
+};
+
+/// A request with a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ExchangeRequest {
+    /// `VFIO_IOMMU_MAP_DMA`, on a container: maps memory of the shim.
+    MapDma,
+    /// `VFIO_IOMMU_UNMAP_DMA`, on a container.
+    UnmapDma,
+    /// `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`, on a container: fills a bitmap.
+    UnmapDirty,
+    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: starts or stops.
+    DirtyPages,
+    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: fills a bitmap.
+    DirtyBitmap,
+    /// `VFIO_DEVICE_SET_IRQS`, on a device: without events.
+    SetIrqs,
+    /// `VFIO_DEVICE_SET_IRQS`, on a device: names events.
+    SetIrqEvents,
+    /// `VFIO_DEVICE_PCI_HOT_RESET`, on a device: names groups.
+    PciHotReset,
+    /// `VFIO_DEVICE_IOEVENTFD`, on a device: names an event.
+    Ioeventfd,
+    /// `VFIO_DEVICE_FEATURE`, on a device: moves plain data, or none.
+    Feature,
+    /// `VFIO_DEVICE_FEATURE` that sets `LOW_POWER_ENTRY_WITH_WAKEUP`, on a device: names an event.
+    LowPowerWakeup,
+    /// `VFIO_DEVICE_FEATURE` that sets `MIG_DEVICE_STATE`, on a device: opens a data descriptor
+    /// where the new state has one.
+    SetMigState,
+    /// `VFIO_DEVICE_FEATURE` that gets `DMA_BUF`, on a device: opens a dma-buf.
+    DmaBuf,
+    /// `VFIO_DEVICE_FEATURE` that sets `DMA_LOGGING_START`, on a device: names a list of ranges.
+    DmaLoggingStart,
+    /// `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT`, on a device: fills a bitmap.
+    DmaLoggingReport,
+    /// `VFIO_MIG_GET_PRECOPY_INFO`, on a migration's data descriptor.
+    PrecopyInfo,
+    /// `VFIO_DEVICE_QUERY_GFX_PLANE`, on a device.
+    QueryGfxPlane,
+    /// `VFIO_DEVICE_GET_GFX_DMABUF`, on a device: opens a dma-buf.
+    GetGfxDmabuf,
+    /// `VFIO_DEVICE_BIND_IOMMUFD`, on a device: names an iommufd, and may name a token.
+    BindIommufd,
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, on a device.
+    AttachIommufdPt,
+    /// `VFIO_DEVICE_DETACH_IOMMUFD_PT`, on a device.
+    DetachIommufdPt,
+    /// `IOMMU_DESTROY`, on an iommufd.
+    Destroy,
+    /// `IOMMU_IOAS_ALLOC`, on an iommufd.
+    IoasAlloc,
+    /// `IOMMU_IOAS_IOVA_RANGES`, on an iommufd: fills a list of ranges.
+    IoasIovaRanges,
+    /// `IOMMU_IOAS_MAP`, on an iommufd: maps memory of the shim.
+    IoasMap,
+    /// `IOMMU_IOAS_MAP_FILE`, on an iommufd: maps a file.
+    IoasMapFile,
+    /// `IOMMU_IOAS_UNMAP`, on an iommufd.
+    IoasUnmap,
+}
+
+/// Where a request that opens a file leaves its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Descriptor {
+    /// The call returns it.
+    Returned,
+    /// It is an `i32` at this place of the structure, in bytes; -1 for none.
+    At(usize),
+}
+
+/// What is known of a request. Places are in bytes from the start of the structure.
+pub(super) struct Row {
+    /// Its number (linux/vfio.h, linux/iommufd.h).
+    pub(super) number: u32,
+    /// Bytes of the structure that the kernel reads at least, whatever argsz says.
+    pub(super) least: usize,
+    /// Where the shim puts a pointer.
+    pub(super) pointer: Option<Pointer>,
+    /// Where the shim puts the length of what is mapped: 64 bits.
+    pub(super) length: Option<usize>,
+    /// Where the numbers begin, 32 bits each, of the files or the events that it names.
+    pub(super) names: Option<usize>,
+    /// Where it leaves the number of a file that it opens.
+    pub(super) opens: Option<Descriptor>,
+    /// What the bytes may say.
+    pub(super) contents: Contents,
+}
+
+/// Where a pointer is, and how wide.
+#[derive(Clone, Copy)]
+pub(super) enum Pointer {
+    /// It has 64 bits on every target.
+    Wide(usize),
+    /// It is as wide as the target's pointers.
+    Native(usize),
+}
+
+/// What the bytes of a request may say that [`Exchange::new`](super::Exchange::new) makes.
+pub(super) enum Contents {
+    /// Nothing: a constructor of its own makes it, together with what it points at or names.
+    Made,
+    /// Anything: the kernel touches no more than the structure.
+    Any,
+    /// Anything with flags, in the second four bytes, that pass.
+    Flags(fn(u32) -> bool),
+}
+
+/// A structure with another one behind it.
+#[repr(C)]
+struct Behind<A, B>(A, B);
+
+type UnmapDirty = Behind<IommuType1DmaUnmap, Bitmap>;
+type DirtyBitmap = Behind<IommuType1DirtyBitmap, IommuType1DirtyBitmapGet>;
+type LowPowerWakeup = Behind<DeviceFeature, DeviceLowPowerEntryWithWakeup>;
+type MigState = Behind<DeviceFeature, DeviceFeatureMigState>;
+type DmaLoggingStart = Behind<DeviceFeature, DeviceFeatureDmaLoggingControl>;
+type DmaLoggingReport = Behind<DeviceFeature, DeviceFeatureDmaLoggingReport>;
+
+/// Features whose data hold no pointer and no descriptor, and which open nothing.
+const PLAIN_FEATURES: [FeatureId; 8] = [
+    FeatureId::PCI_VF_TOKEN,
+    FeatureId::MIGRATION,
+    FeatureId::LOW_POWER_ENTRY,
+    FeatureId::LOW_POWER_EXIT,
+    FeatureId::DMA_LOGGING_STOP,
+    FeatureId::MIG_DATA_SIZE,
+    FeatureId::BUS_MASTER,
+    FeatureId::MIG_PRECOPY_INFO_V2,
+];
+
+impl ExchangeRequest {
+    /// The table.
+    pub(super) const fn row(self) -> Row {
+        use ioctl::{container, device, iommufd, migration};
+        match self {
+            Self::MapDma => Row {
+                pointer: Some(Pointer::Wide(offset_of!(IommuType1DmaMap, vaddr))),
+                length: Some(offset_of!(IommuType1DmaMap, size)),
+                ..Row::made::<IommuType1DmaMap>(container::IOMMU_MAP_DMA)
+            },
+            Self::UnmapDma => Row {
+                contents: Contents::Flags(unmaps_only),
+                ..Row::made::<IommuType1DmaUnmap>(container::IOMMU_UNMAP_DMA)
+            },
+            Self::UnmapDirty => Row {
+                pointer: Some(Pointer::Native(offset_of!(UnmapDirty, 1.data))),
+                ..Row::made::<UnmapDirty>(container::IOMMU_UNMAP_DMA)
+            },
+            Self::DirtyPages => Row {
+                contents: Contents::Flags(starts_or_stops),
+                ..Row::made::<IommuType1DirtyBitmap>(container::IOMMU_DIRTY_PAGES)
+            },
+            Self::DirtyBitmap => Row {
+                pointer: Some(Pointer::Native(offset_of!(DirtyBitmap, 1.bitmap.data))),
+                ..Row::made::<DirtyBitmap>(container::IOMMU_DIRTY_PAGES)
+            },
+            Self::SetIrqs => Row {
+                contents: Contents::Flags(is_without_events),
+                ..Row::made::<IrqSet>(device::SET_IRQS)
+            },
+            Self::SetIrqEvents => Row {
+                names: Some(size_of::<IrqSet>()),
+                ..Row::made::<IrqSet>(device::SET_IRQS)
+            },
+            // A container takes the number for MAP_DMA, which without flags gives no access.
+            Self::PciHotReset => Row {
+                names: Some(size_of::<PciHotReset>()),
+                ..Row::made::<PciHotReset>(device::PCI_HOT_RESET)
+            },
+            Self::Ioeventfd => Row {
+                names: Some(offset_of!(DeviceIoeventfd, fd)),
+                ..Row::made::<DeviceIoeventfd>(device::IOEVENTFD)
+            },
+            Self::Feature => Row {
+                contents: Contents::Flags(is_plain),
+                ..Row::made::<DeviceFeature>(device::FEATURE)
+            },
+            Self::LowPowerWakeup => Row {
+                names: Some(offset_of!(LowPowerWakeup, 1.wakeup_eventfd)),
+                ..Row::made::<LowPowerWakeup>(device::FEATURE)
+            },
+            Self::SetMigState => Row {
+                opens: Some(Descriptor::At(offset_of!(MigState, 1.data_fd))),
+                ..Row::made::<MigState>(device::FEATURE)
+            },
+            Self::DmaBuf => Row {
+                opens: Some(Descriptor::Returned),
+                ..Row::made::<Behind<DeviceFeature, DeviceFeatureDmaBuf>>(device::FEATURE)
+            },
+            Self::DmaLoggingStart => Row {
+                pointer: Some(Pointer::Wide(offset_of!(DmaLoggingStart, 1.ranges))),
+                ..Row::made::<DmaLoggingStart>(device::FEATURE)
+            },
+            Self::DmaLoggingReport => Row {
+                pointer: Some(Pointer::Wide(offset_of!(DmaLoggingReport, 1.bitmap))),
+                ..Row::made::<DmaLoggingReport>(device::FEATURE)
+            },
+            Self::PrecopyInfo => Row::any::<PrecopyInfo>(migration::GET_PRECOPY_INFO),
+            // A container takes the number for UNMAP_DMA.
+            Self::QueryGfxPlane => Row::made::<DeviceGfxPlaneInfo>(device::QUERY_GFX_PLANE),
+            Self::GetGfxDmabuf => Row {
+                opens: Some(Descriptor::Returned),
+                ..Row::made::<u32>(device::GET_GFX_DMABUF)
+            },
+            Self::BindIommufd => Row {
+                pointer: Some(Pointer::Wide(offset_of!(DeviceBindIommufd, token_uuid_ptr))),
+                names: Some(offset_of!(DeviceBindIommufd, iommufd)),
+                ..Row::made::<DeviceBindIommufd>(device::BIND_IOMMUFD)
+            },
+            // Before Linux 6.15 these two ended before the PASID.
+            Self::AttachIommufdPt => Row::any::<[u32; 3]>(device::ATTACH_IOMMUFD_PT),
+            Self::DetachIommufdPt => Row::any::<[u32; 2]>(device::DETACH_IOMMUFD_PT),
+            Self::Destroy => Row::any::<IommuDestroy>(iommufd::DESTROY),
+            Self::IoasAlloc => Row::any::<IommuIoasAlloc>(iommufd::IOAS_ALLOC),
+            Self::IoasIovaRanges => Row {
+                pointer: Some(Pointer::Wide(offset_of!(
+                    IommuIoasIovaRanges,
+                    allowed_iovas
+                ))),
+                ..Row::made::<IommuIoasIovaRanges>(iommufd::IOAS_IOVA_RANGES)
+            },
+            Self::IoasMap => Row {
+                pointer: Some(Pointer::Wide(offset_of!(IommuIoasMap, user_va))),
+                length: Some(offset_of!(IommuIoasMap, length)),
+                ..Row::made::<IommuIoasMap>(iommufd::IOAS_MAP)
+            },
+            Self::IoasMapFile => Row {
+                names: Some(offset_of!(IommuIoasMapFile, fd)),
+                ..Row::made::<IommuIoasMapFile>(iommufd::IOAS_MAP_FILE)
+            },
+            Self::IoasUnmap => Row::any::<IommuIoasUnmap>(iommufd::IOAS_UNMAP),
+        }
+    }
+
+    /// The request's number (linux/vfio.h, linux/iommufd.h).
+    #[inline]
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.row().number
+    }
+
+    /// Where the structure has a pointer that the shim puts in, in bytes. It has 64 bits, but for
+    /// [`ExchangeRequest::DirtyBitmap`] and [`ExchangeRequest::UnmapDirty`], where it is the
+    /// target's.
+    #[must_use]
+    pub const fn pointer_at(self) -> Option<usize> {
+        match self.row().pointer {
+            Some(Pointer::Wide(at) | Pointer::Native(at)) => Some(at),
+            None => None,
+        }
+    }
+
+    /// Where the structure says how much memory is mapped: 64 bits that the shim puts in.
+    #[must_use]
+    pub const fn length_at(self) -> Option<usize> {
+        self.row().length
+    }
+
+    /// Where the structure has the numbers of the files or events that the request names, one
+    /// after the other: 32 bits each, which the shim puts in.
+    #[must_use]
+    pub const fn names_at(self) -> Option<usize> {
+        self.row().names
+    }
+
+    /// Where the request leaves the number of a file that it opens: [`Sys::exchange_open`] makes
+    /// such a request, and no other method does.
+    ///
+    /// [`Sys::exchange_open`]: super::Sys::exchange_open
+    #[must_use]
+    pub const fn descriptor(self) -> Option<Descriptor> {
+        self.row().opens
+    }
+}
+
+impl Row {
+    /// A request with the structure `T` that a constructor of its own makes.
+    const fn made<T>(number: u32) -> Self {
+        Self {
+            number,
+            least: size_of::<T>(),
+            pointer: None,
+            length: None,
+            names: None,
+            opens: None,
+            contents: Contents::Made,
+        }
+    }
+
+    /// A request with the structure `T`, whatever that says.
+    const fn any<T>(number: u32) -> Self {
+        Self {
+            contents: Contents::Any,
+            ..Self::made::<T>(number)
+        }
+    }
+}
+
+/// `UNMAP_DMA`: any flag but ALL has a bitmap written, or is not known here.
+fn unmaps_only(flags: u32) -> bool {
+    !DmaUnmapFlags::from_bits_retain(flags).intersects(!DmaUnmapFlags::ALL)
+}
+
+/// `DIRTY_PAGES`: the third action has a bitmap written.
+fn starts_or_stops(flags: u32) -> bool {
+    let flags = DirtyPagesFlags::from_bits_retain(flags);
+    flags == DirtyPagesFlags::START || flags == DirtyPagesFlags::STOP
+}
+
+/// `SET_IRQS`: the data are no descriptors.
+fn is_without_events(flags: u32) -> bool {
+    !IrqSetFlags::from_bits_retain(flags).intersects(IrqSetFlags::DATA_EVENTFD)
+}
+
+/// `FEATURE`: plain data are moved, or none.
+fn is_plain(flags: u32) -> bool {
+    let flags = FeatureFlags::from_bits_retain(flags);
+    if flags.contains(FeatureFlags::PROBE) {
+        return true;
+    }
+    // A container takes the number for DIRTY_PAGES, which knows none of these two flags.
+    let moves = flags.intersects(FeatureFlags::GET | FeatureFlags::SET);
+    let id = flags.feature();
+    let reads_state = id == FeatureId::MIG_DEVICE_STATE && !flags.contains(FeatureFlags::SET);
+    moves && (reads_state || PLAIN_FEATURES.contains(&id))
+}
