@@ -13,8 +13,8 @@ type Memory<M> = <<M as DmaHandle>::Sys as Sys>::Memory;
 
 /// Memory that a device reaches; unmapped and freed on drop.
 ///
-/// The device may read and write it at any time, so that no reference to it is ever formed: a
-/// [`Window`] reads and writes it. Memory that can't be unmapped is never freed.
+/// The device may read and write it at any time, so that no reference to it is formed: a
+/// [`Window`] reads and writes it, in single accesses of up to 64 bits or in bulk. Memory that can't be unmapped is never freed.
 pub struct Buffer<M: DmaHandle> {
     dma: M,
     /// Freed by [`Buffer::release`] alone, once the device can't reach it any more.

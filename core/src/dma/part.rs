@@ -1,10 +1,11 @@
 //! A part of a buffer as a buffer of its own.
 
 use core::convert::Infallible;
+use core::ptr::NonNull;
 
 use super::{Buffer, DmaHandle, Reachable};
 use crate::handle::Handle;
-use crate::mmio::{Forward, OffsetError, Part, Through, Unrestricted, Window};
+use crate::mmio::{Addressable, Forward, OffsetError, Part, Through, Unrestricted, Window};
 
 /// A handle to a [`Buffer`]: `&Buffer<M>`, `Arc<Buffer<M>>` and the like.
 pub trait BufferHandle: Handle<Target = Buffer<<Self as BufferHandle>::Dma>> {
@@ -78,6 +79,14 @@ unsafe impl<B: BufferHandle> Forward for BufferPart<B> {
 
 // SAFETY: every access is one of the buffer.
 unsafe impl<B: BufferHandle> Unrestricted for BufferPart<B> {}
+
+// SAFETY: the address is that of the bytes, as above.
+unsafe impl<B: BufferHandle> Addressable for BufferPart<B> {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.bytes.as_ptr()
+    }
+}
 
 // SAFETY: the bytes lie at the offset in the buffer, and the buffer is kept.
 unsafe impl<B: BufferHandle> Reachable for BufferPart<B> {

@@ -2,13 +2,14 @@
 
 use core::convert::Infallible;
 use core::fmt;
+use core::ptr::NonNull;
 
 use spin::Mutex;
 
 use super::part::behind;
 use super::{Buffer, BufferOptions, DmaError, DmaHandle, Reachable};
 use crate::handle::{Handle, Projection};
-use crate::mmio::{Access, Forward, Part, Through, Unrestricted, Window};
+use crate::mmio::{Access, Addressable, Forward, Part, Through, Unrestricted, Window};
 
 /// The most chunks that a pool has.
 const MOST: usize = 4096;
@@ -206,6 +207,14 @@ unsafe impl<P: PoolHandle> Forward for Chunk<P> {
 
 // SAFETY: every access is one of the buffer.
 unsafe impl<P: PoolHandle> Unrestricted for Chunk<P> {}
+
+// SAFETY: the address is that of the bytes, as above.
+unsafe impl<P: PoolHandle> Addressable for Chunk<P> {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.bytes.as_ptr()
+    }
+}
 
 // SAFETY: the chunk lies at its offset in the buffer, and the pool is kept.
 unsafe impl<P: PoolHandle> Reachable for Chunk<P> {

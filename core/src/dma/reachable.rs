@@ -3,14 +3,14 @@
 use core::convert::Infallible;
 
 use super::{Buffer, DmaHandle};
-use crate::mmio::Unrestricted;
+use crate::mmio::Addressable;
 
 /// Memory that a device reaches: a whole [`Buffer`], a part of one, or a chunk of a pool.
 ///
 /// # Safety
 /// For as long as the value lives, the device finds its bytes from [`Reachable::iova`] on, all
 /// [`len`](crate::mmio::Access::len) of them, and they are memory for DMA.
-pub unsafe trait Reachable: Unrestricted<Error = Infallible> {
+pub unsafe trait Reachable: Addressable<Error = Infallible> {
     /// Returns where the device finds the first byte.
     fn iova(&self) -> u64;
 }

@@ -1,8 +1,9 @@
 //! What a world does not have can't be accessed.
 
 use core::convert::Infallible;
+use core::ptr::NonNull;
 
-use super::{Access, Protection, Unrestricted, Width};
+use super::{Access, Addressable, Protection, Unrestricted, Width};
 use crate::sys::Absent;
 
 // SAFETY: no access is ever made: there is no value to make it with.
@@ -33,3 +34,10 @@ unsafe impl Access for Absent {
 
 // SAFETY: as above.
 unsafe impl Unrestricted for Absent {}
+
+// SAFETY: as above.
+unsafe impl Addressable for Absent {
+    fn as_ptr(&self) -> NonNull<u8> {
+        match *self {}
+    }
+}

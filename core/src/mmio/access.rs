@@ -1,5 +1,8 @@
 //! How device memory is reached.
 
+use core::ptr::NonNull;
+
+use super::bytes::{load_words, store_words};
 use super::{Origin, Protection, Width};
 
 /// Reaches a stretch of device memory, from its first byte on.
@@ -58,6 +61,39 @@ pub unsafe trait Access {
         offset: usize,
         value: T,
     ) -> Result<(), Self::Error>;
+
+    /// Reads the bytes at `offset`: for memory, where nobody minds how it is read.
+    ///
+    /// It makes accesses of up to 64 bits, each at its natural alignment, unless the memory has
+    /// a faster way.
+    ///
+    /// # Errors
+    /// Where an access fails; some of the bytes may have been read.
+    ///
+    /// # Safety
+    /// The bytes lie within [`Access::len`], and can be read, by [`Access::protection`].
+    unsafe fn load_bytes(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Self::Error>
+    where
+        Self: Sized,
+    {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { load_words(self, offset, bytes) }
+    }
+
+    /// Writes bytes at `offset` as [`Access::load_bytes`] reads them.
+    ///
+    /// # Errors
+    /// Where an access fails; some of the bytes may have been written.
+    ///
+    /// # Safety
+    /// As for [`Access::load_bytes`], where the bytes can be written.
+    unsafe fn store_bytes(&self, offset: usize, bytes: &[u8]) -> Result<(), Self::Error>
+    where
+        Self: Sized,
+    {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { store_words(self, offset, bytes) }
+    }
 }
 
 /// Device memory of which every access in bounds may be tried.
@@ -75,3 +111,17 @@ pub unsafe trait Access {
     note = "`Window::with_permission` asks what it permits"
 )]
 pub unsafe trait Unrestricted: Access {}
+
+/// Memory of the program's own, which has an address: what a device is given.
+///
+/// # Safety
+///
+/// For as long as the value lives, also where it was moved since, [`Addressable::as_ptr`] returns
+/// the same address, at which [`Access::len`] bytes can be read and written.
+pub unsafe trait Addressable: Unrestricted {
+    /// Returns the address of the first byte.
+    ///
+    /// Devices and other threads may read and write the memory at any time, so that a reference to
+    /// it takes what [`Window::as_slice`](super::Window::as_slice) asks for.
+    fn as_ptr(&self) -> NonNull<u8>;
+}

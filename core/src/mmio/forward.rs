@@ -1,6 +1,8 @@
 //! Access to device memory through something else.
 
-use super::{Access, Protection, Unrestricted, Width};
+use core::ptr::NonNull;
+
+use super::{Access, Addressable, Protection, Unrestricted, Width};
 
 /// Reaches the device memory that something else reaches: a reference, an owner, a wrapper.
 ///
@@ -58,6 +60,18 @@ unsafe impl<F: Forward> Access for F {
         // SAFETY: the caller's promise is passed on.
         Ok(unsafe { self.target().store(origin, offset, value) }?)
     }
+
+    #[inline]
+    unsafe fn load_bytes(&self, offset: usize, bytes: &mut [u8]) -> Result<(), F::Error> {
+        // SAFETY: the caller's promise is passed on.
+        Ok(unsafe { self.target().load_bytes(offset, bytes) }?)
+    }
+
+    #[inline]
+    unsafe fn store_bytes(&self, offset: usize, bytes: &[u8]) -> Result<(), F::Error> {
+        // SAFETY: the caller's promise is passed on.
+        Ok(unsafe { self.target().store_bytes(offset, bytes) }?)
+    }
 }
 
 // SAFETY: a reference always refers to the same value, which lives at least as long.
@@ -73,3 +87,11 @@ unsafe impl<A: Access> Forward for &A {
 
 // SAFETY: every access is one of the value behind the reference.
 unsafe impl<A: Unrestricted> Unrestricted for &A {}
+
+// SAFETY: the address is that of the value behind the reference.
+unsafe impl<A: Addressable> Addressable for &A {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        A::as_ptr(self)
+    }
+}

@@ -32,13 +32,16 @@
 //!
 //! # Order
 //!
-//! Volatile accesses to one device are made in program order by the compiler, and uncached device
-//! memory keeps that order on the bus. What needs more:
+//! Accesses to one device are made in program order by the compiler, and uncached device
+//! memory keeps that order on the bus. Accesses to [`SharedMemory`] have no order of their own,
+//! neither among each other nor with those to the device. What needs more:
 //!
-//! - DMA memory and a doorbell: [`before_doorbell`] between the last write to memory
+//! - Memory and a doorbell: [`before_doorbell`] between the last access to memory
 //!   and the write that makes the device look at it, [`after_status`] between the read
-//!   that tells that the device has written memory and the first read of that memory,
+//!   that tells that the device has written memory and the first access to that memory,
 //!   [`full_barrier`] between a write to memory and a read of what the device may write in turn.
+//! - Memory that another thread fills or reads: what threads otherwise agree by, a lock or a
+//!   channel.
 //! - A posted write is on its way, not there: read a register of the same device to wait for it.
 //! - A prefetchable BAR may be mapped write-combining by a kernel driver; vfio-pci maps all BARs
 //!   uncached. Where a window is write-combining all the same, [`flush_combined`] sends
@@ -49,9 +52,15 @@ mod absent;
 #[expect(unsafe_code, reason = "device memory is reached through raw pointers")]
 mod access;
 mod array;
+#[expect(unsafe_code, reason = "barriers are instructions")]
 mod barrier;
 #[expect(unsafe_code, reason = "offsets of a block are checked when it is made")]
 mod block;
+#[expect(
+    unsafe_code,
+    reason = "the trait's methods are unsafe to call, and blocks are copied by the processor"
+)]
+mod bytes;
 mod error;
 pub mod field;
 #[expect(unsafe_code, reason = "the trait's methods are unsafe to call")]
@@ -74,7 +83,7 @@ mod width;
 #[expect(unsafe_code, reason = "offsets are checked before each access")]
 mod window;
 
-pub use access::{Access, Unrestricted};
+pub use access::{Access, Addressable, Unrestricted};
 pub use array::Array;
 pub use barrier::{after_status, before_doorbell, flush_combined, full_barrier};
 pub use block::Block;

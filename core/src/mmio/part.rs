@@ -1,6 +1,8 @@
 //! A part of a stretch of device memory.
 
-use super::{Access, OffsetError, Protection, Unrestricted, Width};
+use core::ptr::NonNull;
+
+use super::{Access, Addressable, OffsetError, Protection, Unrestricted, Width};
 
 /// The bytes from some offset on of what `A` reaches.
 #[derive(Debug)]
@@ -80,7 +82,30 @@ unsafe impl<A: Access> Access for Part<A> {
         // SAFETY: as above.
         unsafe { self.access.store(origin, offset, value) }
     }
+
+    #[inline]
+    unsafe fn load_bytes(&self, offset: usize, bytes: &mut [u8]) -> Result<(), A::Error> {
+        let offset = self.offset.wrapping_add(offset);
+        // SAFETY: the bytes lie in the part, as the caller promises, and the part in the stretch.
+        unsafe { self.access.load_bytes(offset, bytes) }
+    }
+
+    #[inline]
+    unsafe fn store_bytes(&self, offset: usize, bytes: &[u8]) -> Result<(), A::Error> {
+        let offset = self.offset.wrapping_add(offset);
+        // SAFETY: as above.
+        unsafe { self.access.store_bytes(offset, bytes) }
+    }
 }
 
 // SAFETY: every access is one of the stretch that it is a part of.
 unsafe impl<A: Unrestricted> Unrestricted for Part<A> {}
+
+// SAFETY: the part lies in the memory, which is where its address says.
+unsafe impl<A: Addressable> Addressable for Part<A> {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        // SAFETY: the part starts in the memory, or at its end.
+        unsafe { self.access.as_ptr().add(self.offset) }
+    }
+}

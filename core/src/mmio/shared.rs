@@ -4,14 +4,16 @@ use core::convert::Infallible;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
 
-use super::{Access, Address, Origin as _, Protection, Unrestricted, Width};
+use super::bytes::{copy, is_block, load_words, store_words};
+use super::{Access, Address, Addressable, Origin as _, Protection, Unrestricted, Width};
 
 /// Memory of the program that devices and several threads may read and write at any time.
 ///
-/// An access is one relaxed atomic access, which is the same instruction as a bare one. So threads
-/// that reach the same memory never make a data race. Rust's memory model, as C++'s, has no
-/// accesses of different widths that overlap and race; for the compiler and the processor each is
-/// one access all the same, and sees for each byte what some access put there.
+/// An access is one relaxed atomic access, which is the same instruction as a bare one, and bytes
+/// in bulk are copied as the processor copies best. So threads that reach the same memory never
+/// make a data race. Rust's memory model, as C++'s, has no accesses of different widths that overlap
+/// and race; for the compiler and the processor each is one access all the same, and sees for each
+/// byte what some access put there.
 #[derive(Debug)]
 pub struct SharedMemory<'m> {
     base: NonNull<u8>,
@@ -83,10 +85,44 @@ unsafe impl Access for SharedMemory<'_> {
         unsafe { T::write_relaxed(origin.at(offset), value.to_device()) };
         Ok(())
     }
+
+    #[inline]
+    unsafe fn load_bytes(&self, offset: usize, bytes: &mut [u8]) -> Result<(), Infallible> {
+        if is_block(bytes.len()) {
+            let from = self.origin(offset).at::<u8>(0);
+            // SAFETY: the memory is valid and reached by atomic accesses or in this way alone, by
+            // the constructor's promise; the bytes lie in it, by the caller's. What is borrowed
+            // lies elsewhere, as no reference to the memory is used.
+            unsafe { copy(from, bytes.as_mut_ptr(), bytes.len()) };
+            return Ok(());
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { load_words(self, offset, bytes) }
+    }
+
+    #[inline]
+    unsafe fn store_bytes(&self, offset: usize, bytes: &[u8]) -> Result<(), Infallible> {
+        if is_block(bytes.len()) {
+            let to = self.origin(offset).at::<u8>(0);
+            // SAFETY: as above.
+            unsafe { copy(bytes.as_ptr(), to, bytes.len()) };
+            return Ok(());
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { store_words(self, offset, bytes) }
+    }
 }
 
 // SAFETY: the memory is valid for reads and writes, and atomic accesses race with nothing.
 unsafe impl Unrestricted for SharedMemory<'_> {}
+
+// SAFETY: the constructor's caller vouches for the memory.
+unsafe impl Addressable for SharedMemory<'_> {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.base
+    }
+}
 
 #[cfg(feature = "defmt")]
 impl defmt::Format for SharedMemory<'_> {

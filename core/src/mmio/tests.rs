@@ -336,3 +336,68 @@ fn one_register_is_read_where_another_one_is_written() {
     assert_eq!(bar.0[0], 6);
     assert_eq!(Uart::send.offset(), 0);
 }
+
+#[test]
+fn blocks_are_copied_whole_and_nothing_beside_them() {
+    #[repr(align(4096))]
+    struct Page([u8; 4096]);
+    let bytes: Vec<u8> = (0..=250).cycle().take(4096).collect();
+    for offset in (0..9).chain([1000]) {
+        for len in [127, 128, 129, 1500, 2048, 3096] {
+            let mut page = Page([0xee; 4096]);
+            let base = NonNull::from(&mut page.0).cast();
+            // SAFETY: the memory is borrowed for as long as the window lives.
+            let memory = unsafe { SharedMemory::new(base, 4096) };
+            let mut back = std::vec![0; len];
+            let mut window = Window::new(&memory);
+            window.write_bytes(offset, &bytes[..len]).unwrap();
+            window.read_bytes(offset, &mut back).unwrap();
+            assert_eq!(back, bytes[..len]);
+            // A part copies from its own start on.
+            let mut part = window.part(8, 4088).unwrap();
+            part.read_bytes(offset, &mut back[..len - 8]).unwrap();
+            assert_eq!(back[..len - 8], bytes[8..len]);
+            let end = offset + len;
+            assert_eq!(page.0[offset..end], bytes[..len]);
+            assert!(page.0[..offset].iter().all(|byte| *byte == 0xee));
+            assert!(page.0[end..].iter().all(|byte| *byte == 0xee));
+        }
+    }
+}
+
+#[test]
+fn bytes_of_a_device_take_accesses_of_their_natural_alignment() {
+    let file = file();
+    let device = file.device();
+    let mut window = Window::new(Trapped::new(&device, REGION, 64));
+    let bytes: Vec<u8> = (0..40).collect();
+    let mut back = bytes.clone();
+    back.fill(0);
+    // Each access is one transfer, of which the file makes none of more than 8 bytes.
+    window.write_bytes(3, &bytes).unwrap();
+    window.read_bytes(3, &mut back).unwrap();
+    assert_eq!(back, bytes);
+    assert_eq!(
+        file.bytes.borrow()[2..44],
+        [&[4], &bytes[..], &[4]].concat()
+    );
+    file.limit.set(Ok(4));
+    let short = TrapError::Short { offset: 8, done: 4 };
+    let cut = window.read_bytes(3, &mut back);
+    assert_eq!(cut, Err(RegisterError::Access(short)));
+}
+
+#[test]
+fn memory_is_read_and_written_without_a_copy() {
+    let mut bar = Bar([0; 64]);
+    let mut window = bar.window();
+    window.write::<u32>(8, 0x0403_0201).unwrap();
+    let mut part = window.part(8, 16).unwrap();
+    // SAFETY: no other window is used, and no device has the memory.
+    let slice = unsafe { part.as_mut_slice() };
+    assert_eq!(slice, [1, 2, 3, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    slice[4..8].fill(5);
+    assert_eq!(window.read::<u64>(8), Ok(0x0505_0505_0403_0201));
+    // SAFETY: as above.
+    assert_eq!(unsafe { window.as_slice() }[12..17], [5, 5, 5, 5, 0]);
+}

@@ -1,6 +1,8 @@
 //! Device memory behind a handle.
 
-use super::{Access, Forward, Unrestricted};
+use core::ptr::NonNull;
+
+use super::{Access, Addressable, Forward, Unrestricted};
 use crate::handle::Handle;
 
 /// Reaches what a handle points to, and holds on to it.
@@ -34,3 +36,11 @@ unsafe impl<H: Handle<Target: Access + Sized>> Forward for Through<H> {
 
 // SAFETY: every access is one of the value behind the handle.
 unsafe impl<H: Handle<Target: Unrestricted + Sized>> Unrestricted for Through<H> {}
+
+// SAFETY: the address is that of the value behind the handle.
+unsafe impl<H: Handle<Target: Addressable + Sized>> Addressable for Through<H> {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.0.as_ptr()
+    }
+}

@@ -1,10 +1,11 @@
 //! A stretch of device memory with checked offsets.
 
 use core::marker::PhantomData;
+use core::ptr::NonNull;
 
 use super::{
-    Access, Array, Block, NotPermitted, OffsetError, Part, Permission, ReadWrite, Readable,
-    RegisterError, Registers, Through, Unrestricted, Width, Writable,
+    Access, Addressable, Array, Block, NotPermitted, OffsetError, Part, Permission, ReadWrite,
+    Readable, RegisterError, Registers, Through, Unrestricted, Width, Writable,
 };
 use crate::handle::{Handle, Projection};
 
@@ -123,11 +124,14 @@ impl<A: Access, P> Window<A, P> {
         Part::new(self.access, offset, len).map(Window::permitted)
     }
 
-    /// Reads the bytes at `offset` (bytes) in accesses of up to 64 bits, each at its natural
-    /// alignment: for memory, of which nobody minds how it is read.
+    /// Reads the bytes at `offset` (bytes): for memory, where nobody minds how it is read.
+    ///
+    /// Memory of the program's own is copied at once, as fast as memory is; of a device it takes
+    /// accesses of up to 64 bits, each at its natural alignment.
     ///
     /// # Errors
-    /// [`RegisterError`]; some of the bytes may have been read.
+    /// [`RegisterError`]; where an access fails, some of the bytes may have been read.
+    #[inline]
     pub fn read_bytes(
         &mut self,
         offset: usize,
@@ -136,28 +140,16 @@ impl<A: Access, P> Window<A, P> {
     where
         P: Readable,
     {
-        let mut at = offset;
-        let (head, rest) = bytes.split_at_mut(head(offset, bytes.len()));
-        for byte in head {
-            *byte = self.read(at)?;
-            at = at.wrapping_add(1);
-        }
-        let (words, tail) = rest.as_chunks_mut::<8>();
-        for word in words {
-            *word = self.read::<u64>(at)?.to_le_bytes();
-            at = at.wrapping_add(8);
-        }
-        for byte in tail {
-            *byte = self.read(at)?;
-            at = at.wrapping_add(1);
-        }
-        Ok(())
+        check_all(offset, bytes.len(), self.access.len()).map_err(RegisterError::Offset)?;
+        // SAFETY: the bytes lie in the stretch, which can be read.
+        unsafe { self.access.load_bytes(offset, bytes) }.map_err(RegisterError::Access)
     }
 
     /// Writes bytes at `offset` (bytes) as [`Window::read_bytes`] reads them.
     ///
     /// # Errors
-    /// [`RegisterError`]; some of the bytes may have been written.
+    /// [`RegisterError`]; where an access fails, some of the bytes may have been written.
+    #[inline]
     pub fn write_bytes(
         &mut self,
         offset: usize,
@@ -166,22 +158,47 @@ impl<A: Access, P> Window<A, P> {
     where
         P: Writable,
     {
-        let mut at = offset;
-        let (head, rest) = bytes.split_at(head(offset, bytes.len()));
-        for byte in head {
-            self.write(at, *byte)?;
-            at = at.wrapping_add(1);
-        }
-        let (words, tail) = rest.as_chunks::<8>();
-        for word in words {
-            self.write(at, u64::from_le_bytes(*word))?;
-            at = at.wrapping_add(8);
-        }
-        for byte in tail {
-            self.write(at, *byte)?;
-            at = at.wrapping_add(1);
-        }
-        Ok(())
+        check_all(offset, bytes.len(), self.access.len()).map_err(RegisterError::Offset)?;
+        // SAFETY: the bytes lie in the stretch, which can be written.
+        unsafe { self.access.store_bytes(offset, bytes) }.map_err(RegisterError::Access)
+    }
+
+    /// Returns the memory itself, to be read without a copy.
+    ///
+    /// # Safety
+    /// For as long as the slice is used, nobody writes the memory: neither a device nor, through
+    /// another window, the program. What a device wrote is seen after
+    /// [`after_status`](super::after_status).
+    #[inline]
+    #[must_use]
+    pub unsafe fn as_slice(&self) -> &[u8]
+    where
+        A: Addressable,
+        P: Readable,
+    {
+        let memory = NonNull::slice_from_raw_parts(self.access.as_ptr(), self.access.len());
+        // SAFETY: the memory is there for as long as the window is, and of bytes; that nobody
+        // writes it is the caller's promise.
+        unsafe { memory.as_ref() }
+    }
+
+    /// Returns the memory itself, to be read and written without a copy.
+    ///
+    /// # Safety
+    /// For as long as the slice is used, nobody else reads or writes the memory: neither a device
+    /// nor, through another window, the program. What a device wrote is seen after
+    /// [`after_status`](super::after_status), and it sees what is written here after
+    /// [`before_doorbell`](super::before_doorbell).
+    #[inline]
+    #[must_use]
+    pub unsafe fn as_mut_slice(&mut self) -> &mut [u8]
+    where
+        A: Addressable,
+        P: Readable + Writable,
+    {
+        let mut memory = NonNull::slice_from_raw_parts(self.access.as_ptr(), self.access.len());
+        // SAFETY: as above; that nobody else reaches it is the caller's promise.
+        unsafe { memory.as_mut() }
     }
 
     /// A window over the same stretch. Two windows can write the same registers: this is for a
@@ -253,10 +270,13 @@ fn check<T: Width>(offset: usize, len: usize) -> Result<(), OffsetError> {
     }
 }
 
-/// How many of `len` bytes at `offset` come before the first whole word.
-const fn head(offset: usize, len: usize) -> usize {
-    let before = offset.wrapping_neg() & 7;
-    if before < len { before } else { len }
+/// Whether `size` bytes at `offset` lie in a window of `len` bytes.
+#[inline]
+fn check_all(offset: usize, size: usize, len: usize) -> Result<(), OffsetError> {
+    match offset.checked_add(size) {
+        Some(end) if end <= len => Ok(()),
+        _ => Err(OffsetError::OutOfBounds { offset, size, len }),
+    }
 }
 
 /// What is wrong with an offset.

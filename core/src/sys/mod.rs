@@ -36,7 +36,7 @@ pub use table::{Descriptor, ExchangeRequest};
 
 pub use crate::mmio::Protection;
 
-use crate::mmio::{Access, Unrestricted};
+use crate::mmio::{Access, Addressable};
 
 /// How many events can be waited for at once: those of 64 interrupts, and one by which another
 /// thread wakes who waits.
@@ -59,7 +59,7 @@ pub trait Sys {
 
     /// Memory that a device can be given, aligned to a page. Dropping it frees it; memory that
     /// is still mapped for a device stays valid for the device until it is unmapped.
-    type Memory: Unrestricted<Error = Infallible> + core::fmt::Debug;
+    type Memory: Addressable<Error = Infallible> + core::fmt::Debug;
 
     /// Something that interrupts are counted in. Dropping it closes it.
     type Event: core::fmt::Debug;

@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use core::ptr::NonNull;
 
 use rustix::mm::MapFlags;
-use vfio_core::mmio::{Forward, SharedMemory, Unrestricted};
+use vfio_core::mmio::{Addressable, Forward, SharedMemory, Unrestricted};
 use vfio_core::sys::Errno;
 
 use super::pages::{Pages, whole};
@@ -68,11 +68,6 @@ impl Memory {
     pub(super) const fn pages(&self) -> usize {
         self.pages.len()
     }
-
-    /// The address of the first byte.
-    pub(super) const fn base(&self) -> NonNull<u8> {
-        self.pages.base()
-    }
 }
 
 // SAFETY: what reaches the memory is never changed for another.
@@ -88,6 +83,14 @@ unsafe impl Forward for Memory {
 
 // SAFETY: every access is one of `SharedMemory`.
 unsafe impl Unrestricted for Memory {}
+
+// SAFETY: the address is that of the pages, which stay mapped until the value is dropped.
+unsafe impl Addressable for Memory {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.pages.base()
+    }
+}
 
 #[cfg(all(test, feature = "std"))]
 mod tests {

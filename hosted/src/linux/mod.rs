@@ -26,7 +26,7 @@ use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 use rustix::ioctl::ioctl;
-use vfio_core::mmio::Access as _;
+use vfio_core::mmio::{Access as _, Addressable as _};
 use vfio_core::sys::{
     Descriptor, EVENTS_MOST, Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts,
     Protection, Span, Sys, ValueRequest, put_argsz,
@@ -169,7 +169,7 @@ impl Sys for Linux {
         memory: &Memory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        pass_memory(fd, memory.base(), memory.len(), exchange)
+        pass_memory(fd, memory.as_ptr(), memory.len(), exchange)
     }
 
     fn exchange_mapping(

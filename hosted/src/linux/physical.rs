@@ -8,6 +8,7 @@
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{pread, retry_on_intr};
+use vfio_core::mmio::Addressable as _;
 use vfio_core::sys::Errno;
 
 use super::memory::{HUGE, Memory};
@@ -120,7 +121,7 @@ fn huge(pagemap: &OwnedFd, len: usize, highest: u64) -> Option<(Memory, u64)> {
 /// The physical address of the page at `at` of locked memory.
 fn address(pagemap: &OwnedFd, memory: &Memory, at: usize) -> Result<u64, Errno> {
     let page = rustix::param::page_size();
-    let address = memory.base().as_ptr().addr().checked_add(at);
+    let address = memory.as_ptr().as_ptr().addr().checked_add(at);
     let index = address.ok_or(Errno::EINVAL)? / page;
     let place = to_u64(index).checked_mul(to_u64(ENTRY));
     let mut entry = [0; ENTRY];

@@ -1,13 +1,14 @@
 //! Register access to what is simulated.
 //!
-//! The trait is unsafe to implement and its methods to call, for the sake of those that touch raw
-//! memory. Nothing here does: what callers promise is checked again, safely.
+//! The traits are unsafe to implement and their methods to call, for the sake of those that touch
+//! raw memory. Nothing here does: what callers promise is checked again, safely.
 #![expect(unsafe_code, reason = "the trait is unsafe to implement")]
 
 use core::convert::Infallible;
 use core::mem::size_of;
+use core::ptr::NonNull;
 
-use vfio_core::mmio::{Access, Origin as _, Protection, Unrestricted, Width};
+use vfio_core::mmio::{Access, Addressable, Origin as _, Protection, Unrestricted, Width};
 
 use super::{DmaMemory, Mapping, MappingError};
 
@@ -81,3 +82,11 @@ unsafe impl Access for DmaMemory {
 
 // SAFETY: as above.
 unsafe impl Unrestricted for DmaMemory {}
+
+// SAFETY: the words are shared and atomic, so that they are written through a shared reference, and
+// stay where they are for as long as there is one. They hold bytes in the order of the memory.
+unsafe impl Addressable for DmaMemory {
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.pages().first()
+    }
+}

@@ -1,6 +1,7 @@
 //! Memory that a driver and the models share.
 
 use std::fmt;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec::Vec;
@@ -32,7 +33,8 @@ struct Physical {
     address: u64,
 }
 
-/// The memory itself. Words are little-endian: a byte is at 8 times its offset in its word.
+/// The memory itself. Words are little-endian on every host, so that each byte is where it is in
+/// the memory of a machine.
 ///
 /// Every access of a register's width is one atomic access, so that the two sides may race as a
 /// driver and a device do: neither sees half of what the other wrote, and what was written before
@@ -101,6 +103,11 @@ impl Drop for Physical {
 }
 
 impl Pages {
+    /// The address of the first byte.
+    pub(super) fn first(&self) -> NonNull<u8> {
+        NonNull::from(self.0.as_slice()).cast()
+    }
+
     /// Bytes.
     pub(super) fn len(&self) -> usize {
         self.0.len().saturating_mul(WORD)
@@ -109,16 +116,19 @@ impl Pages {
     /// The `size` bytes at `offset`, where they lie in one word.
     pub(super) fn load(&self, offset: usize, size: usize) -> Option<u64> {
         let (word, shift, mask) = self.place(offset, size)?;
-        Some(word.load(Ordering::Acquire) >> shift & mask)
+        Some(u64::from_le(word.load(Ordering::Acquire)) >> shift & mask)
     }
 
     /// Stores the low `size` bytes of `value` at `offset`, where they lie in one word.
     pub(super) fn store(&self, offset: usize, size: usize, value: u64) -> Option<()> {
         let (word, shift, mask) = self.place(offset, size)?;
         if size == WORD {
-            word.store(value, Ordering::Release);
+            word.store(value.to_le(), Ordering::Release);
         } else {
-            let put = |old: u64| Some(old & !(mask << shift) | (value & mask) << shift);
+            let put = |old| {
+                let new = u64::from_le(old) & !(mask << shift) | (value & mask) << shift;
+                Some(new.to_le())
+            };
             word.fetch_update(Ordering::AcqRel, Ordering::Acquire, put)
                 .ok()?;
         }

@@ -6,6 +6,7 @@
 //! ran before. `once register NAME` runs `measured_read_NAME` and `measured_write_NAME`.
 
 mod allocator;
+mod copies;
 mod floor;
 mod iova;
 mod measured;
@@ -29,6 +30,8 @@ struct Report {
     opening: Vec<Opening>,
     /// Reading and writing a register, for each way to do it.
     registers: Vec<registers::Row>,
+    /// Copying bytes from and to memory for DMA, for each length.
+    copies: Vec<copies::Row>,
     /// Allocating and freeing IOVAs, for each order and number of buffers.
     iova: Vec<iova::Row>,
     /// Parsing sparse chains, for each length.
@@ -84,6 +87,7 @@ fn measure() -> Result<Report> {
             .map(opening)
             .collect::<Result<_>>()?,
         registers: registers::rows()?,
+        copies: copies::rows()?,
         iova: iova::rows()?,
         sparse: sparse::rows()?,
         stack: open::QUESTIONS

@@ -3,9 +3,10 @@
 use core::convert::Infallible;
 use core::ffi::CStr;
 use core::hint::black_box;
+use core::ptr::NonNull;
 use core::time::Duration;
 
-use vfio_core::mmio::{Access, Unrestricted, Width};
+use vfio_core::mmio::{Access, Addressable, Unrestricted, Width};
 use vfio_core::sys::{
     Errno, Exchange, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
 };
@@ -61,6 +62,13 @@ unsafe impl Access for OpaqueMemory {
 
 // SAFETY: as above.
 unsafe impl Unrestricted for OpaqueMemory {}
+
+// SAFETY: where it is really computed, the length is zero.
+unsafe impl Addressable for OpaqueMemory {
+    fn as_ptr(&self) -> NonNull<u8> {
+        black_box(NonNull::dangling())
+    }
+}
 
 /// A value of which the compiler knows nothing but its type.
 ///

@@ -6,7 +6,7 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use spin::Mutex;
-use vfio_core::mmio::{Access as _, Forward, SharedMemory, Unrestricted};
+use vfio_core::mmio::{Access as _, Addressable, Forward, SharedMemory, Unrestricted};
 use vfio_core::sys::Errno;
 
 use super::{PAGE, Pages};
@@ -89,3 +89,11 @@ unsafe impl Forward for Memory {
 
 // SAFETY: every access is one of `SharedMemory`.
 unsafe impl Unrestricted for Memory {}
+
+// SAFETY: the address is that of the pages, which are the value's until it is dropped.
+unsafe impl Addressable for Memory {
+    #[inline]
+    fn as_ptr(&self) -> NonNull<u8> {
+        self.bytes.as_ptr()
+    }
+}

@@ -20,8 +20,8 @@ use vfio_core::iommufd::Ioas;
 use vfio_core::irq::{Action, Data, Vectors};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
-    self, Access, Array, Block, Declared, Field, FieldError, Forward, Mapped, Origin, Part,
-    Protection, ReadOnly, ReadWrite, SharedMemory, Through, Width, Window,
+    self, Access, Addressable, Array, Block, Declared, Field, FieldError, Forward, Mapped, Origin,
+    Part, Protection, ReadWrite, SharedMemory, Through, Width, Window,
 };
 use vfio_core::region::{Bar, Trapped, Whole};
 use vfio_core::registers;
@@ -106,7 +106,12 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
     }
     // SAFETY: as above.
     let memory = Window::new(unsafe { SharedMemory::new(base, 0) });
-    used(Window::restrict::<ReadOnly>(memory).len());
+    let mut memory = Window::restrict::<ReadWrite>(memory);
+    used(Addressable::as_ptr(&OpaqueMemory));
+    // SAFETY: the memory is empty.
+    used(unsafe { Window::as_mut_slice(&mut memory) });
+    // SAFETY: as above.
+    used(unsafe { Window::as_slice(&memory) });
     used(Protection::covers(
         black_box(Protection::BOTH),
         Protection::BOTH,

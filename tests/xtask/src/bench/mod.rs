@@ -3,6 +3,7 @@
 //! What is exact (instructions, calls, allocations, bytes) must meet its target. Times are for orientation.
 
 mod callgrind;
+mod copies;
 mod guest;
 mod iova;
 mod nvme;
@@ -80,6 +81,7 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     let mut goals = Vec::new();
     let opening = opening(&program, &native, &mut goals)?;
     let registers = registers::measure(&program, &native, &mut goals)?;
+    let copies = copies::print(&native);
     let iova = iova::measure(&program, &native, &mut goals)?;
     let chains = chains(&program, &native, &mut goals)?;
     let stack = stack(&native, &mut goals);
@@ -107,6 +109,7 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     let report = json!({
         "opening": opening,
         "registers": registers,
+        "copies": copies,
         "iova": iova,
         "guest": guest.as_ref().ok().map(|(rows, _)| rows),
         "sparse": chains,

@@ -42,6 +42,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("Access::protection", "implemented by the world"),
     ("Access::load", "implemented by the world"),
     ("Access::store", "implemented by the world"),
+    ("Access::load_bytes", "what windows call"),
+    ("Access::store_bytes", "what windows call"),
     ("ConfigAccess::size", "implemented by the world"),
     ("ConfigAccess::read", "implemented by the world"),
     ("ConfigWrite::write", "implemented by the world"),
