@@ -9,7 +9,7 @@ use zerocopy::IntoBytes;
 
 use crate::abi::{IrqSet, IrqSetFlags, pci_irq};
 use crate::device::{Device, DeviceHandle};
-use crate::sys::{Errno, Exchange, ExchangeRequest, Sys};
+use crate::sys::{EVENTS_MOST, Errno, Exchange, ExchangeRequest, Sys};
 
 /// What is to happen to interrupts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +65,12 @@ pub struct Vectors<D: DeviceHandle, const N: usize> {
     device: D,
     index: u32,
     events: heapless::Vec<<D::Sys as Sys>::Event, N>,
+}
+
+/// Ends a wait for interrupts from another thread ([`Vectors::wait_any`]).
+pub struct Waker<D: DeviceHandle> {
+    device: D,
+    event: <D::Sys as Sys>::Event,
 }
 
 /// The most interrupts that [`Vectors`] hold.
@@ -214,6 +220,61 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
         }
     }
 
+    /// Waits until any of the interrupts occurs, or `waker` is woken, for no longer than
+    /// `timeout`. Returns the lowest vector that occurred, whose count stays for
+    /// [`Vectors::take`]; none where the time ran out or the waker was woken.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use vfio_core::abi::pci_irq;
+    /// use vfio_core::device::Device;
+    /// use vfio_core::irq::{IrqError, Waker};
+    /// use vfio_core::sys::{Errno, Sys};
+    ///
+    /// fn serve<S: Sys>(device: &Device<S>, waker: &Waker<&Device<S>>) -> Result<(), Errno> {
+    ///     let Ok(vectors) = device.vectors::<4>(pci_irq::MSIX) else {
+    ///         return Err(Errno::EIO);
+    ///     };
+    ///     while !waker.take()? {
+    ///         match vectors.wait_any(Some(waker), Duration::from_secs(1))? {
+    ///             Some(vector) => println!("{vector} occurred {} times", vectors.take(vector)?),
+    ///             None => println!("nothing for a second, or it is time to end"),
+    ///         }
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// What waiting returns.
+    pub fn wait_any<W>(
+        &self,
+        waker: Option<&Waker<W>>,
+        timeout: Duration,
+    ) -> Result<Option<usize>, Errno>
+    where
+        W: DeviceHandle<Sys = D::Sys>,
+    {
+        let sys = self.device.sys();
+        let mut all = heapless::Vec::<_, EVENTS_MOST>::new();
+        // There is room for all of them, and the waker's.
+        for event in &self.events {
+            let _ = all.push(event);
+        }
+        if let Some(waker) = waker {
+            let _ = all.push(&waker.event);
+        }
+        if !sys.events_wait(&all, timeout)? {
+            return Ok(None);
+        }
+        for (vector, event) in self.events.iter().enumerate() {
+            if sys.events_wait(&[event], Duration::ZERO)? {
+                return Ok(Some(vector));
+            }
+        }
+        Ok(None)
+    }
+
     /// How often the interrupt `vector` occurred since it was last asked.
     ///
     /// # Errors
@@ -252,6 +313,39 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
     }
 }
 
+impl<D: DeviceHandle> Waker<D> {
+    /// Makes a waker that was not woken.
+    ///
+    /// # Errors
+    /// What making an event returns.
+    pub fn new(device: D) -> Result<Self, Errno> {
+        let event = device.sys().event()?;
+        Ok(Self { device, event })
+    }
+
+    /// Wakes whoever waits, or is about to, until [`Waker::take`].
+    ///
+    /// # Errors
+    /// What signalling an event returns.
+    pub fn wake(&self) -> Result<(), Errno> {
+        self.device.sys().event_signal(&self.event)
+    }
+
+    /// Tells whether it was woken since it was last asked.
+    ///
+    /// # Errors
+    /// What reading an event returns.
+    pub fn take(&self) -> Result<bool, Errno> {
+        let count = self.device.sys().event_take(&self.event)?;
+        Ok(count > 0)
+    }
+
+    /// Returns the event, for a loop of the caller's own.
+    pub const fn event(&self) -> &<D::Sys as Sys>::Event {
+        &self.event
+    }
+}
+
 impl<D: DeviceHandle, const N: usize> Drop for Vectors<D, N> {
     fn drop(&mut self) {
         // Closing the device disables them as well; nothing more can be done here.
@@ -265,6 +359,14 @@ impl<D: DeviceHandle, const N: usize> fmt::Debug for Vectors<D, N> {
         f.debug_struct("Vectors")
             .field("index", &self.index)
             .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: DeviceHandle> fmt::Debug for Waker<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Waker")
+            .field("event", &self.event)
             .finish_non_exhaustive()
     }
 }
@@ -313,5 +415,12 @@ impl<E> defmt::Format for Data<'_, E> {
 impl<D: DeviceHandle, const N: usize> defmt::Format for Vectors<D, N> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Vectors({} of index {})", N, self.index);
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<D: DeviceHandle> defmt::Format for Waker<D> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "Waker");
     }
 }

@@ -17,7 +17,7 @@ use vfio_core::dma::{
 use vfio_core::handle::Projection;
 use vfio_core::ioeventfd::Ioeventfd;
 use vfio_core::iommufd::Ioas;
-use vfio_core::irq::{Action, Data, Vectors};
+use vfio_core::irq::{Action, Data, Vectors, Waker};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
     self, Access, Addressable, Array, Block, Declared, Field, FieldError, Forward, Mapped, Origin,
@@ -194,6 +194,12 @@ fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
         used(Vectors::unmask(&vectors));
         used(Vectors::rearm(&vectors));
         used(Vectors::<_, 3>::new(device, any()).is_ok());
+        if let Ok(waker) = Waker::new(device) {
+            used((Waker::wake(&waker), Waker::take(&waker)));
+            used(core::ptr::from_ref(Waker::event(&waker)));
+            let limit = Duration::from_nanos(any());
+            used(Vectors::wait_any(&vectors, Some(&waker), limit));
+        }
     }
 }
 
