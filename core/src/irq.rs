@@ -110,18 +110,18 @@ impl<S: Sys> Device<S> {
             count: u32::try_from(count).map_err(|_| IrqError::Errno(Errno::EINVAL))?,
             ..Default::default()
         };
-        // The buffer is as long as both.
-        let _ = head.write_to_prefix(request);
-        let exchange = match data {
-            Data::All(_) => Exchange::new(ExchangeRequest::SetIrqs, request),
-            Data::Bools(bools) => {
+        let exchange = if let Data::Events(events) = data {
+            Exchange::irq_events(request, head, events)
+        } else {
+            // The buffer is as long as both.
+            let _ = head.write_to_prefix(request);
+            if let Data::Bools(bools) = data {
                 let values = request.iter_mut().skip(HEAD);
                 for (value, concerns) in values.zip(*bools) {
                     *value = u8::from(*concerns);
                 }
-                Exchange::new(ExchangeRequest::SetIrqs, request)
             }
-            Data::Events(events) => Exchange::irq_events(request, events),
+            Exchange::new(ExchangeRequest::SetIrqs, request)
         };
         let answer = exchange.and_then(|exchange| self.sys().exchange(self.fd(), exchange));
         match (answer.map_err(IrqError::Errno)?, data) {

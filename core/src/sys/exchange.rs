@@ -51,7 +51,7 @@ pub struct Parts<'a, F = Absent, E = Absent> {
 }
 
 /// What stands in the place of a descriptor that is none.
-pub(super) const NONE: i32 = -1;
+const NONE: i32 = -1;
 
 impl<'a, F, E> Exchange<'a, F, E> {
     /// A request without pointers and descriptors. `argument` is the structure and what follows
@@ -65,7 +65,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
     /// Some numbers name another request on another kind of file: 0x3b71 is a hot reset of a
     /// device and maps memory on a container. What would be harmful there is refused as well.
     pub fn new(request: ExchangeRequest, argument: &'a mut [u8]) -> Result<Self, Errno> {
-        let is_allowed = match request.row().contents {
+        let is_allowed = match request.contents() {
             Contents::Made => false,
             Contents::Any => true,
             Contents::Flags(pass) => {
@@ -112,7 +112,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
 
     /// Stores the length of the structure in its first four bytes.
     pub(super) fn sized(request: ExchangeRequest, argument: &'a mut [u8]) -> Result<Self, Errno> {
-        if argument.len() < request.row().least {
+        if argument.len() < request.least() {
             return Err(Errno::EINVAL);
         }
         Ok(Self::as_it_is(request, argument).with_argsz())
@@ -138,6 +138,22 @@ impl<'a, F, E> Exchange<'a, F, E> {
         }
     }
 
+    /// Names files or events, with -1 in the place of each until a shim puts in its number.
+    pub(super) fn naming(self, files: &'a [&'a F], events: &'a [Option<&'a E>]) -> Self {
+        let count = files.len().saturating_add(events.len());
+        let bytes = count.saturating_mul(size_of_val(&NONE));
+        let at = self.request.names_at().unwrap_or(usize::MAX);
+        // Nothing is outside of it: a constructor has compared the lengths.
+        if let Some(places) = self.argument.get_mut(at..at.saturating_add(bytes)) {
+            places.fill(0xff);
+        }
+        Self {
+            files,
+            events,
+            ..self
+        }
+    }
+
     fn with_argsz(self) -> Self {
         // Every structure with an argsz has room for it.
         let _ = super::put_argsz(self.argument);
@@ -150,8 +166,8 @@ impl<'a, F, E> Exchange<'a, F, E> {
         self.request
     }
 
-    /// What a shim passes to its kernel, with -1 in the place of every descriptor. They are no
-    /// exchange any more: what is changed in them can't be passed on unchecked.
+    /// What a shim passes to its kernel. They are no exchange any more: what is changed in them
+    /// can't be passed on unchecked.
     #[must_use]
     pub fn into_parts(self) -> Parts<'a, F, E> {
         let Self {
@@ -162,16 +178,14 @@ impl<'a, F, E> Exchange<'a, F, E> {
             files,
             events,
         } = self;
-        let mut parts = Parts {
+        Parts {
             request,
             argument,
             list,
             memory,
             files,
             events,
-        };
-        parts.name(|_| NONE, |_| NONE);
-        parts
+        }
     }
 }
 
@@ -181,15 +195,14 @@ impl<F, E> Parts<'_, F, E> {
     /// # Errors
     /// `EINVAL` where it has none.
     pub fn point(&mut self, address: u64, length: u64) -> Result<(), Errno> {
-        let row = self.request.row();
-        match row.pointer.ok_or(Errno::EINVAL)? {
+        match self.request.pointer().ok_or(Errno::EINVAL)? {
             Pointer::Wide(at) => self.put(at, address.to_ne_bytes())?,
             Pointer::Native(at) => {
                 let address = usize::try_from(address).map_err(|_| Errno::EINVAL)?;
                 self.put(at, address.to_ne_bytes())?;
             }
         }
-        match row.length {
+        match self.request.length_at() {
             Some(at) => self.put(at, length.to_ne_bytes()),
             None => Ok(()),
         }
@@ -229,7 +242,7 @@ pub(super) fn fill<const N: usize>(buffer: &mut [u8], parts: [&[u8]; N]) {
     }
 }
 
-pub(super) fn read<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
+fn read<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
     T::read_from_prefix(argument)
         .map(|(head, _)| head)
         .map_err(|_| Errno::EINVAL)
@@ -273,7 +286,7 @@ mod tests {
     fn a_structure_that_is_cut_short_is_refused() {
         let mut bytes = [0; 64];
         for request in [ExchangeRequest::SetIrqs, ExchangeRequest::UnmapDma] {
-            let short = bytes.get_mut(..request.row().least - 1).unwrap();
+            let short = bytes.get_mut(..request.least() - 1).unwrap();
             assert_eq!(Plain::new(request, short).unwrap_err(), Errno::EINVAL);
         }
     }

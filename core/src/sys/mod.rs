@@ -4,6 +4,21 @@
 //! crate is generic over it and statically dispatched. The trait has no unsafe method: the type
 //! of a request tells what the kernel may touch, and a file descriptor is an owned value that
 //! closes itself.
+//!
+//! # For who writes a shim
+//!
+//! What is done with a device rests on these; each method says what else it takes.
+//!
+//! - A [`Sys::Fd`] is a file of VFIO's or iommufd's, from the moment it is opened. A driver of
+//!   another kind may take a request for its own, and touch memory or answer as it likes.
+//! - A request touches what its type says, as long as it is passed as it is: the structure with
+//!   its length in argsz, and what the shim itself puts into it.
+//! - Files and events are named by value. The shim puts in their numbers, where its kernel has
+//!   numbers, and they stay open until the call returns.
+//! - A file that a request opens belongs to the one value that is returned for it.
+//! - Errors are those of Linux: [`Errno::ENOTTY`] for a request that a file does not know,
+//!   [`Errno::EINVAL`] for one that the method does not make, `ENOSYS` for a method that the world
+//!   does not have.
 
 #![forbid(unsafe_code)]
 
@@ -66,8 +81,12 @@ pub trait Sys {
 
     /// Opens `path` for reading and writing, closed on exec.
     ///
+    /// # Implementation
+    /// It is a file of VFIO's or iommufd's, by whatever path. Another one is closed and refused:
+    /// no request is safe on it.
+    ///
     /// # Errors
-    /// What `open(2)` returns.
+    /// What `open(2)` returns; `ENODEV` for a file of another kind.
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno>;
 
     /// Opens the IOMMU group of a number, which no IOMMU confines where `is_noiommu`.
@@ -87,8 +106,9 @@ pub trait Sys {
     ///
     /// # Implementation
     /// The length of `reply` is stored in its first four bytes before the kernel sees it (cut to
-    /// `u32::MAX`), so that nothing beyond `reply` is written; [`put_argsz`] does that. Whether
-    /// the answer is believed is the caller's affair.
+    /// `u32::MAX`), so that nothing beyond `reply` is written; [`put_argsz`] does that. Linux reads
+    /// [`InfoRequest::least`] bytes even so: a shorter `reply` is passed in memory that has as
+    /// many. Whether the answer is believed is the caller's affair.
     ///
     /// # Errors
     /// What `ioctl(2)` returns; `EINVAL` where `reply` has no room for argsz. `reply` may have
@@ -100,7 +120,8 @@ pub trait Sys {
         reply: &mut [u8],
     ) -> Result<(), Errno>;
 
-    /// Makes a request with a plain number and returns the kernel's answer, never negative.
+    /// Makes a request with a plain number and returns the kernel's answer, never negative: the
+    /// version, whether there is an extension, and 0 for every other request that was done.
     ///
     /// # Errors
     /// What `ioctl(2)` returns.
@@ -108,12 +129,19 @@ pub trait Sys {
 
     /// Makes a request that names another open file.
     ///
+    /// # Implementation
+    /// Linux takes a pointer to the number of `argument`.
+    ///
     /// # Errors
     /// What `ioctl(2)` returns.
     fn ioctl_fd(&self, fd: &Self::Fd, request: FdRequest, argument: &Self::Fd)
     -> Result<(), Errno>;
 
     /// Makes a request that opens something by its name.
+    ///
+    /// # Implementation
+    /// Only a group answers with the number of a file; another file may use the request's number
+    /// otherwise.
     ///
     /// # Errors
     /// What `ioctl(2)` returns.
@@ -167,7 +195,8 @@ pub trait Sys {
     ///
     /// # Implementation
     /// Its number is where [`ExchangeRequest::descriptor`] says; a request without is refused,
-    /// and [`Sys::exchange`] refuses one with. A number below 0 is none.
+    /// and [`Sys::exchange`] refuses one with. A number below 0 is none. Only a device answers
+    /// with a number that is a file's. Such a request names no files and no events.
     ///
     /// # Errors
     /// What `ioctl(2)` returns; `EINVAL` for a request that opens nothing.

@@ -4,7 +4,7 @@ use core::mem::size_of;
 
 use zerocopy::IntoBytes;
 
-use super::exchange::{fill, read};
+use super::exchange::fill;
 use super::opening::feature;
 use super::{Errno, Exchange, ExchangeRequest};
 use crate::abi::{
@@ -31,37 +31,32 @@ impl<'a, F, E> Exchange<'a, F, E> {
         argument.token_uuid_ptr = 0;
         Self {
             list: token.map(|token| &mut token[..]),
-            files: iommufd,
-            ..Self::whole(ExchangeRequest::BindIommufd, argument)
+            ..Self::whole(ExchangeRequest::BindIommufd, argument).naming(iommufd, &[])
         }
     }
 
     /// `IOMMU_IOAS_MAP_FILE` of a file.
     pub fn map_file(argument: &'a mut IommuIoasMapFile, file: &'a [&'a F; 1]) -> Self {
-        Self {
-            files: file,
-            ..Self::whole(ExchangeRequest::IoasMapFile, argument)
-        }
+        Self::whole(ExchangeRequest::IoasMapFile, argument).naming(file, &[])
     }
 
-    /// `VFIO_DEVICE_SET_IRQS` with `events`, one for each interrupt. `argument` begins with an
-    /// [`IrqSet`] that says so, and has 4 bytes for each event.
+    /// `VFIO_DEVICE_SET_IRQS` with `events`, one for each interrupt, made in `buffer`: 20 bytes,
+    /// and 4 for each event. Of `head`, action, index and start count.
     ///
     /// # Errors
-    /// `EINVAL` for another kind of data, another count, and another length.
-    pub fn irq_events(argument: &'a mut [u8], events: &'a [Option<&'a E>]) -> Result<Self, Errno> {
-        let head = read::<IrqSet>(argument)?;
-        let kind = head.flags & IrqSetFlags::DATA_TYPE_MASK;
-        let is_as_said = kind == IrqSetFlags::DATA_EVENTFD
-            && usize::try_from(head.count) == Ok(events.len())
-            && after::<IrqSet>(events.len()) == Some(argument.len());
-        if !is_as_said {
-            return Err(Errno::EINVAL);
-        }
-        Ok(Self {
-            events,
-            ..Self::sized(ExchangeRequest::SetIrqEvents, argument)?
-        })
+    /// `EINVAL` where the buffer is too short, and for more events than 32 bits count.
+    pub fn irq_events(
+        buffer: &'a mut [u8],
+        head: IrqSet,
+        events: &'a [Option<&'a E>],
+    ) -> Result<Self, Errno> {
+        let head = IrqSet {
+            flags: head.flags & !IrqSetFlags::DATA_TYPE_MASK | IrqSetFlags::DATA_EVENTFD,
+            count: u32::try_from(events.len()).map_err(|_| Errno::EINVAL)?,
+            ..head
+        };
+        let argument = with_numbers(buffer, head.as_bytes(), events.len())?;
+        Ok(Self::sized(ExchangeRequest::SetIrqEvents, argument)?.naming(&[], events))
     }
 
     /// `VFIO_DEVICE_PCI_HOT_RESET` that shows `groups`, made in `buffer`: 12 bytes, and 4 for each
@@ -74,22 +69,14 @@ impl<'a, F, E> Exchange<'a, F, E> {
             count: u32::try_from(groups.len()).map_err(|_| Errno::EINVAL)?,
             ..Default::default()
         };
-        let len = after::<PciHotReset>(groups.len()).ok_or(Errno::EINVAL)?;
-        let argument = buffer.get_mut(..len).ok_or(Errno::EINVAL)?;
-        fill(argument, [head.as_bytes()]);
-        Ok(Self {
-            files: groups,
-            ..Self::sized(ExchangeRequest::PciHotReset, argument)?
-        })
+        let argument = with_numbers(buffer, head.as_bytes(), groups.len())?;
+        Ok(Self::sized(ExchangeRequest::PciHotReset, argument)?.naming(groups, &[]))
     }
 
     /// `VFIO_DEVICE_IOEVENTFD`: a write whenever the event is signalled; without an event, the
     /// write is taken away.
     pub fn ioeventfd(argument: &'a mut DeviceIoeventfd, event: &'a [Option<&'a E>; 1]) -> Self {
-        Self {
-            events: event,
-            ..Self::whole(ExchangeRequest::Ioeventfd, argument)
-        }
+        Self::whole(ExchangeRequest::Ioeventfd, argument).naming(&[], event)
     }
 
     /// `VFIO_DEVICE_FEATURE` that sets `LOW_POWER_ENTRY_WITH_WAKEUP`, made in `buffer`; the kernel
@@ -101,24 +88,30 @@ impl<'a, F, E> Exchange<'a, F, E> {
         let head = feature(FeatureFlags::SET, FeatureId::LOW_POWER_ENTRY_WITH_WAKEUP);
         let data = DeviceLowPowerEntryWithWakeup::default();
         fill(buffer, [head.as_bytes(), data.as_bytes()]);
-        Self {
-            events: wakeup,
-            ..Self::whole(ExchangeRequest::LowPowerWakeup, buffer)
-        }
+        Self::whole(ExchangeRequest::LowPowerWakeup, buffer).naming(&[], wakeup)
     }
 }
 
-/// The length of a structure `T` with so many descriptors behind it.
-fn after<T>(descriptors: usize) -> Option<usize> {
-    descriptors
-        .checked_mul(size_of::<i32>())?
-        .checked_add(size_of::<T>())
+/// The start of `buffer`, with `head` in it and room for so many numbers behind that.
+///
+/// # Errors
+/// `EINVAL` where the buffer is too short.
+fn with_numbers<'b>(
+    buffer: &'b mut [u8],
+    head: &[u8],
+    count: usize,
+) -> Result<&'b mut [u8], Errno> {
+    let len = count.checked_mul(size_of::<i32>());
+    let len = len.and_then(|len| len.checked_add(head.len()));
+    let argument = buffer.get_mut(..len.ok_or(Errno::EINVAL)?);
+    let argument = argument.ok_or(Errno::EINVAL)?;
+    fill(argument, [head]);
+    Ok(argument)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::exchange::NONE;
 
     /// One whose files and events are their numbers.
     type Numbered<'a> = Exchange<'a, i32, i32>;
@@ -177,7 +170,7 @@ mod tests {
             ..Default::default()
         };
         let mut parts = Numbered::bind_iommufd(&mut bind, &[&5], None).into_parts();
-        assert_eq!(parts.argument[8..12], NONE.to_ne_bytes());
+        assert_eq!(parts.argument[8..12], (-1_i32).to_ne_bytes());
         parts.name(|file| *file, |_| 0);
         assert_eq!(bind.iommufd, 5);
 
@@ -202,25 +195,28 @@ mod tests {
             let head = IrqSet {
                 count,
                 flags,
+                index: 2,
+                start: 1,
                 ..Default::default()
             };
             let mut bytes = std::vec![0; len];
-            fill(&mut bytes, [head.as_bytes()]);
-            let mut parts = Numbered::irq_events(&mut bytes, &events)?.into_parts();
+            let mut parts = Numbered::irq_events(&mut bytes, head, &events)?.into_parts();
             assert!(parts.argument[20..].iter().all(|byte| *byte == 0xff));
             parts.name(|_| 0, |event| *event);
-            let (numbers, _) = parts.argument[20..].as_chunks::<4>();
-            Ok(numbers.iter().map(|n| i32::from_ne_bytes(*n)).collect())
+            let words = parts.argument.chunks(4);
+            Ok(words
+                .map(|word| i32::from_ne_bytes(word.try_into().unwrap()))
+                .collect())
         };
-        let flags = IrqSetFlags::DATA_EVENTFD | IrqSetFlags::ACTION_TRIGGER;
-        assert_eq!(irqs(32, 3, flags), Ok(std::vec![7, -1, 8]));
-        let refused = Err(Errno::EINVAL);
-        assert_eq!(irqs(28, 3, flags), refused);
-        assert_eq!(irqs(36, 3, flags), refused);
-        assert_eq!(irqs(32, 2, flags), refused);
-        assert_eq!(irqs(32, 3, IrqSetFlags::DATA_BOOL), refused);
-        assert_eq!(irqs(32, 3, flags | IrqSetFlags::DATA_BOOL), refused);
-        assert_eq!(irqs(19, 3, flags), refused);
+        let trigger = IrqSetFlags::ACTION_TRIGGER;
+        let expected = std::vec![32, 4 | 1 << 5, 2, 1, 3, 7, -1, 8];
+        // Whatever was said of the data before.
+        for kind in [IrqSetFlags::empty(), IrqSetFlags::DATA_BOOL] {
+            assert_eq!(irqs(32, 99, kind | trigger), Ok(expected.clone()));
+            assert_eq!(irqs(40, 0, kind | trigger), Ok(expected.clone()));
+        }
+        assert_eq!(irqs(31, 3, trigger), Err(Errno::EINVAL));
+        assert_eq!(irqs(19, 3, trigger), Err(Errno::EINVAL));
     }
 
     #[test]

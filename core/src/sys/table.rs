@@ -10,69 +10,9 @@ use crate::abi::{
     DeviceLowPowerEntryWithWakeup, DirtyPagesFlags, DmaUnmapFlags, FeatureFlags, FeatureId,
     IommuDestroy, IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasMapFile,
     IommuIoasUnmap, IommuType1DirtyBitmap, IommuType1DirtyBitmapGet, IommuType1DmaMap,
-    IommuType1DmaUnmap, IrqSet, IrqSetFlags, PciHotReset, PrecopyInfo, ioctl,
+    IommuType1DmaUnmap, IrqSet, IrqSetFlags, PciHotReset, PrecopyInfo,
+    ioctl::{container, device, iommufd, migration},
 };
-
-/// A request with a structure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum ExchangeRequest {
-    /// `VFIO_IOMMU_MAP_DMA`, on a container: maps memory of the shim.
-    MapDma,
-    /// `VFIO_IOMMU_UNMAP_DMA`, on a container.
-    UnmapDma,
-    /// `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`, on a container: fills a bitmap.
-    UnmapDirty,
-    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: starts or stops.
-    DirtyPages,
-    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: fills a bitmap.
-    DirtyBitmap,
-    /// `VFIO_DEVICE_SET_IRQS`, on a device: without events.
-    SetIrqs,
-    /// `VFIO_DEVICE_SET_IRQS`, on a device: names events.
-    SetIrqEvents,
-    /// `VFIO_DEVICE_PCI_HOT_RESET`, on a device: names groups.
-    PciHotReset,
-    /// `VFIO_DEVICE_IOEVENTFD`, on a device: names an event.
-    Ioeventfd,
-    /// `VFIO_DEVICE_FEATURE`, on a device: moves plain data, or none.
-    Feature,
-    /// `VFIO_DEVICE_FEATURE` that sets `LOW_POWER_ENTRY_WITH_WAKEUP`, on a device: names an event.
-    LowPowerWakeup,
-    /// `VFIO_DEVICE_FEATURE` that sets `MIG_DEVICE_STATE`, on a device: opens a data descriptor
-    /// where the new state has one.
-    SetMigState,
-    /// `VFIO_DEVICE_FEATURE` that gets `DMA_BUF`, on a device: opens a dma-buf.
-    DmaBuf,
-    /// `VFIO_DEVICE_FEATURE` that sets `DMA_LOGGING_START`, on a device: names a list of ranges.
-    DmaLoggingStart,
-    /// `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT`, on a device: fills a bitmap.
-    DmaLoggingReport,
-    /// `VFIO_MIG_GET_PRECOPY_INFO`, on a migration's data descriptor.
-    PrecopyInfo,
-    /// `VFIO_DEVICE_QUERY_GFX_PLANE`, on a device.
-    QueryGfxPlane,
-    /// `VFIO_DEVICE_GET_GFX_DMABUF`, on a device: opens a dma-buf.
-    GetGfxDmabuf,
-    /// `VFIO_DEVICE_BIND_IOMMUFD`, on a device: names an iommufd, and may name a token.
-    BindIommufd,
-    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, on a device.
-    AttachIommufdPt,
-    /// `VFIO_DEVICE_DETACH_IOMMUFD_PT`, on a device.
-    DetachIommufdPt,
-    /// `IOMMU_DESTROY`, on an iommufd.
-    Destroy,
-    /// `IOMMU_IOAS_ALLOC`, on an iommufd.
-    IoasAlloc,
-    /// `IOMMU_IOAS_IOVA_RANGES`, on an iommufd: fills a list of ranges.
-    IoasIovaRanges,
-    /// `IOMMU_IOAS_MAP`, on an iommufd: maps memory of the shim.
-    IoasMap,
-    /// `IOMMU_IOAS_MAP_FILE`, on an iommufd: maps a file.
-    IoasMapFile,
-    /// `IOMMU_IOAS_UNMAP`, on an iommufd.
-    IoasUnmap,
-}
 
 /// Where a request that opens a file leaves its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -85,21 +25,21 @@ pub enum Descriptor {
 }
 
 /// What is known of a request. Places are in bytes from the start of the structure.
-pub(super) struct Row {
+struct Row {
     /// Its number (linux/vfio.h, linux/iommufd.h).
-    pub(super) number: u32,
+    number: u32,
     /// Bytes of the structure that the kernel reads at least, whatever argsz says.
-    pub(super) least: usize,
+    least: usize,
     /// Where the shim puts a pointer.
-    pub(super) pointer: Option<Pointer>,
+    pointer: Option<Pointer>,
     /// Where the shim puts the length of what is mapped: 64 bits.
-    pub(super) length: Option<usize>,
+    length: Option<usize>,
     /// Where the numbers begin, 32 bits each, of the files or the events that it names.
-    pub(super) names: Option<usize>,
+    names: Option<usize>,
     /// Where it leaves the number of a file that it opens.
-    pub(super) opens: Option<Descriptor>,
+    opens: Option<Descriptor>,
     /// What the bytes may say.
-    pub(super) contents: Contents,
+    contents: Contents,
 }
 
 /// Where a pointer is, and how wide.
@@ -144,148 +84,202 @@ const PLAIN_FEATURES: [FeatureId; 8] = [
     FeatureId::MIG_PRECOPY_INFO_V2,
 ];
 
-impl ExchangeRequest {
-    /// The table.
-    pub(super) const fn row(self) -> Row {
-        use ioctl::{container, device, iommufd, migration};
-        match self {
-            Self::MapDma => Row {
-                pointer: Some(Pointer::Wide(offset_of!(IommuType1DmaMap, vaddr))),
-                length: Some(offset_of!(IommuType1DmaMap, size)),
-                ..Row::made::<IommuType1DmaMap>(container::IOMMU_MAP_DMA)
-            },
-            Self::UnmapDma => Row {
-                contents: Contents::Flags(unmaps_only),
-                ..Row::made::<IommuType1DmaUnmap>(container::IOMMU_UNMAP_DMA)
-            },
-            Self::UnmapDirty => Row {
-                pointer: Some(Pointer::Native(offset_of!(UnmapDirty, 1.data))),
-                ..Row::made::<UnmapDirty>(container::IOMMU_UNMAP_DMA)
-            },
-            Self::DirtyPages => Row {
-                contents: Contents::Flags(starts_or_stops),
-                ..Row::made::<IommuType1DirtyBitmap>(container::IOMMU_DIRTY_PAGES)
-            },
-            Self::DirtyBitmap => Row {
-                pointer: Some(Pointer::Native(offset_of!(DirtyBitmap, 1.bitmap.data))),
-                ..Row::made::<DirtyBitmap>(container::IOMMU_DIRTY_PAGES)
-            },
-            Self::SetIrqs => Row {
-                contents: Contents::Flags(is_without_events),
-                ..Row::made::<IrqSet>(device::SET_IRQS)
-            },
-            Self::SetIrqEvents => Row {
-                names: Some(size_of::<IrqSet>()),
-                ..Row::made::<IrqSet>(device::SET_IRQS)
-            },
-            // A container takes the number for MAP_DMA, which without flags gives no access.
-            Self::PciHotReset => Row {
-                names: Some(size_of::<PciHotReset>()),
-                ..Row::made::<PciHotReset>(device::PCI_HOT_RESET)
-            },
-            Self::Ioeventfd => Row {
-                names: Some(offset_of!(DeviceIoeventfd, fd)),
-                ..Row::made::<DeviceIoeventfd>(device::IOEVENTFD)
-            },
-            Self::Feature => Row {
-                contents: Contents::Flags(is_plain),
-                ..Row::made::<DeviceFeature>(device::FEATURE)
-            },
-            Self::LowPowerWakeup => Row {
-                names: Some(offset_of!(LowPowerWakeup, 1.wakeup_eventfd)),
-                ..Row::made::<LowPowerWakeup>(device::FEATURE)
-            },
-            Self::SetMigState => Row {
-                opens: Some(Descriptor::At(offset_of!(MigState, 1.data_fd))),
-                ..Row::made::<MigState>(device::FEATURE)
-            },
-            Self::DmaBuf => Row {
-                opens: Some(Descriptor::Returned),
-                ..Row::made::<Behind<DeviceFeature, DeviceFeatureDmaBuf>>(device::FEATURE)
-            },
-            Self::DmaLoggingStart => Row {
-                pointer: Some(Pointer::Wide(offset_of!(DmaLoggingStart, 1.ranges))),
-                ..Row::made::<DmaLoggingStart>(device::FEATURE)
-            },
-            Self::DmaLoggingReport => Row {
-                pointer: Some(Pointer::Wide(offset_of!(DmaLoggingReport, 1.bitmap))),
-                ..Row::made::<DmaLoggingReport>(device::FEATURE)
-            },
-            Self::PrecopyInfo => Row::any::<PrecopyInfo>(migration::GET_PRECOPY_INFO),
-            // A container takes the number for UNMAP_DMA.
-            Self::QueryGfxPlane => Row::made::<DeviceGfxPlaneInfo>(device::QUERY_GFX_PLANE),
-            Self::GetGfxDmabuf => Row {
-                opens: Some(Descriptor::Returned),
-                ..Row::made::<u32>(device::GET_GFX_DMABUF)
-            },
-            Self::BindIommufd => Row {
-                pointer: Some(Pointer::Wide(offset_of!(DeviceBindIommufd, token_uuid_ptr))),
-                names: Some(offset_of!(DeviceBindIommufd, iommufd)),
-                ..Row::made::<DeviceBindIommufd>(device::BIND_IOMMUFD)
-            },
-            // Before Linux 6.15 these two ended before the PASID.
-            Self::AttachIommufdPt => Row::any::<[u32; 3]>(device::ATTACH_IOMMUFD_PT),
-            Self::DetachIommufdPt => Row::any::<[u32; 2]>(device::DETACH_IOMMUFD_PT),
-            Self::Destroy => Row::any::<IommuDestroy>(iommufd::DESTROY),
-            Self::IoasAlloc => Row::any::<IommuIoasAlloc>(iommufd::IOAS_ALLOC),
-            Self::IoasIovaRanges => Row {
-                pointer: Some(Pointer::Wide(offset_of!(
-                    IommuIoasIovaRanges,
-                    allowed_iovas
-                ))),
-                ..Row::made::<IommuIoasIovaRanges>(iommufd::IOAS_IOVA_RANGES)
-            },
-            Self::IoasMap => Row {
-                pointer: Some(Pointer::Wide(offset_of!(IommuIoasMap, user_va))),
-                length: Some(offset_of!(IommuIoasMap, length)),
-                ..Row::made::<IommuIoasMap>(iommufd::IOAS_MAP)
-            },
-            Self::IoasMapFile => Row {
-                names: Some(offset_of!(IommuIoasMapFile, fd)),
-                ..Row::made::<IommuIoasMapFile>(iommufd::IOAS_MAP_FILE)
-            },
-            Self::IoasUnmap => Row::any::<IommuIoasUnmap>(iommufd::IOAS_UNMAP),
+/// Declares the requests, each with its row. A column is a function of its own, whose cells are
+/// computed when it is compiled: a program has no more of the table than the columns it uses.
+macro_rules! requests {
+    ($($(#[$doc:meta])+ $request:ident = $row:expr;)+) => {
+        /// A request with a structure.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        pub enum ExchangeRequest {
+            $($(#[$doc])+ $request,)+
         }
-    }
 
-    /// The request's number (linux/vfio.h, linux/iommufd.h).
-    #[inline]
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        self.row().number
-    }
+        impl ExchangeRequest {
+            /// The request's number (linux/vfio.h, linux/iommufd.h).
+            #[inline]
+            #[must_use]
+            pub const fn number(self) -> u32 {
+                match self { $(Self::$request => const { $row.number },)+ }
+            }
 
+            /// [`Row::least`]
+            pub(super) const fn least(self) -> usize {
+                match self { $(Self::$request => const { $row.least },)+ }
+            }
+
+            /// [`Row::pointer`]
+            pub(super) const fn pointer(self) -> Option<Pointer> {
+                match self { $(Self::$request => const { $row.pointer },)+ }
+            }
+
+            /// Where the structure says how much memory is mapped: 64 bits that the shim puts in.
+            #[must_use]
+            pub const fn length_at(self) -> Option<usize> {
+                match self { $(Self::$request => const { $row.length },)+ }
+            }
+
+            /// Where the structure has the numbers of the files or events that the request names,
+            /// one after the other: 32 bits each, which the shim puts in.
+            #[must_use]
+            pub const fn names_at(self) -> Option<usize> {
+                match self { $(Self::$request => const { $row.names },)+ }
+            }
+
+            /// Where the request leaves the number of a file that it opens:
+            /// [`Sys::exchange_open`](super::Sys::exchange_open) makes such a request, and no other
+            /// method does.
+            #[must_use]
+            pub const fn descriptor(self) -> Option<Descriptor> {
+                match self { $(Self::$request => const { $row.opens },)+ }
+            }
+
+            /// [`Row::contents`]
+            pub(super) const fn contents(self) -> Contents {
+                match self { $(Self::$request => const { $row.contents },)+ }
+            }
+        }
+    };
+}
+
+requests! {
+    /// `VFIO_IOMMU_MAP_DMA`, on a container: maps memory of the shim.
+    MapDma = Row {
+        pointer: Some(Pointer::Wide(offset_of!(IommuType1DmaMap, vaddr))),
+        length: Some(offset_of!(IommuType1DmaMap, size)),
+        ..Row::made::<IommuType1DmaMap>(container::IOMMU_MAP_DMA)
+    };
+    /// `VFIO_IOMMU_UNMAP_DMA`, on a container.
+    UnmapDma = Row {
+        contents: Contents::Flags(unmaps_only),
+        ..Row::made::<IommuType1DmaUnmap>(container::IOMMU_UNMAP_DMA)
+    };
+    /// `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`, on a container: fills a bitmap.
+    UnmapDirty = Row {
+        pointer: Some(Pointer::Native(offset_of!(UnmapDirty, 1.data))),
+        ..Row::made::<UnmapDirty>(container::IOMMU_UNMAP_DMA)
+    };
+    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: starts or stops.
+    DirtyPages = Row {
+        contents: Contents::Flags(starts_or_stops),
+        ..Row::made::<IommuType1DirtyBitmap>(container::IOMMU_DIRTY_PAGES)
+    };
+    /// `VFIO_IOMMU_DIRTY_PAGES`, on a container: fills a bitmap.
+    DirtyBitmap = Row {
+        pointer: Some(Pointer::Native(offset_of!(DirtyBitmap, 1.bitmap.data))),
+        ..Row::made::<DirtyBitmap>(container::IOMMU_DIRTY_PAGES)
+    };
+    /// `VFIO_DEVICE_SET_IRQS`, on a device: without events.
+    SetIrqs = Row {
+        contents: Contents::Flags(is_without_events),
+        ..Row::made::<IrqSet>(device::SET_IRQS)
+    };
+    /// `VFIO_DEVICE_SET_IRQS`, on a device: names events.
+    SetIrqEvents = Row {
+        names: Some(size_of::<IrqSet>()),
+        ..Row::made::<IrqSet>(device::SET_IRQS)
+    };
+    /// `VFIO_DEVICE_PCI_HOT_RESET`, on a device: names groups.
+    // A container takes the number for MAP_DMA, which without flags gives no access.
+    PciHotReset = Row {
+        names: Some(size_of::<PciHotReset>()),
+        ..Row::made::<PciHotReset>(device::PCI_HOT_RESET)
+    };
+    /// `VFIO_DEVICE_IOEVENTFD`, on a device: names an event.
+    Ioeventfd = Row {
+        names: Some(offset_of!(DeviceIoeventfd, fd)),
+        ..Row::made::<DeviceIoeventfd>(device::IOEVENTFD)
+    };
+    /// `VFIO_DEVICE_FEATURE`, on a device: moves plain data, or none.
+    Feature = Row {
+        contents: Contents::Flags(is_plain),
+        ..Row::made::<DeviceFeature>(device::FEATURE)
+    };
+    /// `VFIO_DEVICE_FEATURE` that sets `LOW_POWER_ENTRY_WITH_WAKEUP`, on a device: names an event.
+    LowPowerWakeup = Row {
+        names: Some(offset_of!(LowPowerWakeup, 1.wakeup_eventfd)),
+        ..Row::made::<LowPowerWakeup>(device::FEATURE)
+    };
+    /// `VFIO_DEVICE_FEATURE` that sets `MIG_DEVICE_STATE`, on a device: opens a data descriptor
+    /// where the new state has one.
+    SetMigState = Row {
+        opens: Some(Descriptor::At(offset_of!(MigState, 1.data_fd))),
+        ..Row::made::<MigState>(device::FEATURE)
+    };
+    /// `VFIO_DEVICE_FEATURE` that gets `DMA_BUF`, on a device: opens a dma-buf.
+    DmaBuf = Row {
+        opens: Some(Descriptor::Returned),
+        ..Row::made::<Behind<DeviceFeature, DeviceFeatureDmaBuf>>(device::FEATURE)
+    };
+    /// `VFIO_DEVICE_FEATURE` that sets `DMA_LOGGING_START`, on a device: names a list of ranges.
+    DmaLoggingStart = Row {
+        pointer: Some(Pointer::Wide(offset_of!(DmaLoggingStart, 1.ranges))),
+        ..Row::made::<DmaLoggingStart>(device::FEATURE)
+    };
+    /// `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT`, on a device: fills a bitmap.
+    DmaLoggingReport = Row {
+        pointer: Some(Pointer::Wide(offset_of!(DmaLoggingReport, 1.bitmap))),
+        ..Row::made::<DmaLoggingReport>(device::FEATURE)
+    };
+    /// `VFIO_MIG_GET_PRECOPY_INFO`, on a migration's data descriptor.
+    PrecopyInfo = Row::any::<PrecopyInfo>(migration::GET_PRECOPY_INFO);
+    /// `VFIO_DEVICE_QUERY_GFX_PLANE`, on a device.
+    // A container takes the number for UNMAP_DMA.
+    QueryGfxPlane = Row::made::<DeviceGfxPlaneInfo>(device::QUERY_GFX_PLANE);
+    /// `VFIO_DEVICE_GET_GFX_DMABUF`, on a device: opens a dma-buf.
+    GetGfxDmabuf = Row {
+        opens: Some(Descriptor::Returned),
+        ..Row::made::<u32>(device::GET_GFX_DMABUF)
+    };
+    /// `VFIO_DEVICE_BIND_IOMMUFD`, on a device: names an iommufd, and may name a token.
+    BindIommufd = Row {
+        pointer: Some(Pointer::Wide(offset_of!(DeviceBindIommufd, token_uuid_ptr))),
+        names: Some(offset_of!(DeviceBindIommufd, iommufd)),
+        ..Row::made::<DeviceBindIommufd>(device::BIND_IOMMUFD)
+    };
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT`, on a device.
+    // Before Linux 6.15 it ended before the PASID.
+    AttachIommufdPt = Row::any::<[u32; 3]>(device::ATTACH_IOMMUFD_PT);
+    /// `VFIO_DEVICE_DETACH_IOMMUFD_PT`, on a device.
+    // As above.
+    DetachIommufdPt = Row::any::<[u32; 2]>(device::DETACH_IOMMUFD_PT);
+    /// `IOMMU_DESTROY`, on an iommufd.
+    Destroy = Row::any::<IommuDestroy>(iommufd::DESTROY);
+    /// `IOMMU_IOAS_ALLOC`, on an iommufd.
+    IoasAlloc = Row::any::<IommuIoasAlloc>(iommufd::IOAS_ALLOC);
+    /// `IOMMU_IOAS_IOVA_RANGES`, on an iommufd: fills a list of ranges.
+    IoasIovaRanges = Row {
+        pointer: Some(Pointer::Wide(offset_of!(
+            IommuIoasIovaRanges,
+            allowed_iovas
+        ))),
+        ..Row::made::<IommuIoasIovaRanges>(iommufd::IOAS_IOVA_RANGES)
+    };
+    /// `IOMMU_IOAS_MAP`, on an iommufd: maps memory of the shim.
+    IoasMap = Row {
+        pointer: Some(Pointer::Wide(offset_of!(IommuIoasMap, user_va))),
+        length: Some(offset_of!(IommuIoasMap, length)),
+        ..Row::made::<IommuIoasMap>(iommufd::IOAS_MAP)
+    };
+    /// `IOMMU_IOAS_MAP_FILE`, on an iommufd: maps a file.
+    IoasMapFile = Row {
+        names: Some(offset_of!(IommuIoasMapFile, fd)),
+        ..Row::made::<IommuIoasMapFile>(iommufd::IOAS_MAP_FILE)
+    };
+    /// `IOMMU_IOAS_UNMAP`, on an iommufd.
+    IoasUnmap = Row::any::<IommuIoasUnmap>(iommufd::IOAS_UNMAP);
+}
+
+impl ExchangeRequest {
     /// Where the structure has a pointer that the shim puts in, in bytes. It has 64 bits, but for
     /// [`ExchangeRequest::DirtyBitmap`] and [`ExchangeRequest::UnmapDirty`], where it is the
     /// target's.
     #[must_use]
     pub const fn pointer_at(self) -> Option<usize> {
-        match self.row().pointer {
+        match self.pointer() {
             Some(Pointer::Wide(at) | Pointer::Native(at)) => Some(at),
             None => None,
         }
-    }
-
-    /// Where the structure says how much memory is mapped: 64 bits that the shim puts in.
-    #[must_use]
-    pub const fn length_at(self) -> Option<usize> {
-        self.row().length
-    }
-
-    /// Where the structure has the numbers of the files or events that the request names, one
-    /// after the other: 32 bits each, which the shim puts in.
-    #[must_use]
-    pub const fn names_at(self) -> Option<usize> {
-        self.row().names
-    }
-
-    /// Where the request leaves the number of a file that it opens: [`Sys::exchange_open`] makes
-    /// such a request, and no other method does.
-    ///
-    /// [`Sys::exchange_open`]: super::Sys::exchange_open
-    #[must_use]
-    pub const fn descriptor(self) -> Option<Descriptor> {
-        self.row().opens
     }
 }
 

@@ -53,7 +53,7 @@ pub(super) fn set_irqs(
         return send(opened, head, &bytes);
     };
     let mut argument = [head.as_bytes(), &bytes].concat();
-    let exchange = Exchange::irq_events(&mut argument, events)?;
+    let exchange = Exchange::irq_events(&mut argument, head, events)?;
     match opened.kernel.exchange(&opened.device, exchange)? {
         0 => Ok(()),
         available => panic!("only {available}"),
@@ -209,11 +209,10 @@ fn a_driver_is_told_how_many_vectors_there_are() {
         let head = IrqSet {
             flags: IrqSetFlags::DATA_EVENTFD | TRIGGER,
             index: pci_irq::MSIX,
-            count: count(events.len()),
             ..Default::default()
         };
-        let mut argument = [head.as_bytes(), &[0; 12][..4 * events.len()]].concat();
-        let exchange = Exchange::irq_events(&mut argument, events)?;
+        let mut buffer = [0; 32];
+        let exchange = Exchange::irq_events(&mut buffer, head, events)?;
         opened.kernel.exchange(&opened.device, exchange)
     };
     assert_eq!(set(&named), Ok(2));

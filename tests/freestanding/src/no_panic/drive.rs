@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use vfio_core::abi::{
     DeviceBindIommufd, DeviceIoeventfd, IommuIoasIovaRanges, IommuIoasMapFile, IommuIovaRange,
+    IrqSet,
 };
 use vfio_core::container::Container;
 use vfio_core::device::Device;
@@ -237,7 +238,7 @@ fn exchanges(bytes: &mut [u8]) {
     used(Exchange::<_, OpaqueEvent>::map_file(&mut map, &file));
     let mut write = DeviceIoeventfd::default();
     used(Exchange::<OpaqueFd, _>::ioeventfd(&mut write, &event));
-    used(Exchange::<OpaqueFd, _>::irq_events(bytes, black_box(&event)).is_ok());
+    used(Exchange::<OpaqueFd, _>::irq_events(bytes, any::<IrqSet>(), black_box(&event)).is_ok());
     used(Exchange::<_, OpaqueEvent>::hot_reset(bytes, black_box(&file)).is_ok());
     let mut buffer = [0; LOW_POWER_WAKEUP_LEN];
     used(Exchange::<OpaqueFd, _>::low_power_wakeup(
