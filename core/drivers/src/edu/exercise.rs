@@ -255,6 +255,8 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         same(true, last.saturating_sub(1) <= DMA_HIGHEST)
     }
 
+    // Alone, as its copy takes up stack.
+    #[inline(never)]
     fn dma(&mut self) -> Result<(), Outcome<A::Error>> {
         let engine = self.engine.as_mut().ok_or(Outcome::NotRun)?;
         let mut bytes = [0; COPIED];
@@ -289,6 +291,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         Ok(())
     }
 
+    #[inline(never)]
     fn dma_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
         let engine = self.engine.as_mut().ok_or(Outcome::NotRun)?;
         let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
