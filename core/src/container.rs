@@ -3,8 +3,6 @@
 //! A [`Container`] holds an IOMMU context, a [`Group`] the devices that the IOMMU can't tell
 //! apart. What is open is closed on drop, in any order: the kernel keeps what a device needs.
 
-#![forbid(unsafe_code)]
-
 use core::ffi::CStr;
 use core::fmt;
 use core::ops::Range;
@@ -21,7 +19,8 @@ use crate::mmio::Window;
 use crate::query::{self, QueryError, ReplyBuffer};
 use crate::region::Bar;
 use crate::sys::{
-    self, Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Sys, ValueRequest,
+    self, Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, NoIommu, Sys,
+    ValueRequest,
 };
 
 use zerocopy::IntoBytes;
@@ -123,22 +122,26 @@ impl<S: Sys + Clone> Container<S> {
     /// # Errors
     /// [`OpenError::Group`], [`OpenError::NotViable`], [`OpenError::Attach`]
     pub fn attach(&self, group: u32) -> Result<Group<S>, OpenError> {
-        self.attach_to(group, false)
+        self.attach_to(group, None)
     }
 
     /// Opens `/dev/vfio/noiommu-GROUP`, a group that no IOMMU confines, and attaches it: its
-    /// container takes [`Extension::NOIOMMU_IOMMU`] and maps nothing.
+    /// container does without one ([`Container::set_noiommu`]) and maps nothing.
     ///
     /// # Errors
     /// As [`Container::attach`]; `EPERM` without `CAP_SYS_RAWIO`.
-    pub fn attach_noiommu(&self, group: u32) -> Result<Group<S>, OpenError> {
-        self.attach_to(group, true)
+    pub fn attach_noiommu(&self, group: u32, word: NoIommu) -> Result<Group<S>, OpenError> {
+        self.attach_to(group, Some(word))
     }
 
     /// Opens a group and attaches it.
-    fn attach_to(&self, group: u32, is_noiommu: bool) -> Result<Group<S>, OpenError> {
+    pub(crate) fn attach_to(
+        &self,
+        group: u32,
+        noiommu: Option<NoIommu>,
+    ) -> Result<Group<S>, OpenError> {
         let error = |errno| OpenError::Group { group, errno };
-        let fd = self.sys.open_group(group, is_noiommu).map_err(error)?;
+        let fd = self.sys.open_group(group, noiommu).map_err(error)?;
         let mut status = GroupStatus::default();
         self.sys
             .ioctl_info(&fd, InfoRequest::GroupStatus, status.as_mut_bytes())
@@ -146,8 +149,9 @@ impl<S: Sys + Clone> Container<S> {
         if !status.flags.contains(GroupFlags::VIABLE) {
             return Err(OpenError::NotViable { group });
         }
+        let request = noiommu.map_or(FdRequest::SetContainer, FdRequest::SetContainerNoIommu);
         self.sys
-            .ioctl_fd(&fd, FdRequest::SetContainer, &self.fd)
+            .ioctl_fd(&fd, request, &self.fd)
             .map_err(|errno| OpenError::Attach { group, errno })?;
         debug!("group {} is attached", group);
         Ok(Group {
@@ -159,13 +163,29 @@ impl<S: Sys + Clone> Container<S> {
     /// Gives the container the IOMMU driver `iommu`, once its first group is attached.
     ///
     /// # Errors
-    /// [`OpenError::NoIommu`], [`OpenError::SetIommu`], [`OpenError::Ask`]
+    /// [`OpenError::NoIommu`], [`OpenError::SetIommu`], [`OpenError::Ask`];
+    /// [`Extension::NOIOMMU_IOMMU`] is `EPERM`.
     pub fn set_iommu(&self, iommu: Extension) -> Result<(), OpenError> {
+        self.set(iommu, None)
+    }
+
+    /// Lets the container do without an IOMMU, once its first group is attached, which none
+    /// confines ([`Container::attach_noiommu`]).
+    ///
+    /// # Errors
+    /// As [`Container::set_iommu`].
+    pub fn set_noiommu(&self, word: NoIommu) -> Result<(), OpenError> {
+        self.set(Extension::NOIOMMU_IOMMU, Some(word))
+    }
+
+    /// Gives the container an IOMMU driver, or lets it do without.
+    pub(crate) fn set(&self, iommu: Extension, noiommu: Option<NoIommu>) -> Result<(), OpenError> {
         if !self.has(iommu)? {
             return Err(OpenError::NoIommu(iommu));
         }
+        let request = noiommu.map_or(ValueRequest::SetIommu, ValueRequest::SetNoIommu);
         self.sys
-            .ioctl_value(&self.fd, ValueRequest::SetIommu, iommu.0)
+            .ioctl_value(&self.fd, request, iommu.0)
             .and_then(sys::nothing)
             .map_err(|errno| OpenError::SetIommu { iommu, errno })
     }
@@ -193,13 +213,19 @@ impl<S: Sys> Container<S> {
         query::iommu(&self.sys, &self.fd, buffer)
     }
 
-    /// Maps the bytes `range` of `memory` at `iova`.
+    /// Maps the bytes `range` of `memory` at `iova`. [`Dma`](crate::dma::Dma) does it safely: its
+    /// buffers own their memory.
+    ///
+    /// # Safety
+    /// `memory` is kept until it was unmapped, or until the container and all groups and devices
+    /// in it are closed: as for [`Sys::exchange_memory`].
     ///
     /// # Errors
     /// What the kernel returns: `EEXIST` for an overlap, `EINVAL` for a misalignment or an IOVA
     /// out of range, `EOVERFLOW` (before Linux 7.0 `EINVAL`) past 2^64, `ENOSPC` where no mapping
     /// is left, `ENOMEM` past the limit of locked memory.
-    pub fn map(
+    #[expect(unsafe_code, reason = "that memory is kept is the caller's promise")]
+    pub unsafe fn map(
         &self,
         memory: &S::Memory,
         range: Range<usize>,
@@ -208,17 +234,23 @@ impl<S: Sys> Container<S> {
     ) -> Result<(), Errno> {
         let mut map = dma_map(iova, flags);
         let exchange = Exchange::map(ExchangeRequest::MapDma, map.as_mut_bytes(), range)?;
-        self.sys
-            .exchange_memory(&self.fd, memory, exchange)
-            .map(drop)
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.sys.exchange_memory(&self.fd, memory, exchange) }.map(drop)
     }
 
     /// Maps the bytes `range` of a mapped BAR at `iova`, for a device to reach another one or
     /// itself.
     ///
+    /// # Safety
+    /// As [`Container::map`], of the window.
+    ///
     /// # Errors
     /// As [`Container::map`]; `EFAULT` where the container is iommufd's, which maps memory only.
-    pub fn map_bar<D: DeviceHandle<Sys = S>, P>(
+    #[expect(
+        unsafe_code,
+        reason = "that the BAR stays mapped is the caller's promise"
+    )]
+    pub unsafe fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
         bar: &Window<Bar<D>, P>,
         range: Range<usize>,
@@ -227,9 +259,9 @@ impl<S: Sys> Container<S> {
     ) -> Result<(), Errno> {
         let mut map = dma_map(iova, flags);
         let exchange = Exchange::map(ExchangeRequest::MapDma, map.as_mut_bytes(), range)?;
-        self.sys
-            .exchange_mapping(&self.fd, bar.access().mapping(), exchange)
-            .map(drop)
+        let mapping = bar.access().mapping();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.sys.exchange_mapping(&self.fd, mapping, exchange) }.map(drop)
     }
 
     /// Unmaps whole mappings within `size` bytes from `iova` on, and returns how many bytes were

@@ -1,7 +1,5 @@
 //! iommufd: an I/O address space of its own, and devices through their character devices.
 
-#![forbid(unsafe_code)]
-
 use core::ffi::CStr;
 use core::fmt;
 use core::ops::Range;
@@ -169,12 +167,19 @@ impl<S: Sys> Ioas<S> {
         Ok((count, argument.out_iova_alignment))
     }
 
-    /// Maps the bytes `range` of `memory` at `iova`.
+    /// Maps the bytes `range` of `memory` at `iova`. [`Dma`](crate::dma::Dma) does it safely: its
+    /// buffers own their memory.
+    ///
+    /// # Safety
+    /// `memory` is kept until it was unmapped, or until the iommufd and all devices that are bound
+    /// to it are closed: as for [`Sys::exchange_memory`]. Before the first device is attached
+    /// nothing is pinned.
     ///
     /// # Errors
     /// What the kernel returns: `EEXIST` for an overlap, `EINVAL` for a misalignment,
     /// `EOVERFLOW` past 2^64, `ENOMEM` past the limit of locked memory.
-    pub fn map(
+    #[expect(unsafe_code, reason = "that memory is kept is the caller's promise")]
+    pub unsafe fn map(
         &self,
         memory: &S::Memory,
         range: Range<usize>,
@@ -183,16 +188,22 @@ impl<S: Sys> Ioas<S> {
     ) -> Result<(), Errno> {
         let mut map = self.ioas_map(iova, flags);
         let exchange = Exchange::map(ExchangeRequest::IoasMap, map.as_mut_bytes(), range)?;
-        self.sys
-            .exchange_memory(&self.fd, memory, exchange)
-            .map(drop)
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.sys.exchange_memory(&self.fd, memory, exchange) }.map(drop)
     }
 
     /// Maps the bytes `range` of a mapped BAR at `iova`.
     ///
+    /// # Safety
+    /// As [`Ioas::map`], of the window.
+    ///
     /// # Errors
     /// As [`Ioas::map`]; `EFAULT`, as iommufd maps memory only (seen up to Linux 7.3).
-    pub fn map_bar<D: DeviceHandle<Sys = S>, P>(
+    #[expect(
+        unsafe_code,
+        reason = "that the BAR stays mapped is the caller's promise"
+    )]
+    pub unsafe fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
         bar: &Window<Bar<D>, P>,
         range: Range<usize>,
@@ -201,9 +212,9 @@ impl<S: Sys> Ioas<S> {
     ) -> Result<(), Errno> {
         let mut map = self.ioas_map(iova, flags);
         let exchange = Exchange::map(ExchangeRequest::IoasMap, map.as_mut_bytes(), range)?;
-        self.sys
-            .exchange_mapping(&self.fd, bar.access().mapping(), exchange)
-            .map(drop)
+        let mapping = bar.access().mapping();
+        // SAFETY: the caller's promise is passed on.
+        unsafe { self.sys.exchange_mapping(&self.fd, mapping, exchange) }.map(drop)
     }
 
     /// A request to map something that is still to be named.

@@ -113,6 +113,96 @@
 //! }
 //! ```
 //!
+//! # What becomes a device's
+//!
+//! Memory is mapped by who owns it until it was unmapped: buffers do. By hand it is a promise, as
+//! the memory may be dropped, and others given out at its addresses, before a device is attached
+//! and the kernel pins what is there:
+//! ```
+//! # use vfio_core::{abi::IoasMapFlags, iommufd::Ioas, sys::Sys};
+//! fn map<S: Sys>(ioas: &Ioas<S>, memory: S::Memory) {
+//!     let flags = IoasMapFlags::READABLE | IoasMapFlags::WRITEABLE;
+//!     // SAFETY: the memory is never freed.
+//!     let _ = unsafe { ioas.map(&memory, 0..4096, 0x10_0000, flags) };
+//!     core::mem::forget(memory);
+//! }
+//! ```
+//! ```compile_fail,E0133
+//! # use vfio_core::{abi::IoasMapFlags, iommufd::Ioas, sys::Sys};
+//! fn map<S: Sys>(ioas: &Ioas<S>, memory: S::Memory) {
+//!     let flags = IoasMapFlags::READABLE | IoasMapFlags::WRITEABLE;
+//!     let _ = ioas.map(&memory, 0..4096, 0x10_0000, flags);
+//!     drop(memory);
+//! }
+//! ```
+//! ```compile_fail,E0133
+//! # use vfio_core::{abi::DmaMapFlags, container::Container, sys::Sys};
+//! fn map<S: Sys>(container: &Container<S>, memory: S::Memory) {
+//!     let _ = container.map(&memory, 0..4096, 0x10_0000, DmaMapFlags::WRITE);
+//! }
+//! ```
+//! ```compile_fail,E0133
+//! # use vfio_core::{dma::{AddressSpace, Direction}, sys::Sys};
+//! fn map<S: Sys>(space: &AddressSpace<S>, memory: S::Memory) {
+//!     let _ = space.map(&memory, 0..4096, 0x10_0000, Direction::Both);
+//! }
+//! ```
+//! ```compile_fail,E0133
+//! # use vfio_core::sys::{Exchange, Sys};
+//! fn map<S: Sys>(sys: &S, iommufd: &S::Fd, memory: &S::Memory, exchange: Exchange<'_>) {
+//!     let _ = sys.exchange_memory(iommufd, memory, exchange);
+//! }
+//! ```
+//! The same holds for the BAR of a device:
+//! ```compile_fail,E0133
+//! # use vfio_core::{dma::{AddressSpace, Direction}, mmio::{Bar, Window}, sys::Sys};
+//! fn map<S: Sys>(space: &AddressSpace<S>, bar: Window<Bar<'_, S>>) {
+//!     let _ = space.map_bar(&bar, 0..4096, 0x10_0000, Direction::Both);
+//! }
+//! ```
+//! and for memory that is somebody's already:
+//! ```compile_fail,E0133
+//! # use core::ptr::NonNull;
+//! # use vfio_core::sys::Sys;
+//! fn lend<S: Sys>(sys: &S, bytes: &mut [u8]) {
+//!     let _ = sys.foreign_memory(NonNull::from(bytes).cast(), 4096);
+//! }
+//! ```
+//! A device that no IOMMU confines is opened by who gives the word for it,
+//! ```
+//! # use vfio_core::{session::{Place, Session}, sys::{NoIommu, Sys}};
+//! fn open<S: Sys + Clone>(sys: &S, place: Place<'_>) {
+//!     // SAFETY: the device is given no memory.
+//!     let noiommu = Some(unsafe { NoIommu::acknowledge() });
+//!     let _ = Session::open(sys, &Place { noiommu, ..place });
+//! }
+//! ```
+//! which nobody does without a promise,
+//! ```compile_fail,E0133
+//! # use vfio_core::{session::{Place, Session}, sys::{NoIommu, Sys}};
+//! fn open<S: Sys + Clone>(sys: &S, place: Place<'_>) {
+//!     let noiommu = Some(NoIommu::acknowledge());
+//!     let _ = Session::open(sys, &Place { noiommu, ..place });
+//! }
+//! ```
+//! ```compile_fail,E0423
+//! # use vfio_core::sys::NoIommu;
+//! let word = NoIommu(());
+//! ```
+//! and there is no other way to it.
+//! ```compile_fail,E0061
+//! # use vfio_core::{container::Container, sys::Sys};
+//! fn open<S: Sys + Clone>(container: &Container<S>) {
+//!     let _ = container.attach_noiommu(3);
+//! }
+//! ```
+//! ```compile_fail,E0308
+//! # use vfio_core::sys::Sys;
+//! fn open<S: Sys>(sys: &S) {
+//!     let _ = sys.open_group(3, true);
+//! }
+//! ```
+//!
 //! # Registers
 //!
 //! A read that may change the device can't be had through a shared reference:

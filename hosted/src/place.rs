@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use vfio_core::session::Place;
+use vfio_core::sys::NoIommu;
 
 /// Where a device is to be found: a [`Place`] that keeps its names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct OwnedPlace {
     pub group: Option<u32>,
     /// As [`Place::is_noiommu`].
     pub is_noiommu: bool,
+    /// As [`Place::noiommu`]; the system does not give it.
+    pub noiommu: Option<NoIommu>,
     /// As [`Place::cdev`].
     pub cdev: Option<CString>,
     /// As [`Place::token`]; the system does not tell it.
@@ -27,6 +30,7 @@ impl OwnedPlace {
             name: &self.name,
             group: self.group,
             is_noiommu: self.is_noiommu,
+            noiommu: self.noiommu,
             cdev: self.cdev.as_deref(),
             token: self.token,
         }

@@ -4,7 +4,7 @@ use vfio_core::abi::pci_region;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::session::{Mode, Session};
-use vfio_core::sys::Sys as _;
+use vfio_core::sys::{NoIommu, Pages, Sys as _};
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::sim::{Calls, Kernel, model};
 
@@ -18,7 +18,11 @@ fn kernel(mode: Mode) -> (Kernel, OwnedPlace) {
         Mode::NoIommu => Kernel::new().with_noiommu_device(NAME, model::edu(), 3),
         _ => Kernel::new().with_device(NAME, model::edu(), 3),
     };
-    let place = kernel.place(NAME).unwrap();
+    let place = OwnedPlace {
+        // SAFETY: simulated devices reach nothing but memory of the simulated kernel.
+        noiommu: Some(unsafe { NoIommu::acknowledge() }),
+        ..kernel.place(NAME).unwrap()
+    };
     (kernel, place)
 }
 
@@ -67,13 +71,14 @@ fn memory_is_mapped_and_unmapped_by_one_call_each() {
         let (kernel, place) = kernel(mode);
         let Session { device, space, .. } =
             Session::open_in(mode, &kernel, &place.as_place()).unwrap();
-        let memory = kernel.memory(64 << 12).unwrap();
+        let memory = kernel.memory(64 << 12, Pages::Ordinary).unwrap();
         let before = all(&kernel.calls());
         for page in 0..64 {
             let start = page << 12;
             let iova = 0x10_0000 + start as u64;
             let range = start..start + 0x1000;
-            space.map(&memory, range, iova, Direction::Both).unwrap();
+            // SAFETY: the simulated kernel keeps what is mapped of its memory.
+            unsafe { space.map(&memory, range, iova, Direction::Both) }.unwrap();
         }
         assert_eq!(all(&kernel.calls()) - before, 64, "{mode}");
         for page in 0..64 {

@@ -87,6 +87,46 @@ fn the_table_tells_names_group_and_status() {
 }
 
 #[test]
+fn a_device_without_an_iommu_says_how_it_is_acknowledged() {
+    let tree = system();
+    tree.write("sys/kernel/iommu_groups/7/name", "vfio-noiommu\n");
+    tree.node("vfio/noiommu-7", 0o666);
+    let printed = printed(vfio(&tree, &["list", EDU]));
+    // Whoever runs the test may lack the capability, which is then said first.
+    if printed.contains("CAP_SYS_RAWIO") {
+        return;
+    }
+    assert!(printed.contains("ready, no IOMMU"), "{printed}");
+    assert!(
+        printed.contains("it reaches all memory of this system.\n"),
+        "{printed}"
+    );
+    assert!(
+        printed.contains("vfio inspect --mode noiommu 0000:00:05.0\n"),
+        "{printed}"
+    );
+    // The device that nobody named is not it.
+    let output = vfio(&tree, &["inspect"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("`--mode noiommu` opens it all the same."),
+        "{text}"
+    );
+    // And where it is named, the word is asked for before anything is opened.
+    let output = vfio(&tree, &["inspect", EDU]);
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("no IOMMU confines the device"),
+        "{complaint}"
+    );
+    assert!(
+        complaint.ends_with("Say --mode noiommu to acknowledge it.\n"),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn what_is_piped_has_neither_colours_nor_trailing_blanks() {
     let printed = printed(vfio(&system(), &["list"]));
     assert!(!printed.contains('\u{1b}'));

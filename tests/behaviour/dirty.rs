@@ -1,5 +1,7 @@
 //! Which memory devices write: the tracking of a container, and the log of a device.
 
+use core::mem::ManuallyDrop;
+
 use anyhow::{Result, anyhow, ensure};
 use vfio_core::abi::{DeviceFeatureDmaLoggingRange, DmaMapFlags, FeatureId};
 use vfio_core::caps::IommuCap;
@@ -7,7 +9,7 @@ use vfio_core::container::Container;
 use vfio_core::device::Device;
 use vfio_core::dirty::Pages;
 use vfio_core::feature::FeatureError;
-use vfio_core::sys::{Errno, Sys};
+use vfio_core::sys::{self, Errno, Sys};
 
 /// The size of a page, in bytes.
 const PAGE: u64 = 4096;
@@ -33,9 +35,12 @@ pub fn container<S: Sys>(sys: &S, container: &Container<S>) -> Result<String> {
     });
     ensure!(tracked.is_some(), "the container does not track");
 
-    let memory = sys.memory(usize::try_from(COUNT * PAGE)?)?;
+    let len = usize::try_from(COUNT * PAGE)?;
+    // Where anything fails it stays mapped, and is never freed.
+    let memory = ManuallyDrop::new(sys.memory(len, sys::Pages::Ordinary)?);
     let both = DmaMapFlags::READ | DmaMapFlags::WRITE;
-    container.map(&memory, 0..usize::try_from(COUNT * PAGE)?, IOVA, both)?;
+    // SAFETY: the memory is freed below, after it was unmapped, and nowhere else.
+    unsafe { container.map(&memory, 0..len, IOVA, both) }?;
     let all = Pages {
         iova: IOVA,
         size: COUNT * PAGE,
@@ -88,6 +93,7 @@ pub fn container<S: Sys>(sys: &S, container: &Container<S>) -> Result<String> {
         container.unmap_dirty(all, &mut last)? == COUNT * PAGE,
         "not all was unmapped"
     );
+    drop(ManuallyDrop::into_inner(memory));
     ensure!(
         last == [u64::MAX, (1 << (COUNT - 64)) - 1],
         "the last bitmap is {last:x?}"

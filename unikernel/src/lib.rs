@@ -24,7 +24,8 @@
 //! vfio_unikernel::entry!(main);
 //!
 //! fn main(boot: &Boot) -> Result<(), Error> {
-//!     let machine = GuestPci;
+//!     // SAFETY: the driver gives the device buffers of its own alone, and stops it before they go.
+//!     let machine = GuestPci::new(unsafe { NoIommu::acknowledge() });
 //!     machine.discover(boot)?;
 //!     let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
 //!     let mut name = [0; 13];

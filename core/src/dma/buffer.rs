@@ -2,11 +2,12 @@
 
 use core::fmt;
 use core::mem::ManuallyDrop;
+use core::ptr::NonNull;
 
 use super::handle::sealed::Site;
 use super::{BufferOptions, DmaError, DmaHandle};
 use crate::mmio::{Access, Window};
-use crate::sys::{Errno, Sys};
+use crate::sys::{Errno, Pages, Sys};
 
 /// The memory of the shim below a handle.
 type Memory<M> = <<M as DmaHandle>::Sys as Sys>::Memory;
@@ -14,7 +15,8 @@ type Memory<M> = <<M as DmaHandle>::Sys as Sys>::Memory;
 /// Memory that a device reaches; unmapped and freed on drop.
 ///
 /// The device may read and write it at any time, so that no reference to it is formed: a
-/// [`Window`] reads and writes it, in single accesses of up to 64 bits or in bulk. Memory that can't be unmapped is never freed.
+/// [`Window`] reads and writes it, in single accesses of up to 64 bits or in bulk. Memory that
+/// can't be unmapped is never freed: [`Buffer::unmap`] tells, and dropping logs it.
 pub struct Buffer<M: DmaHandle> {
     dma: M,
     /// Freed by [`Buffer::release`] alone, once the device can't reach it any more.
@@ -42,12 +44,40 @@ impl<M: DmaHandle> Buffer<M> {
     /// [`DmaError`]; nothing is left mapped or taken.
     pub fn new(dma: M, len: usize, options: impl Into<BufferOptions>) -> Result<Self, DmaError> {
         let options = options.into();
-        if dma.maps() {
-            let memory = dma.sys().memory(len).map_err(DmaError::Memory)?;
-            Self::map(dma, memory, options)
-        } else {
-            Self::physical(dma, len, options)
+        if !dma.maps() {
+            return Self::physical(dma, len, options);
         }
+        let memory = dma.sys().memory(len, options.pages);
+        let memory = memory.map_err(|errno| match options.pages {
+            Pages::Ordinary => DmaError::Memory(errno),
+            Pages::Huge(size) => DmaError::Huge { size, errno },
+        })?;
+        Self::map(dma, memory, options)
+    }
+
+    /// Maps the `len` bytes at `base`, which are the caller's and stay so: a slice, a file, a
+    /// virtual machine's memory.
+    ///
+    /// # Errors
+    /// [`DmaError`]: `EINVAL` for what is not whole pages. [`DmaError::Foreign`] without an IOMMU,
+    /// where nothing tells the physical address.
+    ///
+    /// # Safety
+    /// The bytes can be read and written, and stay where they are, until the buffer is dropped;
+    /// where it can't be unmapped ([`Buffer::unmap`]), for ever. Until then nobody forms a
+    /// reference to them, and others access them as atomics at most.
+    pub unsafe fn foreign(
+        dma: M,
+        base: NonNull<u8>,
+        len: usize,
+        options: impl Into<BufferOptions>,
+    ) -> Result<Self, DmaError> {
+        if !dma.maps() {
+            return Err(DmaError::Foreign);
+        }
+        // SAFETY: the caller's promise is passed on; the memory is dropped with the buffer.
+        let memory = unsafe { dma.sys().foreign_memory(base, len) };
+        Self::map(dma, memory.map_err(DmaError::Memory)?, options.into())
     }
 
     /// Maps memory.
@@ -62,7 +92,10 @@ impl<M: DmaHandle> Buffer<M> {
             iova: options.iova,
         };
         let iova = dma.allocate(site).map_err(DmaError::Iova)?;
-        if let Err(errno) = dma.space().map(&memory, 0..len, iova, options.direction) {
+        // SAFETY: the buffer that is made below owns the memory, and frees it only once it was
+        // unmapped. Where it can't be mapped, nothing is.
+        let mapped = unsafe { dma.space().map(&memory, 0..len, iova, options.direction) };
+        if let Err(errno) = mapped {
             dma.free(iova, size);
             return Err(DmaError::Map { iova, errno });
         }

@@ -19,9 +19,19 @@ pub enum DmaError {
     Ranges(IovaRangesError),
     /// There is no memory.
     Memory(Errno),
-    /// There is no memory that is contiguous, whose physical address can be known, and which
-    /// the device reaches; [`Sys::physical_memory`](crate::sys::Sys::physical_memory).
+    /// There are no huge pages.
+    Huge {
+        /// Bytes of a page.
+        size: usize,
+        /// Why.
+        errno: Errno,
+    },
+    /// There is no memory that is contiguous, stays where it is, whose physical address can be
+    /// known, and which the device reaches;
+    /// [`Sys::physical_memory`](crate::sys::Sys::physical_memory).
     Physical(Errno),
+    /// Memory of the caller's can't be given to a device without an IOMMU.
+    Foreign,
     /// There is no address.
     Iova(IovaError),
     /// The memory can't be mapped; `ENOMEM` past the limit of locked memory (`ulimit -l`).
@@ -31,7 +41,7 @@ pub enum DmaError {
         /// Why.
         errno: Errno,
     },
-    /// The memory can't be unmapped; it stays mapped, and is never freed.
+    /// The memory can't be unmapped; it may stay mapped, and is never freed.
     Unmap {
         /// Where it is mapped.
         iova: u64,
@@ -47,10 +57,11 @@ impl DmaError {
         match *self {
             Self::Ask(errno)
             | Self::Memory(errno)
+            | Self::Huge { errno, .. }
             | Self::Physical(errno)
             | Self::Map { errno, .. }
             | Self::Unmap { errno, .. } => Some(errno),
-            Self::Query(_) | Self::Ranges(_) | Self::Iova(_) => None,
+            Self::Query(_) | Self::Ranges(_) | Self::Foreign | Self::Iova(_) => None,
         }
     }
 }
@@ -62,9 +73,29 @@ impl fmt::Display for DmaError {
             Self::Ask(errno) => write!(f, "the I/O address space can't be asked: {errno}"),
             Self::Ranges(error) => error.fmt(f),
             Self::Memory(errno) => write!(f, "there is no memory for DMA: {errno}"),
-            Self::Physical(errno) => write!(
+            Self::Huge { size, errno } => write!(
                 f,
-                "there is no contiguous memory for DMA without an IOMMU: {errno}"
+                "there are no huge pages of {} KiB: {errno}; Linux reserves N with `echo N > \
+                 /sys/kernel/mm/hugepages/hugepages-{0}kB/nr_hugepages`",
+                size >> 10
+            ),
+            Self::Physical(errno) => f.write_str(match *errno {
+                Errno::ENOMEM => {
+                    "there is no memory for DMA without an IOMMU, which must stay where it is: \
+                     on Linux no huge page is free (`echo N > /proc/sys/vm/nr_hugepages` reserves \
+                     N)"
+                }
+                Errno::ERANGE => {
+                    "memory for DMA without an IOMMU lies higher than the device reaches"
+                }
+                Errno::EPERM => {
+                    "physical addresses, which DMA without an IOMMU takes, are not the caller's \
+                     to know: on Linux with CAP_SYS_ADMIN alone"
+                }
+                errno => return write!(f, "there is no memory for DMA without an IOMMU: {errno}"),
+            }),
+            Self::Foreign => f.write_str(
+                "memory that the caller has can't be given to a device without an IOMMU",
             ),
             Self::Iova(error) => error.fmt(f),
             Self::Map {
@@ -91,8 +122,10 @@ impl core::error::Error for DmaError {
             Self::Query(error) => Some(error),
             Self::Ranges(error) => Some(error),
             Self::Iova(error) => Some(error),
+            Self::Foreign => None,
             Self::Ask(errno)
             | Self::Memory(errno)
+            | Self::Huge { errno, .. }
             | Self::Physical(errno)
             | Self::Map { errno, .. }
             | Self::Unmap { errno, .. } => Some(errno),

@@ -7,7 +7,8 @@
 //!
 //! Without an IOMMU nothing holds a device back: a buffer's address is the physical one, and
 //! nothing is mapped or unmapped. There the driver alone sees to it that the device is done with
-//! a buffer before it is dropped.
+//! a buffer before it is dropped, as whoever opened the device promised
+//! ([`NoIommu`](crate::sys::NoIommu)).
 //!
 //! # Who owns what
 //!

@@ -1,6 +1,7 @@
 //! What is asked of a buffer.
 
 use super::Direction;
+use crate::sys::Pages;
 
 /// What is asked of a buffer; a [`Direction`] alone asks for nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct BufferOptions {
     pub align: u64,
     /// The first address, where the caller chooses it.
     pub iova: Option<u64>,
+    /// Which pages of the host it is of. Without an IOMMU they are huge ones in any case.
+    pub pages: Pages,
 }
 
 impl BufferOptions {
@@ -25,6 +28,16 @@ impl BufferOptions {
             highest: u64::MAX,
             align: 1,
             iova: None,
+            pages: Pages::Ordinary,
+        }
+    }
+
+    /// Asks for huge pages of `size` bytes, out of the host's pool.
+    #[must_use]
+    pub const fn huge(self, size: usize) -> Self {
+        Self {
+            pages: Pages::Huge(size),
+            ..self
         }
     }
 

@@ -35,11 +35,17 @@ pub enum Direction {
 }
 
 impl<S: Sys> AddressSpace<S> {
-    /// Maps the bytes `range` of `memory` at `iova`.
+    /// Maps the bytes `range` of `memory` at `iova`. [`Dma`](super::Dma) does it safely: its
+    /// buffers own their memory.
+    ///
+    /// # Safety
+    /// `memory` is kept until it was unmapped, or until the address space and all groups and
+    /// devices that are attached to it are closed: as for [`Sys::exchange_memory`].
     ///
     /// # Errors
     /// As [`Container::map`] and [`Ioas::map`]; without an IOMMU `ENOTTY`, as for all below.
-    pub fn map(
+    #[expect(unsafe_code, reason = "that memory is kept is the caller's promise")]
+    pub unsafe fn map(
         &self,
         memory: &S::Memory,
         range: Range<usize>,
@@ -48,18 +54,29 @@ impl<S: Sys> AddressSpace<S> {
     ) -> Result<(), Errno> {
         match self {
             Self::Container(container) | Self::NoIommu(container) => {
-                container.map(memory, range, iova, direction.dma())
+                // SAFETY: the caller's promise is passed on.
+                unsafe { container.map(memory, range, iova, direction.dma()) }
             }
-            Self::Ioas(ioas) => ioas.map(memory, range, iova, direction.ioas()),
+            Self::Ioas(ioas) => {
+                // SAFETY: the caller's promise is passed on.
+                unsafe { ioas.map(memory, range, iova, direction.ioas()) }
+            }
         }
     }
 
     /// Maps the bytes `range` of a mapped BAR at `iova`, for a device to reach another one or
     /// itself.
     ///
+    /// # Safety
+    /// As [`AddressSpace::map`], of the window.
+    ///
     /// # Errors
     /// As [`Container::map_bar`] and [`Ioas::map_bar`].
-    pub fn map_bar<D: DeviceHandle<Sys = S>, P>(
+    #[expect(
+        unsafe_code,
+        reason = "that the BAR stays mapped is the caller's promise"
+    )]
+    pub unsafe fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
         bar: &Window<Bar<D>, P>,
         range: Range<usize>,
@@ -68,14 +85,19 @@ impl<S: Sys> AddressSpace<S> {
     ) -> Result<(), Errno> {
         match self {
             Self::Container(container) | Self::NoIommu(container) => {
-                container.map_bar(bar, range, iova, direction.dma())
+                // SAFETY: the caller's promise is passed on.
+                unsafe { container.map_bar(bar, range, iova, direction.dma()) }
             }
-            Self::Ioas(ioas) => ioas.map_bar(bar, range, iova, direction.ioas()),
+            Self::Ioas(ioas) => {
+                // SAFETY: the caller's promise is passed on.
+                unsafe { ioas.map_bar(bar, range, iova, direction.ioas()) }
+            }
         }
     }
 
     /// Unmaps whole mappings within `size` bytes from `iova` on, and returns how many bytes were
-    /// unmapped.
+    /// unmapped. What buffers have mapped there is taken from their device; their memory is never
+    /// freed then, as they find nothing to unmap.
     ///
     /// # Errors
     /// As [`Container::unmap`] and [`Ioas::unmap`].

@@ -16,6 +16,9 @@ pub enum SessionError {
     NoGroup,
     /// It has no character device.
     NoCdev,
+    /// No IOMMU confines it, and nobody gave the word that its driver does
+    /// ([`Place::noiommu`](super::Place::noiommu)).
+    NoIommu,
     /// It can't be opened through its group.
     Group(OpenError),
     /// It can't be opened through its character device.
@@ -28,6 +31,7 @@ impl SessionError {
     pub const fn is_absence(&self) -> bool {
         match self {
             Self::Nowhere | Self::NoGroup | Self::NoCdev => true,
+            Self::NoIommu => false,
             Self::Group(error) => match error {
                 OpenError::Container(errno) | OpenError::Group { errno, .. } => is_absent(*errno),
                 OpenError::NoIommu(_) => true,
@@ -93,6 +97,10 @@ impl fmt::Display for SessionError {
             }
             Self::NoGroup => f.write_str("the device has no IOMMU group"),
             Self::NoCdev => f.write_str("the device has no character device of VFIO"),
+            Self::NoIommu => f.write_str(
+                "no IOMMU confines the device: it reaches all memory, and is opened only by who \
+                 acknowledges that its driver keeps it to its own",
+            ),
             Self::Group(error) => error.fmt(f),
             Self::Iommufd(error) => error.fmt(f),
         }
@@ -102,7 +110,7 @@ impl fmt::Display for SessionError {
 impl core::error::Error for SessionError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Nowhere | Self::NoGroup | Self::NoCdev => None,
+            Self::Nowhere | Self::NoGroup | Self::NoCdev | Self::NoIommu => None,
             Self::Group(error) => Some(error),
             Self::Iommufd(error) => Some(error),
         }

@@ -15,7 +15,7 @@ pub use error::SessionError;
 pub use mode::Mode;
 pub use place::Place;
 
-use crate::container::{Container, Group};
+use crate::container::Container;
 use crate::device::Device;
 use crate::dma::AddressSpace;
 use crate::iommufd::{Ioas, IommufdError};
@@ -34,15 +34,16 @@ pub struct Session<S: Sys> {
 }
 
 impl<S: Sys + Clone> Session<S> {
-    /// Opens the device in the first of [`Mode::PREFERRED`] that the system has, without an
-    /// IOMMU only where its group has none.
+    /// Opens the device in the first of [`Mode::PREFERRED`] that the system has: without an
+    /// IOMMU only where its group has none, and its user gave the word ([`Place::noiommu`]).
     ///
     /// The system does not have a mode whose files are not there or not the caller's to open;
     /// any other failure is final.
     ///
     /// # Errors
     /// [`SessionError`] of the first mode that the system has; where it has none, of the one
-    /// that is nearest: whose files are there.
+    /// that is nearest: whose files are there. [`SessionError::NoIommu`] where the device has no
+    /// IOMMU and nobody gave the word.
     pub fn open(sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
         Self::open_first(&Mode::PREFERRED, sys, place)
     }
@@ -80,10 +81,14 @@ impl<S: Sys + Clone> Session<S> {
             ioas.attach_device(&device).map_err(IommufdError::Attach)?;
             (AddressSpace::Ioas(ioas), device)
         } else {
+            let noiommu = match mode {
+                Mode::NoIommu => Some(place.noiommu.ok_or(SessionError::NoIommu)?),
+                _ => None,
+            };
             let number = place.group.ok_or(SessionError::NoGroup)?;
             let container = Container::open_at(sys.clone(), mode.container_path())?;
-            let group = attach(mode, &container, number)?;
-            container.set_iommu(mode.iommu())?;
+            let group = container.attach_to(number, noiommu)?;
+            container.set(mode.iommu(), noiommu)?;
             let device = match place.token {
                 Some(token) => group.device_with_token(place.name, token),
                 None => group.device(place.name),
@@ -101,17 +106,4 @@ impl<S: Sys + Clone> Session<S> {
             space,
         })
     }
-}
-
-/// Attaches the group `number` to a container.
-fn attach<S: Sys + Clone>(
-    mode: Mode,
-    container: &Container<S>,
-    number: u32,
-) -> Result<Group<S>, SessionError> {
-    let group = match mode {
-        Mode::NoIommu => container.attach_noiommu(number),
-        _ => container.attach(number),
-    };
-    Ok(group?)
 }

@@ -2,8 +2,10 @@
 
 use core::ffi::CStr;
 
+use crate::sys::NoIommu;
+
 /// Where a device is to be found: what sysfs says of it
-/// (`vfio_hosted::discovery` finds it on Linux).
+/// (`vfio_hosted::discovery` finds it on Linux), and what its user adds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Place<'a> {
     /// The name by which its group knows it: the address of a PCI device (`0000:00:05.0`), the
@@ -15,6 +17,8 @@ pub struct Place<'a> {
     /// Whether the group is not an IOMMU's but one that VFIO made up
     /// (`enable_unsafe_noiommu_mode`).
     pub is_noiommu: bool,
+    /// The word of the user that the device may be opened without an IOMMU; it never is without.
+    pub noiommu: Option<NoIommu>,
     /// The path of its character device (`/dev/vfio/devices/vfioN`), where it has one.
     pub cdev: Option<&'a CStr>,
     /// The token, a UUID, of an SR-IOV physical function: it is set for the physical function

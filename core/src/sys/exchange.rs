@@ -297,6 +297,10 @@ mod tests {
         let refused = Plain::new(ExchangeRequest::MapDma, map.as_mut_bytes());
         assert_eq!(refused.unwrap_err(), Errno::EINVAL);
 
+        let mut map = crate::abi::IommuIoasMapFile::default();
+        let refused = Plain::new(ExchangeRequest::IoasMapFile, map.as_mut_bytes());
+        assert_eq!(refused.unwrap_err(), Errno::EINVAL);
+
         let flags = DmaUnmapFlags::GET_DIRTY_BITMAP;
         let mut unmap = IommuType1DmaUnmap {
             flags,

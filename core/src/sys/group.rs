@@ -2,19 +2,32 @@
 
 use core::ffi::CStr;
 
+use super::NoIommu;
+
 /// Bytes of the longest path, its NUL among them: a group number has at most ten digits.
 const LEN: usize = 32;
 
 /// The path of a group, made without formatting: a program without `core::fmt` stays small.
-pub(super) struct GroupPath {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct GroupPath {
     bytes: [u8; LEN],
     /// Where it starts: it ends with the buffer.
     start: usize,
 }
 
 impl GroupPath {
-    /// `/dev/vfio/GROUP`, or `/dev/vfio/noiommu-GROUP`. There is always room.
-    pub(super) fn new(group: u32, is_noiommu: bool) -> Option<Self> {
+    /// `/dev/vfio/GROUP`, or `/dev/vfio/noiommu-GROUP`.
+    #[must_use]
+    pub fn new(group: u32, noiommu: Option<NoIommu>) -> Self {
+        // There is always room.
+        Self::made(group, noiommu.is_some()).unwrap_or(Self {
+            bytes: [0; LEN],
+            start: LEN,
+        })
+    }
+
+    fn made(group: u32, is_noiommu: bool) -> Option<Self> {
         let mut bytes = [0; LEN];
         let mut slots = bytes.iter_mut().rev();
         // The NUL.
@@ -40,8 +53,11 @@ impl GroupPath {
         Some(Self { bytes, start })
     }
 
-    pub(super) fn as_c_str(&self) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(self.bytes.get(self.start..)?).ok()
+    /// The path.
+    #[must_use]
+    pub fn as_c_str(&self) -> &CStr {
+        let path = self.bytes.get(self.start..).unwrap_or_default();
+        CStr::from_bytes_until_nul(path).unwrap_or_default()
     }
 }
 
@@ -57,8 +73,8 @@ mod tests {
             (u32::MAX, false, c"/dev/vfio/4294967295"),
             (u32::MAX, true, c"/dev/vfio/noiommu-4294967295"),
         ] {
-            let made = GroupPath::new(group, is_noiommu).unwrap();
-            assert_eq!(made.as_c_str(), Some(path));
+            let made = GroupPath::made(group, is_noiommu).unwrap();
+            assert_eq!(made.as_c_str(), path);
         }
     }
 }

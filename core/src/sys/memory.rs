@@ -11,6 +11,17 @@ pub struct Span {
     pub len: usize,
 }
 
+/// Which pages memory is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Pages {
+    /// Ordinary ones.
+    #[default]
+    Ordinary,
+    /// Huge ones of so many bytes, out of the host's pool: on x86-64 2 MiB or 1 GiB.
+    Huge(usize),
+}
+
 /// What a world does not have: there is no value of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

@@ -1,9 +1,9 @@
 //! The system-call shim: all that this crate asks of the world below it.
 //!
 //! A world (Linux, the simulated kernel, a unikernel) implements [`Sys`]; everything else in this
-//! crate is generic over it and statically dispatched. The trait has no unsafe method: the type
-//! of a request tells what the kernel may touch, and a file descriptor is an owned value that
-//! closes itself.
+//! crate is generic over it and statically dispatched. The type of a request tells what the
+//! kernel may touch, and a file descriptor is an owned value that closes itself. Unsafe to call is
+//! what makes memory a device's: mapping it, and taking memory that the caller has.
 //!
 //! # For who writes a shim
 //!
@@ -20,8 +20,6 @@
 //!   [`Errno::EINVAL`] for one that the method does not make, `ENOSYS` for a method that the world
 //!   does not have.
 
-#![forbid(unsafe_code)]
-
 mod errno;
 mod exchange;
 #[cfg(test)]
@@ -30,21 +28,26 @@ mod group;
 mod logging;
 mod memory;
 mod naming;
+#[expect(unsafe_code, reason = "the word is a promise that nobody can check")]
+mod noiommu;
 mod opening;
 mod request;
 mod table;
 
 use core::convert::Infallible;
 use core::ffi::CStr;
+use core::ptr::NonNull;
 use core::time::Duration;
 
 pub use errno::Errno;
 pub use exchange::{Exchange, Parts};
+pub use group::GroupPath;
 pub use logging::{
     DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, UNMAP_DIRTY_LEN,
 };
-pub use memory::{Absent, Span};
+pub use memory::{Absent, Pages, Span};
 pub use naming::LOW_POWER_WAKEUP_LEN;
+pub use noiommu::NoIommu;
 pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
 pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
 pub use table::{Descriptor, ExchangeRequest};
@@ -61,6 +64,11 @@ pub const EVENTS_MOST: usize = 65;
 ///
 /// A world that only answers questions leaves out what maps memory and waits for interrupts: it
 /// is then `ENOSYS`, and its types are [`Absent`].
+///
+/// # Implementation
+/// Some methods are unsafe to call, and what their callers promise rests on answers of others: an
+/// answer that says that memory was unmapped must be true.
+#[expect(unsafe_code, reason = "what makes memory a device's is unsafe to call")]
 pub trait Sys {
     /// Whether memory can be mapped for devices at all. A world that has no IOMMU says so, and
     /// what maps is then left out of its programs.
@@ -72,8 +80,9 @@ pub trait Sys {
     /// A stretch of a file in reach of register accesses. Dropping it unmaps it.
     type Mapping: Access + core::fmt::Debug;
 
-    /// Memory that a device can be given, aligned to a page. Dropping it frees it; memory that
-    /// is still mapped for a device stays valid for the device until it is unmapped.
+    /// Memory that a device can be given, aligned to a page. Dropping it frees it, even where it
+    /// is mapped for a device: whoever maps it keeps it until it was unmapped
+    /// ([`Sys::exchange_memory`]). Memory of [`Sys::foreign_memory`] is not freed.
     type Memory: Addressable<Error = Infallible> + core::fmt::Debug;
 
     /// Something that interrupts are counted in. Dropping it closes it.
@@ -89,17 +98,23 @@ pub trait Sys {
     /// What `open(2)` returns; `ENODEV` for a file of another kind.
     fn open(&self, path: &CStr) -> Result<Self::Fd, Errno>;
 
-    /// Opens the IOMMU group of a number, which no IOMMU confines where `is_noiommu`.
+    /// Opens the IOMMU group of a number; with `noiommu` the one that VFIO made up for a device
+    /// that no IOMMU confines.
     ///
     /// A world without a file system answers it directly; the others open the group's path,
-    /// `/dev/vfio/GROUP` or `/dev/vfio/noiommu-GROUP`.
+    /// `/dev/vfio/GROUP` or `/dev/vfio/noiommu-GROUP` ([`GroupPath`]).
+    ///
+    /// # Implementation
+    /// Such a group is opened here alone: [`Sys::open`] refuses its path with `EPERM`. By default
+    /// there are none.
     ///
     /// # Errors
     /// As [`Sys::open`].
-    fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Self::Fd, Errno> {
-        let path = group::GroupPath::new(group, is_noiommu);
-        let path = path.as_ref().and_then(group::GroupPath::as_c_str);
-        self.open(path.ok_or(Errno::EINVAL)?)
+    fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<Self::Fd, Errno> {
+        if noiommu.is_some() {
+            return Err(Errno::ENOENT);
+        }
+        self.open(GroupPath::new(group, noiommu).as_c_str())
     }
 
     /// Asks for a structure that begins with argsz.
@@ -123,6 +138,10 @@ pub trait Sys {
     /// Makes a request with a plain number and returns the kernel's answer, never negative: the
     /// version, whether there is an extension, and 0 for every other request that was done.
     ///
+    /// # Implementation
+    /// The number that goes to the kernel is that of [`ValueRequest::argument`], which refuses to
+    /// do without an IOMMU where nobody gave the word.
+    ///
     /// # Errors
     /// What `ioctl(2)` returns.
     fn ioctl_value(&self, fd: &Self::Fd, request: ValueRequest, value: u32) -> Result<u32, Errno>;
@@ -131,6 +150,10 @@ pub trait Sys {
     ///
     /// # Implementation
     /// Linux takes a pointer to the number of `argument`.
+    ///
+    /// [`FdRequest::SetContainer`] is refused with `EPERM` for a group that no IOMMU confines, in
+    /// whichever way it was opened: with iommufd in the container's place nothing else is asked
+    /// before its devices can be opened.
     ///
     /// # Errors
     /// What `ioctl(2)` returns.
@@ -230,14 +253,25 @@ pub trait Sys {
 
     /// Makes a request that maps `memory` for a device.
     ///
+    /// # Safety
+    /// The caller promises not to drop `memory`, nor to free it where it is
+    /// [foreign](Sys::foreign_memory), before
+    /// - it was unmapped: a request said so, with as many bytes as were mapped; or
+    /// - `fd` was closed, and every group and device that was attached to it: each of them keeps
+    ///   what was mapped alive.
+    ///
+    /// That the kernel pins pages is no substitute: it may not do so yet. An I/O address space of
+    /// iommufd to which no device is attached remembers the address in the process, and pins what
+    /// is there when a device is attached. Type 1 does the same where all devices are mediated:
+    /// it pins what they ask for, when they do, and the rest when a device of an IOMMU joins.
+    /// Memory that was freed in between may be anybody's by then.
+    ///
     /// # Implementation
-    /// The range of the exchange must lie in `memory`. What is mapped must stay valid for the
-    /// device until it is unmapped or the file is closed, even when `memory` is dropped before:
-    /// Linux pins it.
+    /// The range of the exchange must lie in `memory`.
     ///
     /// # Errors
     /// What `ioctl(2)` returns; `EINVAL` for a range outside `memory`.
-    fn exchange_memory(
+    unsafe fn exchange_memory(
         &self,
         fd: &Self::Fd,
         memory: &Self::Memory,
@@ -250,12 +284,15 @@ pub trait Sys {
     /// Makes a request that maps `mapping`, a stretch of a device, for another device or the same
     /// (peer to peer).
     ///
+    /// # Safety
+    /// As for [`Sys::exchange_memory`]: `mapping` is not dropped before.
+    ///
     /// # Implementation
-    /// As for [`Sys::exchange_memory`]; what stays mapped is the device's own memory.
+    /// The range of the exchange must lie in `mapping`.
     ///
     /// # Errors
     /// What `ioctl(2)` returns; `EINVAL` for a range outside `mapping`.
-    fn exchange_mapping(
+    unsafe fn exchange_mapping(
         &self,
         fd: &Self::Fd,
         mapping: &Self::Mapping,
@@ -290,28 +327,59 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// Zeroed memory of `len` bytes, rounded up to whole pages, for DMA. Of the largest huge
-    /// pages of which there are any and of whose size `len` is a multiple.
+    /// Zeroed memory of `len` bytes for DMA, rounded up to whole pages of the kind that is asked
+    /// for.
     ///
     /// # Errors
-    /// What `mmap(2)` returns; `EINVAL` for a length of 0.
-    fn memory(&self, len: usize) -> Result<Self::Memory, Errno> {
-        let _ = len;
+    /// What `mmap(2)` returns: `ENOMEM` where there is none, or no huge page is free; `EINVAL` for
+    /// a length of 0, and for a size of which the world has no pages.
+    fn memory(&self, len: usize, pages: Pages) -> Result<Self::Memory, Errno> {
+        let _ = (len, pages);
         Err(Errno::ENOSYS)
     }
 
-    /// Memory as that of [`Sys::memory`] that is contiguous in physical memory and no byte of
-    /// which lies above the address `highest`, and its physical address: for devices that no
-    /// IOMMU confines.
+    /// Zeroed memory of `len` bytes, rounded up to whole ordinary pages, that is contiguous in
+    /// physical memory and ends at or below the address `highest`; and its physical address. For
+    /// devices that no IOMMU confines.
     ///
     /// # Implementation
-    /// The memory stays where it is for as long as it lives.
+    /// The memory stays where it is for as long as it lives. A world in which something can move
+    /// it all the same says what: Linux does, of its huge pages.
     ///
     /// # Errors
-    /// As [`Sys::memory`]; `ENOMEM` where there is none that is contiguous, `ERANGE` where it
-    /// lies too high, `EPERM` where the caller may not know physical addresses.
+    /// `ENOMEM` where there is no such memory: on Linux, where no huge page is free. `ERANGE`
+    /// where it lies too high, `EPERM` where the caller may not know physical addresses, `EINVAL`
+    /// for a length of 0.
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(Self::Memory, u64), Errno> {
         let _ = (len, highest);
+        Err(Errno::ENOSYS)
+    }
+
+    /// Takes the `len` bytes at `base`, which the caller has, as memory for DMA: a guest's memory,
+    /// a mapped file, huge pages, a static. Dropping it frees nothing.
+    ///
+    /// # Safety
+    /// The caller promises, until the value is dropped and all that was mapped of it is unmapped
+    /// ([`Sys::exchange_memory`]; of a value that was leaked, for ever):
+    /// - The bytes are valid for reads and writes.
+    /// - Nobody accesses them but atomically or through volatile pointers, and no reference to
+    ///   them is alive but to atomics and the like: a device changes them at any time.
+    ///
+    /// # Errors
+    /// `EINVAL` where `base` or `len` is no multiple of the page size, and for a length of 0;
+    /// `ENOSYS` in a world that can't.
+    unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<Self::Memory, Errno> {
+        let _ = (base, len);
+        Err(Errno::ENOSYS)
+    }
+
+    /// Where memory lies in physical memory, contiguous and for as long as it lives.
+    ///
+    /// # Errors
+    /// `ENOSYS` in a world where memory can move, or lie in pieces: there only
+    /// [`Sys::physical_memory`] knows.
+    fn physical_address(&self, memory: &Self::Memory) -> Result<u64, Errno> {
+        let _ = memory;
         Err(Errno::ENOSYS)
     }
 
@@ -357,6 +425,7 @@ pub trait Sys {
 }
 
 /// A shim behind a reference is a shim.
+#[expect(unsafe_code, reason = "what is unsafe to call is passed on")]
 impl<S: Sys + ?Sized> Sys for &S {
     const MAPS: bool = S::MAPS;
 
@@ -369,8 +438,8 @@ impl<S: Sys + ?Sized> Sys for &S {
         S::open(self, path)
     }
 
-    fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Self::Fd, Errno> {
-        S::open_group(self, group, is_noiommu)
+    fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<Self::Fd, Errno> {
+        S::open_group(self, group, noiommu)
     }
 
     fn ioctl_info(
@@ -436,22 +505,24 @@ impl<S: Sys + ?Sized> Sys for &S {
         S::write(self, fd, buf)
     }
 
-    fn exchange_memory(
+    unsafe fn exchange_memory(
         &self,
         fd: &Self::Fd,
         memory: &Self::Memory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        S::exchange_memory(self, fd, memory, exchange)
+        // SAFETY: the caller's promise is passed on.
+        unsafe { S::exchange_memory(self, fd, memory, exchange) }
     }
 
-    fn exchange_mapping(
+    unsafe fn exchange_mapping(
         &self,
         fd: &Self::Fd,
         mapping: &Self::Mapping,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        S::exchange_mapping(self, fd, mapping, exchange)
+        // SAFETY: the caller's promise is passed on.
+        unsafe { S::exchange_mapping(self, fd, mapping, exchange) }
     }
 
     fn map(
@@ -471,12 +542,21 @@ impl<S: Sys + ?Sized> Sys for &S {
         S::now(self)
     }
 
-    fn memory(&self, len: usize) -> Result<Self::Memory, Errno> {
-        S::memory(self, len)
+    fn memory(&self, len: usize, pages: Pages) -> Result<Self::Memory, Errno> {
+        S::memory(self, len, pages)
     }
 
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(Self::Memory, u64), Errno> {
         S::physical_memory(self, len, highest)
+    }
+
+    unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<Self::Memory, Errno> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { S::foreign_memory(self, base, len) }
+    }
+
+    fn physical_address(&self, memory: &Self::Memory) -> Result<u64, Errno> {
+        S::physical_address(self, memory)
     }
 
     fn event(&self) -> Result<Self::Event, Errno> {

@@ -3,7 +3,8 @@
 //! The shape decides what the kernel may read and write, so a shim can carry each of these
 //! without trusting its caller.
 
-use crate::abi::ioctl;
+use super::{Errno, NoIommu};
+use crate::abi::{Extension, ioctl};
 
 /// A request that fills a structure whose first `u32`, argsz, bounds what the kernel writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,8 +66,10 @@ pub enum ValueRequest {
     GetApiVersion,
     /// `VFIO_CHECK_EXTENSION`, on a container.
     CheckExtension,
-    /// `VFIO_SET_IOMMU`, on a container.
+    /// `VFIO_SET_IOMMU`, on a container: any but the one that is none.
     SetIommu,
+    /// `VFIO_SET_IOMMU` of `VFIO_NOIOMMU_IOMMU`, on a container; the argument is ignored.
+    SetNoIommu(NoIommu),
     /// `VFIO_GROUP_UNSET_CONTAINER`, on a group; the argument is ignored.
     UnsetContainer,
     /// `VFIO_DEVICE_RESET`, on a device; the argument is ignored.
@@ -81,9 +84,26 @@ impl ValueRequest {
         match self {
             Self::GetApiVersion => ioctl::container::GET_API_VERSION,
             Self::CheckExtension => ioctl::container::CHECK_EXTENSION,
-            Self::SetIommu => ioctl::container::SET_IOMMU,
+            Self::SetIommu | Self::SetNoIommu(_) => ioctl::container::SET_IOMMU,
             Self::UnsetContainer => ioctl::group::UNSET_CONTAINER,
             Self::Reset => ioctl::device::RESET,
+        }
+    }
+
+    /// The number that goes to the kernel where the caller gives `value`.
+    ///
+    /// # Errors
+    /// `EPERM` where a container is to do without an IOMMU and nobody gave the word for it.
+    #[inline]
+    pub const fn argument(self, value: u32) -> Result<u32, Errno> {
+        match self {
+            Self::SetIommu if value == Extension::NOIOMMU_IOMMU.0 => Err(Errno::EPERM),
+            Self::SetNoIommu(_) => Ok(Extension::NOIOMMU_IOMMU.0),
+            Self::SetIommu
+            | Self::GetApiVersion
+            | Self::CheckExtension
+            | Self::UnsetContainer
+            | Self::Reset => Ok(value),
         }
     }
 }
@@ -92,8 +112,10 @@ impl ValueRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum FdRequest {
-    /// `VFIO_GROUP_SET_CONTAINER`, on a group.
+    /// `VFIO_GROUP_SET_CONTAINER`, on a group that an IOMMU confines.
     SetContainer,
+    /// `VFIO_GROUP_SET_CONTAINER`, on a group that none confines.
+    SetContainerNoIommu(NoIommu),
 }
 
 impl FdRequest {
@@ -102,7 +124,7 @@ impl FdRequest {
     #[must_use]
     pub const fn number(self) -> u32 {
         match self {
-            Self::SetContainer => ioctl::group::SET_CONTAINER,
+            Self::SetContainer | Self::SetContainerNoIommu(_) => ioctl::group::SET_CONTAINER,
         }
     }
 }

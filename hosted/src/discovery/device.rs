@@ -120,6 +120,7 @@ fn place(address: Address, group: Option<(u32, bool)>, cdev: Option<&str>) -> Ow
         group: group.map(|(number, _)| number),
         is_noiommu: group.is_some_and(|(_, noiommu)| noiommu)
             || cdev.is_some_and(|cdev| cdev.starts_with("noiommu-")),
+        noiommu: None,
         cdev: cdev.map(|cdev| c_string(format!("/dev/vfio/devices/{cdev}"))),
         token: None,
     }

@@ -1,10 +1,12 @@
 //! The calls, passed on.
 
 use core::ffi::CStr;
+use core::ptr::NonNull;
 use core::time::Duration;
 
 use vfio_core::sys::{
-    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
+    Errno, Exchange, FdRequest, InfoRequest, NameRequest, NoIommu, Pages, Protection, Span, Sys,
+    ValueRequest,
 };
 
 use super::{Call, Failing};
@@ -17,6 +19,10 @@ impl<S: Sys> Sys for Failing<S> {
 
     fn open(&self, path: &CStr) -> Result<S::Fd, Errno> {
         self.call(Call::Open, |sys| sys.open(path))
+    }
+
+    fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<S::Fd, Errno> {
+        self.call(Call::Open, |sys| sys.open_group(group, noiommu))
     }
 
     fn ioctl_info(&self, fd: &S::Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
@@ -75,25 +81,27 @@ impl<S: Sys> Sys for Failing<S> {
         })
     }
 
-    fn exchange_memory(
+    unsafe fn exchange_memory(
         &self,
         fd: &S::Fd,
         memory: &S::Memory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
         self.ask(Call::Exchange(exchange.request()), |sys| {
-            sys.exchange_memory(fd, memory, exchange)
+            // SAFETY: the caller's promise is passed on.
+            unsafe { sys.exchange_memory(fd, memory, exchange) }
         })
     }
 
-    fn exchange_mapping(
+    unsafe fn exchange_mapping(
         &self,
         fd: &S::Fd,
         mapping: &S::Mapping,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
         self.ask(Call::Exchange(exchange.request()), |sys| {
-            sys.exchange_mapping(fd, mapping, exchange)
+            // SAFETY: the caller's promise is passed on.
+            unsafe { sys.exchange_mapping(fd, mapping, exchange) }
         })
     }
 
@@ -105,12 +113,23 @@ impl<S: Sys> Sys for Failing<S> {
         self.sys.page_size()
     }
 
-    fn memory(&self, len: usize) -> Result<S::Memory, Errno> {
-        self.call(Call::Memory, |sys| sys.memory(len))
+    fn memory(&self, len: usize, pages: Pages) -> Result<S::Memory, Errno> {
+        self.call(Call::Memory, |sys| sys.memory(len, pages))
     }
 
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(S::Memory, u64), Errno> {
         self.call(Call::Memory, |sys| sys.physical_memory(len, highest))
+    }
+
+    unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<S::Memory, Errno> {
+        self.call(Call::Memory, |sys| {
+            // SAFETY: the caller's promise is passed on.
+            unsafe { sys.foreign_memory(base, len) }
+        })
+    }
+
+    fn physical_address(&self, memory: &S::Memory) -> Result<u64, Errno> {
+        self.sys.physical_address(memory)
     }
 
     fn event(&self) -> Result<S::Event, Errno> {

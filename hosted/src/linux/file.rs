@@ -25,7 +25,7 @@ use core::mem::MaybeUninit;
 
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::fs::{CWD, FileType, fstat, major, minor, readlinkat_raw};
-use vfio_core::sys::Errno;
+use vfio_core::sys::{Errno, NoIommu};
 
 use super::errno;
 
@@ -36,7 +36,7 @@ use super::errno;
 /// ```
 /// use std::fs::File;
 /// use std::os::fd::OwnedFd;
-/// use vfio_core::sys::Errno;
+/// use vfio_core::sys::{Errno, NoIommu};
 /// use vfio_hosted::linux::Fd;
 ///
 /// let null: OwnedFd = File::open("/dev/null")?.into();
@@ -87,6 +87,15 @@ impl Fd {
         }
     }
 
+    /// Takes a file that is VFIO's or iommufd's, without an IOMMU only with the word for it.
+    pub(super) fn checked(fd: OwnedFd, noiommu: Option<NoIommu>) -> Result<Self, Errno> {
+        let (kind, is_noiommu) = kind(&fd)?;
+        if is_noiommu && noiommu.is_none() {
+            return Err(Errno::EPERM);
+        }
+        Ok(Self { fd, kind })
+    }
+
     /// Takes what a request on a checked file has opened.
     ///
     /// # Safety
@@ -118,10 +127,9 @@ impl TryFrom<OwnedFd> for Fd {
     type Error = Errno;
 
     /// Takes a file that is VFIO's or iommufd's; `ENODEV` for another one, and where `/sys` is
-    /// not mounted. Another one is closed.
+    /// not mounted, `EPERM` for one without an IOMMU. Another one is closed.
     fn try_from(fd: OwnedFd) -> Result<Self, Errno> {
-        let kind = kind(&fd)?;
-        Ok(Self { fd, kind })
+        Self::checked(fd, None)
     }
 }
 
@@ -137,18 +145,18 @@ impl AsRawFd for Fd {
     }
 }
 
-/// What a file is.
+/// What a file is, and whether it is one that no IOMMU confines.
 ///
 /// # Errors
 /// `ENODEV` where it is not VFIO's.
-fn kind(fd: &OwnedFd) -> Result<Kind, Errno> {
+fn kind(fd: &OwnedFd) -> Result<(Kind, bool), Errno> {
     let stat = fstat(fd).map_err(errno)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice {
         return Err(Errno::ENODEV);
     }
     let number = (major(stat.st_rdev), minor(stat.st_rdev));
     if number == CONTAINER {
-        return Ok(Kind::Container);
+        return Ok((Kind::Container, false));
     }
     let path = LinkPath::new(number);
     let path = path.as_ref().and_then(LinkPath::as_c_str);
@@ -158,17 +166,19 @@ fn kind(fd: &OwnedFd) -> Result<Kind, Errno> {
     kind_of(link).ok_or(Errno::ENODEV)
 }
 
-/// What a file is by its link in sysfs.
-fn kind_of(link: &[u8]) -> Option<Kind> {
+/// What a file is by its link in sysfs, and whether no IOMMU confines it: the name tells, which
+/// `vfio_group_create` and `vfio_init_device` of Linux give.
+fn kind_of(link: &[u8]) -> Option<(Kind, bool)> {
     let device = link.strip_prefix(b"../../devices/")?;
     if matches!(device, b"virtual/misc/vfio" | b"virtual/misc/iommu") {
-        return Some(Kind::Container);
+        return Some((Kind::Container, false));
     }
     let mut names = device.rsplitn(3, |byte| *byte == b'/');
     let (name, class, parent) = (names.next()?, names.next()?, names.next()?);
+    let is_noiommu = name.starts_with(b"noiommu-");
     match class {
-        b"vfio" if parent == b"virtual" => Some(Kind::Group),
-        b"vfio-dev" if name.starts_with(b"vfio") => Some(Kind::Device),
+        b"vfio" if parent == b"virtual" => Some((Kind::Group, is_noiommu)),
+        b"vfio-dev" => Some((Kind::Device, is_noiommu)),
         _ => None,
     }
 }
@@ -237,6 +247,10 @@ mod tests {
                 Some(Kind::Device),
             ),
             (
+                "../../devices/pci0000:00/0000:00:05.0/vfio-dev/noiommu-vfio0",
+                Some(Kind::Device),
+            ),
+            (
                 "../../devices/virtual/mtty/mtty/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/vfio-dev/vfio1",
                 Some(Kind::Device),
             ),
@@ -252,6 +266,8 @@ mod tests {
             ("/devices/virtual/vfio/26", None),
             ("", None),
         ] {
+            let is_noiommu = link.contains("noiommu-");
+            let kind = kind.map(|kind| (kind, is_noiommu));
             assert_eq!(kind_of(link.as_bytes()), kind, "{link}");
         }
     }

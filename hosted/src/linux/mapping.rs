@@ -47,7 +47,7 @@ unsafe impl Forward for Mapping {
 }
 
 #[cfg(all(test, feature = "std"))]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use vfio_core::mmio::{ReadOnly, ReadWrite, Window};
 

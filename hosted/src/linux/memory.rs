@@ -3,42 +3,52 @@
 use core::convert::Infallible;
 use core::ptr::NonNull;
 
-use rustix::mm::MapFlags;
 use vfio_core::mmio::{Addressable, Forward, SharedMemory, Unrestricted};
 use vfio_core::sys::Errno;
 
-use super::pages::{Pages, whole};
-
-/// The huge pages that are tried, the largest first: size in bytes, and how they are asked for.
-/// Where a kernel has none of a size, it says so.
-pub(super) const HUGE: [(usize, MapFlags); 2] =
-    [(1 << 30, MapFlags::HUGE_1GB), (2 << 20, MapFlags::HUGE_2MB)];
+use super::pages::Pages;
 
 /// Memory of the process that a device can be given; unmapped on drop.
 #[derive(Debug)]
 pub struct Memory {
     bytes: SharedMemory<'static>,
-    pages: Pages,
+    base: NonNull<u8>,
+    /// None where the memory is foreign: it stays the caller's.
+    pages: Option<Pages>,
 }
 
 impl Memory {
-    /// Zeroed memory of whole pages, of huge ones where they fit and there are any.
-    pub(super) fn new(len: usize) -> Result<Self, Errno> {
-        let len = whole(len)?;
-        let huge = HUGE.into_iter().find_map(|(size, flags)| {
-            let fits = len.is_multiple_of(size);
-            fits.then(|| Self::huge(len, len, flags).ok())?
-        });
-        match huge {
-            Some(huge) => Ok(huge),
-            None => Self::owning(Pages::anonymous(len, MapFlags::empty())?, len),
-        }
+    /// Zeroed memory of whole ordinary pages.
+    pub(super) fn ordinary(len: usize) -> Result<Self, Errno> {
+        let pages = Pages::ordinary(len)?;
+        let len = pages.len();
+        Self::owning(pages, len)
     }
 
-    /// Zeroed memory of `mapped` bytes in huge pages of the size that `flags` ask for, of which
-    /// `len` are in reach.
-    pub(super) fn huge(mapped: usize, len: usize, flags: MapFlags) -> Result<Self, Errno> {
-        Self::owning(Pages::anonymous(mapped, MapFlags::HUGETLB | flags)?, len)
+    /// Zeroed memory of whole huge pages of `size` bytes.
+    pub(super) fn huge(len: usize, size: usize) -> Result<Self, Errno> {
+        let pages = Pages::huge(len, size)?;
+        let len = pages.len();
+        Self::owning(pages, len)
+    }
+
+    /// Memory that is the caller's, and stays so.
+    ///
+    /// # Safety
+    /// As for [`Sys::foreign_memory`](vfio_core::sys::Sys::foreign_memory).
+    pub(super) unsafe fn foreign(base: NonNull<u8>, len: usize) -> Result<Self, Errno> {
+        let page = rustix::param::page_size();
+        if len == 0 || !len.is_multiple_of(page) || !base.as_ptr().addr().is_multiple_of(page) {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: the bytes can be read and written for as long as the value lives, and nobody
+        // forms a reference to them meanwhile, as the caller promises.
+        let bytes = unsafe { SharedMemory::new(base, len) };
+        Ok(Self {
+            bytes,
+            base,
+            pages: None,
+        })
     }
 
     /// Takes over pages of memory, of which `len` bytes are in reach.
@@ -50,25 +60,25 @@ impl Memory {
         // page boundary, until the value is dropped, and the access with it. They belong to the
         // value alone, and no reference to them is ever made.
         let bytes = unsafe { SharedMemory::new(pages.base(), len) };
-        Ok(Self { bytes, pages })
+        Ok(Self {
+            bytes,
+            base: pages.base(),
+            pages: Some(pages),
+        })
     }
 
-    /// Brings all pages into memory and keeps them there.
-    pub(super) fn lock(&self) -> Result<(), Errno> {
-        self.pages.lock()
-    }
-
-    /// The `len` bytes at `at`, whole pages; the others are unmapped.
-    pub(super) fn cut(self, at: usize, len: usize) -> Result<Self, Errno> {
-        let Self { pages, .. } = self;
-        Self::owning(pages.cut(at, len)?, len)
-    }
-
-    /// How many bytes are mapped.
-    pub(super) const fn pages(&self) -> usize {
-        self.pages.len()
+    /// The `len` bytes at `at`, whole pages, of which `reach` are in reach; the others are freed.
+    pub(super) fn cut(self, at: usize, len: usize, reach: usize) -> Result<Self, Errno> {
+        let pages = self.pages.ok_or(Errno::EINVAL)?;
+        Self::owning(pages.cut(at, len)?, reach)
     }
 }
+
+// SAFETY: the pages have no thread of their own, and the access to them may be sent.
+unsafe impl Send for Memory {}
+
+// SAFETY: what is done through a shared reference is what `SharedMemory` does.
+unsafe impl Sync for Memory {}
 
 // SAFETY: what reaches the memory is never changed for another.
 unsafe impl Forward for Memory {
@@ -84,22 +94,43 @@ unsafe impl Forward for Memory {
 // SAFETY: every access is one of `SharedMemory`.
 unsafe impl Unrestricted for Memory {}
 
-// SAFETY: the address is that of the pages, which stay mapped until the value is dropped.
+// SAFETY: the address is that of the memory, which stays until the value is dropped.
 unsafe impl Addressable for Memory {
     #[inline]
     fn as_ptr(&self) -> NonNull<u8> {
-        self.pages.base()
+        self.base
     }
 }
 
 #[cfg(all(test, feature = "std"))]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use std::format;
+    use std::fs;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
     use vfio_core::mmio::{Access as _, Window};
+
+    const HUGE: usize = 2 << 20;
+
+    /// How many huge pages of 2 MiB nobody has nor may still take, of which the tests need none.
+    pub(in super::super) fn free() -> usize {
+        let number = |name: &str| -> usize {
+            let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}");
+            let number = fs::read_to_string(path).unwrap_or_default();
+            number.trim().parse().unwrap_or(0)
+        };
+        number("free_hugepages") - number("resv_hugepages")
+    }
+
+    /// Keeps the other tests from taking huge pages meanwhile.
+    pub(in super::super) fn pool() -> MutexGuard<'static, ()> {
+        static POOL: Mutex<()> = Mutex::new(());
+        POOL.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     #[test]
     fn memory_is_zeroed_and_whole_pages() {
-        let memory = Memory::new(5000).unwrap();
+        let memory = Memory::ordinary(5000).unwrap();
         assert_eq!(memory.len(), 8192);
         let mut window = Window::new(memory);
         assert_eq!(window.read::<u64>(8184), Ok(0));
@@ -110,13 +141,62 @@ mod tests {
 
     #[test]
     fn no_memory_is_no_mapping() {
-        assert_eq!(Memory::new(0).unwrap_err(), Errno::EINVAL);
-        assert_eq!(Memory::new(usize::MAX).unwrap_err(), Errno::EINVAL);
+        assert_eq!(Memory::ordinary(0).unwrap_err(), Errno::EINVAL);
+        assert_eq!(Memory::ordinary(usize::MAX).unwrap_err(), Errno::EINVAL);
+    }
+
+    #[test]
+    fn ordinary_memory_takes_no_huge_page() {
+        let _pool = pool();
+        let reserved = free();
+        let memory = Memory::ordinary(HUGE).unwrap();
+        Window::new(&memory).write(0, 1_u8).unwrap();
+        assert_eq!(free(), reserved);
+    }
+
+    #[test]
+    fn huge_pages_are_whole_and_go_back() {
+        let _pool = pool();
+        let reserved = free();
+        match Memory::huge(HUGE + 1, HUGE) {
+            Ok(memory) => {
+                assert_eq!(memory.len(), 2 * HUGE);
+                assert_eq!(reserved - free(), 2);
+                let part = memory.cut(HUGE, HUGE, 4096).unwrap();
+                assert_eq!((part.len(), reserved - free()), (4096, 1));
+                drop(part);
+                assert_eq!(free(), reserved);
+            }
+            Err(errno) => {
+                assert_eq!(errno, Errno::ENOMEM);
+                assert!(reserved < 2);
+            }
+        }
+        for size in [0, 4096, 3 << 20] {
+            assert_eq!(Memory::huge(1, size).err(), Some(Errno::EINVAL));
+        }
+    }
+
+    #[test]
+    fn foreign_memory_is_the_callers_and_is_not_unmapped() {
+        let owner = Memory::ordinary(8192).unwrap();
+        let base = owner.as_ptr();
+        // SAFETY: the owner outlives it, and makes no reference to it.
+        let mut foreign = Window::new(unsafe { Memory::foreign(base, 4096) }.unwrap());
+        foreign.write(8, 7_u64).unwrap();
+        assert!(foreign.write(4096, 7_u64).is_err());
+        drop(foreign);
+        assert_eq!(Window::new(&owner).read::<u64>(8), Ok(7));
+        for (base, len) in [(base, 0), (base, 5000), (base.map_addr(|at| at | 8), 4096)] {
+            // SAFETY: it lies in the owner's memory, which outlives it.
+            let refused = unsafe { Memory::foreign(base, len) };
+            assert_eq!(refused.err(), Some(Errno::EINVAL));
+        }
     }
 
     #[test]
     fn threads_may_write_and_read_the_same_memory() {
-        let window = Window::new(Memory::new(4096).unwrap());
+        let window = Window::new(Memory::ordinary(4096).unwrap());
         let (mut writer, mut reader) = (window.share(), window.share());
         let last = std::thread::scope(|scope| {
             scope.spawn(move || (0..10_000_u64).try_for_each(|n| writer.write(0, n)));

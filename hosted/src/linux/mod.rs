@@ -6,6 +6,11 @@
 //! interrupts them: they can wait (for the VGA arbiter, say), and nothing was transferred when
 //! they return `EINTR`. No ioctl
 //! of the shim waits for anything that a signal interrupts; what it returns is handed on as it is.
+//!
+//! # Without an IOMMU
+//!
+//! Whether an IOMMU confines a group is told by the name of its device in sysfs. What memory
+//! such a device is given, and what can move it all the same, [`Linux`] says.
 
 mod file;
 mod mapping;
@@ -28,8 +33,8 @@ use rustix::io::retry_on_intr;
 use rustix::ioctl::ioctl;
 use vfio_core::mmio::{Access as _, Addressable as _};
 use vfio_core::sys::{
-    Descriptor, EVENTS_MOST, Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts,
-    Protection, Span, Sys, ValueRequest, put_argsz,
+    Descriptor, EVENTS_MOST, Errno, Exchange, FdRequest, GroupPath, InfoRequest, NameRequest,
+    NoIommu, Pages, Parts, Protection, Span, Sys, ValueRequest, put_argsz,
 };
 
 pub use file::Fd;
@@ -40,6 +45,24 @@ use file::Kind;
 use request::{Info, Name, PassFd, Structure, Value};
 
 /// The kernel that the program runs on.
+///
+/// # Memory for devices without an IOMMU
+///
+/// [`physical_memory`](Sys::physical_memory) gives out huge pages alone (hugetlb), of which the
+/// administrator reserves some (`echo N > /proc/sys/vm/nr_hugepages`), one at least to each piece
+/// of memory. A locked ordinary page stays in memory, but not where it is: compaction, the
+/// balancing of NUMA nodes, the allocator of contiguous memory and memory hotplug move it. Of
+/// these the first two leave huge pages alone. What can move a huge page that is in use (Linux can
+/// move those of 2 MiB and 1 GiB on x86-64 and arm64):
+/// - memory that goes offline: hotplug, a balloon or `virtio-mem` that shrinks a virtual machine;
+/// - an allocation of contiguous memory (CMA, a page of 1 GiB that is reserved at run time) from
+///   where it lies;
+/// - the soft offlining of a page with correctable errors (`rasdaemon`, `mcelog`; off with
+///   `vm.enable_soft_offline=0` since Linux 6.11);
+/// - who asks for it: `migrate_pages(2)`, `move_pages(2)`, `mbind(2)`, and cpusets that migrate.
+///
+/// Who opens a device without an IOMMU promises that none of them happens meanwhile
+/// ([`NoIommu::acknowledge`](vfio_core::sys::NoIommu::acknowledge)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linux;
 
@@ -50,11 +73,14 @@ impl Sys for Linux {
     type Event = OwnedFd;
 
     /// Opens `path`, which must be VFIO's or iommufd's: `ENODEV` for another file, which is
-    /// closed again, and where `/sys` is not mounted.
+    /// closed again, and where `/sys` is not mounted. `EPERM` for one without an IOMMU, which
+    /// only [`Sys::open_group`] opens.
     fn open(&self, path: &CStr) -> Result<Fd, Errno> {
-        let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        let fd = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()));
-        Fd::try_from(fd.map_err(errno)?)
+        Fd::checked(open(path)?, None)
+    }
+
+    fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<Fd, Errno> {
+        Fd::checked(open(GroupPath::new(group, noiommu).as_c_str())?, noiommu)
     }
 
     fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
@@ -80,9 +106,10 @@ impl Sys for Linux {
     }
 
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
+        let argument = request.argument(value)?;
         // SAFETY: the requests of `ValueRequest` take their argument by value or not at all, on
         // every kind of VFIO file, and a `Fd` is one: the kernel touches no memory of the process.
-        let answer = unsafe { ioctl(fd, Value::new(request, value)) }.map_err(errno)?;
+        let answer = unsafe { ioctl(fd, Value::new(request, argument)) }.map_err(errno)?;
         u32::try_from(answer).map_err(|_| Errno::EOVERFLOW)
     }
 
@@ -163,22 +190,24 @@ impl Sys for Linux {
         retry_on_intr(|| rustix::io::write(fd, buf)).map_err(errno)
     }
 
-    fn exchange_memory(
+    unsafe fn exchange_memory(
         &self,
         fd: &Fd,
         memory: &Memory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        pass_memory(fd, memory.as_ptr(), memory.len(), exchange)
+        // SAFETY: the caller's promise is passed on.
+        unsafe { pass_memory(fd, memory.as_ptr(), memory.len(), exchange) }
     }
 
-    fn exchange_mapping(
+    unsafe fn exchange_mapping(
         &self,
         fd: &Fd,
         mapping: &Mapping,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        pass_memory(fd, mapping.base(), mapping.len(), exchange)
+        // SAFETY: the caller's promise is passed on.
+        unsafe { pass_memory(fd, mapping.base(), mapping.len(), exchange) }
     }
 
     fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
@@ -193,12 +222,20 @@ impl Sys for Linux {
         Ok(now())
     }
 
-    fn memory(&self, len: usize) -> Result<Memory, Errno> {
-        Memory::new(len)
+    fn memory(&self, len: usize, pages: Pages) -> Result<Memory, Errno> {
+        match pages {
+            Pages::Ordinary => Memory::ordinary(len),
+            Pages::Huge(size) => Memory::huge(len, size),
+        }
     }
 
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(Memory, u64), Errno> {
         physical::memory(len, highest)
+    }
+
+    unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<Memory, Errno> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { Memory::foreign(base, len) }
     }
 
     fn event(&self) -> Result<OwnedFd, Errno> {
@@ -251,14 +288,27 @@ fn wait(fds: &mut [PollFd<'_>], timeout: Duration) -> Result<bool, Errno> {
     }
 }
 
+/// Opens a file for reading and writing.
+fn open(path: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty())).map_err(errno)
+}
+
 /// Passes a request that maps a range of the `len` bytes at `base`.
-fn pass_memory(
+///
+/// # Safety
+/// As for [`Sys::exchange_memory`]: the pages stay until they are unmapped for the device.
+unsafe fn pass_memory(
     fd: &Fd,
     base: NonNull<u8>,
     len: usize,
     exchange: Exchange<'_>,
 ) -> Result<u32, Errno> {
     let mut parts = exchange.into_parts();
+    if parts.request.length_at().is_none() {
+        // Its pointer is to something else, which the kernel may write past the memory.
+        return Err(Errno::EINVAL);
+    }
     let Range { start, end } = parts.memory;
     let length = end.checked_sub(start).ok_or(Errno::EINVAL)?;
     if end > len {
@@ -274,8 +324,10 @@ fn pass_memory(
 fn pass<F, E>(fd: &Fd, parts: &mut Parts<'_, F, E>) -> Result<u32, Errno> {
     // SAFETY: an exchange can only be made of a structure of which the kernel touches no more
     // than its length on a VFIO file, and a `Fd` is one. A pointer in it is the shim's: to a list
-    // that is borrowed until the call returns and is as long as the structure says, or to pages
-    // that the kernel pins. A descriptor in it is that of a file which is borrowed as long.
+    // that is borrowed until the call returns and is as long as the structure says, or to memory
+    // for which whoever called `exchange_memory` promised that it stays until it is unmapped,
+    // whether the kernel pins it now, later or never. A descriptor in it is that of a file which
+    // is borrowed as long.
     let answer = unsafe { ioctl(fd, Structure::new(parts)) }.map_err(errno)?;
     u32::try_from(answer).map_err(|_| Errno::EOVERFLOW)
 }

@@ -1,17 +1,17 @@
 //! Memory at known physical addresses, for devices that no IOMMU confines.
 //!
-//! `/proc/self/pagemap` tells where a page lies, to those with `CAP_SYS_ADMIN`. Locked pages are
-//! not written out, but the kernel may still move them to make room for huge pages
-//! (`vm.compact_unevictable_allowed`); huge pages stay where they are, and are taken for all
-//! that is longer than a page where there are any.
+//! `/proc/self/pagemap` tells where a page lies, to those with `CAP_SYS_ADMIN`. The kernel moves
+//! ordinary pages as it likes, locked ones too, so that only huge pages are given out; what moves
+//! even those, the documentation of [`Linux`](super::Linux) says.
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{pread, retry_on_intr};
-use vfio_core::mmio::Addressable as _;
+use vfio_core::mmio::{Addressable as _, Window};
 use vfio_core::sys::Errno;
 
-use super::memory::{HUGE, Memory};
+use super::memory::Memory;
+use super::pages::whole;
 use super::{errno, to_u64};
 
 /// A bit for pages that are in memory (Documentation/admin-guide/mm/pagemap.rst).
@@ -20,9 +20,11 @@ const PRESENT: u64 = 1 << 63;
 const NUMBER: u64 = (1 << 55) - 1;
 /// Bytes of an entry.
 const ENTRY: usize = 8;
-/// In how much memory a stretch is looked for that is contiguous and lies low enough: so many
-/// times its length, and at least so many bytes.
-const CHOICE: (usize, usize) = (8, 1 << 20);
+/// The sizes of the huge pages that are tried, in bytes, of most machines with small pages of 4 KiB.
+const SIZES: [usize; 2] = [2 << 20, 1 << 30];
+/// Among how much memory a stretch is looked for that is contiguous and lies low enough: so many
+/// times its length, one after the other. What is not kept goes back to the pool at once.
+const CHOICES: [usize; 5] = [1, 2, 4, 8, 16];
 
 /// Zeroed memory of at least `len` bytes, contiguous and with no byte above `highest`, and its
 /// physical address.
@@ -32,48 +34,82 @@ pub(super) fn memory(len: usize, highest: u64) -> Result<(Memory, u64), Errno> {
         open(c"/proc/self/pagemap", flags, Mode::empty())
     })
     .map_err(errno)?;
-    let page = rustix::param::page_size();
-    let len = len.checked_next_multiple_of(page).ok_or(Errno::EINVAL)?;
-    if len > page
-        && let Some(found) = huge(&pagemap, len, highest)
-    {
-        return Ok(found);
+    let len = whole(len, rustix::param::page_size())?;
+    let mut refusal = Errno::ENOMEM;
+    let mut smaller = 0;
+    for size in SIZES {
+        // What fits into one page takes no larger one.
+        if smaller >= len {
+            break;
+        }
+        match find(&pagemap, len, size, highest) {
+            Err(Errno::ENOMEM) => (),
+            Err(Errno::ERANGE) => refusal = Errno::ERANGE,
+            found => return found,
+        }
+        smaller = size;
     }
-    let (times, least) = CHOICE;
-    let choice = Memory::new(len.saturating_mul(times).max(least))?;
-    choice.lock()?;
+    Err(refusal)
+}
+
+/// Looks for such memory among huge pages of `size` bytes, ever more of them while there are any.
+fn find(pagemap: &OwnedFd, len: usize, size: usize, highest: u64) -> Result<(Memory, u64), Errno> {
+    let taken = whole(len, size)?;
+    let mut refusal = Errno::ENOMEM;
+    for times in CHOICES {
+        let choice = taken.checked_mul(times).ok_or(Errno::ENOMEM)?;
+        // A kernel without pages of this size says `EINVAL`.
+        let Ok(choice) = Memory::huge(choice, size) else {
+            break;
+        };
+        match run(pagemap, &choice, size, taken, highest) {
+            Ok(run) => return Ok((choice.cut(run.at, taken, len)?, run.address)),
+            Err(errno @ (Errno::ENOMEM | Errno::ERANGE)) => refusal = errno,
+            Err(errno) => return Err(errno),
+        }
+    }
+    Err(refusal)
+}
+
+/// The first stretch of `len` bytes of huge pages of `size` bytes that is contiguous with no byte
+/// above `highest`, or else why there is none.
+fn run(
+    pagemap: &OwnedFd,
+    choice: &Memory,
+    size: usize,
+    len: usize,
+    highest: u64,
+) -> Result<Run, Errno> {
     let mut run = None::<Run>;
-    let mut lowest = u64::MAX;
-    for at in (0..choice.pages()).step_by(page) {
-        let address = address(&pagemap, &choice, at)?;
-        lowest = lowest.min(address);
+    let mut refusal = Errno::ENOMEM;
+    let mut window = Window::new(choice);
+    for at in (0..window.len()).step_by(size) {
+        // Old kernels take the page only now.
+        window.write(at, 0_u64).map_err(|_| Errno::EIO)?;
+        let address = address(pagemap, choice, at)?;
         let grown = run.filter(|run| run.address.checked_add(to_u64(run.len)) == Some(address));
         let grown = match grown {
             Some(run) => Run {
-                len: run.len.saturating_add(page),
+                len: run.len.saturating_add(size),
                 ..run
             },
             None => Run {
                 at,
                 address,
-                len: page,
+                len: size,
             },
         };
-        if grown.len == len && grown.is_up_to(highest) {
-            return Ok((choice.cut(grown.at, len)?, grown.address));
-        }
-        // A stretch that is as long and lies too high may still end lower: it moves on.
-        run = Some(if grown.len == len {
-            grown.without_first(page)
+        if grown.len < len {
+            run = Some(grown);
+        } else if grown.is_up_to(highest) {
+            return Ok(grown);
         } else {
-            grown
-        });
+            refusal = Errno::ERANGE;
+            // It is as long, and lies too high: it may still end lower, and moves on.
+            run = Some(grown.without_first(size));
+        }
     }
-    Err(if lowest > highest {
-        Errno::ERANGE
-    } else {
-        Errno::ENOMEM
-    })
+    Err(refusal)
 }
 
 /// Pages that follow each other in both address spaces.
@@ -104,21 +140,7 @@ impl Run {
     }
 }
 
-/// One huge page, where there is one that is large enough and lies low enough.
-fn huge(pagemap: &OwnedFd, len: usize, highest: u64) -> Option<(Memory, u64)> {
-    let sizes = HUGE.into_iter().rev();
-    let (size, flags) = sizes.clone().find(|(size, _)| *size >= len)?;
-    let memory = Memory::huge(size, len, flags).ok()?;
-    memory.lock().ok()?;
-    let run = Run {
-        at: 0,
-        address: address(pagemap, &memory, 0).ok()?,
-        len,
-    };
-    run.is_up_to(highest).then_some((memory, run.address))
-}
-
-/// The physical address of the page at `at` of locked memory.
+/// The physical address of the page at `at`, which is in memory.
 fn address(pagemap: &OwnedFd, memory: &Memory, at: usize) -> Result<u64, Errno> {
     let page = rustix::param::page_size();
     let address = memory.as_ptr().as_ptr().addr().checked_add(at);
@@ -142,46 +164,59 @@ fn address(pagemap: &OwnedFd, memory: &Memory, at: usize) -> Result<u64, Errno> 
 
 #[cfg(all(test, feature = "std"))]
 mod tests {
+    use super::super::memory::tests::{free, pool};
     use super::*;
-    use vfio_core::mmio::{Access as _, Window};
+    use vfio_core::mmio::Access as _;
 
-    /// Where the tests may not know addresses, they see that they are refused.
-    fn allowed(len: usize, highest: u64) -> Option<(Memory, u64)> {
-        match memory(len, highest) {
-            Err(Errno::EPERM) => None,
-            found => Some(found.unwrap()),
+    const HUGE: usize = SIZES[0];
+
+    #[test]
+    fn memory_is_a_huge_page_or_is_refused() {
+        let _pool = pool();
+        let reserved = free();
+        match memory(1, u64::MAX) {
+            Ok((memory, address)) => {
+                assert_ne!(reserved, 0);
+                assert_eq!(memory.len(), rustix::param::page_size());
+                assert_eq!(address % to_u64(HUGE), 0);
+                let mut window = Window::new(memory);
+                window.write::<u64>(4088, 7).unwrap();
+                assert_eq!(window.read::<u64>(0), Ok(0));
+                drop(window);
+                assert_eq!(free(), reserved, "what was not a whole page was kept");
+            }
+            // Where the tests may not know addresses, they see that they are refused.
+            Err(Errno::EPERM) => (),
+            Err(errno) => assert_eq!((errno, reserved), (Errno::ENOMEM, 0)),
         }
     }
 
     #[test]
-    fn a_page_has_an_address_on_a_page_boundary() {
-        let Some((memory, address)) = allowed(1, u64::MAX) else {
-            return;
-        };
-        assert_eq!(memory.len(), rustix::param::page_size());
-        assert_eq!(address % 4096, 0);
-        let mut window = Window::new(memory);
-        window.write::<u64>(4088, 7).unwrap();
-        assert_eq!(window.read::<u64>(0), Ok(0));
-    }
-
-    #[test]
-    fn a_stretch_is_contiguous() {
-        let Ok((memory, first)) = memory(8192, u64::MAX) else {
-            // A machine whose memory is in pieces has none.
-            return;
-        };
-        let pagemap: OwnedFd = std::fs::File::open("/proc/self/pagemap").unwrap().into();
-        assert_eq!(address(&pagemap, &memory, 0), Ok(first));
-        assert_eq!(address(&pagemap, &memory, 4096), Ok(first + 4096));
-    }
-
-    #[test]
     fn what_lies_too_high_is_not_given_out() {
+        let _pool = pool();
+        let reserved = free();
         let refused = memory(1, 0xfff).err();
-        assert!(
-            matches!(refused, Some(Errno::ERANGE | Errno::EPERM)),
-            "{refused:?}"
-        );
+        let reasons = [Errno::ERANGE, Errno::EPERM, Errno::ENOMEM];
+        assert!(refused.is_some_and(|refused| reasons.contains(&refused)));
+        assert_eq!(refused == Some(Errno::ENOMEM), reserved == 0);
+        assert_eq!(free(), reserved);
+    }
+
+    #[test]
+    fn no_length_is_refused() {
+        assert_eq!(memory(0, u64::MAX).err(), Some(Errno::EINVAL));
+    }
+
+    #[test]
+    fn a_stretch_ends_where_it_may() {
+        let run = Run {
+            at: 0,
+            address: 0x20_0000,
+            len: 0x40_0000,
+        };
+        assert!(run.is_up_to(0x5f_ffff) && !run.is_up_to(0x5f_fffe));
+        let rest = run.without_first(HUGE);
+        assert_eq!((rest.at, rest.address, rest.len), (HUGE, 0x40_0000, HUGE));
+        assert!(rest.is_up_to(0x5f_ffff));
     }
 }

@@ -1,15 +1,17 @@
 //! Memory that a driver and the models share.
 
+use core::ptr::NonNull;
 use std::fmt;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::vec::Vec;
 
 use vfio_core::sys::Errno;
 
+use super::foreign::Foreign;
 use super::kernel::lock;
 use super::space::{Area, SharedSpace};
+use super::supply::{HUGE_PAGE, Share, Supply};
 use super::type1;
 
 /// The size of a page, in bytes.
@@ -18,11 +20,14 @@ pub(super) const PAGE: usize = 4096;
 /// Bytes of a word.
 const WORD: usize = 8;
 
-/// Zeroed memory of whole pages, for DMA.
+/// Memory of whole pages, for DMA: zeroed, or the user's own.
 ///
-/// Dropping it takes it away from the driver; what is mapped of it stays in reach of the device.
+/// Dropping it takes it away from the driver. What is mapped of it stays in reach of the device,
+/// unlike on Linux.
 pub struct DmaMemory {
     pages: Pages,
+    /// What the host gave; given back on drop.
+    _share: Option<Share>,
     /// Where devices find it that no IOMMU confines; given back on drop.
     _physical: Option<Physical>,
 }
@@ -40,22 +45,61 @@ struct Physical {
 /// driver and a device do: neither sees half of what the other wrote, and what was written before
 /// is seen before.
 #[derive(Clone)]
-pub(super) struct Pages(Arc<Vec<AtomicU64>>);
+pub(super) struct Pages(Arc<Words>);
+
+/// Where the words are.
+enum Words {
+    Own(Vec<AtomicU64>),
+    Foreign(Foreign),
+}
 
 impl DmaMemory {
-    /// Memory of at least `len` bytes.
+    /// Zeroed memory of at least `len` bytes.
     pub(super) fn zeroed(len: usize) -> Result<Self, Errno> {
-        let len = match len.checked_next_multiple_of(PAGE) {
-            Some(len) if len > 0 => len,
-            _ => return Err(Errno::EINVAL),
-        };
-        let count = len / WORD;
+        let count = whole(len, PAGE)? / WORD;
         let mut words = Vec::new();
         words.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
         words.resize_with(count, AtomicU64::default);
-        let pages = Pages(Arc::new(words));
-        let _physical = None;
-        Ok(Self { pages, _physical })
+        Ok(Self::new(Words::Own(words)))
+    }
+
+    /// Zeroed memory of at least `len` bytes, which the host gives.
+    pub(super) fn ordinary(len: usize, supply: &Arc<Supply>) -> Result<Self, Errno> {
+        Ok(Self {
+            _share: Some(supply.take(0)?),
+            ..Self::zeroed(len)?
+        })
+    }
+
+    /// Zeroed memory of whole huge pages of `size` bytes, which the host gives.
+    pub(super) fn huge(len: usize, size: usize, supply: &Arc<Supply>) -> Result<Self, Errno> {
+        if size != HUGE_PAGE {
+            return Err(Errno::EINVAL);
+        }
+        let len = whole(len, size)?;
+        Ok(Self {
+            _share: Some(supply.take(len / HUGE_PAGE)?),
+            ..Self::zeroed(len)?
+        })
+    }
+
+    /// Memory that is the user's.
+    ///
+    /// # Safety
+    /// As for [`Sys::foreign_memory`](vfio_core::sys::Sys::foreign_memory).
+    #[expect(unsafe_code, reason = "the memory is the caller's")]
+    pub(super) unsafe fn foreign(base: NonNull<u8>, len: usize) -> Result<Self, Errno> {
+        // SAFETY: the caller's promise is passed on.
+        let foreign = unsafe { Foreign::new(base, len) }?;
+        Ok(Self::new(Words::Foreign(foreign)))
+    }
+
+    fn new(words: Words) -> Self {
+        Self {
+            pages: Pages(Arc::new(words)),
+            _share: None,
+            _physical: None,
+        }
     }
 
     /// Memory of at least `len` bytes in `memory`, with no byte above `highest`; and its address.
@@ -105,12 +149,19 @@ impl Drop for Physical {
 impl Pages {
     /// The address of the first byte.
     pub(super) fn first(&self) -> NonNull<u8> {
-        NonNull::from(self.0.as_slice()).cast()
+        NonNull::from(self.words()).cast()
     }
 
     /// Bytes.
     pub(super) fn len(&self) -> usize {
-        self.0.len().saturating_mul(WORD)
+        self.words().len().saturating_mul(WORD)
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        match &*self.0 {
+            Words::Own(words) => words,
+            Words::Foreign(foreign) => foreign.words(),
+        }
     }
 
     /// The `size` bytes at `offset`, where they lie in one word.
@@ -141,7 +192,7 @@ impl Pages {
         if size == 0 || inside.checked_add(size)? > WORD {
             return None;
         }
-        let word = self.0.get(offset / WORD)?;
+        let word = self.words().get(offset / WORD)?;
         let bits = u32::try_from(size.checked_mul(8)?).ok()?;
         let shift = u32::try_from(inside.checked_mul(8)?).ok()?;
         Some((
@@ -186,6 +237,14 @@ impl Pages {
             at = at.saturating_add(piece.len());
             rest = left;
         }
+    }
+}
+
+/// A length in whole pages of `page` bytes, and not none.
+fn whole(len: usize, page: usize) -> Result<usize, Errno> {
+    match len.checked_next_multiple_of(page) {
+        Some(len) if len > 0 => Ok(len),
+        _ => Err(Errno::EINVAL),
     }
 }
 

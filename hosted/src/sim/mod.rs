@@ -52,6 +52,7 @@ mod event;
 mod exchange;
 mod fault;
 mod feature;
+mod foreign;
 mod hot_reset;
 mod interrupts;
 mod ioeventfd;
@@ -70,6 +71,7 @@ mod script;
 mod session;
 mod space;
 mod sriov;
+mod supply;
 #[cfg(test)]
 mod tests;
 mod type1;

@@ -45,6 +45,20 @@ impl Kernel {
         self.0.session().dma_mappings()
     }
 
+    /// How many pieces of memory are given out ([`Sys::memory`]).
+    ///
+    /// [`Sys::memory`]: vfio_core::sys::Sys::memory
+    #[must_use]
+    pub fn live_memory(&self) -> usize {
+        self.0.supply.live()
+    }
+
+    /// How many huge pages nobody has.
+    #[must_use]
+    pub fn free_huge_pages(&self) -> usize {
+        self.0.supply.free_huge_pages()
+    }
+
     /// How many pieces of physical memory are given out ([`Sys::physical_memory`]).
     ///
     /// [`Sys::physical_memory`]: vfio_core::sys::Sys::physical_memory

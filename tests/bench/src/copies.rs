@@ -5,7 +5,7 @@ use core::hint::black_box;
 use anyhow::{Result, anyhow, ensure};
 use serde::Serialize;
 use vfio_core::mmio::Window;
-use vfio_core::sys::Sys as _;
+use vfio_core::sys::{Pages, Sys as _};
 use vfio_hosted::linux::{Linux, Memory};
 
 use crate::time;
@@ -64,7 +64,7 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
 impl Case {
     fn new(len: usize) -> Result<Self> {
         let memory = || {
-            let memory = Linux.memory(len);
+            let memory = Linux.memory(len, Pages::Ordinary);
             let memory = memory.map_err(|errno| anyhow!("no memory: {errno}"))?;
             Ok::<_, anyhow::Error>(Window::new(memory))
         };

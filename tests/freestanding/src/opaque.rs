@@ -8,7 +8,8 @@ use core::time::Duration;
 
 use vfio_core::mmio::{Access, Addressable, Unrestricted, Width};
 use vfio_core::sys::{
-    Errno, Exchange, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
+    Errno, Exchange, FdRequest, GroupPath, InfoRequest, NameRequest, NoIommu, Pages, Protection,
+    Span, Sys, ValueRequest,
 };
 
 /// A kernel of which the compiler knows nothing: it may answer anything.
@@ -126,7 +127,7 @@ impl Sys for Opaque {
     }
 
     fn ioctl_value(&self, _: &OpaqueFd, asked: ValueRequest, value: u32) -> Result<u32, Errno> {
-        used((asked.number(), value));
+        used((asked.number(), asked.argument(value)));
         outcome(any())
     }
 
@@ -178,7 +179,7 @@ impl Sys for Opaque {
         outcome(any())
     }
 
-    fn exchange_memory(
+    unsafe fn exchange_memory(
         &self,
         fd: &OpaqueFd,
         memory: &OpaqueMemory,
@@ -188,13 +189,14 @@ impl Sys for Opaque {
         exchanged(exchange)
     }
 
-    fn exchange_mapping(
+    unsafe fn exchange_mapping(
         &self,
         fd: &OpaqueFd,
         mapping: &OpaqueMemory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        self.exchange_memory(fd, mapping, exchange)
+        used(mapping);
+        self.exchange(fd, exchange)
     }
 
     fn map(&self, _: &OpaqueFd, span: Span, protection: Protection) -> Result<OpaqueMemory, Errno> {
@@ -206,9 +208,24 @@ impl Sys for Opaque {
         outcome(Duration::from_nanos(any()))
     }
 
-    fn memory(&self, len: usize) -> Result<OpaqueMemory, Errno> {
-        used(len);
+    fn memory(&self, len: usize, pages: Pages) -> Result<OpaqueMemory, Errno> {
+        used((len, pages));
         outcome(OpaqueMemory)
+    }
+
+    unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<OpaqueMemory, Errno> {
+        used((base, len));
+        outcome(OpaqueMemory)
+    }
+
+    fn physical_address(&self, memory: &OpaqueMemory) -> Result<u64, Errno> {
+        used(memory);
+        outcome(any())
+    }
+
+    fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<OpaqueFd, Errno> {
+        used(noiommu);
+        self.open(GroupPath::new(group, noiommu).as_c_str())
     }
 
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(OpaqueMemory, u64), Errno> {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, anyhow};
+use vfio_core::sys::NoIommu;
 use vfio_guest::Device;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::System;
@@ -67,7 +68,21 @@ impl World {
 ///
 /// It is no PCI device, or sysfs cannot be read.
 pub(crate) fn place(device: &Device) -> Result<OwnedPlace> {
-    Ok(System::host().place(device.address().parse()?)?)
+    Ok(acknowledged(
+        System::host().place(device.address().parse()?)?,
+    ))
+}
+
+/// A place with the word that its device may be opened without an IOMMU.
+pub(crate) fn acknowledged(place: OwnedPlace) -> OwnedPlace {
+    // SAFETY: the drivers that run without an IOMMU, those of edu and nvme, stop their devices
+    // before they give memory back. No memory of the guest goes offline, nor is its contiguous
+    // memory asked for, and nobody moves pages.
+    let word = unsafe { NoIommu::acknowledge() };
+    OwnedPlace {
+        noiommu: Some(word),
+        ..place
+    }
 }
 
 /// The number of the device's IOMMU group.

@@ -7,7 +7,7 @@ use vfio_core::dma::DmaError;
 use vfio_core::pci::BringUpError;
 use vfio_core::region::RegionError;
 use vfio_core::session::{Mode, Session, SessionError};
-use vfio_core::sys::Errno;
+use vfio_core::sys::{Errno, NoIommu};
 use vfio_drivers::RunError;
 use vfio_drivers::edu::{EduError, Outcome, run};
 use vfio_unikernel::GuestPci;
@@ -43,7 +43,9 @@ enum Error {
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
-    let machine = GuestPci;
+    // SAFETY: the reference driver tells the device the addresses of its own buffers and no
+    // others, and is done with the device before they are dropped.
+    let machine = GuestPci::new(unsafe { NoIommu::acknowledge() });
     machine.discover(boot).map_err(Error::Discover)?;
     let (group, function) = machine.find(EDU.0, EDU.1).ok_or(Error::NoDevice)?;
     defmt::info!("edu at {}, group {}", function.address, group);

@@ -14,6 +14,7 @@ use vfio_core::mmio::field::ReadPure;
 use vfio_core::region::Bar;
 use vfio_core::registers;
 use vfio_core::session::{Mode, Session};
+use vfio_core::sys::NoIommu;
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::pci::NoError;
@@ -52,7 +53,8 @@ fn read(edu: &Edu<'_>) -> Result<u32, NoError> {
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
-    let machine = GuestPci;
+    // SAFETY: a register is read; the device is given no memory.
+    let machine = GuestPci::new(unsafe { NoIommu::acknowledge() });
     machine.discover(boot).map_err(Error::Discover)?;
     let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
     let mut name = [0; 13];

@@ -13,7 +13,7 @@ use vfio_core::pci::{
 };
 use vfio_core::query::QueryError;
 use vfio_core::session::{Mode, Session, SessionError};
-use vfio_core::sys::Errno;
+use vfio_core::sys::{Errno, NoIommu};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::shim::DiscoverError;
@@ -48,7 +48,8 @@ fn main(boot: &Boot) -> Result<(), Error> {
             stretch.is_ram()
         );
     }
-    let machine = GuestPci;
+    // SAFETY: no device is given memory.
+    let machine = GuestPci::new(unsafe { NoIommu::acknowledge() });
     machine.discover(boot).map_err(Error::Discover)?;
     let mut found = false;
     for (group, function) in machine.functions() {
@@ -62,15 +63,14 @@ fn main(boot: &Boot) -> Result<(), Error> {
         );
         if function.layout == HeaderLayout::NORMAL {
             found = true;
-            inspect(group)?;
+            inspect(machine, group)?;
         }
     }
     if found { Ok(()) } else { Err(Error::NoDevice) }
 }
 
 /// Logs what is said of the device of a group.
-fn inspect(group: u32) -> Result<(), Error> {
-    let machine = GuestPci;
+fn inspect(machine: GuestPci, group: u32) -> Result<(), Error> {
     let mut name = [0; 13];
     let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
     let session = Session::open_in(Mode::NoIommu, &machine, &place).map_err(Error::Open)?;

@@ -9,7 +9,7 @@ use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::irq::IrqError;
 use vfio_core::pci::{BringUpError, Command, Config, DeviceConfig};
 use vfio_core::session::{Mode, Session, SessionError};
-use vfio_core::sys::{Errno, Sys};
+use vfio_core::sys::{Errno, NoIommu, Pages, Sys};
 use vfio_drivers::edu::{Edu, EduError};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::acpi::Segment;
@@ -126,20 +126,28 @@ impl defmt::Format for Faulty {
     }
 }
 
+/// The machine.
+fn machine() -> GuestPci {
+    // SAFETY: no trial gives a device memory.
+    GuestPci::new(unsafe { NoIommu::acknowledge() })
+}
+
 /// More memory than there is.
 fn arena() -> Result<(), Error> {
-    let machine = GuestPci;
-    let all = machine.memory(1 << 20).map_err(Error::Errno)?;
+    let machine = machine();
+    let all = machine
+        .memory(1 << 20, Pages::Ordinary)
+        .map_err(Error::Errno)?;
     drop(all);
     machine
-        .memory((1 << 20) + 1)
+        .memory((1 << 20) + 1, Pages::Ordinary)
         .map(drop)
         .map_err(Error::Errno)
 }
 
 /// An event that nobody signals.
 fn no_event() -> Result<(), Error> {
-    let machine = GuestPci;
+    let machine = machine();
     let event = machine.event().map_err(Error::Errno)?;
     match machine.events_wait(&[&event], Duration::from_millis(200)) {
         Ok(true) => Err(Error::Unknown),
@@ -150,7 +158,7 @@ fn no_event() -> Result<(), Error> {
 
 /// Opens the first device with these ids.
 fn open(boot: &Boot, vendor: u16, device: u16) -> Result<Opened, Error> {
-    let machine = GuestPci;
+    let machine = machine();
     machine.discover(boot).map_err(Error::Discover)?;
     let (group, _) = machine.find(vendor, device).ok_or(Error::NoDevice)?;
     let mut name = [0; 13];
@@ -216,7 +224,7 @@ fn cycle(boot: &Boot) -> Result<(), Error> {
     ] {
         made_up.set_long(at, value);
     }
-    let machine = GuestPci;
+    let machine = machine();
     machine.discover_in(space, boot).map_err(Error::Discover)?;
     let (group, _) = machine.find(0x1234, 0x11e8).ok_or(Error::NoDevice)?;
     let mut name = [0; 13];
@@ -307,7 +315,7 @@ fn msix(boot: &Boot) -> Result<(), Error> {
 /// An interrupt, wherever it comes, leaves every register as it was.
 fn registers() -> Result<(), Error> {
     // That starts the local APIC.
-    GuestPci.now().map_err(Error::Errno)?;
+    machine().now().map_err(Error::Errno)?;
     let changed: u64;
     // SAFETY: the first vector of devices interrupts as if a device had sent a message that
     // nobody waits for. All that is used is either told or put back.

@@ -1,6 +1,7 @@
 //! The shim: the core's system calls, answered here.
 
 use core::ffi::CStr;
+use core::ptr::NonNull;
 use core::time::Duration;
 
 use spin::{Mutex, MutexGuard};
@@ -10,8 +11,8 @@ use vfio_core::pci::{HeaderLayout, Id};
 use vfio_core::server;
 use vfio_core::session::Place;
 use vfio_core::sys::{
-    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span,
-    Sys, ValueRequest, put_argsz,
+    Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, NoIommu, Pages, Parts,
+    Protection, Span, Sys, ValueRequest, put_argsz,
 };
 
 use super::device::{Bytes, Device};
@@ -26,8 +27,13 @@ use crate::{clock, interrupts, paging, physical};
 
 /// The machine's PCI devices, as VFIO offers them. There is one machine: every value stands for
 /// the same devices and open files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct GuestPci;
+///
+/// No device has an IOMMU here that the image could rely on, so that who has this value gave the
+/// word for all of them ([`GuestPci::new`]): no session is opened without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuestPci {
+    word: NoIommu,
+}
 
 /// Nothing was looked for yet, and nothing can be opened.
 static STATE: Mutex<State> = Mutex::new(State {
@@ -161,7 +167,7 @@ impl State {
             (File::Container(_), ValueRequest::CheckExtension) => {
                 return Ok(Files::check_extension(value));
             }
-            (File::Container(container), ValueRequest::SetIommu) => {
+            (File::Container(container), ValueRequest::SetIommu | ValueRequest::SetNoIommu(_)) => {
                 self.files.set_iommu(container, value)
             }
             (File::Group(group), ValueRequest::UnsetContainer) => self.files.unset_container(group),
@@ -173,7 +179,8 @@ impl State {
 
     fn attach(&mut self, file: File, request: FdRequest, argument: File) -> Result<(), Errno> {
         match (file, request) {
-            (File::Group(group), FdRequest::SetContainer) => {
+            // Whoever opened the group gave the word.
+            (File::Group(group), FdRequest::SetContainer | FdRequest::SetContainerNoIommu(_)) => {
                 self.files.set_container(group, argument)
             }
             (file, _) => Err(self.files.unknown_to(file)),
@@ -218,6 +225,21 @@ impl State {
 }
 
 impl GuestPci {
+    /// The machine, for an image that keeps its devices to their own memory. It gives the word
+    /// here, once:
+    ///
+    /// ```ignore
+    /// // SAFETY: the image drives one device, by a driver that tells it the addresses of its own
+    /// // buffers and no others, and that stops it before they are dropped.
+    /// let machine = GuestPci::new(unsafe { NoIommu::acknowledge() });
+    /// ```
+    ///
+    /// Memory does not move: it lies where it has its address.
+    #[must_use]
+    pub const fn new(word: NoIommu) -> Self {
+        Self { word }
+    }
+
     /// Finds the devices, and gives their registers a place where the firmware did not.
     ///
     /// # Errors
@@ -272,6 +294,7 @@ impl GuestPci {
             name,
             group: Some(group),
             is_noiommu: true,
+            noiommu: Some(self.word),
             ..Place::default()
         })
     }
@@ -336,9 +359,9 @@ impl Sys for GuestPci {
         Ok(Fd { file })
     }
 
-    fn open_group(&self, group: u32, is_noiommu: bool) -> Result<Fd, Errno> {
+    fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<Fd, Errno> {
         let file = match u8::try_from(group) {
-            Ok(group) if is_noiommu => state().open_group(group)?,
+            Ok(group) if noiommu.is_some() => state().open_group(group)?,
             _ => return Err(Errno::ENOENT),
         };
         Ok(Fd { file })
@@ -350,7 +373,7 @@ impl Sys for GuestPci {
     }
 
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
-        state().value(fd.file, request, value)
+        state().value(fd.file, request, request.argument(value)?)
     }
 
     fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
@@ -378,7 +401,7 @@ impl Sys for GuestPci {
         state().exchange(fd.file, &parts)
     }
 
-    fn exchange_memory(
+    unsafe fn exchange_memory(
         &self,
         fd: &Fd,
         _memory: &Memory,
@@ -402,8 +425,12 @@ impl Sys for GuestPci {
         })
     }
 
-    fn memory(&self, len: usize) -> Result<Memory, Errno> {
-        Memory::new(len)
+    fn memory(&self, len: usize, pages: Pages) -> Result<Memory, Errno> {
+        match pages {
+            Pages::Ordinary => Memory::new(len),
+            // The arena is of small pages.
+            Pages::Huge(_) => Err(Errno::EINVAL),
+        }
     }
 
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(Memory, u64), Errno> {
@@ -416,6 +443,15 @@ impl Sys for GuestPci {
             Some(last) if last <= highest => Ok((memory, start)),
             _ => Err(ERANGE),
         }
+    }
+
+    unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<Memory, Errno> {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { Memory::foreign(base, len) }
+    }
+
+    fn physical_address(&self, memory: &Memory) -> Result<u64, Errno> {
+        Ok(memory.physical())
     }
 
     fn event(&self) -> Result<Event, Errno> {

@@ -1,8 +1,8 @@
-//! Memory for DMA, from an arena that is part of the image.
+//! Memory for DMA: from an arena that is part of the image, or the caller's own. It lies where it
+//! has its address.
 
 use core::cell::UnsafeCell;
 use core::convert::Infallible;
-use core::ops::Range;
 use core::ptr::NonNull;
 
 use spin::Mutex;
@@ -31,11 +31,12 @@ static BYTES: Arena = Arena(UnsafeCell::new([0; ARENA]));
 /// Which pages are taken.
 static PAGES: Mutex<Pages<WORDS>> = Mutex::new(Pages::new());
 
-/// Pages of the arena; given back on drop.
+/// Pages of the arena, given back on drop; or the caller's.
 #[derive(Debug)]
 pub struct Memory {
-    pages: Range<usize>,
     bytes: SharedMemory<'static>,
+    /// The first page of the arena; none where the memory is the caller's.
+    first: Option<usize>,
 }
 
 impl Memory {
@@ -59,20 +60,39 @@ impl Memory {
             // SAFETY: within the length, and aligned.
             let Ok(()) = unsafe { bytes.store(bytes.origin(at), 0, 0_u64) };
         }
-        Ok(Self { pages, bytes })
+        let first = Some(pages.start);
+        Ok(Self { bytes, first })
+    }
+
+    /// Memory that is the caller's.
+    ///
+    /// # Safety
+    /// As for [`Sys::foreign_memory`](vfio_core::sys::Sys::foreign_memory).
+    pub(super) unsafe fn foreign(base: NonNull<u8>, len: usize) -> Result<Self, Errno> {
+        let is_whole = len != 0 && len.is_multiple_of(PAGE);
+        if !is_whole || !base.as_ptr().addr().is_multiple_of(PAGE) {
+            return Err(Errno::EINVAL);
+        }
+        // SAFETY: the bytes can be read and written for as long as the value lives, and nobody
+        // forms a reference to them meanwhile, as the caller promises.
+        let bytes = unsafe { SharedMemory::new(base, len) };
+        let first = None;
+        Ok(Self { bytes, first })
     }
 
     /// Where the memory is in the machine.
     #[must_use]
     pub fn physical(&self) -> u64 {
-        let start = self.pages.start.saturating_mul(PAGE);
-        address_of(BYTES.0.get()).saturating_add(crate::wide(start))
+        address_of(self.bytes.as_ptr().as_ptr())
     }
 }
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        PAGES.lock().give(self.pages.clone());
+        if let Some(first) = self.first {
+            let end = first.saturating_add(self.bytes.len() / PAGE);
+            PAGES.lock().give(first..end);
+        }
     }
 }
 

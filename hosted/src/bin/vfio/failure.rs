@@ -128,6 +128,10 @@ impl Failure {
                     .map(|command| format!("`{command}`"));
                 return advice.chain(commands).collect::<Vec<_>>().join(" ").into();
             }
+            Self::Open {
+                error: SessionError::NoIommu,
+                ..
+            } => "Say --mode noiommu to acknowledge it.",
             Self::Open { .. } => "`vfio list` tells what stands in the way of each device.",
             Self::Bind(error) => return bind::way_out(error),
             Self::Reset {

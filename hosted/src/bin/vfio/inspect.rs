@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use vfio_core::session::Mode;
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::{Caller, Device, System};
+use vfio_hosted::discovery::{Caller, Device};
 use vfio_hosted::report::{self, Inspection};
 
 use crate::describe;
@@ -50,7 +50,7 @@ struct Record {
 pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     let (target, why) = match args.device {
         Some(target) => (target, None),
-        None => choose(&world.system)?,
+        None => choose(world)?,
     };
     let record = target.open(world, Inspect)?;
     if args.json {
@@ -73,8 +73,11 @@ pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     })
 }
 
-/// A device bound to vfio-pci that nothing stands before, or else the simulated one; and why.
-fn choose(system: &System) -> Result<(Target, Option<String>), Failure> {
+/// A device bound to vfio-pci that nothing stands before, or else the simulated one; and why. One without an IOMMU is
+/// taken where that is asked for alone.
+fn choose(world: &World) -> Result<(Target, Option<String>), Failure> {
+    let system = &world.system;
+    let is_meant = |device: &Device| !device.is_noiommu() || world.mode == Some(Mode::NoIommu);
     let caller = Caller::current();
     let bound: Vec<Device> = system
         .devices()?
@@ -83,7 +86,7 @@ fn choose(system: &System) -> Result<(Target, Option<String>), Failure> {
         .collect();
     let ready = bound
         .iter()
-        .find(|device| first_obstacle(system, device, &caller).is_none());
+        .find(|device| is_meant(device) && first_obstacle(system, device, &caller).is_none());
     if let Some(device) = ready {
         let why = format!(
             "{} is bound to vfio-pci, and no device was named.",
@@ -96,6 +99,11 @@ fn choose(system: &System) -> Result<(Target, Option<String>), Failure> {
         [] => "No device is bound to vfio-pci: this is the simulated edu. \
                `vfio list` tells how to bind one."
             .to_owned(),
+        [first, ..] if !is_meant(first) => format!(
+            "{} is bound to vfio-pci, and no IOMMU confines it: this is the simulated edu. \
+             `--mode noiommu` opens it all the same.",
+            first.address
+        ),
         [first, ..] => format!(
             "{} is bound to vfio-pci but can't be opened: this is the simulated edu. \
              `vfio list {0}` tells why.",

@@ -65,6 +65,7 @@ pub(crate) fn run(args: &Args, system: &System) -> Result<ExitCode, Failure> {
     } else {
         write_table(&mut out, &entries)?;
         write_obstacles(&mut out, &entries)?;
+        write_unconfined(&mut out, &entries)?;
         if !system.has_names() {
             writeln!(
                 out,
@@ -82,6 +83,7 @@ fn write_table(out: &mut impl Write, entries: &[Entry]) -> Result<(), Failure> {
     ]);
     for Entry { device, obstacles } in entries {
         let status = match obstacles.as_slice() {
+            [] if device.is_noiommu() => Cell::new("ready, no IOMMU").fg(Color::Yellow),
             [] => Cell::new("ready").fg(Color::Green),
             [first, ..] => Cell::new(first.title()).fg(Color::Yellow),
         };
@@ -119,6 +121,24 @@ fn name(device: &Device) -> String {
         (Some(vendor), None) => vendor.clone(),
         (None, _) => "-".into(),
     }
+}
+
+/// The devices that nothing stands before but the word of their user.
+fn write_unconfined(out: &mut impl Write, entries: &[Entry]) -> Result<(), Failure> {
+    for Entry { device, obstacles } in entries {
+        if !device.is_noiommu() || !obstacles.is_empty() {
+            continue;
+        }
+        let address = device.address;
+        writeln!(
+            out,
+            "\n{SUBJECT}{address}{SUBJECT:#}: No IOMMU confines the device: it reaches all memory of this system."
+        )?;
+        let advice = "Acknowledge it where you open the device all the same:";
+        let command = format!("vfio inspect --mode noiommu {address}");
+        write_remedy(out, Some(advice), &[command])?;
+    }
+    Ok(())
 }
 
 /// Something that stands in the way of some of the devices.

@@ -49,7 +49,8 @@ struct Cli {
     root: PathBuf,
 
     /// Open devices in this mode: with iommufd, through a container, without an IOMMU. Without it, in the best that
-    /// there is.
+    /// there is. `noiommu` is never chosen: the device then reaches all memory of the machine, and saying so
+    /// acknowledges it.
     #[arg(long, global = true, value_name = "MODE", value_parser = mode::parser())]
     mode: Option<Mode>,
 

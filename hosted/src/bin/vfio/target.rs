@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use uuid::Uuid;
 use vfio_core::session::{Mode, Session};
-use vfio_core::sys::Sys;
+use vfio_core::sys::{NoIommu, Sys};
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::{self, Address, Caller, Obstacle, System};
 use vfio_hosted::linux::Linux;
@@ -77,6 +77,7 @@ impl Target {
                 let page = u64::try_from(rustix::param::page_size()).unwrap_or(SIMULATED_PAGE);
                 let place = OwnedPlace {
                     token: world.vf_token.map(Uuid::into_bytes),
+                    noiommu: acknowledged(world.mode),
                     ..device.place()
                 };
                 let opened = Opened::at::<T>(Linux, place, world.mode, page)?;
@@ -107,8 +108,21 @@ pub(crate) fn simulate<T: Task>(
         Some(Mode::NoIommu) => kernel.with_noiommu_device(address, model, group),
         _ => kernel.with_device(address, model, group),
     };
-    let place = kernel.place(address).unwrap_or_default();
+    let place = OwnedPlace {
+        noiommu: acknowledged(mode),
+        ..kernel.place(address).unwrap_or_default()
+    };
     Opened::at::<T>(kernel, place, mode, SIMULATED_PAGE)
+}
+
+/// The user's word that a device is to be opened without an IOMMU: asking for that mode gives it.
+fn acknowledged(mode: Option<Mode>) -> Option<NoIommu> {
+    (mode == Some(Mode::NoIommu)).then(|| {
+        // SAFETY: the user asked for the mode, of which the help says what it takes. The drivers
+        // of this program stop their devices before they give memory back, and no other command
+        // gives a device memory; what a user writes into registers is the user's.
+        unsafe { NoIommu::acknowledge() }
+    })
 }
 
 /// What keeps a device from being looked at. Looking pins no memory.

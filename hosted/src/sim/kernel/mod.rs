@@ -22,6 +22,7 @@ use super::device::Device;
 use super::event::{Bell, Event, Signal};
 use super::fault::FaultLog;
 use super::session::{File, Session};
+use super::supply::Supply;
 use crate::OwnedPlace;
 
 pub use calls::Calls;
@@ -46,6 +47,8 @@ pub(in crate::sim) struct Shared {
     /// How many events are open.
     pub(in crate::sim) events: AtomicUsize,
     bell: Arc<Bell>,
+    /// Memory for DMA.
+    pub(in crate::sim) supply: Arc<Supply>,
     /// What the clock says, in nanoseconds.
     clock: AtomicU64,
     has_no_iommufd: Mutex<bool>,
@@ -126,6 +129,13 @@ impl Kernel {
         self
     }
 
+    /// Reserves so many huge pages of 2 MiB, of which there are none by default.
+    #[must_use]
+    pub fn with_huge_pages(self, count: usize) -> Self {
+        self.0.supply.reserve(count);
+        self
+    }
+
     /// Takes iommufd away, and the device files that need it, as in Linux before 6.6.
     #[must_use]
     pub fn without_iommufd(self) -> Self {
@@ -160,6 +170,7 @@ impl Kernel {
             name: CString::new(name).ok()?,
             group: Some(group),
             is_noiommu,
+            noiommu: None,
             cdev: self.device_path(name).filter(|_| has_iommufd),
             token: None,
         })

@@ -1,5 +1,6 @@
 //! The system calls.
 
+use core::ptr::NonNull;
 use std::ffi::CStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use vfio_core::abi::{Extension, ioctl};
 use vfio_core::server;
 use vfio_core::sys::{
-    EVENTS_MOST, Errno, Exchange, FdRequest, InfoRequest, NameRequest, Parts, Protection, Span,
-    Sys, ValueRequest, put_argsz,
+    EVENTS_MOST, Errno, Exchange, FdRequest, InfoRequest, NameRequest, NoIommu, Pages, Parts,
+    Protection, Span, Sys, ValueRequest, put_argsz,
 };
 
 use super::{
@@ -48,18 +49,25 @@ impl Sys for Kernel {
             return Ok(self.fd(self.0.session().open_iommufd()));
         }
         let path = path.to_str().map_err(|_| Errno::ENOENT)?;
+        if path.starts_with(NOIOMMU_PREFIX) {
+            return Err(Errno::EPERM);
+        }
         let opened = match number_behind(path, DEVICE_PREFIX) {
             Some(place) if has_iommufd => {
                 let place = usize::try_from(place).map_err(|_| Errno::ENOENT)?;
                 self.0.session().open_cdev(place)
             }
             _ => {
-                let noiommu = number_behind(path, NOIOMMU_PREFIX);
-                let number = noiommu.or_else(|| number_behind(path, GROUP_PREFIX));
-                let number = number.ok_or(Errno::ENOENT)?;
-                self.0.session().open_group(number, noiommu.is_some())
+                let number = number_behind(path, GROUP_PREFIX).ok_or(Errno::ENOENT)?;
+                self.0.session().open_group(number, false)
             }
         };
+        Ok(self.fd(opened?))
+    }
+
+    fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<Fd, Errno> {
+        self.0.count(|calls| &mut calls.open);
+        let opened = self.0.session().open_group(group, noiommu.is_some());
         Ok(self.fd(opened?))
     }
 
@@ -110,12 +118,13 @@ impl Sys for Kernel {
 
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
         self.0.count(|calls| &mut calls.ioctl_value);
+        let value = request.argument(value)?;
         match (self.file(fd)?, request) {
             (File::Container(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
             (File::Container(container), ValueRequest::CheckExtension) => {
                 Ok(self.check_extension(container, value))
             }
-            (File::Container(container), ValueRequest::SetIommu) => {
+            (File::Container(container), ValueRequest::SetIommu | ValueRequest::SetNoIommu(_)) => {
                 self.0.session().set_iommu(container, value).map(|()| 0)
             }
             (File::Container(container), ValueRequest::UnsetContainer | ValueRequest::Reset) => {
@@ -125,7 +134,7 @@ impl Sys for Kernel {
             (File::Iommufd(iommufd), ValueRequest::CheckExtension) => {
                 Ok(self.has_as_container(iommufd, value))
             }
-            (File::Iommufd(iommufd), ValueRequest::SetIommu) => {
+            (File::Iommufd(iommufd), ValueRequest::SetIommu | ValueRequest::SetNoIommu(_)) => {
                 let is_v2 = match Extension(value) {
                     Extension::TYPE1_IOMMU => false,
                     Extension::TYPE1V2_IOMMU => true,
@@ -160,7 +169,8 @@ impl Sys for Kernel {
     fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
         self.0.count(|calls| &mut calls.ioctl_fd);
         match (self.file(fd)?, request) {
-            (File::Group(number), FdRequest::SetContainer) => {
+            // A group without an IOMMU was opened by who gave the word.
+            (File::Group(number), FdRequest::SetContainer | FdRequest::SetContainerNoIommu(_)) => {
                 let argument = self.file(argument)?;
                 self.0.session().set_container(number, argument)
             }
@@ -238,7 +248,8 @@ impl Sys for Kernel {
         }
     }
 
-    fn exchange_memory(
+    #[expect(unsafe_code, reason = "the trait's method is unsafe to call")]
+    unsafe fn exchange_memory(
         &self,
         fd: &Fd,
         memory: &DmaMemory,
@@ -270,15 +281,25 @@ impl Sys for Kernel {
         Ok(self.0.pass(STEP))
     }
 
-    fn memory(&self, len: usize) -> Result<DmaMemory, Errno> {
+    fn memory(&self, len: usize, pages: Pages) -> Result<DmaMemory, Errno> {
         self.0.count(|calls| &mut calls.memory);
-        DmaMemory::zeroed(len)
+        match pages {
+            Pages::Ordinary => DmaMemory::ordinary(len, &self.0.supply),
+            Pages::Huge(size) => DmaMemory::huge(len, size, &self.0.supply),
+        }
     }
 
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(DmaMemory, u64), Errno> {
         self.0.count(|calls| &mut calls.memory);
         let memory = Arc::clone(self.0.session().physical());
         DmaMemory::physical(&memory, len, highest)
+    }
+
+    #[expect(unsafe_code, reason = "the trait's method is unsafe to call")]
+    unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<DmaMemory, Errno> {
+        self.0.count(|calls| &mut calls.memory);
+        // SAFETY: the caller's promise is passed on.
+        unsafe { DmaMemory::foreign(base, len) }
     }
 
     fn event(&self) -> Result<Event, Errno> {

@@ -31,6 +31,7 @@ fn place(cdev: Option<&CString>) -> Place<'_> {
         name: C_NAME,
         group: Some(GROUP),
         is_noiommu: cdev.is_none(),
+        noiommu: Some(acknowledged()),
         cdev: cdev.map(CString::as_c_str),
         token: None,
     }

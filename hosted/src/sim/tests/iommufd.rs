@@ -98,6 +98,7 @@ impl Cdev {
         .map(drop)
     }
 
+    #[expect(unsafe_code, reason = "the trait's method is unsafe to call")]
     fn map(
         &self,
         ioas_id: u32,
@@ -114,8 +115,8 @@ impl Cdev {
         };
         let argument_bytes = argument.as_mut_bytes();
         let exchange = Exchange::map(ExchangeRequest::IoasMap, argument_bytes, range)?;
-        self.kernel
-            .exchange_memory(&self.iommufd, memory, exchange)?;
+        // SAFETY: the simulated kernel keeps what is mapped of its memory.
+        unsafe { self.kernel.exchange_memory(&self.iommufd, memory, exchange) }?;
         Ok(argument.iova)
     }
 
@@ -224,7 +225,7 @@ fn ranges_are_those_of_the_devices_that_are_attached() {
 fn what_is_mapped_must_suit_a_device() {
     let cdev = cdev();
     let ioas = cdev.alloc();
-    let memory = cdev.kernel.memory(8192).unwrap();
+    let memory = cdev.kernel.memory(8192, Pages::Ordinary).unwrap();
     cdev.bind().unwrap();
     // In the window of interrupt messages.
     cdev.map(ioas, &memory, 0..4096, 0xfee0_0000, FIXED | RIGHTS)
@@ -245,7 +246,7 @@ fn mappings_have_the_rules_of_iommufd() {
     let ioas = cdev.alloc();
     cdev.bind().unwrap();
     cdev.attach(ioas).unwrap();
-    let memory = cdev.kernel.memory(8192).unwrap();
+    let memory = cdev.kernel.memory(8192, Pages::Ordinary).unwrap();
     let map = |range, iova, flags| cdev.map(ioas, &memory, range, iova, flags);
     let unknown = FIXED | RIGHTS | IoasMapFlags::from_bits_retain(8);
     let last = u64::MAX - 4095;
@@ -292,7 +293,7 @@ fn a_detached_device_faults() {
     cdev.bind().unwrap();
     cdev.attach(ioas).unwrap();
     let Cdev { kernel, device, .. } = &cdev;
-    let memory = kernel.memory(4096).unwrap();
+    let memory = kernel.memory(4096, Pages::Ordinary).unwrap();
     cdev.map(ioas, &memory, 0..4096, 0, FIXED | RIGHTS).unwrap();
     set_command(kernel, device, 6);
     let copy = || {
@@ -318,7 +319,7 @@ fn a_bound_device_keeps_its_iommufd() {
     let ioas = cdev.alloc();
     cdev.bind().unwrap();
     cdev.attach(ioas).unwrap();
-    let memory = cdev.kernel.memory(4096).unwrap();
+    let memory = cdev.kernel.memory(4096, Pages::Ordinary).unwrap();
     cdev.map(ioas, &memory, 0..4096, 0, FIXED | RIGHTS).unwrap();
     let Cdev {
         kernel,
@@ -406,7 +407,8 @@ fn an_iommufd_is_a_container() {
     assert_eq!(value(ValueRequest::SetIommu, 3), Err(Errno::ENODEV));
     attach(&kernel, &group, &iommufd).unwrap();
     assert_eq!(value(ValueRequest::SetIommu, 3), Ok(0));
-    assert_eq!(value(ValueRequest::SetIommu, 8), Err(Errno::EINVAL));
+    let none = ValueRequest::SetNoIommu(acknowledged());
+    assert_eq!(value(none, 0), Err(Errno::EINVAL));
     let device = open_device(&kernel, &group).unwrap();
 
     let mut reply = [0; 256];
@@ -416,7 +418,7 @@ fn an_iommufd_is_a_container() {
     let ends: Vec<_> = info.iova_ranges().unwrap().iter().collect();
     assert_eq!((ends.len(), ends[0].end), (2, 0xfedf_ffff));
 
-    let memory = kernel.memory(0x4000).unwrap();
+    let memory = kernel.memory(0x4000, Pages::Ordinary).unwrap();
     let map = |iova| map(&kernel, &iommufd, &memory, 0..0x4000, iova, READ_WRITE);
     let unmap = |iova, size| unmap(&kernel, &iommufd, iova, size, DmaUnmapFlags::empty());
     assert_eq!(map(0x1_0000), Ok(()));

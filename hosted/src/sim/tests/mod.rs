@@ -5,6 +5,7 @@ mod igb;
 mod interrupts;
 mod iommufd;
 mod mapping;
+mod memory;
 mod nvme;
 mod regions;
 mod replies;
@@ -16,7 +17,9 @@ mod type1;
 use std::ops::Range;
 
 use vfio_core::abi::{DmaMapFlags, DmaUnmapFlags, Extension, IommuType1DmaMap, IommuType1DmaUnmap};
-use vfio_core::sys::{Errno, Exchange, ExchangeRequest, FdRequest, NameRequest, Sys, ValueRequest};
+use vfio_core::sys::{
+    Errno, Exchange, ExchangeRequest, FdRequest, NameRequest, NoIommu, Pages, Sys, ValueRequest,
+};
 use zerocopy::IntoBytes;
 
 use super::{CONTAINER_PATH, DmaMemory, Fd, Kernel, Model};
@@ -71,7 +74,16 @@ fn open_device(kernel: &Kernel, group: &Fd) -> Result<Fd, Errno> {
 /// What a device may do with memory.
 const READ_WRITE: DmaMapFlags = DmaMapFlags::READ.union(DmaMapFlags::WRITE);
 
+/// The word for devices of the simulated kernel that no IOMMU confines.
+#[expect(unsafe_code, reason = "the word is unsafe to give")]
+fn acknowledged() -> NoIommu {
+    // SAFETY: a simulated device reaches nothing but the pages that the simulated kernel gave
+    // out, which are atomic words that it keeps for as long as they are reached.
+    unsafe { NoIommu::acknowledge() }
+}
+
 /// Maps memory in a container.
+#[expect(unsafe_code, reason = "the trait's method is unsafe to call")]
 fn map(
     kernel: &Kernel,
     container: &Fd,
@@ -86,9 +98,8 @@ fn map(
         ..Default::default()
     };
     let exchange = Exchange::map(ExchangeRequest::MapDma, request.as_mut_bytes(), range)?;
-    kernel
-        .exchange_memory(container, memory, exchange)
-        .map(drop)
+    // SAFETY: the simulated kernel keeps what is mapped of its memory.
+    unsafe { kernel.exchange_memory(container, memory, exchange) }.map(drop)
 }
 
 /// Unmaps in a container.

@@ -60,7 +60,7 @@ fn a_device_reads_and_writes_what_is_mapped() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(8192).unwrap();
+    let memory = kernel.memory(8192, Pages::Ordinary).unwrap();
     let mut window = Window::new(&memory);
     // The bytes lie across a page, and so across two mappings.
     window.write::<u32>(4092, 0x0403_0201).unwrap();
@@ -89,7 +89,7 @@ fn a_transfer_that_faults_moves_nothing() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(4096).unwrap();
+    let memory = kernel.memory(4096, Pages::Ordinary).unwrap();
     let mut window = Window::new(&memory);
     window.write::<u32>(4092, 7).unwrap();
     map(kernel, container, &memory, 0..4096, 0x10_0000, READ_WRITE).unwrap();
@@ -122,11 +122,11 @@ fn mapped_memory_outlives_the_driver_s_share() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(4096).unwrap();
+    let memory = kernel.memory(4096, Pages::Ordinary).unwrap();
     Window::new(&memory).write::<u64>(0, 77).unwrap();
     map(kernel, container, &memory, 0..4096, 0, READ_WRITE).unwrap();
     drop(memory);
-    let target = kernel.memory(4096).unwrap();
+    let target = kernel.memory(4096, Pages::Ordinary).unwrap();
     map(kernel, container, &target, 0..4096, PAGE, READ_WRITE).unwrap();
     copy(&opened, 0, BUFFER, TO_DEVICE);
     copy(&opened, BUFFER, PAGE, TO_MEMORY);
@@ -140,7 +140,7 @@ fn what_can_t_be_mapped_is_refused() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(8192).unwrap();
+    let memory = kernel.memory(8192, Pages::Ordinary).unwrap();
     let try_map = |range, iova, flags| map(kernel, container, &memory, range, iova, flags);
     let none = DmaMapFlags::empty();
     let cases = [
@@ -191,7 +191,7 @@ fn mappings_run_out() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(4096).unwrap();
+    let memory = kernel.memory(4096, Pages::Ordinary).unwrap();
     let try_map = |iova| map(kernel, container, &memory, 0..4096, iova, READ_WRITE);
     // Without ranges of its own every address will do, the last page included.
     assert_eq!(try_map(0), Ok(()));
@@ -210,7 +210,7 @@ fn unmapping_tells_how_much() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(0x4000).unwrap();
+    let memory = kernel.memory(0x4000, Pages::Ordinary).unwrap();
     let none = DmaUnmapFlags::empty();
     let unmap = |iova, size, flags| unmap(kernel, container, iova, size, flags);
     map(kernel, container, &memory, 0..0x2000, 0x1_0000, READ_WRITE).unwrap();
@@ -236,7 +236,7 @@ fn version_1_unmaps_more_than_is_asked_for() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(0x4000).unwrap();
+    let memory = kernel.memory(0x4000, Pages::Ordinary).unwrap();
     let unmap = |iova, size| unmap(kernel, container, iova, size, DmaUnmapFlags::empty());
     map(kernel, container, &memory, 0..0x4000, 0x1_0000, READ_WRITE).unwrap();
     assert_eq!(unmap(0x1_1000, 0x1000), Ok(0));
@@ -251,7 +251,7 @@ fn old_kernels_call_the_end_of_addresses_invalid() {
     let Opened {
         kernel, container, ..
     } = &opened;
-    let memory = kernel.memory(0x2000).unwrap();
+    let memory = kernel.memory(0x2000, Pages::Ordinary).unwrap();
     let last = u64::MAX - 4095;
     let mapped = map(kernel, container, &memory, 0..0x2000, last, READ_WRITE);
     assert_eq!(mapped, Err(Errno::EINVAL));
@@ -263,7 +263,7 @@ fn old_kernels_call_the_end_of_addresses_invalid() {
 fn mappings_need_an_iommu_and_go_with_it() {
     let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
     let container = kernel.open(CONTAINER_PATH).unwrap();
-    let memory = kernel.memory(4096).unwrap();
+    let memory = kernel.memory(4096, Pages::Ordinary).unwrap();
     let try_map = || map(&kernel, &container, &memory, 0..4096, 0, READ_WRITE);
     assert_eq!(try_map(), Err(Errno::EINVAL));
     let group = kernel.open(&Kernel::group_path(GROUP)).unwrap();
@@ -295,7 +295,7 @@ fn a_closed_device_reaches_nothing() {
         group,
         device,
     } = opened;
-    let memory = kernel.memory(4096).unwrap();
+    let memory = kernel.memory(4096, Pages::Ordinary).unwrap();
     map(&kernel, &container, &memory, 0..4096, 0, READ_WRITE).unwrap();
     // A copy is under way, with an interrupt at its end.
     for (at, value) in [(0x80, BUFFER), (0x88, 0), (0x90, 8), (0x98, 7)] {

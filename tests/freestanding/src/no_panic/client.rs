@@ -18,6 +18,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
     }
     used(Container::open_at(Opaque, black_box(c"/dev/iommu")).is_ok());
     used(ValueRequest::number(black_box(ValueRequest::SetIommu)));
+    used(ValueRequest::argument(black_box(ValueRequest::SetIommu), any()).is_ok());
     used(FdRequest::number(black_box(FdRequest::SetContainer)));
     used(NameRequest::number(black_box(NameRequest::GetDeviceFd)));
 }

@@ -54,7 +54,10 @@ pub(crate) fn all(bytes: &mut [u8]) {
         memory(AddressSpace::Container(container));
     }
     if let Ok(container) = Container::open(Opaque) {
-        used(Container::attach_noiommu(&container, any()).is_ok());
+        // SAFETY: there is no device.
+        let word = unsafe { NoIommu::acknowledge() };
+        used(Container::attach_noiommu(&container, any(), word).is_ok());
+        used(Container::set_noiommu(&container, word).is_ok());
         memory(AddressSpace::NoIommu(container));
     }
     mmio::before_doorbell();
@@ -122,25 +125,16 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
 fn peer(bar: &Window<Bar<&Device<Opaque>>>) {
     let range = any()..any();
     if let Ok(container) = Container::open(Opaque) {
-        used(Container::map_bar(
-            &container,
-            bar,
-            range.clone(),
-            any(),
-            any(),
-        ));
+        // SAFETY: the kernel maps nothing.
+        used(unsafe { Container::map_bar(&container, bar, range.clone(), any(), any()) });
         let space = AddressSpace::Container(container);
         let direction = black_box(Direction::Both);
-        used(AddressSpace::map_bar(
-            &space,
-            bar,
-            range.clone(),
-            any(),
-            direction,
-        ));
+        // SAFETY: the kernel maps nothing.
+        used(unsafe { AddressSpace::map_bar(&space, bar, range.clone(), any(), direction) });
     }
     if let Ok(ioas) = Ioas::open(Opaque) {
-        used(Ioas::map_bar(&ioas, bar, range, any(), any()));
+        // SAFETY: the kernel maps nothing.
+        used(unsafe { Ioas::map_bar(&ioas, bar, range, any(), any()) });
     }
 }
 
@@ -261,19 +255,17 @@ fn iommufd(ioas: &Ioas<Opaque>) {
     }
     let mut ranges = [IommuIovaRange::default(); 4];
     used(Ioas::iova_ranges(ioas, black_box(&mut ranges)));
-    used(Ioas::map(ioas, &OpaqueMemory, any()..any(), any(), any()));
+    // SAFETY: the kernel maps nothing.
+    used(unsafe { Ioas::map(ioas, &OpaqueMemory, any()..any(), any(), any()) });
     used(Ioas::unmap(ioas, any(), any()));
 }
 
 fn memory(space: AddressSpace<Opaque>) {
     let direction = black_box(Direction::Both);
-    used(AddressSpace::map(
-        &space,
-        &OpaqueMemory,
-        any()..any(),
-        any(),
-        direction,
-    ));
+    // SAFETY: the kernel maps nothing.
+    let mapped =
+        unsafe { AddressSpace::map(&space, &OpaqueMemory, any()..any(), any(), direction) };
+    used(mapped);
     used(AddressSpace::unmap(&space, any(), any()));
     used(AddressSpace::unmap_all(&space));
     let dma = Dma::<_, 16>::new(Opaque, space);

@@ -4,14 +4,17 @@ use core::hint::black_box;
 
 use vfio_core::dma::Dma;
 use vfio_core::session::{Mode, Place, Session, SessionError};
-use vfio_core::sys::Sys;
+use vfio_core::sys::{GroupPath, NoIommu, Sys};
 use vfio_freestanding::opaque::{Opaque, any, used};
 
 pub(crate) fn all() {
+    // SAFETY: there is no device.
+    let word = unsafe { NoIommu::acknowledge() };
     let place = Place {
         name: c"0000:00:05.0",
         group: any::<bool>().then(any),
         is_noiommu: any(),
+        noiommu: any::<bool>().then_some(word),
         cdev: any::<bool>().then_some(c"/dev/vfio/devices/vfio0"),
         token: any::<bool>().then(any),
     };
@@ -36,5 +39,7 @@ pub(crate) fn all() {
         }
     }
     used(Mode::by_name("type1"));
-    used(Sys::open_group(&Opaque, any(), any()).is_ok());
+    used(Sys::open_group(&Opaque, any(), any::<bool>().then_some(word)).is_ok());
+    let path = GroupPath::new(any(), any::<bool>().then_some(word));
+    used(GroupPath::as_c_str(&path));
 }

@@ -112,8 +112,18 @@ pub(crate) fn decode(_: &World, device: &Device) -> Result<String> {
 
 /// The reference driver passes on the real device.
 pub(crate) fn run_edu(world: &World) -> Result<String> {
+    run_edu_in(world, &[])
+}
+
+/// The same without an IOMMU, where the user says so.
+pub(crate) fn run_edu_without_iommu(world: &World) -> Result<String> {
+    run_edu_in(world, &["--mode", "noiommu"])
+}
+
+fn run_edu_in(world: &World, mode: &[&str]) -> Result<String> {
     let edu = world.named("edu")?.address();
-    let record: Value = serde_json::from_str(&good(&["run", "edu", "--json", edu])?)?;
+    let arguments = [&["run", "edu", "--json", edu], mode].concat();
+    let record: Value = serde_json::from_str(&good(&arguments)?)?;
     ensure!(
         record["passed"] == true && record["simulated"] == false,
         "{record}"

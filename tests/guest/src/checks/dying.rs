@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, ensure};
 use vfio_core::abi::pci_region;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
-use vfio_core::sys::Sys as _;
+use vfio_core::sys::{Pages, Sys as _};
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_guest::Device;
 use vfio_hosted::linux::{Linux, Memory};
@@ -54,7 +54,7 @@ pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
             child::described(status)
         );
         // Memory that was the process's is among that which is given out now.
-        let mut watched = Window::new(Linux.memory(WATCHED)?);
+        let mut watched = Window::new(Linux.memory(WATCHED, Pages::Ordinary)?);
         each(&mut watched, |memory, at| {
             memory
                 .write(at, PATTERN)

@@ -430,6 +430,10 @@ const NOIOMMU_CHECKS: &[Check] = &[
         on: On::Some(&["edu"], noiommu::nothing_is_mapped),
     },
     Check {
+        name: "no word, no device",
+        on: On::Some(&["edu"], noiommu::unacknowledged),
+    },
+    Check {
         name: "physical memory",
         on: On::Some(&["edu"], noiommu::memory),
     },
@@ -443,7 +447,7 @@ const NOIOMMU_CHECKS: &[Check] = &[
     },
     Check {
         name: "vfio run edu",
-        on: On::Guest(command::run_edu),
+        on: On::Guest(command::run_edu_without_iommu),
     },
     Check {
         name: "vfio list",

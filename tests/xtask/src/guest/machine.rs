@@ -56,9 +56,10 @@ const SHARED: &str = "memory-backend-ram,id=shared,size=4M,share=on";
 const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 no_timer_check intel_iommu=on iommu=nopt \
                             default_hugepagesz=2M hugepagesz=1G hugepages=1 hugepagesz=2M hugepages=16";
 
-/// What the kernel of a machine without an IOMMU is told.
+/// What the kernel of a machine without an IOMMU is told. Each piece of memory for DMA is a huge
+/// page there.
 const NOIOMMU_COMMAND_LINE: &str =
-    "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=8";
+    "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=32";
 
 /// The devices that are tested without an IOMMU.
 pub(crate) const NOIOMMU_DEVICES: [&str; 2] = ["edu", "nvme"];

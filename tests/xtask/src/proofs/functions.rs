@@ -34,6 +34,8 @@ const EXCEPTIONS: &[(&str, &str)] = &[
     ("Sys::now", "implemented by the world"),
     ("Sys::memory", "implemented by the world"),
     ("Sys::physical_memory", "implemented by the world"),
+    ("Sys::foreign_memory", "implemented by the world"),
+    ("Sys::physical_address", "implemented by the world"),
     ("Sys::event", "implemented by the world"),
     ("Sys::event_take", "implemented by the world"),
     ("Sys::event_signal", "implemented by the world"),

@@ -16,6 +16,7 @@ use vfio_core::irq::IrqError;
 use vfio_core::pci::{BringUpError, Class};
 use vfio_core::region::RegionError;
 use vfio_core::session::{Mode, Session, SessionError};
+use vfio_core::sys::NoIommu;
 use vfio_drivers::nvme::{
     Controller, Cost, Namespace, NvmeError, Options, QueueOptions, QueuePair, random_reads,
 };
@@ -81,7 +82,9 @@ enum Error {
 }
 
 fn main(boot: &Boot) -> Result<(), Error> {
-    let machine = GuestPci;
+    // SAFETY: the reference driver tells the device the addresses of its own buffers and no
+    // others, and stops the device before they are dropped.
+    let machine = GuestPci::new(unsafe { NoIommu::acknowledge() });
     machine.discover(boot).map_err(Error::Discover)?;
     let is_nvme = |class: Class| (class.base, class.sub, class.interface) == NVME;
     let mut functions = machine.functions();

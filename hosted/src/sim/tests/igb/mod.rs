@@ -92,6 +92,7 @@ fn with_card(mode: Mode, card: &Shared, test: impl FnOnce(Opened<'_>, &Kernel)) 
         name: C_NAME,
         group: Some(GROUP),
         is_noiommu: mode == Mode::NoIommu,
+        noiommu: Some(acknowledged()),
         cdev: cdev.as_deref(),
         ..Default::default()
     };

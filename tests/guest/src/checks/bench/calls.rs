@@ -19,10 +19,14 @@ use super::{Figures, child, open};
 pub(super) const MARK: i64 = libc::SYS_getppid;
 
 /// The calls that the shim makes, by name.
-const NAMES: [(i64, &str); 12] = [
+const NAMES: [(i64, &str); 16] = [
     (libc::SYS_open, "open"),
     (libc::SYS_openat, "open"),
     (libc::SYS_close, "close"),
+    (libc::SYS_fstat, "fstat"),
+    (libc::SYS_newfstatat, "fstat"),
+    (libc::SYS_readlink, "readlink"),
+    (libc::SYS_readlinkat, "readlink"),
     (libc::SYS_ioctl, "ioctl"),
     (libc::SYS_pread64, "pread"),
     (libc::SYS_pwrite64, "pwrite"),

@@ -10,13 +10,14 @@ use vfio_core::dma::{Direction, Dma};
 use vfio_core::irq::Vectors;
 use vfio_core::mmio::{ReadWrite, Window};
 use vfio_core::session::{Mode, Session};
-use vfio_core::sys::Sys as _;
+use vfio_core::sys::{Pages, Sys as _};
 use vfio_drivers::edu::Edu;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::System;
 use vfio_hosted::linux::Linux;
 
 use super::peers;
+use crate::world::acknowledged;
 
 /// The program's argument that makes it such a process: then operation, mode and address follow.
 pub(crate) const COUNT: &str = "count";
@@ -120,7 +121,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         .find(|known| known.name() == operation)
         .context("there is no such operation")?;
     let mode = Mode::by_name(mode).context("there is no such mode")?;
-    let find = || -> Result<OwnedPlace> { Ok(System::host().place_in(address.parse()?, mode)?) };
+    let find = || -> Result<OwnedPlace> {
+        Ok(acknowledged(
+            System::host().place_in(address.parse()?, mode)?,
+        ))
+    };
     let place = find()?;
     let sysfs = format!("/sys/bus/pci/devices/{address}");
     match operation {
@@ -168,6 +173,8 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
 
 /// What is done with an open device.
 fn in_session(operation: Operation, session: Session<Linux>) -> Result<()> {
+    // What is mapped by hand outlives the address space and the device.
+    let memory;
     let Session { device, space, .. } = session;
     match operation {
         Operation::ReadMapped => {
@@ -190,12 +197,14 @@ fn in_session(operation: Operation, session: Session<Linux>) -> Result<()> {
             mark();
         }
         Operation::Map | Operation::Unmap => {
-            let memory = Linux.memory(TIMES * PAGE)?;
+            memory = Linux.memory(TIMES * PAGE, Pages::Ordinary)?;
             let place = |n: usize| IOVA + (n * PAGE) as u64;
             let map = || -> Result<()> {
                 for n in 0..TIMES {
                     let range = n * PAGE..(n + 1) * PAGE;
-                    space.map(&memory, range, place(n), Direction::Both)?;
+                    // SAFETY: the memory is declared before the address space and the device,
+                    // and so is dropped after both.
+                    unsafe { space.map(&memory, range, place(n), Direction::Both) }?;
                 }
                 Ok(())
             };

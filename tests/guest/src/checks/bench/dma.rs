@@ -7,7 +7,7 @@ use vfio_core::abi::IovaRange;
 use vfio_core::dma::Direction;
 use vfio_core::iova::IovaAllocator;
 use vfio_core::mmio::Window;
-use vfio_core::sys::Sys as _;
+use vfio_core::sys::{Pages, Sys as _};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -26,13 +26,14 @@ const PAGE: usize = 4096;
 
 /// Nanoseconds for each buffer to find an address, map, unmap and give the address back.
 pub(super) fn figures(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    let memories = BUFFERS.map(|buffers| Linux.memory(buffers * PAGE, Pages::Ordinary));
     let (space, _opened) = mode.open(device)?;
     let ranges = ranges(&space)?;
     let mut figures = Figures::new();
-    for buffers in BUFFERS {
-        let memory = Linux.memory(buffers * PAGE)?;
+    for (buffers, memory) in BUFFERS.into_iter().zip(&memories) {
+        let memory = memory.as_ref().map_err(|errno| *errno)?;
         // What is first touched costs a page fault, here and not below.
-        let mut window = Window::new(&memory);
+        let mut window = Window::new(memory);
         for n in 0..buffers {
             window.write::<u8>(n * PAGE, 1)?;
         }
@@ -55,7 +56,9 @@ pub(super) fn figures(_: &World, device: &Device, mode: Mode) -> Result<String> 
         timed("map", &mut || {
             for (n, iova) in places.iter().enumerate() {
                 let range = n * PAGE..(n + 1) * PAGE;
-                space.map(&memory, range, *iova, Direction::Both)?;
+                // SAFETY: the memory was there before the address space and the device, and
+                // outlives both.
+                unsafe { space.map(memory, range, *iova, Direction::Both) }?;
             }
             Ok(())
         })?;

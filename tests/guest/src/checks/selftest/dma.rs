@@ -7,8 +7,8 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use vfio_core::dma::{Direction, Dma};
-use vfio_core::sys::{Errno, Sys as _};
+use vfio_core::dma::{BufferOptions, Direction, Dma};
+use vfio_core::sys::{Errno, Pages, Sys as _};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -56,7 +56,16 @@ fn map_unmap(device: &Device, mode: Mode, size: u64) -> Result<String> {
         return Err(NotRun(format!("the guest has no page of {size} bytes left")).into());
     }
     let dma = Dma::<_, 64>::new(Linux, space)?;
-    let buffer = dma.buffer(usize::try_from(size)?, Direction::Both)?;
+    let len = usize::try_from(size)?;
+    if size != PAGE {
+        // Nobody takes huge pages that did not ask for them.
+        drop(dma.buffer(len, Direction::Both)?);
+        ensure!(free_pages(size)? == before, "a huge page was taken");
+    }
+    let buffer = match size {
+        PAGE => dma.buffer(len, Direction::Both),
+        _ => dma.buffer(len, BufferOptions::new(Direction::Both).huge(len)),
+    }?;
     let iova = buffer.iova();
     ensure!(iova.is_multiple_of(size), "mapped at {iova:#x}");
     ensure!(u64::try_from(buffer.len())? == size, "{}", buffer.len());
@@ -167,14 +176,14 @@ fn last_page(
     mode: Mode,
     unmap: impl FnOnce(&Space, u64) -> Result<u64, Errno>,
 ) -> Result<String> {
+    let memory = Linux.memory(usize::try_from(PAGE)?, Pages::Ordinary)?;
     let (space, _opened) = mode.open(device)?;
     let (_, last) = *ranges(&space)?.last().context("no range")?;
     let iova = last & !(PAGE - 1);
-    let memory = Linux.memory(usize::try_from(PAGE)?)?;
     let whole = 0..usize::try_from(PAGE)?;
-    space
-        .map(&memory, whole, iova, Direction::Both)
-        .with_context(|| format!("map at {iova:#x}"))?;
+    // SAFETY: the memory was there before the address space and the device, and outlives both.
+    let mapped = unsafe { space.map(&memory, whole, iova, Direction::Both) };
+    mapped.with_context(|| format!("map at {iova:#x}"))?;
     let unmapped = unmap(&space, iova)?;
     ensure!(unmapped == PAGE, "{unmapped} bytes");
     Ok(format!("at {iova:#x}"))
@@ -182,11 +191,12 @@ fn last_page(
 
 /// What would end past the last address is neither mapped nor unmapped.
 pub(crate) fn overflow(_: &World, device: &Device, mode: Mode) -> Result<String> {
+    let memory = Linux.memory(usize::try_from(2 * PAGE)?, Pages::Ordinary)?;
     let (space, _opened) = mode.open(device)?;
     let iova = u64::MAX - (PAGE - 1);
-    let memory = Linux.memory(usize::try_from(2 * PAGE)?)?;
     let whole = 0..usize::try_from(2 * PAGE)?;
-    let mapped = space.map(&memory, whole, iova, Direction::Both);
+    // SAFETY: the memory was there before the address space and the device, and outlives both.
+    let mapped = unsafe { space.map(&memory, whole, iova, Direction::Both) };
     let unmapped = space.unmap(iova, 2 * PAGE);
     // Type 1 of before Linux 7.0 had another number for it.
     let expected = if version()? < (7, 0) && !mode.is_iommufd() {

@@ -1,5 +1,6 @@
 //! A BAR that is mapped for DMA (`vfio_dma_mapping_mmio_test`): type 1 maps it, iommufd does not.
 
+use core::mem::ManuallyDrop;
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,7 +8,7 @@ use vfio_core::device::Device as Opened;
 use vfio_core::dma::Direction;
 use vfio_core::mmio::{ReadWrite, Window};
 use vfio_core::region::Bar;
-use vfio_core::sys::{Errno, Sys as _};
+use vfio_core::sys::{Errno, Pages, Sys as _};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -29,7 +30,7 @@ pub(crate) fn whole_bar(_: &World, device: &Device, mode: Mode) -> Result<String
     let (space, opened) = mode.open(device)?;
     let (index, bar) = largest(initialised(&opened)?)?;
     let len = bar.len();
-    peer(&space, &bar, len, mode).with_context(|| format!("BAR{index}"))
+    peer(&space, bar, len, mode).with_context(|| format!("BAR{index}"))
 }
 
 /// Its first page.
@@ -40,7 +41,7 @@ pub(crate) fn first_page(_: &World, device: &Device, mode: Mode) -> Result<Strin
     if bar.len() < 2 * page {
         return Err(NotRun("the largest BAR is one page".into()).into());
     }
-    peer(&space, &bar, page, mode).with_context(|| format!("BAR{index}"))
+    peer(&space, bar, page, mode).with_context(|| format!("BAR{index}"))
 }
 
 /// The whole of it once more, at an address that does not fit large pages.
@@ -62,11 +63,11 @@ pub(crate) fn misaligned(_: &World, device: &Device, mode: Mode) -> Result<Strin
         let new = after.iter().find(|address| !before.contains(address));
         let address = *new.context("the mapping is not to be seen")?;
         if !address.is_multiple_of(align) {
-            peer(&space, &bar, len, mode).with_context(|| format!("BAR{index}"))?;
+            peer(&space, bar, len, mode).with_context(|| format!("BAR{index}"))?;
             return Ok(format!("BAR{index} at {address:#x}"));
         }
         // A page beside it shifts the next one.
-        kept.push((bar, Linux.memory(usize::try_from(PAGE)?)?));
+        kept.push((bar, Linux.memory(usize::try_from(PAGE)?, Pages::Ordinary)?));
     }
     Err(NotRun("every mapping is aligned".into()).into())
 }
@@ -78,12 +79,9 @@ fn largest(bars: Vec<MappedBar<'_>>) -> Result<MappedBar<'_>> {
 }
 
 /// Maps the first `len` bytes of a BAR for DMA, and unmaps them; iommufd refuses.
-fn peer(
-    space: &Space,
-    bar: &Window<Bar<&Opened<Linux>>>,
-    len: usize,
-    mode: Mode,
-) -> Result<String> {
+fn peer(space: &Space, bar: Window<Bar<&Opened<Linux>>>, len: usize, mode: Mode) -> Result<String> {
+    // Where it can't be unmapped, the window stays.
+    let bar = ManuallyDrop::new(bar);
     let size = u64::try_from(len)?;
     let ranges = ranges(space)?;
     let iova = ranges.iter().find_map(|(start, last)| {
@@ -91,14 +89,17 @@ fn peer(
         (iova.checked_add(size - 1)? <= *last).then_some(iova)
     });
     let iova = iova.context("no range is large enough")?;
-    let mapped = space.map_bar(bar, 0..len, iova, Direction::Both);
+    // SAFETY: the window is dropped below, after it was unmapped or where it was not mapped.
+    let mapped = unsafe { space.map_bar(&bar, 0..len, iova, Direction::Both) };
     if mode.is_iommufd() {
         ensure!(mapped == Err(Errno::EFAULT), "{mapped:?}");
+        drop(ManuallyDrop::into_inner(bar));
         return Ok("iommufd refuses".into());
     }
     mapped.context("map")?;
     let unmapped = space.unmap(iova, size)?;
     ensure!(unmapped == size, "{unmapped} bytes");
+    drop(ManuallyDrop::into_inner(bar));
     Ok(format!("{size:#x} bytes"))
 }
 
