@@ -168,6 +168,19 @@
 //!     let _ = sys.foreign_memory(NonNull::from(bytes).cast(), 4096);
 //! }
 //! ```
+//! What safe code can do to an address space besides takes memory from devices, and gives them
+//! none that is not a buffer's:
+//! - What is unmapped by hand, in part or whole, for its dirty pages or not, is the device's no
+//!   more. A buffer finds less to unmap than it mapped, and its memory is never freed.
+//! - A device that is detached, or whose group leaves its container, reaches nothing. Where it is
+//!   attached to another address space it reaches what buffers have mapped there, which is alive.
+//! - An address space that is destroyed or closed has no mappings. Devices that are open keep it,
+//!   and a buffer keeps its `Dma` from being dropped; one that is forgotten keeps its memory.
+//! - A device that is unplugged stays attached until it is closed.
+//! - Of files, iommufd maps those that a device has opened for its own memory (`DmaBuf`).
+//! - An exchange that maps memory is refused by `Sys::exchange`, and one that fills a list or
+//!   names files by `Sys::exchange_memory`: the shim puts in a pointer to what was checked.
+//!
 //! A device that no IOMMU confines is opened by who gives the word for it,
 //! ```
 //! # use vfio_core::{session::{Place, Session}, sys::{NoIommu, Sys}};
