@@ -507,3 +507,38 @@
 //!     shared::<Window<A>>();
 //! }
 //! ```
+//!
+//! # A request names what is open
+//!
+//! An event is named by itself, and stays open until the request was made:
+//! ```
+//! # use vfio_core::{abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
+//! fn named<S: Sys>(sys: &S, fd: &S::Fd, event: S::Event) -> Result<u32, Errno> {
+//!     let mut request = DeviceIoeventfd::default();
+//!     let events = [Some(&event)];
+//!     let exchange = Exchange::ioeventfd(&mut request, &events);
+//!     let done = sys.exchange(fd, exchange);
+//!     drop(event);
+//!     done
+//! }
+//! ```
+//! ```compile_fail,E0505
+//! # use vfio_core::{abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
+//! fn named<S: Sys>(sys: &S, fd: &S::Fd, event: S::Event) -> Result<u32, Errno> {
+//!     let mut request = DeviceIoeventfd::default();
+//!     let events = [Some(&event)];
+//!     let exchange = Exchange::ioeventfd(&mut request, &events);
+//!     drop(event);
+//!     sys.exchange(fd, exchange)
+//! }
+//! ```
+//! A number is none, whatever it is that of:
+//! ```compile_fail,E0308
+//! # use vfio_core::{abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
+//! fn named<S: Sys>(sys: &S, fd: &S::Fd, number: i32) -> Result<u32, Errno> {
+//!     let mut request = DeviceIoeventfd::default();
+//!     let events = [Some(&number)];
+//!     let exchange = Exchange::ioeventfd(&mut request, &events);
+//!     sys.exchange(fd, exchange)
+//! }
+//! ```

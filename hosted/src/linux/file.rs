@@ -7,15 +7,16 @@
 //! sysfs finds one of theirs. The number is that of the driver which has the file, whatever the
 //! path was by which it was opened.
 //!
-//! What `/sys/dev/char/MAJOR:MINOR` links to:
+//! What `/sys/dev/char/MAJOR:MINOR` links to, as seen on Linux 7.3, and for a group on 6.1 as well:
 //!
-//! | file | link | seen in guests, on |
-//! |---|---|---|
-//! | `/dev/vfio/vfio` | `../../devices/virtual/misc/vfio` | Linux 6.1, 7.3 |
-//! | `/dev/iommu` | `../../devices/virtual/misc/iommu` | Linux 7.3 |
-//! | `/dev/vfio/26` | `../../devices/virtual/vfio/26` | Linux 6.1, 7.3 |
-//! | `/dev/vfio/noiommu-0` | `../../devices/virtual/vfio/noiommu-0` | Linux 7.3 |
-//! | `/dev/vfio/devices/vfio0` | `../../devices/pci0000:00/0000:00:05.0/vfio-dev/vfio0` | Linux 7.3 |
+//! | file | link, from `../../devices/` on |
+//! |---|---|
+//! | `/dev/vfio/vfio` | `virtual/misc/vfio`; known by its number, 10:196 |
+//! | `/dev/iommu` | `virtual/misc/iommu` |
+//! | `/dev/vfio/5` | `virtual/vfio/5` |
+//! | `/dev/vfio/noiommu-0` | `virtual/vfio/noiommu-0` |
+//! | `/dev/vfio/devices/vfio0` | `pci0000:00/0000:00:05.0/vfio-dev/vfio0` |
+//! | `/dev/vfio/devices/noiommu-vfio0` | `pci0000:00/0000:00:05.0/vfio-dev/noiommu-vfio0` |
 //!
 //! A device that CUSE serves is in `virtual/cuse`, by whatever name. sysfs is taken to be what
 //! is mounted on `/sys`: who may mount something else there may also write to `/proc/self/mem`.
@@ -252,6 +253,10 @@ mod tests {
             ),
             (
                 "../../devices/virtual/mtty/mtty/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001/vfio-dev/vfio1",
+                Some(Kind::Device),
+            ),
+            (
+                "../../devices/pci0000:00/0000:00:05.0/vfio-dev/noiommu-vfio0",
                 Some(Kind::Device),
             ),
             ("../../devices/virtual/mem/null", None),

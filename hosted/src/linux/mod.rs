@@ -108,14 +108,15 @@ impl Sys for Linux {
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
         let argument = request.argument(value)?;
         // SAFETY: the requests of `ValueRequest` take their argument by value or not at all, on
-        // every kind of VFIO file, and a `Fd` is one: the kernel touches no memory of the process.
+        // every kind of VFIO file, and a `Fd` is one or refuses them: the kernel touches no memory
+        // of the process.
         let answer = unsafe { ioctl(fd, Value::new(request, argument)) }.map_err(errno)?;
         u32::try_from(answer).map_err(|_| Errno::EOVERFLOW)
     }
 
     fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
         // SAFETY: the requests of `FdRequest` read one `i32` and write nothing on a VFIO file, and
-        // a `Fd` is one; `PassFd` points at an `i32`.
+        // a `Fd` is one or refuses them; `PassFd` points at an `i32`.
         unsafe { ioctl(fd, PassFd::new(request, argument)) }.map_err(errno)
     }
 
@@ -124,7 +125,7 @@ impl Sys for Linux {
             return Err(Errno::ENOTTY);
         }
         // SAFETY: the requests of `NameRequest` read a C string up to its NUL and write nothing on
-        // a VFIO file, and a `Fd` is one; `Name` points at a C string.
+        // a VFIO file, and a `Fd` is one or refuses them; `Name` points at a C string.
         let number = unsafe { ioctl(fd, Name::new(request, name)) }.map_err(errno)?;
         // SAFETY: on a group, the requests of `NameRequest` return the number of a device that they
         // opened for the caller: nobody else knows it, and it is not -1.
@@ -323,7 +324,7 @@ unsafe fn pass_memory(
 /// Passes a request to the kernel.
 fn pass<F, E>(fd: &Fd, parts: &mut Parts<'_, F, E>) -> Result<u32, Errno> {
     // SAFETY: an exchange can only be made of a structure of which the kernel touches no more
-    // than its length on a VFIO file, and a `Fd` is one. A pointer in it is the shim's: to a list
+    // than its length on a VFIO file, and a `Fd` is one or refuses it. A pointer in it is the shim's: to a list
     // that is borrowed until the call returns and is as long as the structure says, or to memory
     // for which whoever called `exchange_memory` promised that it stays until it is unmapped,
     // whether the kernel pins it now, later or never. A descriptor in it is that of a file which
@@ -357,9 +358,10 @@ fn to_u64(value: usize) -> u64 {
 
 /// Makes an INFO request; `reply` holds its length in its first four bytes.
 fn info(fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
-    // SAFETY: a `Fd` is a VFIO file. On every kind of those, the requests of `InfoRequest` read one
-    // structure, no longer than `InfoRequest::least` says, which `reply` has. They write no further
-    // than the argsz at its start, and the caller made that no more than its length.
+    // SAFETY: a `Fd` is a VFIO file, or refuses the request. On every kind of those, the requests
+    // of `InfoRequest` read one structure, no longer than `InfoRequest::least` says, which `reply`
+    // has. They write no further than the argsz at its start, and the caller made that no more than
+    // its length.
     unsafe { ioctl(fd, Info::new(request, reply)) }.map_err(errno)
 }
 

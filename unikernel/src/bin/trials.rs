@@ -145,10 +145,16 @@ fn arena() -> Result<(), Error> {
         .map_err(Error::Errno)
 }
 
-/// An event that nobody signals.
+/// An event that nobody signals, after one of two that somebody does.
 fn no_event() -> Result<(), Error> {
     let machine = machine();
     let event = machine.event().map_err(Error::Errno)?;
+    let other = machine.event().map_err(Error::Errno)?;
+    machine.event_signal(&other).map_err(Error::Errno)?;
+    let any = machine.events_wait(&[&event, &other], Duration::MAX);
+    if any != Ok(true) || machine.event_take(&other) != Ok(1) {
+        return Err(Error::Unknown);
+    }
     match machine.events_wait(&[&event], Duration::from_millis(200)) {
         Ok(true) => Err(Error::Unknown),
         Ok(false) => Err(Error::NoInterrupt),
