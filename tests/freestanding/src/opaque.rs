@@ -195,8 +195,8 @@ impl Sys for Opaque {
         mapping: &OpaqueMemory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        used(mapping);
-        self.exchange(fd, exchange)
+        used((fd, mapping));
+        exchanged(exchange)
     }
 
     fn map(&self, _: &OpaqueFd, span: Span, protection: Protection) -> Result<OpaqueMemory, Errno> {

@@ -13,8 +13,8 @@ use vfio_core::iommufd::Ioas;
 use vfio_core::migration::MigrationData;
 use vfio_core::reset::Ownership;
 use vfio_core::sys::{
-    DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Exchange, ExchangeRequest,
-    MIG_STATE_LEN, UNMAP_DIRTY_LEN,
+    Absent, DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Exchange,
+    ExchangeRequest, MIG_STATE_LEN, UNMAP_DIRTY_LEN,
 };
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, any, used};
 
@@ -132,22 +132,31 @@ fn dma_buf(device: &Device<Opaque>, bytes: &mut [u8]) {
     }
 }
 
-type Plain<'a> = Exchange<'a>;
-
 fn exchanges(bytes: &mut [u8]) {
     used(ExchangeRequest::descriptor(black_box(
         ExchangeRequest::DmaBuf,
     )));
     let mut buffer = [0; MIG_STATE_LEN];
-    used(Plain::set_mig_state(&mut buffer, any()));
+    used(Exchange::<Absent, Absent>::set_mig_state(
+        &mut buffer,
+        any(),
+    ));
     let ranges = [RegionDmaRange::default(); 3];
-    used(Plain::dma_buf(bytes, any(), black_box(&ranges)));
+    used(Exchange::<Absent, Absent>::dma_buf(
+        bytes,
+        any(),
+        black_box(&ranges),
+    ));
     let mut plane = DeviceGfxPlaneInfo::default();
-    used(Plain::gfx_plane(&mut plane, any(), any()));
-    used(Plain::gfx_dmabuf(&mut any()));
+    used(Exchange::<Absent, Absent>::gfx_plane(
+        &mut plane,
+        any(),
+        any(),
+    ));
+    used(Exchange::<Absent, Absent>::gfx_dmabuf(&mut any()));
     let mut bitmap = [0; 3];
     let mut buffer = [0; DIRTY_BITMAP_LEN];
-    used(Plain::dirty_bitmap(
+    used(Exchange::<Absent, Absent>::dirty_bitmap(
         &mut buffer,
         any(),
         any(),
@@ -155,7 +164,7 @@ fn exchanges(bytes: &mut [u8]) {
         &mut bitmap,
     ));
     let mut buffer = [0; UNMAP_DIRTY_LEN];
-    used(Plain::unmap_dirty(
+    used(Exchange::<Absent, Absent>::unmap_dirty(
         &mut buffer,
         any(),
         any(),
@@ -163,7 +172,7 @@ fn exchanges(bytes: &mut [u8]) {
         &mut bitmap,
     ));
     let mut buffer = [0; DMA_LOGGING_REPORT_LEN];
-    used(Plain::dma_logging_report(
+    used(Exchange::<Absent, Absent>::dma_logging_report(
         &mut buffer,
         any(),
         any(),
@@ -172,7 +181,7 @@ fn exchanges(bytes: &mut [u8]) {
     ));
     let mut buffer = [0; DMA_LOGGING_START_LEN];
     let mut ranges = [DeviceFeatureDmaLoggingRange::default(); 3];
-    used(Plain::dma_logging_start(
+    used(Exchange::<Absent, Absent>::dma_logging_start(
         &mut buffer,
         any(),
         black_box(&mut ranges),

@@ -27,7 +27,7 @@ use vfio_core::mmio::{
 use vfio_core::region::{Bar, Trapped, Whole};
 use vfio_core::registers;
 use vfio_core::sys::{
-    Exchange, ExchangeRequest, InfoRequest, LOW_POWER_WAKEUP_LEN, Parts, Sys as _,
+    Exchange, ExchangeRequest, InfoRequest, LOW_POWER_WAKEUP_LEN, NoIommu, Parts, Sys as _,
 };
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
 
@@ -199,8 +199,6 @@ fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
 }
 
 /// A request of [`Opaque`].
-type Named<'a> = Exchange<'a, OpaqueFd, OpaqueEvent>;
-
 fn exchanges(bytes: &mut [u8]) {
     let request = black_box(ExchangeRequest::SetIrqs);
     used(ExchangeRequest::number(request));
@@ -209,16 +207,19 @@ fn exchanges(bytes: &mut [u8]) {
         ExchangeRequest::length_at(request),
     ));
     used(ExchangeRequest::names_at(request));
-    if let Ok(exchange) = Named::new(request, bytes) {
+    if let Ok(exchange) = Exchange::<OpaqueFd, OpaqueEvent>::new(request, bytes) {
         used(Exchange::request(&exchange));
         let mut parts = Exchange::into_parts(exchange);
         used(Parts::point(&mut parts, any(), any()));
         Parts::name(&mut parts, |_| any(), |_| any());
     }
-    used(Named::map(request, bytes, any()..any()).is_ok());
+    used(Exchange::<OpaqueFd, OpaqueEvent>::map(request, bytes, any()..any()).is_ok());
     let mut argument = IommuIoasIovaRanges::default();
     let mut ranges = [IommuIovaRange::default(); 3];
-    used(Named::iova_ranges(black_box(&mut argument), &mut ranges));
+    used(Exchange::<OpaqueFd, OpaqueEvent>::iova_ranges(
+        black_box(&mut argument),
+        &mut ranges,
+    ));
     let mut bind = DeviceBindIommufd::default();
     let (file, event) = ([&OpaqueFd], [Some(&OpaqueEvent)]);
     let mut token = any();
@@ -292,6 +293,10 @@ fn memory(space: AddressSpace<Opaque>) {
     if let Ok(buffer) = Buffer::new(&dma, any(), BufferOptions::at(options, any())) {
         parts(&buffer);
     }
+    let huge = BufferOptions::huge(BufferOptions::new(direction), any());
+    // SAFETY: nothing is behind the opaque shim.
+    let foreign = unsafe { Buffer::foreign(&dma, NonNull::dangling(), any(), huge) };
+    used(foreign.is_ok());
     if let Ok(pool) = Pool::new(&dma, any(), any(), BufferOptions::from(direction)) {
         chunks(&pool);
     }
