@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attach;
 mod error;
 mod mode;
 mod place;
@@ -18,7 +19,7 @@ pub use place::Place;
 use crate::container::Container;
 use crate::device::Device;
 use crate::dma::AddressSpace;
-use crate::iommufd::{Ioas, IommufdError};
+use crate::iommufd::Ioas;
 use crate::sys::Sys;
 
 /// An open device, and where memory is mapped for it. Dropping it closes both.
@@ -72,27 +73,18 @@ impl<S: Sys + Clone> Session<S> {
     /// [`SessionError`]
     pub fn open_in(mode: Mode, sys: &S, place: &Place<'_>) -> Result<Self, SessionError> {
         let (space, device) = if mode == Mode::Iommufd {
-            let path = place.cdev.ok_or(SessionError::NoCdev)?;
+            place.cdev.ok_or(SessionError::NoCdev)?;
             let ioas = Ioas::open(sys.clone())?;
-            let device = match place.token {
-                Some(token) => ioas.bind_with_token(path, token),
-                None => ioas.bind(path),
-            }?;
-            ioas.attach_device(&device).map_err(IommufdError::Attach)?;
+            let device = attach::through_cdev(&ioas, place)?;
             (AddressSpace::Ioas(ioas), device)
         } else {
             let noiommu = match mode {
                 Mode::NoIommu => Some(place.noiommu.ok_or(SessionError::NoIommu)?),
                 _ => None,
             };
-            let number = place.group.ok_or(SessionError::NoGroup)?;
+            place.group.ok_or(SessionError::NoGroup)?;
             let container = Container::open_at(sys.clone(), mode.container_path())?;
-            let group = container.attach_to(number, noiommu)?;
-            container.set(mode.iommu(), noiommu)?;
-            let device = match place.token {
-                Some(token) => group.device_with_token(place.name, token),
-                None => group.device(place.name),
-            }?;
+            let device = attach::in_mode(mode, &container, place, noiommu)?;
             let space = match mode {
                 Mode::NoIommu => AddressSpace::NoIommu(container),
                 _ => AddressSpace::Container(container),
