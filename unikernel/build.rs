@@ -19,4 +19,5 @@ fn main() {
     }
     // The place of the log's strings, which is for the host alone.
     println!("cargo::rustc-link-arg-bins=-Wl,-T,defmt.x");
+    println!("cargo::rustc-link-arg-examples=-Wl,-T,defmt.x");
 }

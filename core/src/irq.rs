@@ -67,7 +67,7 @@ pub struct Vectors<D: DeviceHandle, const N: usize> {
     events: heapless::Vec<<D::Sys as Sys>::Event, N>,
 }
 
-/// Ends a wait for interrupts from another thread ([`Vectors::wait_any`]).
+/// Ends a wait for interrupts from another thread ([`Vectors::wait_any_or`]).
 pub struct Waker<D: DeviceHandle> {
     device: D,
     event: <D::Sys as Sys>::Event,
@@ -220,9 +220,17 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
         }
     }
 
-    /// Waits until any of the interrupts occurs, or `waker` is woken, for no longer than
-    /// `timeout`. Returns the lowest vector that occurred, whose count stays for
-    /// [`Vectors::take`]; none where the time ran out or the waker was woken.
+    /// Waits until any of the interrupts occurs, for no longer than `timeout`. Returns the lowest
+    /// vector that occurred, whose count stays for [`Vectors::take`]; none where the time ran out.
+    ///
+    /// # Errors
+    /// What waiting returns.
+    pub fn wait_any(&self, timeout: Duration) -> Result<Option<usize>, Errno> {
+        self.wait_among(None, timeout)
+    }
+
+    /// Waits as [`Vectors::wait_any`] does, or until `waker` is woken. Where it was, and no
+    /// interrupt occurred, there is no vector.
     ///
     /// ```
     /// use std::time::Duration;
@@ -236,7 +244,7 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
     ///         return Err(Errno::EIO);
     ///     };
     ///     while !waker.take()? {
-    ///         match vectors.wait_any(Some(waker), Duration::from_secs(1))? {
+    ///         match vectors.wait_any_or(waker, Duration::from_secs(1))? {
     ///             Some(vector) => println!("{vector} occurred {} times", vectors.take(vector)?),
     ///             None => println!("nothing for a second, or it is time to end"),
     ///         }
@@ -247,22 +255,28 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
     ///
     /// # Errors
     /// What waiting returns.
-    pub fn wait_any<W>(
+    pub fn wait_any_or<W>(
         &self,
-        waker: Option<&Waker<W>>,
+        waker: &Waker<W>,
         timeout: Duration,
     ) -> Result<Option<usize>, Errno>
     where
         W: DeviceHandle<Sys = D::Sys>,
     {
+        self.wait_among(Some(&waker.event), timeout)
+    }
+
+    /// Waits for any of the events, or for one more.
+    fn wait_among(
+        &self,
+        other: Option<&<D::Sys as Sys>::Event>,
+        timeout: Duration,
+    ) -> Result<Option<usize>, Errno> {
         let sys = self.device.sys();
         let mut all = heapless::Vec::<_, EVENTS_MOST>::new();
-        // There is room for all of them, and the waker's.
-        for event in &self.events {
+        for event in self.events.iter().chain(other) {
+            // There is room for all of them.
             let _ = all.push(event);
-        }
-        if let Some(waker) = waker {
-            let _ = all.push(&waker.event);
         }
         if !sys.events_wait(&all, timeout)? {
             return Ok(None);

@@ -40,6 +40,9 @@
 //! The images are in `src/bin`; `cargo xtask unikernel IMAGE` builds one with the flags that it
 //! needs, boots it and decodes its log.
 //!
+//! `examples/executor.rs` is an image that awaits interrupts as futures, with the processor halted
+//! in between.
+//!
 //! # Another unikernel
 //!
 //! A unikernel that has its own way to start, its own drivers for its buses and its own interrupts

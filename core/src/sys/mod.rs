@@ -32,6 +32,7 @@ mod naming;
 mod noiommu;
 mod opening;
 mod request;
+mod sync;
 mod table;
 
 use core::convert::Infallible;
@@ -50,6 +51,7 @@ pub use naming::LOW_POWER_WAKEUP_LEN;
 pub use noiommu::NoIommu;
 pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
 pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
+pub use sync::SyncSys;
 pub use table::{Descriptor, ExchangeRequest};
 
 pub use crate::mmio::Protection;

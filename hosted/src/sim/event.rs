@@ -1,11 +1,15 @@
 //! What interrupts are counted in.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use vfio_core::sys::{Errno, Sys as _};
+
 use super::kernel::Shared;
+use crate::linux::Linux;
 
 /// What wakes the threads that wait for events, whichever these are.
 #[derive(Default)]
@@ -14,9 +18,9 @@ pub(super) struct Bell {
     rung: Condvar,
 }
 
-/// A counter that a thread can wait for, as an eventfd is.
+/// An eventfd of the real kernel's, of which this one's threads hear.
 pub(super) struct Counter {
-    count: AtomicU64,
+    eventfd: OwnedFd,
     bell: Arc<Bell>,
 }
 
@@ -24,6 +28,10 @@ pub(super) struct Counter {
 pub(super) type Signal = Arc<Counter>;
 
 /// An event of a [`Kernel`](super::Kernel); dropping it closes it. What signals it keeps doing so, to nobody.
+///
+/// It is an eventfd, for a loop of the caller's own. While the loop waits, the kernel does not know
+/// that anybody does, and no [time](super::Registers#time) passes for the devices: one that needs
+/// time for its work gets on when the clock is looked at.
 pub struct Event {
     pub(super) kernel: Arc<Shared>,
     pub(super) signal: Signal,
@@ -54,36 +62,40 @@ impl Bell {
 }
 
 impl Counter {
-    pub(super) fn new(bell: &Arc<Bell>) -> Self {
-        Self {
-            count: AtomicU64::new(0),
+    pub(super) fn new(bell: &Arc<Bell>) -> Result<Self, Errno> {
+        Ok(Self {
+            eventfd: Linux.event()?,
             bell: Arc::clone(bell),
-        }
+        })
     }
 
     /// Counts one more.
     pub(super) fn signal(&self) {
-        // The largest number is never reached (eventfd(2)).
-        let more = |count: u64| Some(count.saturating_add(1).min(u64::MAX.wrapping_sub(1)));
-        let _ = self
-            .count
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more);
+        // An eventfd of one's own is always written.
+        let _ = Linux.event_signal(&self.eventfd);
         self.bell.ring();
     }
 
     /// Takes what was counted.
     pub(super) fn take(&self) -> u64 {
-        self.count.swap(0, Ordering::AcqRel)
+        Linux.event_take(&self.eventfd).unwrap_or(0)
     }
 
     pub(super) fn is_signalled(&self) -> bool {
-        self.count.load(Ordering::Acquire) != 0
+        let waited = Linux.events_wait(&[&self.eventfd], Duration::ZERO);
+        waited.unwrap_or(false)
     }
 }
 
 impl fmt::Debug for Counter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Counter").field(&self.count).finish()
+        f.debug_tuple("Counter").field(&self.eventfd).finish()
+    }
+}
+
+impl AsFd for Event {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.signal.eventfd.as_fd()
     }
 }
 

@@ -304,10 +304,11 @@ impl Sys for Kernel {
 
     fn event(&self) -> Result<Event, Errno> {
         self.0.count(|calls| &mut calls.event);
+        let signal = Signal::new(Counter::new(&self.0.bell)?);
         self.0.events.fetch_add(1, Ordering::AcqRel);
         Ok(Event {
             kernel: Arc::clone(&self.0),
-            signal: Signal::new(Counter::new(&self.0.bell)),
+            signal,
         })
     }
 

@@ -193,7 +193,8 @@ fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
             used((Waker::wake(&waker), Waker::take(&waker)));
             used(core::ptr::from_ref(Waker::event(&waker)));
             let limit = Duration::from_nanos(any());
-            used(Vectors::wait_any(&vectors, Some(&waker), limit));
+            used(Vectors::wait_any(&vectors, limit));
+            used(Vectors::wait_any_or(&vectors, &waker, limit));
         }
     }
 }

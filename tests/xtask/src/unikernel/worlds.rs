@@ -58,6 +58,7 @@ pub(crate) fn steps(steps: &mut Steps) {
         steps.drove("nvme", &format!("unikernel {}", drive.name));
     }
     steps.run("unikernel: a unikernel of one's own", own);
+    steps.run("unikernel: an executor that awaits interrupts", executor);
     steps.run("unikernel: turned off by ACPI", turned_off);
     for world in bad() {
         steps.run(&format!("unikernel: {}", world.name), || world.fails());
@@ -428,6 +429,18 @@ fn own() -> Result<()> {
         }
     }
     println!("{lines} lines, {} bytes", image.size()?);
+    Ok(())
+}
+
+/// The example of an executor, on each machine.
+fn executor() -> Result<()> {
+    let qemu = Qemu::installed()?;
+    let image = Image::build_example("executor")?;
+    for model in [Model::Q35, Model::Microvm] {
+        let boot = Machine::new(model, &["edu"]).boot(&qemu, &image, LIMIT)?;
+        boot.succeeded()?;
+        boot.says("4 factorials")?;
+    }
     Ok(())
 }
 

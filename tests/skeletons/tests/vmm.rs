@@ -1,0 +1,195 @@
+//! A virtual machine monitor that passes a device through: guest memory at the addresses that the
+//! guest knows, events for its MSI-X vectors, and its accesses to registers as they come.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use vfio_core::abi::{IrqFlags, pci_irq, pci_region};
+use vfio_core::device::Device;
+use vfio_core::dma::{Buffer, BufferOptions, Direction, Dma};
+use vfio_core::irq::{Action, Data};
+use vfio_core::mmio::Window;
+use vfio_core::region::Whole;
+use vfio_core::server::Irq;
+use vfio_core::sys::Sys;
+use vfio_hosted::OwnedPlace;
+use vfio_hosted::sim::{Description, Edu, Kernel, Model, model};
+use vfio_skeletons::copier::INSIDE;
+use vfio_skeletons::{Ended, open};
+
+/// The vectors of the device's MSI-X table.
+const VECTORS: usize = 4;
+
+/// How long an interrupt may take.
+const SOON: Duration = Duration::from_secs(5);
+
+/// A machine with one device.
+struct Machine<S: Sys> {
+    memory: Vec<Ram<S>>,
+    bar0: Window<Whole<Arc<Device<S>>>>,
+    /// What KVM is given as irqfds.
+    vectors: [S::Event; VECTORS],
+    device: Arc<Device<S>>,
+}
+
+impl<S: Sys + Clone> Machine<S> {
+    fn new(
+        sys: &S,
+        place: Option<OwnedPlace>,
+        layout: &[(u64, usize)],
+    ) -> Result<Self, Box<dyn Error>> {
+        let (device, dma) = open(sys, place)?;
+        let memory = layout.iter().map(|&(at, len)| Ram::new(&dma, at, len));
+        let memory = memory.collect::<Result<_, _>>()?;
+        let bar0 = Whole::bring_up(Arc::clone(&device), pci_region::BAR0)?;
+        let vectors = [sys.event()?, sys.event()?, sys.event()?, sys.event()?];
+        let this = Self {
+            memory,
+            bar0,
+            vectors,
+            device,
+        };
+        this.enable()?;
+        Ok(this)
+    }
+
+    /// The guest enables MSI-X.
+    fn enable(&self) -> Ended {
+        let events = self.vectors.each_ref().map(Some);
+        let data = Data::Events(&events);
+        self.set(Action::Trigger, &data)
+    }
+
+    /// The guest masks vectors, or somebody triggers them.
+    fn set(&self, action: Action, data: &Data<'_, S::Event>) -> Ended {
+        let mut request = [0; 20 + 4 * VECTORS];
+        Ok(self
+            .device
+            .set_irqs(pci_irq::MSIX, 0, action, data, &mut request)?)
+    }
+
+    /// The guest writes a register.
+    fn guest_writes(&mut self, at: usize, bytes: &[u8]) -> Ended {
+        match *bytes {
+            [a] => self.bar0.write(at, a)?,
+            [a, b] => self.bar0.write(at, u16::from_le_bytes([a, b]))?,
+            [a, b, c, d] => self.bar0.write(at, u32::from_le_bytes([a, b, c, d]))?,
+            _ => self.bar0.write_bytes(at, bytes)?,
+        }
+        Ok(())
+    }
+
+    /// Reads the guest's memory at one of its addresses.
+    fn read(&mut self, at: u64, bytes: &mut [u8]) -> Ended {
+        let ram = self.memory.iter_mut().find_map(|ram| ram.offset_of(at));
+        let (ram, offset) = ram.ok_or("there is no memory")?;
+        Ok(ram.memory.window().read_bytes(offset, bytes)?)
+    }
+
+    /// Takes what was counted in each vector.
+    fn taken(&self) -> Result<[u64; VECTORS], Box<dyn Error>> {
+        let mut counts = [0; VECTORS];
+        for (count, event) in counts.iter_mut().zip(&self.vectors) {
+            *count = self.device.sys().event_take(event)?;
+        }
+        Ok(counts)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------
+// Guest memory. It is what the address space makes; memory that the monitor has already, from a
+// file or another process, takes its place here and nowhere else.
+// ---------------------------------------------------------------------------------------------
+
+/// A stretch of the guest's memory.
+struct Ram<S: Sys> {
+    memory: Buffer<Arc<Dma<S>>>,
+}
+
+impl<S: Sys> Ram<S> {
+    /// Memory at the guest-physical address `at`, where the device finds it as well.
+    fn new(dma: &Arc<Dma<S>>, at: u64, len: usize) -> Result<Self, Box<dyn Error>> {
+        let options = BufferOptions::new(Direction::Both).at(at);
+        let memory = Buffer::new(Arc::clone(dma), len, options)?;
+        Ok(Self { memory })
+    }
+
+    /// How far a guest-physical address lies in it, if it does.
+    fn offset_of(&mut self, at: u64) -> Option<(&mut Self, usize)> {
+        let offset = usize::try_from(at.checked_sub(self.memory.iova())?).ok()?;
+        (offset < self.memory.len()).then_some((self, offset))
+    }
+}
+
+/// `edu` with MSI-X in place of MSI.
+fn device() -> Model {
+    let edu = model::edu();
+    let mut irqs = edu.description().irqs.clone();
+    let msix = Irq {
+        flags: IrqFlags::EVENTFD,
+        count: 4,
+    };
+    irqs.splice(1..3, [None, Some(msix)]);
+    Model::new(Description {
+        irqs,
+        ..edu.description().clone()
+    })
+    .with_registers(Edu::new())
+}
+
+/// Low memory, and more above the hole below 4 GiB.
+const LAYOUT: [(u64, usize); 2] = [(0, 640 << 10), (1 << 32, 1 << 20)];
+
+fn machine(kernel: &Kernel) -> Result<Machine<Kernel>, Box<dyn Error>> {
+    Machine::new(kernel, kernel.place("0000:00:05.0"), &LAYOUT)
+}
+
+#[test]
+fn a_guest_has_its_device_copy_within_its_memory() -> Ended {
+    let kernel = Kernel::new().with_device("0000:00:05.0", device(), 7);
+    let mut machine = machine(&kernel)?;
+    let (from, to) = (0x7c00, 0x9000);
+    let source = &mut machine.memory[0].memory;
+    source.window().write_bytes(0x7c00, b"the guest's")?;
+    for (source, destination, command) in [(from, INSIDE, 0b001_u64), (INSIDE, to, 0b111)] {
+        machine.guest_writes(0x80, &source.to_le_bytes())?;
+        machine.guest_writes(0x88, &destination.to_le_bytes())?;
+        machine.guest_writes(0x90, &11_u64.to_le_bytes())?;
+        machine.guest_writes(0x98, &command.to_le_bytes())?;
+        while machine.bar0.read::<u64>(0x98)? & 1 != 0 {}
+    }
+    let events: [_; VECTORS] = machine.vectors.each_ref();
+    assert!(kernel.events_wait(&events, SOON)?);
+    assert_eq!(machine.taken()?, [1, 0, 0, 0]);
+    let mut text = [0; 11];
+    machine.read(to, &mut text)?;
+    assert_eq!(&text, b"the guest's");
+    Ok(())
+}
+
+#[test]
+fn each_vector_has_an_event_of_its_own() -> Ended {
+    let kernel = Kernel::new().with_device("0000:00:05.0", device(), 7);
+    let machine = machine(&kernel)?;
+    machine.set(Action::Trigger, &Data::Bools(&[false, true, false, true]))?;
+    assert_eq!(machine.taken()?, [0, 1, 0, 1]);
+    // The guest gives vector 1 to nobody.
+    let [first, _, third, fourth] = machine.vectors.each_ref().map(Some);
+    machine.set(
+        Action::Trigger,
+        &Data::Events(&[first, None, third, fourth]),
+    )?;
+    machine.set(Action::Trigger, &Data::All(4))?;
+    assert_eq!(machine.taken()?, [1, 0, 1, 1]);
+    Ok(())
+}
+
+#[test]
+fn the_guest_has_no_memory_where_the_layout_has_none() -> Ended {
+    let kernel = Kernel::new().with_device("0000:00:05.0", device(), 7);
+    let mut machine = machine(&kernel)?;
+    assert!(machine.read(0xa_0000, &mut [0]).is_err());
+    machine.read(1 << 32, &mut [0])
+}
