@@ -424,7 +424,48 @@
 //!     const PROTECTION: Protection = Protection { read: true, write: false };
 //! }
 //! ```
-//! And how memory is reached is for unsafe code to say:
+//! Nor does a forged access reach anything: to make one is for unsafe code, and so is to use one
+//! without the checks of a window.
+//! ```compile_fail,E0200
+//! # use std::convert::Infallible;
+//! # use vfio_core::mmio::{Access, Protection, Width};
+//! struct Endless;
+//! impl Access for Endless {
+//!     type Error = Infallible;
+//!     type Origin = usize;
+//!     fn len(&self) -> usize {
+//!         usize::MAX
+//!     }
+//!     fn protection(&self) -> Protection {
+//!         Protection::BOTH
+//!     }
+//!     fn origin(&self, offset: usize) -> usize {
+//!         offset
+//!     }
+//!     unsafe fn load<T: Width>(&self, _: usize, _: usize) -> Result<T, Infallible> {
+//!         Ok(T::truncate(0))
+//!     }
+//!     unsafe fn store<T: Width>(&self, _: usize, _: usize, _: T) -> Result<(), Infallible> {
+//!         Ok(())
+//!     }
+//! }
+//! ```
+//! ```compile_fail,E0133
+//! # use vfio_core::mmio::Access;
+//! fn read<A: Access>(access: &A) -> Result<u32, A::Error> {
+//!     access.load(access.origin(usize::MAX), 3)
+//! }
+//! ```
+//! ```compile_fail,E0277
+//! # use vfio_core::mmio::Origin;
+//! #[derive(Clone, Copy, Debug)]
+//! struct Elsewhere;
+//! impl Origin for Elsewhere {
+//!     fn behind(self, _: usize) -> Self {
+//!         self
+//!     }
+//! }
+//! ```
 //! ```compile_fail,E0200
 //! # use std::convert::Infallible;
 //! # use vfio_core::mmio::Forward;

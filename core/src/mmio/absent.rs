@@ -4,7 +4,11 @@ use core::convert::Infallible;
 use core::ptr::NonNull;
 
 use super::{Access, Addressable, Protection, Unrestricted, Width};
-use crate::sys::Absent;
+
+/// What a world does not have: there is no value of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Absent {}
 
 // SAFETY: no access is ever made: there is no value to make it with.
 unsafe impl Access for Absent {

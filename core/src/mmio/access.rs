@@ -12,8 +12,8 @@ use super::{Origin, Protection, Width};
 /// # Safety
 ///
 /// Implementations that touch memory stay within [`Access::len`] bytes for as long as they live,
-/// and make each access as one of its full width; where a processor has none of 64 bits it is two,
-/// the low half first. The length and the protection never change. What [`Access::origin`] gave
+/// and make each access as one of its full width; where a processor or a kernel has none of 64 bits
+/// it is two, the low half first. The length and the protection never change. What [`Access::origin`] gave
 /// holds for as long, also where the value was moved since.
 pub unsafe trait Access {
     /// How an access can fail; [`core::convert::Infallible`] where it can't.

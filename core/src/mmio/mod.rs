@@ -83,6 +83,7 @@ mod width;
 #[expect(unsafe_code, reason = "offsets are checked before each access")]
 mod window;
 
+pub use absent::Absent;
 pub use access::{Access, Addressable, Unrestricted};
 pub use array::Array;
 pub use barrier::{after_status, before_doorbell, flush_combined, full_barrier};

@@ -39,7 +39,8 @@ fn whole<T>(offset: usize, done: Result<usize, crate::sys::Errno>) -> Result<(),
     }
 }
 
-// SAFETY: no memory is touched; the kernel makes each access as one of its width.
+// SAFETY: no memory is touched; the kernel makes each access as one of its width, or of 64 bits
+// two, the low half first.
 unsafe impl<D: DeviceHandle> Access for Trapped<D> {
     type Error = TrapError;
     type Origin = usize;

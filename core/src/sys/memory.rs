@@ -21,8 +21,3 @@ pub enum Pages {
     /// Huge ones of so many bytes, out of the host's pool: on x86-64 2 MiB or 1 GiB.
     Huge(usize),
 }
-
-/// What a world does not have: there is no value of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Absent {}

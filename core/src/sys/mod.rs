@@ -46,7 +46,7 @@ pub use group::GroupPath;
 pub use logging::{
     DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, UNMAP_DIRTY_LEN,
 };
-pub use memory::{Absent, Pages, Span};
+pub use memory::{Pages, Span};
 pub use naming::LOW_POWER_WAKEUP_LEN;
 pub use noiommu::NoIommu;
 pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
@@ -54,7 +54,7 @@ pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
 pub use sync::SyncSys;
 pub use table::{Descriptor, ExchangeRequest};
 
-pub use crate::mmio::Protection;
+pub use crate::mmio::{Absent, Protection};
 
 use crate::mmio::{Access, Addressable};
 

@@ -1,14 +1,16 @@
-//! The tests under two checkers of memory, valgrind's memcheck and AddressSanitizer, and what the
-//! types must refuse.
+//! The tests under two checkers of memory, valgrind's memcheck and AddressSanitizer, a race under
+//! ThreadSanitizer, and what the types must refuse.
 //!
 //! Memcheck finds bytes that are used before they are written, and what is lost; it is slow, and
-//! runs what is quick. AddressSanitizer finds what is touched out of bounds or after its end. It
-//! is an unstable flag of the compiler, which the pinned toolchain has, and which
-//! `RUSTC_BOOTSTRAP` unlocks for this build alone; the standard library is not instrumented.
+//! runs what is quick. AddressSanitizer finds what is touched out of bounds or after its end.
+//! ThreadSanitizer finds data races; as the standard library is not instrumented, it takes what
+//! that does between threads for races, and watches one program that makes its threads without it.
+//! Both are unstable flags of the compiler, which the pinned toolchain has, and which
+//! `RUSTC_BOOTSTRAP` unlocks for these builds alone.
 
 use std::process::{Command, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::paths;
 use crate::steps::Steps;
@@ -62,6 +64,7 @@ pub(crate) fn run_alone() -> Result<ExitCode> {
 pub(crate) fn steps(steps: &mut Steps) {
     steps.run("soundness: memcheck", memcheck);
     steps.run("soundness: AddressSanitizer", sanitizer);
+    steps.run("soundness: ThreadSanitizer", races);
     steps.run("soundness: what must not compile", refused);
 }
 
@@ -80,6 +83,36 @@ fn sanitizer() -> Result<()> {
         .env("CARGO_TARGET_DIR", paths::target().join("sanitizer"))
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTFLAGS", "-Zsanitizer=address"))
+}
+
+/// What ThreadSanitizer ends a program with in which it found a race.
+const RACE: i32 = 66;
+
+/// Memory that a device has may be reached by several threads. A race that is there must be found.
+fn races() -> Result<()> {
+    let host = host()?;
+    let target = paths::target().join("thread-sanitizer");
+    // What is not optimized calls generic functions of the standard library, as they are there.
+    run(cargo()
+        .args(["build", "--package", "vfio-tests", "--example", "races"])
+        .args(["--target", &host])
+        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env(
+            "RUSTFLAGS",
+            "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer",
+        ))?;
+    let program = target.join(host).join("debug/examples/races");
+    run(Command::new(&program).arg("shared"))?;
+    let found = Command::new(&program).arg("volatile").output()?;
+    ensure!(
+        found.status.code() == Some(RACE),
+        "the sanitizer finds no race where there is one:\n{}",
+        String::from_utf8_lossy(&found.stderr)
+    );
+    println!("none in shared memory, and the one that is made is found");
+    Ok(())
 }
 
 /// The doc tests that must not compile must fail with the errors that they name: a stable
