@@ -39,13 +39,15 @@ pub use pool::{Chunk, Pool, PoolError, PoolHandle};
 pub use reachable::Reachable;
 pub use space::{AddressSpace, Direction};
 
+use heapless::Vec;
 use spin::Mutex;
 
 use crate::abi::{IommuIovaRange, IovaRange};
-use crate::iova::IovaAllocator;
+use crate::iova::{IovaAllocator, IovaError, IovaRangesError};
 use crate::sys::{Errno, Sys};
 
-/// An I/O address space, of whose addresses up to `N` stretches are kept apart.
+/// An I/O address space, with room for `N` buffers and usable ranges of addresses together: see
+/// [`IovaAllocator`].
 #[derive(Debug)]
 pub struct Dma<S: Sys, const N: usize = 64> {
     sys: S,
@@ -65,38 +67,45 @@ impl<S: Sys, const N: usize> Dma<S, N> {
     /// [`DmaError::Query`], [`DmaError::Ranges`], [`DmaError::Ask`]: `ENOTTY` in a world that can't
     /// map memory.
     pub fn new(sys: S, space: AddressSpace<S>) -> Result<Self, DmaError> {
-        let iovas = match &space {
-            AddressSpace::Container(_) | AddressSpace::Ioas(_) if !S::MAPS => {
-                return Err(DmaError::Ask(Errno::ENOTTY));
+        let iovas = match Told::by(&space, sys.page_size())? {
+            Some(told) => {
+                let Told {
+                    ranges,
+                    sizes,
+                    avail,
+                } = told;
+                let iovas = IovaAllocator::new(ranges, sizes, avail);
+                Some(Mutex::new(iovas.map_err(DmaError::Ranges)?))
             }
-            AddressSpace::Container(container) => {
-                let mut buffer = [0; 1024];
-                let info = container.iommu_info(&mut buffer).map_err(DmaError::Query)?;
-                let avail = info.dma_avail();
-                match info.iova_ranges() {
-                    Some(ranges) => IovaAllocator::new(ranges, info.iova_pgsizes, avail),
-                    None => IovaAllocator::new(UNTOLD, info.iova_pgsizes, avail),
-                }
-            }
-            AddressSpace::Ioas(ioas) => {
-                let mut ranges = [IommuIovaRange::default(); 32];
-                let (count, alignment) = ioas.iova_ranges(&mut ranges).map_err(DmaError::Ask)?;
-                // Before a device is attached the alignment can be a byte.
-                let page = u64::try_from(sys.page_size()).unwrap_or(4096);
-                let told = ranges.iter().take(count);
-                let told = told.map(|range| IovaRange {
-                    start: range.start,
-                    end: range.last,
-                });
-                IovaAllocator::new(told, alignment.max(page), None)
-            }
-            AddressSpace::NoIommu(_) => {
-                let iovas = None;
-                return Ok(Self { sys, space, iovas });
-            }
+            None => None,
         };
-        let iovas = Some(Mutex::new(iovas.map_err(DmaError::Ranges)?));
         Ok(Self { sys, space, iovas })
+    }
+
+    /// Asks the address space again which addresses are usable: another device may have narrowed
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Dma::new`]; [`DmaError::Ranges`] where a buffer lies at others.
+    pub fn narrow(&self) -> Result<(), DmaError> {
+        let told = Told::by(&self.space, self.sys.page_size())?;
+        if let (Some(told), Some(iovas)) = (told, &self.iovas) {
+            let narrowed = iovas.lock().narrow(told.ranges);
+            narrowed.map_err(DmaError::Ranges)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps back `size` bytes at the IOVA `start`: no buffer is put there, unless it is asked
+    /// for at that address.
+    ///
+    /// # Errors
+    /// [`IovaError`]: where a buffer lies there, or there is no room for another range.
+    pub fn keep_back(&self, start: u64, size: u64) -> Result<(), IovaError> {
+        match &self.iovas {
+            Some(iovas) => iovas.lock().keep_back(start, size),
+            None => Ok(()),
+        }
     }
 
     /// Makes zeroed memory of at least `len` bytes that devices reach: anywhere with a
@@ -117,6 +126,70 @@ impl<S: Sys, const N: usize> Dma<S, N> {
     pub const fn space(&self) -> &AddressSpace<S> {
         &self.space
     }
+}
+
+/// What a kernel tells of an address space.
+struct Told {
+    ranges: Vec<IovaRange, RANGES>,
+    /// Page sizes, as bits.
+    sizes: u64,
+    /// How many mappings can be made, where there is a limit.
+    avail: Option<u32>,
+}
+
+/// How many ranges of addresses are told at most: kernels leave out the holes of messages and of
+/// what firmware uses, a handful.
+const RANGES: usize = 32;
+
+impl Told {
+    /// Asks an address space; none without an IOMMU.
+    fn by<S: Sys>(space: &AddressSpace<S>, page: usize) -> Result<Option<Self>, DmaError> {
+        match space {
+            AddressSpace::NoIommu(_) => Ok(None),
+            AddressSpace::Container(_) | AddressSpace::Ioas(_) if !S::MAPS => {
+                Err(DmaError::Ask(Errno::ENOTTY))
+            }
+            AddressSpace::Container(container) => {
+                let mut buffer = [0; 1024];
+                let info = container.iommu_info(&mut buffer).map_err(DmaError::Query)?;
+                let (sizes, avail) = (info.iova_pgsizes, info.dma_avail());
+                let ranges = match info.iova_ranges() {
+                    Some(ranges) => listed(ranges),
+                    None => listed(UNTOLD),
+                }?;
+                Ok(Some(Self {
+                    ranges,
+                    sizes,
+                    avail,
+                }))
+            }
+            AddressSpace::Ioas(ioas) => {
+                let mut ranges = [IommuIovaRange::default(); RANGES];
+                let (count, alignment) = ioas.iova_ranges(&mut ranges).map_err(DmaError::Ask)?;
+                // Before a device is attached the alignment can be a byte.
+                let page = u64::try_from(page).unwrap_or(4096);
+                let told = ranges.iter().take(count).map(|range| IovaRange {
+                    start: range.start,
+                    end: range.last,
+                });
+                Ok(Some(Self {
+                    ranges: listed(told)?,
+                    sizes: alignment.max(page),
+                    avail: None,
+                }))
+            }
+        }
+    }
+}
+
+/// Keeps ranges, which must be no more than can be told.
+fn listed(ranges: impl IntoIterator<Item = IovaRange>) -> Result<Vec<IovaRange, RANGES>, DmaError> {
+    let mut list = Vec::new();
+    for range in ranges {
+        let error = IovaRangesError::TooMany { capacity: RANGES };
+        list.push(range).map_err(|_| DmaError::Ranges(error))?;
+    }
+    Ok(list)
 }
 
 /// What is taken to be usable where a kernel does not tell.

@@ -1,40 +1,50 @@
 //! An allocator of IOVAs.
 
-use super::place::{Unplaced, Wanted, is_multiple};
-use super::ranges::{Full, Ranges};
+use core::fmt;
+
+use zerocopy::FromZeros;
+
+use super::space::Space;
+use super::tree::Node;
 use super::{IovaError, IovaRangesError};
 use crate::abi::IovaRange;
 
-/// Smaller pages exist on no machine that Linux runs on.
-const MIN_PAGE: u64 = 0x1000;
-
-/// The free IOVAs of one IOMMU context, in at most `N` ranges.
+/// The IOVAs of one I/O address space: which are free, and which are allocated.
 ///
-/// Every operation takes time that is linear in `N` at worst; checks of an address are
-/// logarithmic. The size is about `32 * N` bytes.
+/// # Capacity
+/// `N` is how many allocations and usable ranges there can be together: `N - 2` allocations with
+/// the two ranges that VT-d reports. It does not matter how large they are, where they lie, and
+/// in which order they are freed. An allocation that there is no room for is refused
+/// ([`IovaError::NoRoom`]), and freeing never is. [`Self::keep_back`] in the middle of a range
+/// makes two of it.
+///
+/// The size is about `40 * N` bytes. The code is the same for every `N`, but for a few lines. One
+/// that is too large for a stack is made in place: a static by [`Self::empty`], or a box by
+/// `new_box_zeroed` of the trait [`FromZeros`] of the crate `zerocopy`; then [`Self::init`].
+///
+/// # Costs
+/// Allocating and freeing take time logarithmic in the number of allocations, in any order. With
+/// 65,000 of them these are some 450 instructions of x86-64, half of which look for the address.
+/// Where an alignment of more than a page is asked for and the lowest free ranges do not have it,
+/// they are 950. Only where no free range is large enough for any alignment, all that have the
+/// size are tried.
+///
+/// # Places
+/// - An allocation lies at the lowest address that has room for it.
+/// - If its size is 2 MiB, 1 GiB, or another of the IOMMU's page sizes, or more, it lies at a
+///   multiple of the largest of these that is to be had, so that the IOMMU maps it with fewer
+///   entries of its tables. This goes before the lowest address.
+/// - At an alignment of more than a page, it lies at the lowest address in the four lowest free
+///   ranges that have the size. If they have none so aligned, it lies in the lowest range that is
+///   large enough for any alignment, and if there is no such range, at the lowest address in any.
+///   The same goes for sizes of 2048 pages and more.
+/// - The first page, at address 0, is never given out: the second PRP entry of an NVMe command
+///   with address 0 is none, and a virtio ring at 0 is not set up in QEMU's eyes.
 ///
 /// Sizes are rounded up to whole pages everywhere: what was allocated with a size is freed with
-/// the same. Address 0 is given out as any other where the IOMMU can map it; who can't use it
-/// reserves it.
-///
-/// # When the free ranges are many
-/// With `N` free ranges, no operation may add another. [`Self::allocate`] then uses places that
-/// add none, while there are any. [`Self::free`] in the midst of what is allocated can fail
-/// with [`IovaError::Fragmented`]: these addresses stay allocated, and can be freed once a
-/// neighbour is free. It never fails while the mappings and the IOMMU's ranges together are not
-/// more than `N`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct IovaAllocator<const N: usize> {
-    /// What the IOMMU can map, in whole pages.
-    ranges: Ranges<N>,
-    /// What is left of it.
-    free: Ranges<N>,
-    page_sizes: u64,
-    page: u64,
-    avail: Option<u32>,
-    mappings: u64,
-}
+/// the same.
+#[derive(Clone, FromZeros)]
+pub struct IovaAllocator<const N: usize>(Space<[Node; N]>);
 
 impl<const N: usize> IovaAllocator<N> {
     /// An allocator of what an IOMMU reports, of which nothing is mapped.
@@ -47,51 +57,75 @@ impl<const N: usize> IovaAllocator<N> {
     ///   can be made. There is no limit with `None`, and none with `u32::MAX`, which is what
     ///   iommufd reports.
     ///
-    /// It takes time linear in `N` for each of the `ranges`.
+    /// The ranges are gone through once for each of them.
     ///
     /// # Errors
     /// Page sizes that are none, a range that ends before it starts, or more ranges than `N`.
-    pub fn new(
-        ranges: impl IntoIterator<Item = IovaRange>,
-        page_sizes: u64,
-        avail: Option<u32>,
-    ) -> Result<Self, IovaRangesError> {
-        let page = page_sizes & page_sizes.wrapping_neg();
-        if page < MIN_PAGE {
-            return Err(IovaRangesError::PageSizes { mask: page_sizes });
-        }
-        let mut whole = Ranges::new();
-        for (index, range) in ranges.into_iter().enumerate() {
-            let IovaRange { start, end } = range;
-            if end < start {
-                return Err(IovaRangesError::Inverted { index, start, end });
-            }
-            whole
-                .add(range)
-                .map_err(|Full| IovaRangesError::TooMany { capacity: N })?;
-        }
-        whole.trim(page);
-        Ok(Self {
-            free: whole.clone(),
-            ranges: whole,
-            page_sizes,
-            page,
-            avail: avail.filter(|&avail| avail != u32::MAX),
-            mappings: 0,
-        })
+    pub fn new<R>(ranges: R, page_sizes: u64, avail: Option<u32>) -> Result<Self, IovaRangesError>
+    where
+        R: IntoIterator<Item = IovaRange, IntoIter: Clone>,
+    {
+        let mut iovas = Self::empty();
+        iovas.init(ranges, page_sizes, avail)?;
+        Ok(iovas)
     }
 
-    /// Allocates `size` bytes for a mapping and returns the first address.
+    /// An allocator without addresses, until [`Self::init`] tells it some: for one that is too
+    /// large for a stack.
     ///
-    /// It is the lowest free place, except that while less than half of the list is in use, a
-    /// place on a boundary of the IOMMU's larger page sizes, up to `size`, is preferred: the
-    /// IOMMU can map it with fewer entries.
+    /// All its bytes are zero, so that a static of it does not make a program larger.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(Space::new())
+    }
+
+    /// Makes it what [`Self::new`] returns, in place. What was allocated is forgotten.
     ///
     /// # Errors
-    /// A size of 0, no free place, or no more mappings.
+    /// As [`Self::new`]; there are no addresses then.
+    pub fn init<R>(
+        &mut self,
+        ranges: R,
+        page_sizes: u64,
+        avail: Option<u32>,
+    ) -> Result<(), IovaRangesError>
+    where
+        R: IntoIterator<Item = IovaRange, IntoIter: Clone>,
+    {
+        self.space_mut().init(ranges.into_iter(), page_sizes, avail)
+    }
+
+    /// Keeps back what is not in `ranges`, which are those of [`Self::new`] after another device
+    /// has joined the address space. What was not usable before stays so.
+    ///
+    /// # Errors
+    /// A range that ends before it starts, an allocation that is not within the ranges, or no
+    /// room for them. Nothing is changed then.
+    pub fn narrow<R>(&mut self, ranges: R) -> Result<(), IovaRangesError>
+    where
+        R: IntoIterator<Item = IovaRange, IntoIter: Clone>,
+    {
+        self.space_mut().narrow(ranges.into_iter())
+    }
+
+    /// Never gives out the pages that hold `size` bytes at `start`, from now on. Those that can't be
+    /// mapped anyway may be among them.
+    ///
+    /// # Errors
+    /// A size of 0, an end past the address space, an allocation that has some of the pages, or
+    /// no room for another range. Nothing is changed then.
+    pub fn keep_back(&mut self, start: u64, size: u64) -> Result<(), IovaError> {
+        self.space_mut().keep_back(start, size)
+    }
+
+    /// Allocates `size` bytes for a mapping and returns the first address. [Where](Self#places)
+    /// it is.
+    ///
+    /// # Errors
+    /// A size of 0, no free place, no room for another allocation, or no more mappings.
     #[inline]
     pub fn allocate(&mut self, size: u64) -> Result<u64, IovaError> {
-        self.allocate_up_to(size, self.page, u64::MAX)
+        self.allocate_up_to(size, 1, u64::MAX)
     }
 
     /// Like [`Self::allocate`], at a multiple of `align` bytes, a power of two.
@@ -108,175 +142,117 @@ impl<const N: usize> IovaAllocator<N> {
     ///
     /// # Errors
     /// As [`Self::allocate_aligned`].
+    #[inline]
     pub fn allocate_up_to(
         &mut self,
         size: u64,
         align: u64,
         highest: u64,
     ) -> Result<u64, IovaError> {
-        let span = self.span(size)?;
-        if !align.is_power_of_two() {
-            return Err(IovaError::Alignment { align });
-        }
-        self.check_limit()?;
-        let wanted = Wanted {
-            span,
-            align: align.max(self.page),
-            highest,
-        };
-        let start = self.place(&wanted).map_err(|reason| match reason {
-            Unplaced::Full => IovaError::Fragmented { capacity: N },
-            Unplaced::NoSpace => IovaError::NoSpace {
-                size,
-                align: wanted.align,
-                highest,
-            },
-        })?;
-        let end = start
-            .checked_add(span)
-            .ok_or(IovaError::PastEnd { start, size })?;
-        self.take(IovaRange { start, end })?;
-        Ok(start)
+        self.space_mut().allocate(size, align, highest)
     }
 
     /// Allocates `size` bytes at `start`, for a mapping whose place is given.
     ///
     /// # Errors
     /// A size of 0, a `start` off page boundaries, an end past the address space, addresses that
-    /// the IOMMU can't map or that are allocated already, one free range too many, or no more
-    /// mappings.
+    /// the IOMMU can't map, that are kept back or that are allocated already, no room for another
+    /// allocation, or no more mappings.
+    #[inline]
     pub fn reserve(&mut self, start: u64, size: u64) -> Result<(), IovaError> {
-        let range = self.range(start, size)?;
-        if !self.free.covers(range) {
-            return Err(IovaError::Taken { start, size });
-        }
-        self.check_limit()?;
-        self.take(range)
+        self.space_mut().reserve(start, size)
     }
 
-    /// Gives back `size` bytes at `start`: a whole allocation, once its mapping is undone. They
-    /// become one range with what is free before and behind them.
+    /// Gives back the allocation of `size` bytes at `start`, once its mapping is undone. It becomes
+    /// one range with what is free before and behind it.
     ///
     /// # Errors
-    /// As for [`Self::reserve`] where nothing of the kind can be allocated; addresses that are
-    /// free already, all or some; one free range too many (see [above](Self)).
+    /// There is no such allocation: nothing is allocated at `start`, it has another size, or it
+    /// does not start there. Nothing is changed then.
+    #[inline]
     pub fn free(&mut self, start: u64, size: u64) -> Result<(), IovaError> {
-        let range = self.range(start, size)?;
-        if self.free.overlaps(range) {
-            return Err(IovaError::NotTaken { start, size });
-        }
-        self.free
-            .add(range)
-            .map_err(|Full| IovaError::Fragmented { capacity: N })?;
-        // Who frees an allocation in pieces does not get more mappings by that.
-        self.mappings = if self.free == self.ranges {
-            0
-        } else {
-            self.mappings.saturating_sub(1).max(1)
-        };
-        Ok(())
+        self.space_mut().free(start, size)
     }
 
-    /// The smallest page in bytes: every address and every size is a multiple of it.
+    /// The smallest page in bytes: every address and every size is a multiple of it. 1 as long as
+    /// there are [no addresses](Self::empty).
     #[must_use]
     pub const fn page_size(&self) -> u64 {
-        self.page
+        self.space().page_size()
     }
 
     /// How many allocations there are.
     #[must_use]
     pub const fn mappings(&self) -> u64 {
-        self.mappings
+        self.space().mappings()
     }
 
-    /// How many bytes are free; up to 2^64, which a `u64` can't hold. O(N).
+    /// How many bytes are free. O(N).
     #[must_use]
-    pub fn available(&self) -> u128 {
-        self.free_ranges().fold(0, |sum, range| {
-            let span = u128::from(range.end.saturating_sub(range.start));
-            sum.saturating_add(span).saturating_add(1)
-        })
+    pub fn available(&self) -> u64 {
+        self.free_ranges().map(size).fold(0, u64::saturating_add)
     }
 
-    /// The largest size in bytes for which there is a place; `u64::MAX` where all 2^64 are free.
-    /// O(N).
+    /// The largest size in bytes for which there is a place. O(N).
     #[must_use]
     pub fn largest_free(&self) -> u64 {
-        self.free_ranges()
-            .map(|range| range.end.saturating_sub(range.start).saturating_add(1))
-            .max()
-            .unwrap_or(0)
+        self.free_ranges().map(size).max().unwrap_or(0)
     }
 
     /// The free ranges in ascending order, never two that touch; the end of a range belongs to
     /// it.
-    pub fn free_ranges(&self) -> impl ExactSizeIterator<Item = IovaRange> + '_ {
-        self.free.iter()
+    pub fn free_ranges(&self) -> impl Iterator<Item = IovaRange> + '_ {
+        self.space().gaps()
     }
 
-    /// The ranges of the IOMMU, in whole pages, as [`Self::free_ranges`].
-    pub fn ranges(&self) -> impl ExactSizeIterator<Item = IovaRange> + '_ {
-        self.ranges.iter()
+    /// The usable ranges in whole pages, allocated or not, as [`Self::free_ranges`]: those of the
+    /// IOMMU without what is kept back. O(N).
+    pub fn ranges(&self) -> impl Iterator<Item = IovaRange> + '_ {
+        self.space().usable()
     }
 
-    /// What to add to the first address for the last one of `size` bytes in whole pages. Unlike
-    /// the size, it always fits.
-    fn span(&self, size: u64) -> Result<u64, IovaError> {
-        let last = size.checked_sub(1).ok_or(IovaError::Empty)?;
-        Ok(last | self.page.wrapping_sub(1))
+    /// Panics where the tree is not as it must be.
+    #[cfg(test)]
+    pub(super) fn check(&self) {
+        self.space().check();
     }
 
-    /// `size` bytes at `start` in whole pages, which the IOMMU can map.
-    fn range(&self, start: u64, size: u64) -> Result<IovaRange, IovaError> {
-        let span = self.span(size)?;
-        if !is_multiple(start, self.page) {
-            let page = self.page;
-            return Err(IovaError::Misaligned { start, page });
-        }
-        let end = start
-            .checked_add(span)
-            .ok_or(IovaError::PastEnd { start, size })?;
-        let range = IovaRange { start, end };
-        if self.ranges.covers(range) {
-            Ok(range)
-        } else {
-            Err(IovaError::OutOfRange { start, size })
-        }
+    /// What does not depend on `N`.
+    const fn space(&self) -> &Space<[Node]> {
+        &self.0
     }
 
-    fn check_limit(&self) -> Result<(), IovaError> {
-        match self.avail {
-            Some(avail) if self.mappings >= u64::from(avail) => {
-                Err(IovaError::LimitReached { avail })
-            }
-            _ => Ok(()),
-        }
+    const fn space_mut(&mut self) -> &mut Space<[Node]> {
+        &mut self.0
     }
+}
 
-    /// Takes a range that is free.
-    fn take(&mut self, range: IovaRange) -> Result<(), IovaError> {
-        self.free
-            .remove(range)
-            .map_err(|Full| IovaError::Fragmented { capacity: N })?;
-        self.mappings = self.mappings.saturating_add(1);
-        Ok(())
+/// How many bytes a range has. It is not all 2^64: page 0 is in none.
+const fn size(range: IovaRange) -> u64 {
+    range.end.wrapping_sub(range.start).wrapping_add(1)
+}
+
+/// Equal allocators have the same limits, the same addresses and the same allocations.
+impl<const N: usize> PartialEq for IovaAllocator<N> {
+    fn eq(&self, other: &Self) -> bool {
+        self.space() == other.space()
     }
+}
 
-    /// The place for an allocation. O(N).
-    fn place(&self, wanted: &Wanted) -> Result<u64, Unplaced> {
-        if !self.free.is_full() {
-            // Better alignment leaves gaps: not at the price of the list's second half.
-            let roomy = self.free.len() < N / 2;
-            let page_sizes = if roomy { self.page_sizes } else { 0 };
-            wanted
-                .best(self.free.iter(), page_sizes)
-                .ok_or(Unplaced::NoSpace)
-        } else if let Some(start) = self.free.iter().find_map(|range| wanted.at_edge(range)) {
-            Ok(start)
-        } else if wanted.best(self.free.iter(), 0).is_some() {
-            Err(Unplaced::Full)
-        } else {
-            Err(Unplaced::NoSpace)
-        }
+impl<const N: usize> Eq for IovaAllocator<N> {}
+
+impl<const N: usize> fmt::Debug for IovaAllocator<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IovaAllocator")
+            .field("page_size", &self.page_size())
+            .field("mappings", &self.mappings())
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl<const N: usize> defmt::Format for IovaAllocator<N> {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "IovaAllocator({} mappings)", self.mappings());
     }
 }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// Why no allocator can be made of what the IOMMU reports.
+/// Why an allocator can't do with the ranges that the IOMMU reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum IovaRangesError {
@@ -20,10 +20,18 @@ pub enum IovaRangesError {
         /// Its last address.
         end: u64,
     },
-    /// There are more ranges than the allocator can hold.
+    /// There are more ranges than the allocator can hold, or more than it can beside what is
+    /// allocated.
     TooMany {
-        /// How many it can hold.
+        /// How many ranges and allocations it can hold.
         capacity: usize,
+    },
+    /// An allocation is not within the ranges.
+    InUse {
+        /// Its first address.
+        start: u64,
+        /// Its size in bytes, in whole pages.
+        size: u64,
     },
 }
 
@@ -54,21 +62,21 @@ pub enum IovaError {
         /// The size.
         size: u64,
     },
-    /// Some of it lies outside the ranges that the IOMMU can map.
+    /// The first address that is not free is none that the IOMMU can map, or is kept back.
     OutOfRange {
         /// The first address.
         start: u64,
         /// The size.
         size: u64,
     },
-    /// Some of it is allocated already.
+    /// The first address that is not free is allocated already.
     Taken {
         /// The first address.
         start: u64,
         /// The size.
         size: u64,
     },
-    /// Some of it is not allocated, so that it can't be freed.
+    /// There is no allocation of this size at this address.
     NotTaken {
         /// The first address.
         start: u64,
@@ -84,9 +92,9 @@ pub enum IovaError {
         /// The highest address that was allowed.
         highest: u64,
     },
-    /// There is one free range more than the allocator can hold.
-    Fragmented {
-        /// How many it can hold.
+    /// There is no room for another allocation, or for what is to be kept back.
+    NoRoom {
+        /// How many allocations and usable ranges there can be together.
         capacity: usize,
     },
     /// The IOMMU makes no more mappings.
@@ -110,9 +118,15 @@ impl fmt::Display for IovaRangesError {
                     "IOVA range {index} ends at {end:#x}, before its start {start:#x}"
                 )
             }
-            Self::TooMany { capacity } => {
-                write!(f, "the IOMMU has more than {capacity} IOVA ranges")
-            }
+            Self::TooMany { capacity } => write!(
+                f,
+                "no room for the IOMMU's IOVA ranges: {capacity} ranges and allocations at most"
+            ),
+            Self::InUse { start, size } => write!(
+                f,
+                "the IOMMU can't map all of {size:#x} bytes at IOVA {start:#x} any more, which \
+                 are allocated"
+            ),
         }
     }
 }
@@ -136,7 +150,8 @@ impl fmt::Display for IovaError {
             Self::OutOfRange { start, size } => {
                 write!(
                     f,
-                    "the IOMMU can't map all of {size:#x} bytes at IOVA {start:#x}"
+                    "the IOMMU can't map all of {size:#x} bytes at IOVA {start:#x}, or some are \
+                     kept back"
                 )
             }
             Self::Taken { start, size } => {
@@ -148,7 +163,7 @@ impl fmt::Display for IovaError {
             Self::NotTaken { start, size } => {
                 write!(
                     f,
-                    "some of {size:#x} bytes at IOVA {start:#x} are not allocated"
+                    "there is no allocation of {size:#x} bytes at IOVA {start:#x}"
                 )
             }
             Self::NoSpace {
@@ -159,12 +174,10 @@ impl fmt::Display for IovaError {
                 f,
                 "no {size:#x} bytes aligned to {align:#x} are free up to IOVA {highest:#x}"
             ),
-            Self::Fragmented { capacity } => {
-                write!(
-                    f,
-                    "the free IOVAs would fall into more than {capacity} ranges"
-                )
-            }
+            Self::NoRoom { capacity } => write!(
+                f,
+                "no room for another allocation: {capacity} at most, with the IOMMU's ranges"
+            ),
             Self::LimitReached { avail } => {
                 write!(f, "all {avail} mappings that the IOMMU makes are in use")
             }

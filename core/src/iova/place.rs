@@ -1,77 +1,87 @@
 //! The place for an allocation.
 
-use crate::abi::IovaRange;
+use super::class::{Class, Pages};
+use super::tree::{Node, NodeId, Tree};
 
-/// Why there is no place.
-pub(super) enum Unplaced {
-    NoSpace,
-    /// There is one in the midst of a free range, and no room for a range more.
-    Full,
-}
+/// How many gaps are tried, the lowest first, before one is taken that is large enough however it
+/// is aligned.
+pub(super) const TRIES: u32 = 4;
 
-/// What a place is looked for.
+/// What a place is looked for; sizes and addresses in pages.
+#[derive(Clone, Copy)]
 pub(super) struct Wanted {
-    /// From the first address to the last.
-    pub(super) span: u64,
-    /// A power of two, at least a page.
-    pub(super) align: u64,
-    /// The last address must not be above.
-    pub(super) highest: u64,
+    pub(super) size: Pages,
+    /// A power of two.
+    pub(super) align: Pages,
+    /// The first page that can't be used.
+    pub(super) limit: Pages,
 }
 
 impl Wanted {
-    /// The lowest and the highest address of `range` at which it can start, alignment aside.
-    fn starts(&self, range: IovaRange) -> Option<(u64, u64)> {
-        let last = range.end.min(self.highest).checked_sub(self.span)?;
-        (range.start <= last).then_some((range.start, last))
-    }
-
-    /// The lowest place that is aligned best: to the largest of `page_sizes` that the size
-    /// reaches and a free range allows, and in any case as asked.
-    pub(super) fn best(
-        &self,
-        free: impl Iterator<Item = IovaRange>,
-        page_sizes: u64,
-    ) -> Option<u64> {
-        let size = self.span.saturating_add(1);
-        let goal = self.align.max(largest_up_to(page_sizes, size));
-        let mut best: Option<(u64, u64)> = None;
-        for range in free {
-            let Some((first, last)) = self.starts(range) else {
-                continue;
-            };
-            let possible = roundest(first, last);
-            if possible < self.align {
-                continue;
-            }
-            let align = self
-                .align
-                .max(largest_up_to(page_sizes, size.min(possible)));
-            if best.is_none_or(|(other, _)| other < align) {
-                best = Some((align, first.checked_next_multiple_of(align)?));
-                if align == goal {
-                    break;
-                }
-            }
+    /// The place with the best alignment, as the first page and the node above the gap.
+    ///
+    /// That is the largest bit of `page_sizes` that the size reaches and that is to be had, and
+    /// in any case what is asked for.
+    pub(super) fn place(self, tree: &Tree<[Node]>, page_sizes: Pages) -> Option<(NodeId, Pages)> {
+        let mut goal = 0;
+        if self.size > self.align {
+            goal = largest_up_to(page_sizes, self.size);
         }
-        best.map(|(_, start)| start)
-    }
-
-    /// A place at the start or at the end of `range`, so that one free range is left at most.
-    pub(super) fn at_edge(&self, range: IovaRange) -> Option<u64> {
-        let (first, last) = self.starts(range)?;
-        let at_end = last.checked_add(self.span) == Some(range.end);
-        if is_multiple(first, self.align) {
-            Some(first)
-        } else {
-            (at_end && is_multiple(last, self.align)).then_some(last)
+        loop {
+            let place = self.aligned(tree, goal.max(self.align));
+            if place.is_some() || goal <= self.align {
+                return place;
+            }
+            goal = largest_up_to(page_sizes, goal.wrapping_sub(1));
         }
     }
-}
 
-/// Whether `address` is a multiple of `align`, a power of two.
-pub(super) const fn is_multiple(address: u64, align: u64) -> bool {
-    address & align.wrapping_sub(1) == 0
+    /// A place at a multiple of `align`, a power of two.
+    fn aligned(self, tree: &Tree<[Node]>, align: Pages) -> Option<(NodeId, Pages)> {
+        let lowest = tree.first_fit(Class::of(self.size))?;
+        let place = self.within(tree, lowest, align);
+        place.or_else(|| self.aligned_from(tree, lowest, align))
+    }
+
+    /// As [`Self::aligned`], from the lowest gap on that is large enough.
+    ///
+    /// If there is any place, it is found: after some tries where it is sure to be, and otherwise
+    /// by trying all.
+    #[cold]
+    fn aligned_from(
+        self,
+        tree: &Tree<[Node]>,
+        lowest: NodeId,
+        align: Pages,
+    ) -> Option<(NodeId, Pages)> {
+        let mut tries = TRIES;
+        let mut next = Some(lowest);
+        while let Some(above) = next {
+            if self.limit < tree.gap_start(above).wrapping_add(self.size) {
+                return None;
+            }
+            let mut place = self.within(tree, above, align);
+            tries = tries.wrapping_sub(1);
+            if place.is_none() && tries == 0 {
+                let enough = self.size.wrapping_add(align).wrapping_sub(1);
+                let roomy = tree.first_fit(Class::from(enough));
+                place = roomy.and_then(|above| self.within(tree, above, align));
+            }
+            if place.is_some() {
+                return place;
+            }
+            next = tree.next_fit(above, Class::of(self.size));
+        }
+        None
+    }
+
+    /// The lowest place at a multiple of `align` in the gap below a node.
+    fn within(self, tree: &Tree<[Node]>, above: NodeId, align: Pages) -> Option<(NodeId, Pages)> {
+        let low = align.wrapping_sub(1);
+        let start = tree.gap_start(above).wrapping_add(low) & !low;
+        let end = start.wrapping_add(self.size);
+        (end <= tree.start(above).min(self.limit)).then_some((above, start))
+    }
 }
 
 /// The highest bit of `page_sizes` that is not above `limit`; 0 where there is none.
@@ -82,14 +92,4 @@ fn largest_up_to(page_sizes: u64, limit: u64) -> u64 {
         .checked_ilog2()
         .and_then(|bit| 1_u64.checked_shl(bit))
         .unwrap_or(0)
-}
-
-/// The largest power of two that has a multiple from `first` to `last`.
-fn roundest(first: u64, last: u64) -> u64 {
-    // The highest bit that changes on the way from before `first` to `last`: where it becomes
-    // set, all bits below it are clear.
-    match first.checked_sub(1) {
-        Some(before) => largest_up_to(before ^ last, u64::MAX),
-        None => 1 << 63,
-    }
 }

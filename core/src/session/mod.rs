@@ -12,6 +12,7 @@ mod mode;
 mod place;
 mod split;
 
+pub use attach::AttachError;
 pub use error::SessionError;
 pub use mode::Mode;
 pub use place::Place;

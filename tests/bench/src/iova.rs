@@ -1,17 +1,18 @@
 //! Allocating and freeing IOVAs for many buffers, in each order.
 
-use core::hint::black_box;
+use std::hint::black_box;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::Serialize;
 use vfio_core::abi::IovaRange;
-use vfio_core::iova::IovaAllocator;
+use vfio_core::iova::{IovaAllocator, IovaError};
+use zerocopy::FromZeros as _;
 
 /// The most buffers: as many as type 1 maps by default.
 const MOST: usize = 65_000;
 
-/// The capacity: any order of frees succeeds.
+/// The capacity.
 const CAPACITY: usize = 65_536;
 
 /// How many buffers there are.
@@ -24,14 +25,16 @@ const SIZE: u64 = 0x1000;
 type Iovas = Box<IovaAllocator<CAPACITY>>;
 
 /// The names of what is done.
-const NAMES: [&str; 6] = ["fill", "fifo", "lifo", "random", "refill", "churn"];
+const NAMES: [&str; 9] = [
+    "fill", "fifo", "lifo", "other", "random", "refill", "reserve", "aligned", "churn",
+];
 
 /// One thing that is done with some number of buffers.
 #[derive(Serialize)]
 pub(crate) struct Row {
     name: &'static str,
     buffers: usize,
-    /// How many of them something is done with.
+    /// How many operations there are.
     done: usize,
     /// Nanoseconds for each of these.
     nanoseconds: f64,
@@ -43,6 +46,8 @@ struct Case {
     /// Where something is done.
     live: Vec<u64>,
     run: fn(&mut Case) -> bool,
+    /// How many operations there are for each of `live`.
+    each: usize,
 }
 
 /// Measures everything with each number of buffers.
@@ -56,14 +61,15 @@ pub(crate) fn rows() -> Result<Vec<Row>> {
         for buffers in BUFFERS {
             let mut case = Case::new(name, buffers)?;
             let start = Instant::now();
-            let done = (case.run)(&mut case);
+            let is_done = (case.run)(&mut case);
             let elapsed = start.elapsed();
-            ensure!(done, "{name} of {buffers} buffers ended early");
+            ensure!(is_done, "{name} of {buffers} buffers ended early");
+            let done = case.live.len() * case.each;
             rows.push(Row {
                 name,
                 buffers,
-                done: case.live.len(),
-                nanoseconds: elapsed.as_nanos() as f64 / case.live.len() as f64,
+                done,
+                nanoseconds: elapsed.as_nanos() as f64 / done as f64,
             });
         }
     }
@@ -94,34 +100,33 @@ impl Case {
                 end: (1 << 39) - 1,
             },
         ];
+        // Made in place.
+        let iovas = IovaAllocator::new_box_zeroed();
+        let mut iovas: Iovas = iovas.map_err(|_| anyhow!("no memory for an allocator"))?;
+        iovas.init(ranges, 0x4020_1000, None)?;
         let mut case = Self {
-            iovas: Box::new(IovaAllocator::new(ranges, 0x4020_1000, None)?),
-            live: Vec::with_capacity(buffers),
+            iovas,
+            live: vec![0; buffers],
             run: measured_iova_fill,
+            each: 1,
         };
-        case.live.resize(buffers, 0);
         if name == "fill" {
             return Ok(case);
         }
         ensure!(case.fill(), "{buffers} buffers can't be allocated");
-        case.run = match name {
-            "fifo" => measured_iova_free,
-            "lifo" => {
-                case.live.reverse();
-                measured_iova_free
-            }
-            "random" => {
+        case.run = measured_iova_free;
+        match name {
+            "fifo" => {}
+            "lifo" => case.live.reverse(),
+            // Every other one first.
+            "other" => case.live.sort_by_key(|iova| (iova / SIZE % 2, *iova)),
+            "random" => shuffle(&mut case.live),
+            "refill" => case.halve(measured_iova_fill)?,
+            "reserve" => {
+                case.halve(measured_iova_reserve)?;
                 shuffle(&mut case.live);
-                measured_iova_free
             }
-            "refill" => {
-                // Every other page is free.
-                for iova in case.live.iter().step_by(2) {
-                    case.iovas.free(*iova, SIZE)?;
-                }
-                case.live.truncate(buffers.div_ceil(2));
-                measured_iova_fill
-            }
+            "aligned" => case.halve(measured_iova_aligned)?,
             "churn" => {
                 shuffle(&mut case.live);
                 // Half of them, so that there are as many holes as there can be.
@@ -129,16 +134,26 @@ impl Case {
                 for iova in half {
                     case.iovas.free(iova, SIZE)?;
                 }
-                measured_iova_churn
+                case.run = measured_iova_churn;
+                case.each = 2;
             }
             _ => bail!("there is nothing called {name}"),
-        };
+        }
         Ok(case)
+    }
+
+    /// Frees every other buffer, the first first, and does something in their places.
+    fn halve(&mut self, run: fn(&mut Case) -> bool) -> Result<(), IovaError> {
+        self.live = self.live.iter().copied().step_by(2).collect();
+        self.run = run;
+        self.live
+            .iter()
+            .try_for_each(|iova| self.iovas.free(*iova, SIZE))
     }
 
     fn fill(&mut self) -> bool {
         self.live.iter_mut().all(|iova| {
-            let allocated = self.iovas.allocate(SIZE);
+            let allocated = self.iovas.allocate(black_box(SIZE));
             *iova = allocated.unwrap_or(u64::MAX);
             allocated.is_ok()
         })
@@ -158,7 +173,33 @@ extern "Rust" fn measured_iova_fill(case: &mut Case) -> bool {
 extern "Rust" fn measured_iova_free(case: &mut Case) -> bool {
     let case = black_box(case);
     let iovas = &mut case.iovas;
-    case.live.iter().all(|iova| iovas.free(*iova, SIZE).is_ok())
+    case.live
+        .iter()
+        .all(|iova| iovas.free(*iova, black_box(SIZE)).is_ok())
+}
+
+/// Allocates them all where they were.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "Rust" fn measured_iova_reserve(case: &mut Case) -> bool {
+    let case = black_box(case);
+    let iovas = &mut case.iovas;
+    case.live
+        .iter()
+        .all(|iova| iovas.reserve(*iova, black_box(SIZE)).is_ok())
+}
+
+/// Allocates as many with an alignment that no single page has, below 4 GiB.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "Rust" fn measured_iova_aligned(case: &mut Case) -> bool {
+    let case = black_box(case);
+    let iovas = &mut case.iovas;
+    case.live.iter_mut().all(|iova| {
+        let allocated = iovas.allocate_up_to(black_box(SIZE), 2 * SIZE, u64::from(u32::MAX));
+        *iova = allocated.unwrap_or(u64::MAX);
+        allocated.is_ok()
+    })
 }
 
 /// Frees each and allocates another in its place.
@@ -168,8 +209,8 @@ extern "Rust" fn measured_iova_churn(case: &mut Case) -> bool {
     let case = black_box(case);
     let iovas = &mut case.iovas;
     case.live.iter_mut().all(|iova| {
-        let freed = iovas.free(*iova, SIZE);
-        let allocated = iovas.allocate(SIZE);
+        let freed = iovas.free(*iova, black_box(SIZE));
+        let allocated = iovas.allocate(black_box(SIZE));
         *iova = allocated.unwrap_or(u64::MAX);
         freed.is_ok() && allocated.is_ok()
     })

@@ -9,7 +9,7 @@ use vfio_core::sys::Sys;
 use super::{Report, exercise};
 use crate::RunError;
 
-/// How many stretches of free addresses are kept apart: no more than two buffers are mapped at a
+/// How many buffers and ranges of addresses there can be: no more than two buffers are mapped at a
 /// time, in an address space with a hole or two.
 const RANGES: usize = 16;
 

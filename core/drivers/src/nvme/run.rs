@@ -9,7 +9,7 @@ use vfio_core::sys::Sys;
 use super::{Options, Report, exercise};
 use crate::RunError;
 
-/// How many stretches of free addresses are kept apart: three queue pairs have up to five buffers
+/// How many buffers and ranges of addresses there can be: three queue pairs have up to five buffers
 /// each.
 const RANGES: usize = 32;
 

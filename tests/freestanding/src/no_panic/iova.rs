@@ -12,6 +12,11 @@ pub(crate) fn all() {
         Ok(iovas) => iovas,
         Err(error) => return used(error),
     };
+    let mut empty = IovaAllocator::<4>::empty();
+    used(IovaAllocator::init(&mut empty, ranges, any(), limit));
+    used(iovas == empty);
+    used(IovaAllocator::narrow(&mut iovas, ranges));
+    used(IovaAllocator::keep_back(&mut iovas, any(), any()));
     used(IovaAllocator::allocate(&mut iovas, any()));
     used(IovaAllocator::allocate_aligned(&mut iovas, any(), any()));
     used(IovaAllocator::allocate_up_to(

@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use vfio_core::dma::Dma;
+use vfio_core::dma::{AddressSpace, Dma};
 use vfio_core::session::{Mode, Place, Session, SessionError};
 use vfio_core::sys::{GroupPath, NoIommu, Sys};
 use vfio_freestanding::opaque::{Opaque, any, used};
@@ -22,7 +22,11 @@ pub(crate) fn all() {
         used(Session::split(session).is_ok());
     }
     if let Ok(session) = Session::open(&Opaque, &place) {
-        used(Session::split_with_room::<4>(session).is_ok());
+        if let Ok((_device, dma)) = Session::split_with_room::<4>(session) {
+            used(Dma::attach(&dma, &place).is_ok());
+            used(AddressSpace::attach(dma.space(), &place).is_ok());
+            used((Dma::narrow(&dma), Dma::keep_back(&dma, any(), any())));
+        }
     }
     if let Ok(session) = Session::open(&Opaque, &place) {
         used(Dma::<_, 4>::new(Opaque, session.space).is_ok());

@@ -42,7 +42,7 @@ const DEPTH: usize = 32;
 /// How many reads are counted at each depth.
 const READS: u16 = 4096;
 
-/// How many stretches of free addresses are kept apart: without an IOMMU there are none.
+/// How many buffers and ranges of addresses there can be: without an IOMMU none are counted.
 const RANGES: usize = 8;
 
 type Machine = GuestPci;

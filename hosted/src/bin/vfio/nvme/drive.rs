@@ -13,7 +13,7 @@ use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions};
 use crate::failure::Failure;
 use crate::target::{Opened, Target, Task, World};
 
-/// How many stretches of free addresses are kept apart.
+/// How many buffers and ranges of addresses there can be.
 pub(super) const RANGES: usize = 64;
 
 /// How many commands are under way at a time where blocks are read and written.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use vfio_core::abi::IovaRange;
 use vfio_core::dma::Direction;
 use vfio_core::iova::IovaAllocator;
@@ -10,6 +10,7 @@ use vfio_core::mmio::Window;
 use vfio_core::sys::{Pages, Sys as _};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
+use zerocopy::FromZeros as _;
 
 use super::super::selftest::ranges;
 use super::{Figures, World};
@@ -18,8 +19,8 @@ use crate::mode::{InGuest as _, Mode};
 /// How many buffers there are. Type 1 maps 65,535 by default.
 const BUFFERS: [usize; 4] = [1, 1_000, 10_000, 65_000];
 
-/// How many free ranges the allocator keeps apart: the buffers leave a few.
-const RANGES: usize = 64;
+/// How many buffers and ranges the allocator has room for.
+const CAPACITY: usize = 65_536;
 
 /// Bytes of a buffer.
 const PAGE: usize = 4096;
@@ -38,7 +39,9 @@ pub(super) fn figures(_: &World, device: &Device, mode: Mode) -> Result<String> 
             window.write::<u8>(n * PAGE, 1)?;
         }
         let told = ranges.iter().map(|&(start, end)| IovaRange { start, end });
-        let mut iovas = IovaAllocator::<RANGES>::new(told, PAGE as u64, None)?;
+        let mut iovas =
+            IovaAllocator::<CAPACITY>::new_box_zeroed().map_err(|_| anyhow!("no memory"))?;
+        iovas.init(told, PAGE as u64, None)?;
         let mut places = vec![0; buffers];
         let mut timed = |what: &str, run: &mut dyn FnMut() -> Result<()>| -> Result<()> {
             let start = Instant::now();

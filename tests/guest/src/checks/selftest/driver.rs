@@ -17,7 +17,7 @@ use super::{PAGE, ranges};
 use crate::mode::{InGuest as _, Mode};
 use crate::world::World;
 
-/// How many stretches of free addresses are kept apart.
+/// How many buffers and ranges of addresses there can be.
 const STRETCHES: usize = 64;
 
 /// How often the device is initialised, and how often everything is done in turn.

@@ -119,14 +119,13 @@ pub(crate) fn iova_allocator(_: &World, device: &Device, mode: Mode) -> Result<S
     let (space, _opened) = mode.open(device)?;
     let ranges = ranges(&space)?;
     let (first, _) = *ranges.first().context("no range")?;
+    // The first page is kept back.
+    let first = first.max(PAGE);
     let told = ranges.iter().map(|&(start, end)| IovaRange { start, end });
     let mut iovas = IovaAllocator::<64>::new(told, PAGE, None)?;
     let aligned = [1, 4, 2].map(|pages| iovas.allocate_aligned(pages * PAGE, pages * PAGE));
-    let four = first.next_multiple_of(4 * PAGE).max(first + 4 * PAGE);
-    ensure!(
-        aligned == [Ok(first), Ok(four), Ok(first + 2 * PAGE)],
-        "{aligned:x?}"
-    );
+    let [four, two] = [4, 2].map(|pages| (first + PAGE).next_multiple_of(pages * PAGE));
+    ensure!(aligned == [Ok(first), Ok(four), Ok(two)], "{aligned:x?}");
 
     let dma = Dma::<_, 64>::new(Linux, space)?;
     let page = usize::try_from(PAGE)?;
