@@ -397,7 +397,7 @@ impl fmt::Display for IrqError {
             Self::Only { available } => {
                 write!(
                     f,
-                    "only {available} interrupts can be had, and none is enabled"
+                    "only {available} of the interrupts can be had, and none is enabled"
                 )
             }
             Self::Errno(errno) => write!(f, "the interrupts can't be set: {errno}"),

@@ -152,7 +152,7 @@ fn an_answer_that_a_request_does_not_have_is_an_error() {
                 Err(error) => {
                     let text = error.to_string();
                     let is_told = session::errno(&*error) == Some(Errno::EPROTO)
-                        || text.contains("only 1 interrupts")
+                        || text.contains("only 1 of the interrupts")
                         || text.contains("version 1 of the VFIO API");
                     // What seems to be mapped and is not, the device misses, or it can't be
                     // unmapped.
@@ -186,7 +186,10 @@ fn fewer_vectors_than_were_asked_for_are_an_error_that_says_how_many() {
     };
     assert_eq!(set(2), Err(only));
     assert_eq!(set(1), Ok(()));
-    assert!(only.to_string().starts_with("only 1 interrupts can be had"));
+    assert!(
+        only.to_string()
+            .starts_with("only 1 of the interrupts can be had")
+    );
 }
 
 #[test]
