@@ -61,6 +61,23 @@ pub enum IrqError {
 /// `N` interrupts of one index, each with an event; they are disabled on drop.
 ///
 /// Nobody else has interrupts of the index meanwhile.
+///
+#[cfg_attr(feature = "alloc", doc = "```")]
+#[cfg_attr(not(feature = "alloc"), doc = "```ignore")]
+/// use std::sync::Arc;
+/// use std::time::Duration;
+/// use vfio_core::abi::pci_irq;
+/// use vfio_core::device::Device;
+/// use vfio_core::irq::Vectors;
+/// use vfio_core::sys::Sys;
+///
+/// fn count<S: Sys>(device: Arc<Device<S>>) -> Result<u64, Box<dyn std::error::Error>> {
+///     // They own the device, with others. `device.vectors::<2>(..)` borrows it.
+///     let vectors = Vectors::<_, 2>::new(device, pci_irq::MSIX)?;
+///     let first = vectors.wait(0, Duration::from_millis(100))?;
+///     Ok(first + vectors.take(1)?)
+/// }
+/// ```
 pub struct Vectors<D: DeviceHandle, const N: usize> {
     device: D,
     index: u32,

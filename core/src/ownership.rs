@@ -103,6 +103,41 @@
 //!     let _ = buffer.window().read::<u32>(0);
 //! }
 //! ```
+//! Whichever way it is made, where the space is borrowed:
+//! ```compile_fail,E0597
+//! # use vfio_core::{dma::{Buffer, Direction, Dma, Pool}, sys::Sys};
+//! fn keep<S: Sys>(dma: Dma<S>) {
+//!     let pool;
+//!     {
+//!         let dma = dma;
+//!         pool = Pool::new(&dma, 4, 64, Direction::Both).ok().unwrap();
+//!     }
+//!     let _ = pool.take();
+//! }
+//! ```
+//! ```compile_fail,E0515
+//! # use vfio_core::{dma::{Buffer, Direction, Dma, DmaError}, sys::Sys};
+//! fn ring<'d, S: Sys>(dma: Dma<S>) -> Result<Buffer<&'d Dma<S>>, DmaError> {
+//!     Buffer::new(&dma, 4096, Direction::Both)
+//! }
+//! ```
+//! A part of a buffer and a chunk of a pool keep what they are of:
+//! ```compile_fail,E0505
+//! # use vfio_core::{dma::{Buffer, Dma}, sys::Sys};
+//! fn keep<S: Sys>(buffer: Buffer<&Dma<S>>) {
+//!     let mut part = buffer.part(0, 64).unwrap();
+//!     let _ = buffer.unmap();
+//!     let _ = part.window().read::<u32>(0);
+//! }
+//! ```
+//! ```compile_fail,E0505
+//! # use vfio_core::{dma::{Dma, Pool}, sys::Sys};
+//! fn keep<S: Sys>(pool: Pool<&Dma<S>>) {
+//!     let chunk = pool.take().unwrap();
+//!     drop(pool);
+//!     let _ = chunk.iova();
+//! }
+//! ```
 //! And a window over memory, the memory:
 //! ```compile_fail,E0505
 //! # use vfio_core::{dma::{Buffer, Dma}, sys::Sys};
@@ -475,6 +510,106 @@
 //!     type Error = A::Error;
 //!     fn target(&self) -> &A {
 //!         &self.1
+//!     }
+//! }
+//! ```
+//!
+//! # Interrupts
+//!
+//! [`Vectors`](crate::irq::Vectors) are at most 64:
+//! ```
+//! # use std::ffi::CStr;
+//! # use vfio_core::{device::Device, irq::Vectors, sys::*};
+//! # struct Nobody;
+//! # impl Sys for Nobody {
+//! #     type Fd = ();
+//! #     type Mapping = Absent;
+//! #     type Memory = Absent;
+//! #     type Event = Absent;
+//! #     fn open(&self, _: &CStr) -> Result<(), Errno> { Err(Errno::ENOENT) }
+//! #     fn ioctl_info(&self, _: &(), _: InfoRequest, _: &mut [u8]) -> Result<(), Errno> { Err(Errno::ENOTTY) }
+//! #     fn ioctl_value(&self, _: &(), _: ValueRequest, _: u32) -> Result<u32, Errno> { Err(Errno::ENOTTY) }
+//! #     fn ioctl_fd(&self, _: &(), _: FdRequest, _: &()) -> Result<(), Errno> { Err(Errno::ENOTTY) }
+//! #     fn ioctl_name(&self, _: &(), _: NameRequest, _: &CStr) -> Result<(), Errno> { Err(Errno::ENOTTY) }
+//! #     fn pread(&self, _: &(), _: &mut [u8], _: u64) -> Result<usize, Errno> { Err(Errno::EIO) }
+//! #     fn pwrite(&self, _: &(), _: &[u8], _: u64) -> Result<usize, Errno> { Err(Errno::EIO) }
+//! #     fn page_size(&self) -> usize { 4096 }
+//! # }
+//! let device = Device::new(Nobody, ());
+//! let _ = device.vectors::<64>(2);
+//! ```
+//! ```compile_fail,E0080
+//! # use std::ffi::CStr;
+//! # use vfio_core::{device::Device, irq::Vectors, sys::*};
+//! # struct Nobody;
+//! # impl Sys for Nobody {
+//! #     type Fd = ();
+//! #     type Mapping = Absent;
+//! #     type Memory = Absent;
+//! #     type Event = Absent;
+//! #     fn open(&self, _: &CStr) -> Result<(), Errno> { Err(Errno::ENOENT) }
+//! #     fn ioctl_info(&self, _: &(), _: InfoRequest, _: &mut [u8]) -> Result<(), Errno> { Err(Errno::ENOTTY) }
+//! #     fn ioctl_value(&self, _: &(), _: ValueRequest, _: u32) -> Result<u32, Errno> { Err(Errno::ENOTTY) }
+//! #     fn ioctl_fd(&self, _: &(), _: FdRequest, _: &()) -> Result<(), Errno> { Err(Errno::ENOTTY) }
+//! #     fn ioctl_name(&self, _: &(), _: NameRequest, _: &CStr) -> Result<(), Errno> { Err(Errno::ENOTTY) }
+//! #     fn pread(&self, _: &(), _: &mut [u8], _: u64) -> Result<usize, Errno> { Err(Errno::EIO) }
+//! #     fn pwrite(&self, _: &(), _: &[u8], _: u64) -> Result<usize, Errno> { Err(Errno::EIO) }
+//! #     fn page_size(&self) -> usize { 4096 }
+//! # }
+//! let device = Device::new(Nobody, ());
+//! let _ = device.vectors::<65>(2);
+//! ```
+//!
+//! # Handles
+//!
+//! What a handle is, and where a device finds memory, is for unsafe code to say. A pointer of one's
+//! own is no handle to an address space:
+//! ```compile_fail,E0277
+//! # use std::ops::Deref;
+//! # use vfio_core::{dma::{Buffer, Direction, Dma}, sys::Sys};
+//! #[derive(Clone)]
+//! struct Mine<S: Sys + 'static>(&'static Dma<S>, &'static Dma<S>);
+//! impl<S: Sys> Deref for Mine<S> {
+//!     type Target = Dma<S>;
+//!     fn deref(&self) -> &Dma<S> {
+//!         if std::process::id() % 2 == 0 { self.0 } else { self.1 }
+//!     }
+//! }
+//! fn make<S: Sys + Clone>(mine: Mine<S>) {
+//!     let _ = Buffer::new(mine, 4096, Direction::Both);
+//! }
+//! ```
+//! ```compile_fail,E0200
+//! # use std::ops::Deref;
+//! # use vfio_core::handle::Handle;
+//! #[derive(Clone)]
+//! struct Mine(Box<u32>);
+//! impl Deref for Mine {
+//!     type Target = u32;
+//!     fn deref(&self) -> &u32 {
+//!         &self.0
+//!     }
+//! }
+//! impl Handle for Mine {}
+//! ```
+//! The traits of handles are those of all handles and of nothing else:
+//! ```compile_fail,E0277
+//! # use vfio_core::{dma::{AddressSpace, DmaHandle}, sys::Sys};
+//! struct Mine<S: Sys>(AddressSpace<S>);
+//! impl<S: Sys> DmaHandle for Mine<S> {
+//!     type Sys = S;
+//!     fn space(&self) -> &AddressSpace<S> {
+//!         &self.0
+//!     }
+//! }
+//! ```
+//! An address of one's own is none that memory lies at:
+//! ```compile_fail,E0200
+//! # use vfio_core::dma::{BufferHandle, BufferPart, Reachable};
+//! struct Elsewhere<B: BufferHandle>(BufferPart<B>);
+//! impl<B: BufferHandle> Reachable for Elsewhere<B> {
+//!     fn iova(&self) -> u64 {
+//!         0x1000
 //!     }
 //! }
 //! ```

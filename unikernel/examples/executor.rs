@@ -16,7 +16,7 @@ use vfio_core::mmio::field::{ReadPureWrite, WriteOnly};
 use vfio_core::mmio::{Access, Block};
 use vfio_core::registers;
 use vfio_core::session::{Mode, Session};
-use vfio_core::sys::Errno;
+use vfio_core::sys::{Errno, NoIommu};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use x86_64::instructions::interrupts;
@@ -77,11 +77,13 @@ async fn product<A: Access, D: DeviceHandle>(
 
 /// Opens the first `edu`.
 fn open(boot: &Boot) -> Option<Device<GuestPci>> {
-    GuestPci.discover(boot).ok()?;
-    let (group, _) = GuestPci.find(0x1234, 0x11e8)?;
+    // SAFETY: the device is told no address of memory.
+    let machine = GuestPci::new(unsafe { NoIommu::acknowledge() });
+    machine.discover(boot).ok()?;
+    let (group, _) = machine.find(0x1234, 0x11e8)?;
     let mut name = [0; 13];
-    let place = GuestPci.place(group, &mut name)?;
-    let session = Session::open_in(Mode::NoIommu, &GuestPci, &place).ok()?;
+    let place = machine.place(group, &mut name)?;
+    let session = Session::open_in(Mode::NoIommu, &machine, &place).ok()?;
     Some(session.device)
 }
 

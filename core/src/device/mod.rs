@@ -18,6 +18,27 @@ use crate::query::{self, QueryError, ReplyBuffer};
 use crate::sys::{self, Errno, Sys, ValueRequest};
 
 /// An open device; closed on drop.
+///
+/// ```
+/// use vfio_core::abi::{pci_irq, pci_region};
+/// use vfio_core::device::Device;
+/// use vfio_core::sys::Sys;
+///
+/// fn drive<S: Sys>(device: &Device<S>) -> Result<(), Box<dyn std::error::Error>> {
+///     let mut reply = [0; 256];
+///     let info = device.info(&mut reply)?;
+///     println!("{} regions, {} kinds of interrupts", info.num_regions, info.num_irqs);
+///     // Decoding and bus mastering are on from here on, and BAR 0 is mapped.
+///     let mut bar0 = device.bring_up(pci_region::BAR0)?;
+///     let vectors = device.vectors::<1>(pci_irq::MSIX)?;
+///     bar0.write::<u32>(0x10, 1)?;
+///     let _ = vectors.take(0)?;
+///     Ok(())
+/// }
+/// ```
+///
+/// What is made of it borrows it here; with an `Arc<Device<S>>` it owns it
+/// ([`handle`](crate::handle)).
 #[derive(Debug)]
 pub struct Device<S: Sys> {
     sys: S,

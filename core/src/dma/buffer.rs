@@ -17,6 +17,26 @@ type Memory<M> = <<M as DmaHandle>::Sys as Sys>::Memory;
 /// The device may read and write it at any time, so that no reference to it is formed: a
 /// [`Window`] reads and writes it, in single accesses of up to 64 bits or in bulk. Memory that
 /// can't be unmapped is never freed: [`Buffer::unmap`] tells, and dropping logs it.
+///
+/// ```
+/// use vfio_core::dma::{Buffer, DmaHandle};
+/// use vfio_core::mmio::{after_status, before_doorbell};
+///
+/// fn ask<M: DmaHandle>(
+///     memory: &mut Buffer<M>,
+///     doorbell: impl FnOnce(u64),
+/// ) -> Result<[u8; 64], Box<dyn std::error::Error>> {
+///     memory.window().write_bytes(0, b"what is the time?")?;
+///     before_doorbell();
+///     doorbell(memory.iova());
+///     // The device says in the last byte that it has written the others.
+///     while memory.window().read::<u8>(4095)? == 0 {}
+///     after_status();
+///     let mut answer = [0; 64];
+///     memory.window().read_bytes(1024, &mut answer)?;
+///     Ok(answer)
+/// }
+/// ```
 pub struct Buffer<M: DmaHandle> {
     dma: M,
     /// Freed by [`Buffer::release`] alone, once the device can't reach it any more.
@@ -65,7 +85,7 @@ impl<M: DmaHandle> Buffer<M> {
     /// # Safety
     /// The bytes can be read and written, and stay where they are, until the buffer is dropped;
     /// where it can't be unmapped ([`Buffer::unmap`]), for ever. Until then nobody forms a
-    /// reference to them, and others access them as atomics at most.
+    /// reference to them but to atomics, and others access them as those at most.
     pub unsafe fn foreign(
         dma: M,
         base: NonNull<u8>,

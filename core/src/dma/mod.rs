@@ -48,6 +48,21 @@ use crate::sys::{Errno, Sys};
 
 /// An I/O address space, with room for `N` buffers and usable ranges of addresses together: see
 /// [`IovaAllocator`].
+///
+/// ```
+/// use vfio_core::dma::{BufferOptions, Direction, Dma, DmaError};
+/// use vfio_core::sys::Sys;
+///
+/// fn rings<S: Sys>(dma: &Dma<S>) -> Result<(), DmaError> {
+///     let ring = dma.buffer(4096, Direction::Both)?;
+///     // A device that has 32 address lines, and wants it at 64 KiB.
+///     let options = BufferOptions::new(Direction::FromDevice);
+///     let options = options.up_to(u32::MAX.into()).aligned(64 << 10);
+///     let frames = dma.buffer(1 << 20, options)?;
+///     println!("the device finds them at {:#x} and {:#x}", ring.iova(), frames.iova());
+///     Ok(())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Dma<S: Sys, const N: usize = 64> {
     sys: S,

@@ -7,6 +7,25 @@ use super::{Access, Field, OffsetError, ReadWrite, Readable, Registers, Writable
 
 /// The registers `R`, which [`registers!`](crate::registers) declares, at a place that was
 /// checked.
+///
+/// ```
+/// use vfio_core::mmio::field::{ReadPure, WriteOnly};
+/// use vfio_core::mmio::{Access, Window};
+/// use vfio_core::registers;
+///
+/// registers! {
+///     struct Timer: 8 {
+///         0x00 count: ReadPure<u32>,
+///         0x04 start: WriteOnly<u32>,
+///     }
+/// }
+///
+/// fn restart<A: Access>(bar0: Window<A>) -> Result<u32, Box<dyn std::error::Error>> {
+///     let mut timer = bar0.into_block::<Timer>(0x100)?;
+///     timer.write(Timer::start, 1)?;
+///     Ok(timer.get(Timer::count)?)
+/// }
+/// ```
 pub struct Block<A: Access, R, P = ReadWrite> {
     access: A,
     origin: A::Origin,

@@ -13,6 +13,24 @@ use crate::handle::{Handle, Projection};
 ///
 /// `P` is what the region permits: [`ReadOnly`](super::ReadOnly), [`ReadWrite`] or
 /// [`WriteOnly`](super::WriteOnly).
+///
+/// ```
+/// use std::sync::atomic::AtomicU64;
+/// use vfio_core::mmio::{OffsetError, RegisterError, SharedMemory, Window};
+///
+/// let mut memory = [const { AtomicU64::new(0) }; 8];
+/// let base = std::ptr::NonNull::from(&mut memory).cast();
+/// // SAFETY: these are 64 bytes, which outlive the window and are reached through it alone.
+/// let mut window = Window::new(unsafe { SharedMemory::new(base, 64) });
+/// window.write::<u32>(8, 0x1234_5678)?;
+/// assert_eq!(window.read::<u16>(10)?, 0x1234);
+/// let refused = window.read::<u32>(62);
+/// assert_eq!(
+///     refused,
+///     Err(RegisterError::Offset(OffsetError::Misaligned { offset: 62, align: 4 }))
+/// );
+/// # Ok::<_, RegisterError<std::convert::Infallible>>(())
+/// ```
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Window<A, P = ReadWrite> {

@@ -24,6 +24,25 @@ use crate::iommufd::Ioas;
 use crate::sys::Sys;
 
 /// An open device, and where memory is mapped for it. Dropping it closes both.
+///
+/// ```
+/// use vfio_core::session::{Place, Session, SessionError};
+/// use vfio_core::sys::Sys;
+///
+/// fn open<S: Sys + Clone>(sys: &S) -> Result<Session<S>, SessionError> {
+///     let place = Place {
+///         name: c"0000:00:05.0",
+///         group: Some(7),
+///         cdev: Some(c"/dev/vfio/devices/vfio0"),
+///         ..Place::default()
+///     };
+///     let session = Session::open(sys, &place)?;
+///     println!("it is open in the mode {}", session.mode);
+///     Ok(session)
+/// }
+/// ```
+///
+/// A driver takes it apart by [`Session::split`].
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Session<S: Sys> {

@@ -1,30 +1,13 @@
 //! Two devices in one address space: what one writes the other reads, at the same address.
 #![forbid(unsafe_code)]
 
-use std::error::Error;
 use std::sync::Arc;
 
-use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Buffer, BufferOptions, Direction, Dma};
-use vfio_core::session::{Mode, Place, Session};
-use vfio_core::sys::Sys;
+use vfio_core::dma::{Buffer, BufferOptions, Direction};
+use vfio_core::session::{Mode, Session};
 use vfio_hosted::sim::{Kernel, model};
 use vfio_skeletons::Ended;
 use vfio_skeletons::copier::{Copier, HIGHEST};
-
-/// Opens a device in the address space of another one.
-fn join<S: Sys + Clone>(dma: &Dma<S>, place: &Place<'_>) -> Result<Device<S>, Box<dyn Error>> {
-    match dma.space() {
-        AddressSpace::Ioas(ioas) => {
-            let path = place.cdev.ok_or("there is no character device")?;
-            Ok(ioas.attach(path)?)
-        }
-        AddressSpace::Container(container) | AddressSpace::NoIommu(container) => {
-            let group = place.group.ok_or("there is no group")?;
-            Ok(container.attach(group)?.device(place.name)?)
-        }
-    }
-}
 
 #[test]
 fn a_buffer_is_written_by_one_device_and_read_by_another() -> Ended {
@@ -36,7 +19,7 @@ fn a_buffer_is_written_by_one_device_and_read_by_another() -> Ended {
         let session = Session::open_in(mode, &kernel, &places[0].as_place())?;
         let (first, dma) = session.split()?;
         let dma = Arc::new(dma);
-        let second = Arc::new(join(&dma, &places[1].as_place())?);
+        let second = Arc::new(dma.space().attach(&places[1].as_place())?);
         let mut first = Copier::new(Arc::new(first))?;
         let mut second = Copier::new(second)?;
 

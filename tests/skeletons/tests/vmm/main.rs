@@ -1,6 +1,9 @@
 //! A virtual machine monitor that passes a device through: guest memory at the addresses that the
 //! guest knows, events for its MSI-X vectors, and its accesses to registers as they come.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
+#[expect(unsafe_code, reason = "the device is given memory of the monitor's")]
+mod ram;
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,7 +11,6 @@ use std::time::Duration;
 
 use vfio_core::abi::{IrqFlags, pci_irq, pci_region};
 use vfio_core::device::Device;
-use vfio_core::dma::{Buffer, BufferOptions, Direction, Dma};
 use vfio_core::irq::{Action, Data};
 use vfio_core::mmio::Window;
 use vfio_core::region::Whole;
@@ -18,6 +20,8 @@ use vfio_hosted::OwnedPlace;
 use vfio_hosted::sim::{Description, Edu, Kernel, Model, model};
 use vfio_skeletons::copier::INSIDE;
 use vfio_skeletons::{Ended, open};
+
+use ram::Ram;
 
 /// The vectors of the device's MSI-X table.
 const VECTORS: usize = 4;
@@ -82,10 +86,13 @@ impl<S: Sys + Clone> Machine<S> {
     }
 
     /// Reads the guest's memory at one of its addresses.
-    fn read(&mut self, at: u64, bytes: &mut [u8]) -> Ended {
-        let ram = self.memory.iter_mut().find_map(|ram| ram.offset_of(at));
-        let (ram, offset) = ram.ok_or("there is no memory")?;
-        Ok(ram.memory.window().read_bytes(offset, bytes)?)
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Ended {
+        for ram in &self.memory {
+            if ram.read(at, bytes)? {
+                return Ok(());
+            }
+        }
+        Err("there is no memory".into())
     }
 
     /// Takes what was counted in each vector.
@@ -95,31 +102,6 @@ impl<S: Sys + Clone> Machine<S> {
             *count = self.device.sys().event_take(event)?;
         }
         Ok(counts)
-    }
-}
-
-// ---------------------------------------------------------------------------------------------
-// Guest memory. It is what the address space makes; memory that the monitor has already, from a
-// file or another process, takes its place here and nowhere else.
-// ---------------------------------------------------------------------------------------------
-
-/// A stretch of the guest's memory.
-struct Ram<S: Sys> {
-    memory: Buffer<Arc<Dma<S>>>,
-}
-
-impl<S: Sys> Ram<S> {
-    /// Memory at the guest-physical address `at`, where the device finds it as well.
-    fn new(dma: &Arc<Dma<S>>, at: u64, len: usize) -> Result<Self, Box<dyn Error>> {
-        let options = BufferOptions::new(Direction::Both).at(at);
-        let memory = Buffer::new(Arc::clone(dma), len, options)?;
-        Ok(Self { memory })
-    }
-
-    /// How far a guest-physical address lies in it, if it does.
-    fn offset_of(&mut self, at: u64) -> Option<(&mut Self, usize)> {
-        let offset = usize::try_from(at.checked_sub(self.memory.iova())?).ok()?;
-        (offset < self.memory.len()).then_some((self, offset))
     }
 }
 
@@ -151,8 +133,7 @@ fn a_guest_has_its_device_copy_within_its_memory() -> Ended {
     let kernel = Kernel::new().with_device("0000:00:05.0", device(), 7);
     let mut machine = machine(&kernel)?;
     let (from, to) = (0x7c00, 0x9000);
-    let source = &mut machine.memory[0].memory;
-    source.window().write_bytes(0x7c00, b"the guest's")?;
+    machine.memory[0].write(from, b"the guest's")?;
     for (source, destination, command) in [(from, INSIDE, 0b001_u64), (INSIDE, to, 0b111)] {
         machine.guest_writes(0x80, &source.to_le_bytes())?;
         machine.guest_writes(0x88, &destination.to_le_bytes())?;
@@ -189,7 +170,7 @@ fn each_vector_has_an_event_of_its_own() -> Ended {
 #[test]
 fn the_guest_has_no_memory_where_the_layout_has_none() -> Ended {
     let kernel = Kernel::new().with_device("0000:00:05.0", device(), 7);
-    let mut machine = machine(&kernel)?;
+    let machine = machine(&kernel)?;
     assert!(machine.read(0xa_0000, &mut [0]).is_err());
     machine.read(1 << 32, &mut [0])
 }
