@@ -88,6 +88,6 @@ pub use kernel::{CONTAINER_PATH, Calls, Fd, IOMMUFD_PATH, Kernel};
 pub use mapping::{Mapping, MappingError};
 pub use model::Model;
 pub use mtty::Mtty;
-pub use nvme::{Nvme, NvmeControl, NvmeCounts, NvmeFault, NvmeNamespace};
+pub use nvme::{Nvme, NvmeControl, NvmeCounts, NvmeFault, NvmeNamespace, NvmeProtection};
 pub use registers::{Memory, Registers};
 pub use script::Script;

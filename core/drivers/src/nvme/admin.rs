@@ -106,7 +106,13 @@ impl<M: DmaHandle> Admin<M> {
         } else {
             id.wrapping_add(1)
         };
-        self.give(controller, &Command { id, ..*command })?;
+        self.give(
+            controller,
+            &Command {
+                cid: id,
+                ..*command
+            },
+        )?;
         let limit = controller.deadline(controller.limits().admin)?;
         loop {
             for _ in 0..SPINS {
@@ -116,7 +122,7 @@ impl<M: DmaHandle> Admin<M> {
                 };
                 let answer = self.rings.answer();
                 self.acknowledge(controller)?;
-                if completed.queue() == 0 && completed.id() == id && self.fits(completed) {
+                if completed.sqid() == 0 && completed.cid() == id && self.fits(completed) {
                     return match Status::from_bits(completed.status()) {
                         None => Ok(answer),
                         Some(status) => Err(NvmeError::Command(status)),
@@ -128,7 +134,7 @@ impl<M: DmaHandle> Admin<M> {
             controller.check()?;
             if controller.now()? > limit {
                 // Identifiers are not used again for so long that an old completion has another.
-                let is_there = self.rings.peek().is_some_and(|there| there.id() == id);
+                let is_there = self.rings.peek().is_some_and(|there| there.cid() == id);
                 return Err(if is_there && !self.rings.is_untouched() {
                     NvmeError::Unexpected {
                         queue: 0,
@@ -179,7 +185,7 @@ impl<M: DmaHandle> Admin<M> {
         self.asked = true;
         let request = Command {
             opcode: opcode::EVENT_REQUEST,
-            id: EVENT_ID,
+            cid: EVENT_ID,
             ..Command::default()
         };
         self.give(controller, &request)
@@ -187,13 +193,13 @@ impl<M: DmaHandle> Admin<M> {
 
     /// Takes a completion that is none of the command's: that of the request for an event.
     fn event(&mut self, completed: Completed, answer: u32) -> Result<(), Misfit> {
-        let id = completed.id();
-        if completed.queue() != 0 {
-            let id = completed.queue();
+        let id = completed.cid();
+        if completed.sqid() != 0 {
+            let id = completed.sqid();
             return Err(Misfit::Queue { id });
         }
         if !self.fits(completed) {
-            let head = completed.head();
+            let head = completed.sqhd();
             return Err(Misfit::Head { head });
         }
         if id != EVENT_ID || !self.asked {
@@ -216,7 +222,7 @@ impl<M: DmaHandle> Admin<M> {
 
     /// Whether a completion names a place that the submission queue has.
     fn fits(&self, completed: Completed) -> bool {
-        usize::from(completed.head()) < self.rings.submissions_len()
+        usize::from(completed.sqhd()) < self.rings.submissions_len()
     }
 
     /// Gives a command to the device.

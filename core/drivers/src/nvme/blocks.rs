@@ -1,6 +1,6 @@
 //! Reading and writing any number of blocks, with as many commands at a time as the queue takes.
 
-use super::command::Way;
+use super::command::{Metadata, Way};
 use super::controller::ControllerHandle;
 use super::error::{NvmeError, Refusal};
 use super::identify::Namespace;
@@ -59,7 +59,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             namespace,
             lba,
             data.len(),
-            Way::Write,
+            Way::Write(Metadata::Zeros),
             fill,
             |_, _, _, _| (),
         )
@@ -116,7 +116,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
                 let lba = lba.saturating_add(first);
                 if let Err(refused) = self.transfer(way, slot, namespace, lba, blocks) {
                     failed = Some(NvmeError::Request(refused.reason));
-                    self.release(refused.slot);
+                    self.take_back(refused.slot);
                     break;
                 }
                 next = next.saturating_add(bytes);
@@ -130,7 +130,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
                 (Ok(()), None) => (),
                 (Err(status), _) => failed = failed.or(Some(NvmeError::Command(status))),
             }
-            self.release(slot);
+            self.take_back(slot);
         }
         match failed {
             Some(error) => Err(error),
@@ -200,6 +200,11 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
+    /// Takes a slot back that came from here.
+    pub(super) fn take_back(&mut self, slot: Slot) {
+        let _ = self.release(slot);
+    }
+
     /// A slot, while no other command is under way.
     fn only_slot(&mut self) -> Result<Slot, NvmeError<ErrorOf<C>>> {
         self.is_idle()?;
@@ -211,7 +216,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         let Some(Completion { slot, result, .. }) = ended else {
             return Err(NvmeError::Stopped);
         };
-        self.release(slot);
+        self.take_back(slot);
         result.map_err(|status: Status| NvmeError::Command(status))
     }
 }

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{Array, Width as _};
 use vfio_core::registers;
@@ -9,15 +10,24 @@ use vfio_core::registers;
 use super::controller::ControllerHandle;
 use super::error::Refusal;
 use super::identify::Namespace;
+use super::identity::Identity;
 use super::queue::{CommandId, QueuePair, Refused};
 use super::ring::{Command, dwords};
-use super::slot::{self, FRESH, HELD, PAGE, Slot};
+use super::slot::{self, Memory, PAGE, Slot, Usage};
 
 /// Whether data are read or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
     Read,
-    Write,
+    Write(Metadata),
+}
+
+/// What is written where the metadata of blocks are apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Metadata {
+    Zeros,
+    /// What is in the slot.
+    Given,
 }
 
 /// Opcodes.
@@ -64,6 +74,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     }
 
     /// Puts a write of `blocks` blocks from `lba` on into the queue, with the data in the slot.
+    /// Where metadata are apart, zeros are written.
     ///
     /// # Errors
     /// [`Refused`], with the slot.
@@ -75,7 +86,24 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         lba: u64,
         blocks: u32,
     ) -> Result<CommandId, Refused> {
-        self.transfer(Way::Write, slot, namespace, lba, blocks)
+        let way = Way::Write(Metadata::Zeros);
+        self.transfer(way, slot, namespace, lba, blocks)
+    }
+
+    /// Puts a write into the queue as [`QueuePair::write`] does, with the metadata of the slot
+    /// ([`QueuePair::metadata`]) where the namespace has them apart.
+    ///
+    /// # Errors
+    /// [`Refused`], with the slot.
+    pub fn write_with_metadata(
+        &mut self,
+        slot: Slot,
+        namespace: &Namespace,
+        lba: u64,
+        blocks: u32,
+    ) -> Result<CommandId, Refused> {
+        let way = Way::Write(Metadata::Given);
+        self.transfer(way, slot, namespace, lba, blocks)
     }
 
     /// Puts a flush into the queue: when it completes, what was written and completed before is
@@ -86,11 +114,11 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     pub fn flush(&mut self, slot: Slot, namespace: &Namespace) -> Result<CommandId, Refused> {
         let command = Command {
             opcode: io::FLUSH,
-            id: slot.0,
-            namespace: namespace.id,
+            cid: slot.number,
+            nsid: namespace.id,
             ..Command::default()
         };
-        self.put(slot, &command)
+        self.put(slot, namespace, &command)
     }
 
     /// Puts a write of zeros to `blocks` blocks from `lba` on, at most 65536, into the queue. The
@@ -117,14 +145,14 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         let flags = if deallocate { DEALLOCATE_ZEROES } else { 0 };
         let command = Command {
             opcode: io::WRITE_ZEROES,
-            id: slot.0,
-            namespace: namespace.id,
+            cid: slot.number,
+            nsid: namespace.id,
             dwords10: lba,
             dwords12: u64::from(blocks.wrapping_sub(1) | flags | namespace.control),
             dwords14: tag(namespace, lba),
             ..Command::default()
         };
-        self.put(slot, &command)
+        self.put(slot, namespace, &command)
     }
 
     /// Puts a command into the queue that deallocates ranges of blocks, at most 256 of them: what
@@ -142,16 +170,16 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             Err(reason) => Err(Refused { slot, reason }),
             Ok(()) => {
                 let count = u32::try_from(ranges.len()).unwrap_or(1);
-                let first = self.places.get(usize::from(slot.0));
+                let place = self.places.get(usize::from(slot.number));
                 let command = Command {
                     opcode: io::DATASET_MANAGEMENT,
-                    id: slot.0,
-                    namespace: namespace.id,
-                    first: first.map_or(0, |place| place.first),
+                    cid: slot.number,
+                    nsid: namespace.id,
+                    prp1: place.map_or(0, |place| place.prp1),
                     dwords10: dwords(count.wrapping_sub(1), DEALLOCATE),
                     ..Command::default()
                 };
-                self.put(slot, &command)
+                self.put(slot, namespace, &command)
             }
         }
     }
@@ -198,6 +226,20 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         lba: u64,
         blocks: u32,
     ) -> Result<CommandId, Refused> {
+        // What says whose the slot is comes first: the compiler leaves all of it out for a slot
+        // that `poll` has just returned.
+        if slot.pair != self.identity {
+            return Err(no_slot(slot));
+        }
+        let (Some(rings), Some(place)) = (
+            &mut self.rings,
+            self.places.get_mut(usize::from(slot.number)),
+        ) else {
+            return Err(no_slot(slot));
+        };
+        if place.usage != Usage::Held {
+            return Err(no_slot(slot));
+        }
         // A slot is no longer than an address, and a namespace no longer than 2^64 bytes.
         let bytes = u64::from(blocks).wrapping_mul(u64::from(namespace.stride));
         let Some(room) = namespace.blocks.checked_sub(lba) else {
@@ -209,78 +251,120 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         if usize::try_from(bytes).map_or(true, |bytes| bytes > self.slot_len) {
             return Err(self.refuse(slot, namespace, lba, blocks));
         }
-        if namespace.separate != 0 && !fits(namespace, blocks, self.metadata_len) {
-            return Err(self.refuse(slot, namespace, lba, blocks));
+        if namespace.plain != self.started {
+            let (memory, started) = (self.memory.as_mut(), self.started);
+            if let Err(reason) = prepare(memory, started, way, slot.number, namespace, blocks) {
+                return Err(Refused { slot, reason });
+            }
         }
-        let (Some(rings), Some(place)) =
-            (&mut self.rings, self.places.get_mut(usize::from(slot.0)))
-        else {
-            return Err(no_slot(slot));
-        };
-        if place.state != HELD {
-            return Err(no_slot(slot));
-        }
-        let second = if bytes <= slot::PAGE_64 {
+        let prp2 = if bytes <= slot::PAGE_64 {
             0
         } else if bytes <= slot::PAGE_64.wrapping_mul(2) {
-            place.first.wrapping_add(slot::PAGE_64)
+            place.prp1.wrapping_add(slot::PAGE_64)
         } else {
             let pages = usize::try_from(bytes).unwrap_or(0).div_ceil(PAGE);
             if slot::needs_fit(pages)
                 && let Some(memory) = &mut self.memory
             {
-                memory.fit_list(usize::from(slot.0), pages);
+                memory.fit_list(usize::from(slot.number), pages);
             }
             place.list
         };
-        place.state = FRESH;
+        place.usage = Usage::Fresh;
         rings.put(&Command {
             opcode: match way {
                 Way::Read => io::READ,
-                Way::Write => io::WRITE,
+                Way::Write(_) => io::WRITE,
             },
-            id: slot.0,
-            namespace: namespace.id,
-            metadata: place.metadata,
-            first: place.first,
-            second,
+            cid: slot.number,
+            nsid: namespace.id,
+            mptr: place.mptr,
+            prp1: place.prp1,
+            prp2,
             dwords10: lba,
             dwords12: u64::from(blocks.wrapping_sub(1) | namespace.control),
             dwords14: tag(namespace, lba),
         });
-        Ok(CommandId(slot.0))
+        Ok(slot.command())
     }
 
-    /// Refuses a transfer.
+    /// Refuses a transfer that is not in the namespace, or longer than a slot.
     #[cold]
     fn refuse(&self, slot: Slot, namespace: &Namespace, lba: u64, blocks: u32) -> Refused {
-        let reason = refusal(namespace, lba, blocks, self.slot_len, self.metadata_len);
+        let most = self.slot_len;
+        let reason = self
+            .foreign(namespace)
+            .or(in_range(namespace, lba, blocks))
+            .unwrap_or(Refusal::TooLong { most });
         Refused { slot, reason }
     }
 
-    /// Puts a command into the queue.
-    fn put(&mut self, slot: Slot, command: &Command) -> Result<CommandId, Refused> {
-        match (self.places.get_mut(usize::from(slot.0)), &mut self.rings) {
-            (Some(place), Some(rings)) if place.state == HELD => {
-                place.state = FRESH;
+    /// Refuses a namespace that was not read from this controller since it was started last.
+    fn foreign(&self, namespace: &Namespace) -> Option<Refusal> {
+        let id = namespace.id;
+        (namespace.controller != self.started).then_some(Refusal::Namespace { id })
+    }
+
+    /// Puts a command into the queue that is no transfer.
+    fn put(
+        &mut self,
+        slot: Slot,
+        namespace: &Namespace,
+        command: &Command,
+    ) -> Result<CommandId, Refused> {
+        if let Some(reason) = self.foreign(namespace) {
+            return Err(Refused { slot, reason });
+        }
+        let place = self.places.get_mut(usize::from(slot.number));
+        match (place, &mut self.rings) {
+            (Some(place), Some(rings))
+                if place.usage == Usage::Held && slot.pair == self.identity =>
+            {
+                place.usage = Usage::Fresh;
                 rings.put(command);
             }
             _ => return Err(no_slot(slot)),
         }
-        Ok(CommandId(slot.0))
+        Ok(slot.command())
     }
+}
+
+/// Makes the memory of a slot ready for blocks whose metadata are apart: zeros them where zeros
+/// are to be written, since they may be what a read brought. Namespaces of other controllers end
+/// here as well.
+#[cold]
+fn prepare<M: DmaHandle>(
+    memory: Option<&mut Memory<M>>,
+    started: Identity,
+    way: Way,
+    number: u16,
+    namespace: &Namespace,
+    blocks: u32,
+) -> Result<(), Refusal> {
+    let id = namespace.id;
+    if namespace.controller != started {
+        return Err(Refusal::Namespace { id });
+    }
+    let most = memory.as_ref().map_or(0, |memory| memory.metadata_len);
+    let len = u64::from(blocks).saturating_mul(namespace.separate.into());
+    let len = usize::try_from(len).unwrap_or(usize::MAX);
+    let window = memory.and_then(|memory| memory.metadata(number.into()));
+    let Some(mut window) = window.filter(|_| len <= most) else {
+        return Err(Refusal::Metadata { most });
+    };
+    if way == Way::Write(Metadata::Zeros) {
+        // The metadata of a slot are a multiple of 8 bytes long.
+        for at in (0..len).step_by(8) {
+            let _ = window.write::<u64>(at, 0);
+        }
+    }
+    Ok(())
 }
 
 /// The reference tag of a transfer, where the namespace has one.
 #[inline(always)]
 fn tag(namespace: &Namespace, lba: u64) -> u64 {
     u64::from(u32::truncate(lba) & namespace.tag_mask)
-}
-
-/// Whether the metadata of blocks fit.
-fn fits(namespace: &Namespace, blocks: u32, most: usize) -> bool {
-    let len = u64::from(blocks).saturating_mul(namespace.separate.into());
-    usize::try_from(len).is_ok_and(|len| len <= most)
 }
 
 /// What is wrong with a range of blocks, if anything is.
@@ -292,27 +376,9 @@ fn in_range(namespace: &Namespace, lba: u64, blocks: u32) -> Option<Refusal> {
     (!is_count || !is_inside).then_some(Refusal::OutOfRange { size })
 }
 
-/// Why a transfer is refused.
-fn refusal(
-    namespace: &Namespace,
-    lba: u64,
-    blocks: u32,
-    len: usize,
-    metadata_len: usize,
-) -> Refusal {
-    if let Some(refusal) = in_range(namespace, lba, blocks) {
-        return refusal;
-    }
-    let bytes = u64::from(blocks).saturating_mul(namespace.stride.into());
-    if u64::try_from(len).is_ok_and(|len| bytes > len) {
-        return Refusal::TooLong { most: len };
-    }
-    Refusal::Metadata { most: metadata_len }
-}
-
 #[cold]
 fn no_slot(slot: Slot) -> Refused {
-    let id = slot.0;
+    let id = slot.number;
     let reason = Refusal::Slot { id };
     Refused { slot, reason }
 }

@@ -15,8 +15,10 @@ use vfio_core::sys::Sys;
 use super::admin::{Admin, ENTRIES, opcode};
 use super::doorbell::ShadowMemory;
 use super::error::NvmeError;
-use super::identify::{ControllerInfo, Malformed, Namespace, Page};
+use super::identify::{ControllerInfo, Malformed, Namespace, Page, format_index, protection_type};
+use super::identity::Identity;
 use super::log::{ErrorEntry, Event, Health};
+use super::protection::Layout;
 use super::registers::{
     CONFIGURATION, Capabilities, ENABLE, FATAL, GONE, READY, Registers, SHUTDOWN_COMPLETE,
     SHUTDOWN_MASK, SHUTDOWN_NORMAL, Version,
@@ -100,6 +102,12 @@ pub struct Controller<D: DeviceHandle, M: DmaHandle, A: Access = Bar<D>> {
     info: ControllerInfo,
     /// How many queue pairs there can be.
     queues: u16,
+    /// Another one after each start: what was said before may not hold any more.
+    started: Identity,
+    /// How long it may take to become ready.
+    ready_time: Duration,
+    /// When it should be ready, where this driver enabled it.
+    ready_by: Option<Duration>,
 }
 
 const RUNNING: u8 = 0;
@@ -136,6 +144,15 @@ const HEALTH_EVENTS: u32 = 0xff;
 /// All namespaces.
 const ALL: u32 = u32::MAX;
 
+/// The highest identifier that is asked for where the controller does not list its namespaces.
+const SOUGHT: u32 = 1024;
+
+/// What Identify returns of a namespace (CNS): the NVM command set's own (NVM Command Set
+/// Specification 1.0, 4.1.5.3).
+const EXTENDED_FORMATS: u32 = 5;
+/// Where the extended formats begin in that, in bytes.
+const ELBAF: usize = 12;
+
 impl Default for Options {
     /// 30 seconds for a command, 60 for an admin command, and shadow doorbells.
     fn default() -> Self {
@@ -170,6 +187,11 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         if !capabilities.has_nvm_commands() || capabilities.smallest_page_shift() != 12 {
             return Err(NvmeError::Unsupported { capabilities });
         }
+        let ready_time = if capabilities.has_ready_times() {
+            capabilities.ready_time(registers.get(Registers::ready_times)?)
+        } else {
+            capabilities.timeout()
+        };
         let mut controller = Self {
             device,
             dma,
@@ -182,12 +204,16 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             shadow: None,
             info: ControllerInfo::default(),
             queues: 0,
+            started: Identity::NONE,
+            ready_time,
+            ready_by: None,
         };
         controller.restart()?;
         Ok(controller)
     }
 
-    /// Starts the controller once more, after it was stopped. All queue pairs are gone.
+    /// Starts the controller once more, after it was stopped. All queue pairs are gone, and
+    /// namespaces have to be read again.
     ///
     /// # Errors
     /// [`NvmeError`]; the controller is stopped then.
@@ -200,7 +226,12 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     }
 
     fn bring_up(&mut self) -> Result<(), NvmeError<A::Error>> {
-        self.disable()?;
+        self.started = Identity::new().ok_or(NvmeError::Exhausted)?;
+        if let Err(error) = self.disable()
+            && !self.reset_function()
+        {
+            return Err(error);
+        }
         if self.admin.get_mut().is_none() {
             *self.admin.get_mut() = Some(Admin::new(&self.dma)?);
         }
@@ -214,15 +245,23 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
                 completion,
             });
         }
-        let most = QUEUES.wrapping_sub(1);
-        let granted = self.set_feature(feature::QUEUES, halves(most, most))?;
-        let [a, b, c, d] = granted.to_le_bytes();
-        let granted = u16::from_le_bytes([a, b]).min(u16::from_le_bytes([c, d]));
-        self.queues = granted.saturating_add(1).min(QUEUES);
+        self.queues = self.ask_for_queues()?;
         if self.options.shadow_doorbells && self.info.has_shadow_doorbells() {
             self.share_doorbells()?;
         }
         Ok(())
+    }
+
+    /// Asks for queue pairs, and returns how many are given: none where the controller refuses.
+    fn ask_for_queues(&self) -> Result<u16, NvmeError<A::Error>> {
+        let most = QUEUES.wrapping_sub(1);
+        let given = match self.set_feature(feature::QUEUES, halves(most, most)) {
+            Err(NvmeError::Command(_)) => return Ok(0),
+            other => other?,
+        };
+        let [a, b, c, d] = given.to_le_bytes();
+        let given = u16::from_le_bytes([a, b]).min(u16::from_le_bytes([c, d]));
+        Ok(given.saturating_add(1).min(QUEUES))
     }
 
     /// Gives the controller its admin queue, and waits until it is ready.
@@ -243,10 +282,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         registers.write(Registers::admin_completion_low, completions.0)?;
         registers.write(Registers::admin_completion_high, completions.1)?;
         registers.write(Registers::configuration, CONFIGURATION)?;
-        let status = self.wait_for(self.capabilities.timeout(), |status| {
-            status & (READY | FATAL) != 0
-        })?;
-        match status {
+        let ready_by = self.deadline(self.ready_time)?;
+        self.ready_by = Some(ready_by);
+        match self.wait_until(ready_by, is_settled)? {
             status if status & FATAL != 0 => Err(NvmeError::Fatal { status }),
             status if status & READY == 0 => Err(NvmeError::NotReady { status }),
             _ => Ok(()),
@@ -254,29 +292,39 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     }
 
     /// Stops the controller, and waits until it says that it stopped.
+    ///
+    /// One that is becoming ready may not be told to stop before it is (NVM Express Base
+    /// Specification 1.4, 3.1.5).
     fn disable(&self) -> Result<(), NvmeError<A::Error>> {
         let mut registers = self.registers()?;
         let configuration = registers.get(Registers::configuration)?;
         if configuration == GONE {
             return Err(NvmeError::Gone);
         }
-        // The settings stay as they are until it has stopped.
-        registers.write(Registers::configuration, configuration & !ENABLE)?;
-        let status = self.wait_for(self.capabilities.timeout(), |status| status & READY == 0)?;
-        if status & READY == 0 {
-            Ok(())
-        } else {
-            Err(NvmeError::NotStopped { status })
+        let mut was_settled = true;
+        if configuration & ENABLE != 0 {
+            let ready_by = match self.ready_by {
+                Some(time) => time,
+                None => self.deadline(self.ready_time)?,
+            };
+            was_settled = is_settled(self.wait_until(ready_by, is_settled)?);
+            // The settings stay as they are until it has stopped.
+            registers.write(Registers::configuration, configuration & !ENABLE)?;
+        }
+        let limit = self.deadline(self.capabilities.timeout())?;
+        match self.wait_until(limit, |status| status & READY == 0)? {
+            status if status & READY != 0 => Err(NvmeError::NotStopped { status }),
+            status if !was_settled => Err(NvmeError::NotReady { status }),
+            _ => Ok(()),
         }
     }
 
     /// Reads the status until it is as wanted or the time is over, and returns it.
-    fn wait_for(
+    fn wait_until(
         &self,
-        limit: Duration,
-        is_wanted: impl Fn(u32) -> bool,
+        deadline: Duration,
+        is_wanted: fn(u32) -> bool,
     ) -> Result<u32, NvmeError<A::Error>> {
-        let deadline = self.deadline(limit)?;
         loop {
             let is_over = self.now()? > deadline;
             let status = self.status()?;
@@ -313,8 +361,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Tells the controller that power may go, waits until it is ready for that, and stops it.
     ///
     /// # Errors
-    /// [`NvmeError::NotStopped`] where it is not ready for it in time; it was stopped all the
-    /// same, if it could be.
+    /// [`NvmeError::NotStopped`] where it is not ready for it in time, [`NvmeError::Fatal`]; it
+    /// was stopped all the same, if it could be. [`NvmeError::Stopped`] at once where it was
+    /// stopped before: it can't be told any more.
     pub fn shut_down(self) -> Result<(), NvmeError<A::Error>> {
         let result = self.prepare_for_power_off();
         self.stop();
@@ -322,6 +371,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     }
 
     fn prepare_for_power_off(&self) -> Result<(), NvmeError<A::Error>> {
+        self.running()?;
         let mut registers = self.registers()?;
         let configuration = registers.get(Registers::configuration)?;
         if configuration == GONE {
@@ -330,12 +380,11 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         registers.write(Registers::configuration, configuration | SHUTDOWN_NORMAL)?;
         let said = Duration::from_micros(self.info.shutdown_us.into());
         let limit = said.clamp(SHUTDOWN, SHUTDOWN_MOST);
-        let is_complete = |status| status & SHUTDOWN_MASK == SHUTDOWN_COMPLETE;
-        let status = self.wait_for(limit, is_complete)?;
-        if is_complete(status) {
-            Ok(())
-        } else {
-            Err(NvmeError::NotStopped { status })
+        let is_over = |status| is_shut_down(status) || status & FATAL != 0;
+        match self.wait_until(self.deadline(limit)?, is_over)? {
+            status if is_shut_down(status) => Ok(()),
+            status if status & FATAL != 0 => Err(NvmeError::Fatal { status }),
+            status => Err(NvmeError::NotStopped { status }),
         }
     }
 
@@ -393,7 +442,13 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// # Errors
     /// [`NvmeError`]
     pub fn namespace_ids(&self, after: u32, ids: &mut [u32]) -> Result<usize, NvmeError<A::Error>> {
-        let page = self.identify(after, 2)?;
+        let page = match self.identify(after, 2) {
+            // Controllers before version 1.1 have no such list.
+            Err(NvmeError::Command(status)) if status.code() == StatusCode::INVALID_FIELD => {
+                return self.find_namespaces(after, ids);
+            }
+            other => other?,
+        };
         let (list, _) = page.0.as_chunks::<4>();
         let list = list.iter().map(|bytes| u32::from_le_bytes(*bytes));
         let mut count = 0_usize;
@@ -404,11 +459,34 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(count)
     }
 
-    /// A namespace.
+    /// Asks for each identifier above `after`, up to [`SOUGHT`], and puts those into `ids` that
+    /// have a namespace.
+    fn find_namespaces(&self, after: u32, ids: &mut [u32]) -> Result<usize, NvmeError<A::Error>> {
+        let last = self.info.namespaces.min(SOUGHT);
+        let mut next = after.saturating_add(1)..=last;
+        let mut count = 0_usize;
+        for slot in ids {
+            let found = next.find_map(|id| match self.namespace(id) {
+                Err(NvmeError::NoNamespace { .. }) => None,
+                Err(error) if error.stops() => Some(Err(error)),
+                // One that can't be used is there all the same.
+                Ok(_) | Err(_) => Some(Ok(id)),
+            });
+            let Some(found) = found else {
+                break;
+            };
+            *slot = found?;
+            count = count.saturating_add(1);
+        }
+        Ok(count)
+    }
+
+    /// A namespace as it is now. Queue pairs take it until the controller is started again; after
+    /// its format was changed, it has to be read again.
     ///
     /// # Errors
-    /// [`NvmeError::NoNamespace`] where there is none, [`NvmeError::Format`] where it can't be
-    /// used.
+    /// [`NvmeError::NoNamespace`] where there is none, [`NvmeError::Format`] and
+    /// [`NvmeError::Protection`] where it can't be used.
     pub fn namespace(&self, id: u32) -> Result<Namespace, NvmeError<A::Error>> {
         let page = match self.identify(id, 0) {
             Err(NvmeError::Command(status)) if status.code() == StatusCode::INVALID_NAMESPACE => {
@@ -416,10 +494,36 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             }
             other => other?,
         };
-        Namespace::parse(id, &page).map_err(|malformed| match malformed {
+        let layout = self.protection_layout(id, &page)?;
+        Namespace::parse(id, self.started, &page, layout).map_err(|malformed| match malformed {
             Malformed::Empty => NvmeError::NoNamespace { id },
             Malformed::Format { index, shift } => NvmeError::Format { id, index, shift },
+            Malformed::Protection => NvmeError::Protection {
+                id,
+                format: Some(layout.format),
+                storage_tag: layout.storage_tag,
+            },
         })
+    }
+
+    /// The layout of protection information that the format of a namespace has, which answers
+    /// `page` to Identify.
+    fn protection_layout(&self, id: u32, page: &Page) -> Result<Layout, NvmeError<A::Error>> {
+        if protection_type(page) == 0 || !self.info.has_extended_formats() {
+            return Ok(Layout::default());
+        }
+        let index = usize::from(format_index(page));
+        match self.identify(id, EXTENDED_FORMATS) {
+            Err(NvmeError::Command(_)) => Err(NvmeError::Protection {
+                id,
+                format: None,
+                storage_tag: 0,
+            }),
+            page => {
+                let at = index.saturating_mul(4).saturating_add(ELBAF);
+                Ok(Layout::parse(page?.bytes(at)))
+            }
+        }
     }
 
     /// Puts the newest entries of the error log into `entries`, the newest first, and returns how
@@ -511,10 +615,10 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(answer & 1 == 0)
     }
 
-    fn identify(&self, namespace: u32, kind: u32) -> Result<Page, NvmeError<A::Error>> {
+    fn identify(&self, nsid: u32, kind: u32) -> Result<Page, NvmeError<A::Error>> {
         self.page(&Command {
             opcode: opcode::IDENTIFY,
-            namespace,
+            nsid,
             dwords10: dwords(kind, 0),
             ..Command::default()
         })
@@ -525,7 +629,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         let dwords_less_one = u32::try_from(len / 4).unwrap_or(1024).saturating_sub(1);
         self.page(&Command {
             opcode: opcode::GET_LOG_PAGE,
-            namespace: ALL,
+            nsid: ALL,
             dwords10: dwords(page | dwords_less_one << 16, 0),
             ..Command::default()
         })
@@ -555,13 +659,13 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         };
         // They begin with zeros, as the queues do.
         shadow.clear();
-        let (first, second) = shadow.iovas();
+        let (prp1, prp2) = shadow.iovas();
         // The device may have learned of it whatever comes back.
         self.shadow = Some(shadow);
         let told = self.command(&Command {
             opcode: opcode::DOORBELL_BUFFERS,
-            first,
-            second,
+            prp1,
+            prp2,
             ..Command::default()
         });
         match told {
@@ -582,8 +686,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Makes an admin command that fills a page.
     fn page(&self, command: &Command) -> Result<Page, NvmeError<A::Error>> {
         self.with_admin(|admin, controller| {
-            let first = admin.page_iova();
-            let command = Command { first, ..*command };
+            let prp1 = admin.page_iova();
+            let command = Command { prp1, ..*command };
             admin.execute(controller, &command)?;
             Ok(admin.read_page())
         })
@@ -649,6 +753,11 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(self.now()?.saturating_add(limit))
     }
 
+    /// What its namespaces have that were read since it was started last.
+    pub(super) const fn started(&self) -> Identity {
+        self.started
+    }
+
     pub(super) const fn limits(&self) -> &Options {
         &self.options
     }
@@ -664,6 +773,16 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     pub(super) const fn shadow(&self) -> Option<&ShadowMemory<M>> {
         self.shadow.as_ref()
     }
+}
+
+/// Whether a controller that was enabled has become ready, or has failed to.
+const fn is_settled(status: u32) -> bool {
+    status & (READY | FATAL) != 0
+}
+
+/// Whether a controller is ready for power to go.
+const fn is_shut_down(status: u32) -> bool {
+    status & SHUTDOWN_MASK == SHUTDOWN_COMPLETE
 }
 
 /// The registers do not fit into BAR 0.

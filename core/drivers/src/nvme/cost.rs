@@ -144,7 +144,7 @@ pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
         }
     }
     while let Some(ended) = pair.wait()? {
-        pair.release(ended.slot);
+        pair.take_back(ended.slot);
     }
     let mut below = 0_u16;
     let median = (0..).zip(seen).find(|(_, seen)| {

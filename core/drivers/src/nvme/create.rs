@@ -8,6 +8,7 @@ use super::admin::opcode;
 use super::controller::{Controller, ControllerHandle, State};
 use super::doorbell::{self, Doorbell, Side};
 use super::error::NvmeError;
+use super::identity::Identity;
 use super::queue::{Created, ErrorOf, QueueOptions, QueuePair};
 use super::ring::{Command, QueueBits, Rings, dwords, halves};
 use super::slot::{Memory, PAGE, Place};
@@ -71,6 +72,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             .map_err(NvmeError::memory)?;
         let rings =
             Rings::new(controller.dma(), entries, completions).map_err(NvmeError::memory)?;
+        let identity = Identity::new().ok_or(NvmeError::Exhausted)?;
         let id = controller.with_admin(|admin, controller| {
             let most = controller.queues();
             let index = admin.queues.trailing_ones();
@@ -105,9 +107,12 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
         let info = controller.info();
         let (can_write_zeroes, can_deallocate) = (info.can_write_zeroes(), info.can_deallocate());
+        let started = controller.started();
         let mut pair = Self {
             controller,
             id,
+            identity,
+            started,
             bits: QueueBits::new(id),
             rings: Some(rings),
             tail_bell,
@@ -121,41 +126,36 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             metadata_len: memory.metadata_len,
             memory: Some(memory),
             created: Created::Neither,
-            has_interrupt: options.vector.is_some(),
+            vector: options.vector,
             can_write_zeroes,
             can_deallocate,
             glimpse: None,
         };
-        pair.create(entries, completions, options.vector)?;
+        pair.create(entries, completions)?;
         Ok(pair)
     }
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Creates the queues in the device.
-    fn create(
-        &mut self,
-        submissions: u16,
-        completions: u16,
-        vector: Option<u16>,
-    ) -> Result<(), NvmeError<ErrorOf<C>>> {
+    fn create(&mut self, submissions: u16, completions: u16) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(rings) = &self.rings else {
             return Err(NvmeError::Stopped);
         };
-        let interrupts = vector.map_or(0, |_| INTERRUPTS);
+        let interrupts = self.vector.map_or(0, |_| INTERRUPTS);
         self.controller.command(&Command {
             opcode: opcode::CREATE_COMPLETION_QUEUE,
-            first: rings.completions_iova(),
+            prp1: rings.completions_iova(),
             dwords10: dwords(
                 halves(self.id, completions.wrapping_sub(1)),
-                halves(CONTIGUOUS | interrupts, vector.unwrap_or(0)),
+                halves(CONTIGUOUS | interrupts, self.vector.unwrap_or(0)),
             ),
             ..Command::default()
         })?;
         self.created = Created::Completion;
         self.controller.command(&Command {
             opcode: opcode::CREATE_SUBMISSION_QUEUE,
-            first: rings.submissions_iova(),
+            prp1: rings.submissions_iova(),
             dwords10: dwords(
                 halves(self.id, submissions.wrapping_sub(1)),
                 halves(CONTIGUOUS, self.id),

@@ -10,8 +10,8 @@ use super::status::Status;
 
 /// What can go wrong with a controller; `E` is how a register access can fail.
 ///
-/// What the caller knows is not in it: where `E` is small, it has 16 bytes and is returned in
-/// registers.
+/// What the caller knows is not in it: where `E` is small, it has at most 16 bytes and is
+/// returned in registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum NvmeError<E> {
@@ -83,11 +83,25 @@ pub enum NvmeError<E> {
         /// The base-2 logarithm of the size of its blocks in bytes.
         shift: u8,
     },
+    /// The protection information of the namespace can't be used: the driver knows no such guard
+    /// or storage tag, or the namespace has more blocks than a reference tag of 32 bits tells
+    /// apart.
+    Protection {
+        /// The namespace.
+        id: u32,
+        /// The format of the protection information (PIF): 0 for a guard of 16 bits, 1 for 32, 2
+        /// for 64; none where the controller does not say.
+        format: Option<u8>,
+        /// Bits of the storage tag (STS).
+        storage_tag: u8,
+    },
     /// All queue pairs that the controller has are in use.
     NoQueue {
         /// How many there are.
         most: u16,
     },
+    /// No more controllers and queue pairs can be told apart in this process: 2^32 were started.
+    Exhausted,
     /// A queue can't be so deep.
     TooDeep {
         /// How many commands at a time it could take.
@@ -155,7 +169,13 @@ pub enum Refusal {
         /// Bytes that there are.
         most: usize,
     },
-    /// The slot is not one that the caller holds, or the queue was given up after an error.
+    /// The namespace was not read from this controller, or not since it was started last. What it
+    /// said may not hold any more: read it again.
+    Namespace {
+        /// Its identifier.
+        id: u32,
+    },
+    /// The slot or the command is another queue pair's, or the queue was given up after an error.
     Slot {
         /// Its number.
         id: u16,
@@ -181,7 +201,7 @@ pub enum Refusal {
     NoSlot,
 }
 
-const _: () = assert!(size_of::<NvmeError<core::convert::Infallible>>() == 16);
+const _: () = assert!(size_of::<NvmeError<core::convert::Infallible>>() <= 16);
 
 impl<E> From<E> for NvmeError<E> {
     fn from(error: E) -> Self {
@@ -258,7 +278,23 @@ impl<E: fmt::Display> fmt::Display for NvmeError<E> {
                 f,
                 "namespace {id} can't be used: its format {index} has blocks of 2^{shift} bytes"
             ),
+            Self::Protection {
+                id,
+                format: Some(format),
+                storage_tag,
+            } => write!(
+                f,
+                "namespace {id} can't be used: its protection information has format {format} and \
+                 a storage tag of {storage_tag} bits"
+            ),
+            Self::Protection { id, .. } => write!(
+                f,
+                "namespace {id} can't be used: the controller does not say what format its \
+                 protection information has"
+            ),
+            Self::NoQueue { most: 0 } => f.write_str("the controller gives no queue pairs"),
             Self::NoQueue { most } => write!(f, "all {most} queue pairs are in use"),
+            Self::Exhausted => f.write_str("no more controllers and queue pairs can be told apart"),
             Self::TooDeep { most } => {
                 write!(f, "a queue takes at most {most} commands at a time")
             }
@@ -314,6 +350,10 @@ impl fmt::Display for Refusal {
                     "the metadata is longer than that of a slot, which has {most} bytes"
                 )
             }
+            Self::Namespace { id } => write!(
+                f,
+                "namespace {id} was not read from this controller since it was started"
+            ),
             Self::Slot { id } => write!(f, "slot {id} is not free to be used"),
             Self::Ranges { count } => write!(f, "{count} ranges can't be given in one command"),
             Self::Unaligned { block } => {

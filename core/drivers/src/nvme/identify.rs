@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use super::identity::Identity;
+use super::protection::{Layout, Protection};
 use super::registers::Version;
 
 /// A page that a controller filled, copied out of its reach.
@@ -36,6 +38,8 @@ pub struct ControllerInfo {
     pub event_requests: u16,
     /// Which events are optional and supported (OAES), as bits.
     pub events: u32,
+    /// What the controller is like (CTRATT), as bits.
+    pub attributes: u32,
     /// How many entries the error log has.
     pub error_log: u16,
     /// Optional commands (ONCS), as bits.
@@ -62,6 +66,10 @@ pub struct Text<const N: usize>([u8; N]);
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Namespace {
     pub(super) id: u32,
+    /// That of the controller since its last start.
+    pub(super) controller: Identity,
+    /// The same, where blocks have no metadata that are not in their memory.
+    pub(super) plain: Identity,
     pub(super) blocks: u64,
     pub(super) shift: u8,
     /// Bytes from one block to the next in memory.
@@ -101,11 +109,6 @@ const FORMATS: usize = 64;
 
 /// Block sizes that can be used, as base-2 logarithms of bytes.
 const SHIFTS: core::ops::RangeInclusive<u8> = 9..=16;
-
-/// In dword 12: the controller makes the protection information and takes it off again.
-const PROTECT: u32 = 1 << 29;
-/// In dword 12: it checks the guard.
-const CHECK_GUARD: u32 = 1 << 28;
 
 impl Page {
     /// Bytes.
@@ -154,6 +157,7 @@ impl ControllerInfo {
             version: Version(page.u32(80)),
             shutdown_us: page.u32(88),
             events: page.u32(92),
+            attributes: page.u32(96),
             admin_commands: page.u16(256),
             aborts: plus_one(258),
             event_requests: plus_one(259),
@@ -170,6 +174,12 @@ impl ControllerInfo {
     #[must_use]
     pub const fn can_format(&self) -> bool {
         self.admin_commands & 1 << 1 != 0
+    }
+
+    /// Whether formats can have guards of more than 16 bits, and storage tags (ELBAS).
+    #[must_use]
+    pub const fn has_extended_formats(&self) -> bool {
+        self.attributes & 1 << 15 != 0
     }
 
     /// Whether doorbells can be in memory.
@@ -193,10 +203,12 @@ impl ControllerInfo {
     /// The longest transfer in bytes; none where there is no limit.
     #[must_use]
     pub fn longest_transfer(&self) -> Option<usize> {
-        match self.transfer_shift {
-            0 => None,
-            shift => Some(4096_usize.checked_shl(shift.into()).unwrap_or(usize::MAX)),
-        }
+        let pages = match self.transfer_shift {
+            0 => return None,
+            shift => 1_usize.checked_shl(shift.into()),
+        };
+        let len = pages.and_then(|pages| pages.checked_mul(4096));
+        Some(len.unwrap_or(usize::MAX))
     }
 }
 
@@ -249,22 +261,44 @@ pub(super) enum Malformed {
     Empty,
     /// A format that there is not, or whose blocks can't be used.
     Format { index: u8, shift: u8 },
+    /// Protection information that the driver does not know, or that the metadata have no room
+    /// for.
+    Protection,
+}
+
+/// The number of the format that a namespace has, by the answer to Identify with CNS 0.
+pub(super) fn format_index(page: &Page) -> u8 {
+    let formatted = page.u8(26);
+    // The upper bits count where there are more than 16 formats.
+    match format_count(page) {
+        0..=16 => formatted & 0xf,
+        _ => formatted & 0xf | (formatted >> 1 & 0x30),
+    }
+}
+
+/// The type of a namespace's protection information, 1 to 3; 0 for none.
+pub(super) fn protection_type(page: &Page) -> u8 {
+    page.u8(29) & 7
+}
+
+fn format_count(page: &Page) -> u8 {
+    page.u8(25).saturating_add(1).min(64)
 }
 
 impl Namespace {
-    /// From what a controller answers to Identify with CNS 0.
-    pub(super) fn parse(id: u32, page: &Page) -> Result<Self, Malformed> {
+    /// From what `controller` answers to Identify with CNS 0; `layout` is that of the protection
+    /// information, if there is any.
+    pub(super) fn parse(
+        id: u32,
+        controller: Identity,
+        page: &Page,
+        layout: Layout,
+    ) -> Result<Self, Malformed> {
         let blocks = page.u64(0);
         if blocks == 0 {
             return Err(Malformed::Empty);
         }
-        let format_count = page.u8(25).saturating_add(1).min(64);
-        let formatted = page.u8(26);
-        // The upper bits count where there are more than 16 formats.
-        let format = match format_count {
-            0..=16 => formatted & 0xf,
-            _ => formatted & 0xf | (formatted >> 1 & 0x30),
-        };
+        let (format_count, format) = (format_count(page), format_index(page));
         let mut formats = [LbaFormat::default(); FORMATS];
         for (index, slot) in formats.iter_mut().take(format_count.into()).enumerate() {
             let at = index.saturating_mul(4).saturating_add(128);
@@ -288,13 +322,18 @@ impl Namespace {
         if bytes.is_none_or(|bytes| bytes >> used.shift != blocks) {
             return Err(malformed);
         }
-        let protection = page.u8(29) & 7;
-        // Protection information that is all of the metadata is not transferred.
-        let metadata = match (protection, used.metadata) {
-            (1.., 8) => 0,
-            (_, metadata) => u32::from(metadata),
+        let kind = protection_type(page);
+        let protection = match kind {
+            0 => Protection::default(),
+            kind => Protection::new(kind, layout, blocks).ok_or(Malformed::Protection)?,
         };
-        let is_extended = formatted & 1 << 4 != 0;
+        // Protection information that is all of the metadata is not transferred.
+        let metadata = match used.metadata.checked_sub(protection.len) {
+            None => return Err(Malformed::Protection),
+            Some(0) => 0,
+            Some(_) => u32::from(used.metadata),
+        };
+        let is_extended = page.u8(26) & 1 << 4 != 0;
         let (inside, separate) = if is_extended {
             (metadata, 0)
         } else {
@@ -302,26 +341,24 @@ impl Namespace {
         };
         Ok(Self {
             id,
+            controller,
+            plain: if separate == 0 {
+                controller
+            } else {
+                Identity::NONE
+            },
             blocks,
             shift: used.shift,
             stride: size.saturating_add(inside),
             separate,
-            control: if protection == 0 {
-                0
-            } else {
-                PROTECT | CHECK_GUARD
-            },
-            tag_mask: if matches!(protection, 1 | 2) {
-                u32::MAX
-            } else {
-                0
-            },
+            control: protection.control,
+            tag_mask: protection.tag_mask,
             capacity: page.u64(8),
             used: page.u64(16),
             format,
             formats,
             format_count,
-            protection,
+            protection: kind,
             features: page.u8(24),
             deallocation: page.u8(33),
             guid: page.bytes(104),
@@ -352,6 +389,13 @@ impl Namespace {
     #[must_use]
     pub const fn stride(&self) -> u32 {
         self.stride
+    }
+
+    /// Bytes of metadata of a block that are not in its memory, but in that of
+    /// [`QueuePair::metadata`](super::QueuePair::metadata); 0 where there are none.
+    #[must_use]
+    pub const fn separate_metadata(&self) -> u32 {
+        self.separate
     }
 
     /// Whether blocks have metadata that are not in their memory
@@ -444,6 +488,10 @@ mod tests {
         page
     }
 
+    fn parse(parts: &[(usize, &[u8])], layout: Layout) -> Result<Namespace, Malformed> {
+        Namespace::parse(7, Identity::NONE, &page(parts), layout)
+    }
+
     /// Format 1 of two, 512 and 4096 bytes, is used.
     fn namespace(parts: &[(usize, &[u8])]) -> Result<Namespace, Malformed> {
         let mut all = std::vec![
@@ -453,7 +501,7 @@ mod tests {
             (128, &[0, 0, 9, 0, 8, 0, 12, 1]),
         ];
         all.extend(parts);
-        Namespace::parse(7, &page(&all))
+        parse(&all, Layout::default())
     }
 
     #[test]
@@ -478,8 +526,44 @@ mod tests {
         // Protection information of type 1, which the controller makes.
         let found = namespace(&[(29, &[1])]).unwrap();
         assert_eq!((found.stride(), found.separate), (4096, 0));
-        assert_eq!(found.control, PROTECT | CHECK_GUARD);
+        // PRACT, and the check of the guard.
+        assert_eq!(found.control, 3 << 28);
         assert_eq!(found.tag_mask, u32::MAX);
+    }
+
+    #[test]
+    fn protection_information_of_16_bytes_is_not_taken_for_other_metadata() {
+        let of_16 = [
+            (0, &[0, 1, 0, 0, 0, 0, 0, 0][..]),
+            (128, &[16, 0, 12, 0]),
+            (29, &[1]),
+        ];
+        let layout = |format| Layout {
+            format,
+            storage_tag: 0,
+        };
+        let found = parse(&of_16, layout(2)).unwrap();
+        assert_eq!((found.stride(), found.separate), (4096, 0));
+        // A guard of 16 bits leaves 8 bytes of other metadata, which are transferred.
+        let found = parse(&of_16, layout(0)).unwrap();
+        assert_eq!((found.stride(), found.separate), (4096, 16));
+        assert_eq!(parse(&of_16, layout(3)), Err(Malformed::Protection));
+        // 8 bytes have no room for it.
+        let of_8 = [of_16[0], (128, &[8, 0, 12, 0]), of_16[2]];
+        assert_eq!(parse(&of_8, layout(2)), Err(Malformed::Protection));
+    }
+
+    #[test]
+    fn a_limit_of_transfers_that_can_not_be_counted_is_none() {
+        for (shift, bytes) in [
+            (5, 128 << 10),
+            (51, 1 << 63),
+            (52, usize::MAX),
+            (255, usize::MAX),
+        ] {
+            let info = ControllerInfo::parse(&page(&[(77, &[shift])]));
+            assert_eq!(info.longest_transfer(), Some(bytes), "{shift}");
+        }
     }
 
     #[test]

@@ -10,8 +10,9 @@ use vfio_core::sys::Sys;
 use super::controller::ControllerHandle;
 use super::doorbell::Doorbell;
 use super::error::{NvmeError, Refusal};
+use super::identity::Identity;
 use super::ring::{Completed, QueueBits, Rings};
-use super::slot::{FREE, FRESH, HELD, Memory, PAGE, Place, Slot};
+use super::slot::{Memory, PAGE, Place, Slot, Usage};
 use super::status::Status;
 
 /// What is asked of a queue pair.
@@ -24,14 +25,18 @@ pub struct QueueOptions {
     /// Bytes of metadata that a command can have: needed where a namespace has metadata that are
     /// not in its blocks ([`Namespace`](super::Namespace)).
     pub metadata: usize,
-    /// The MSI-X vector that tells of completions; none where they are polled for.
+    /// The MSI-X vector that tells of completions, for
+    /// [`QueuePair::wait_for_interrupt`] too; none where they are polled for.
     pub vector: Option<u16>,
 }
 
 /// The identifier of a command that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct CommandId(pub(super) u16);
+pub struct CommandId {
+    pub(super) pair: Identity,
+    pub(super) cid: u16,
+}
 
 /// A command that ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -67,6 +72,10 @@ pub struct Refused {
 pub struct QueuePair<C: ControllerHandle, const DEPTH: usize> {
     pub(super) controller: C,
     pub(super) id: u16,
+    /// What its slots have.
+    pub(super) identity: Identity,
+    /// What namespaces have that were read since the controller was started.
+    pub(super) started: Identity,
     pub(super) bits: QueueBits,
     /// None only when it is dropped.
     pub(super) rings: Option<Rings<C::Dma>>,
@@ -88,7 +97,7 @@ pub struct QueuePair<C: ControllerHandle, const DEPTH: usize> {
     /// Bytes of metadata of a slot.
     pub(super) metadata_len: usize,
     pub(super) created: Created,
-    pub(super) has_interrupt: bool,
+    pub(super) vector: Option<u16>,
     pub(super) can_write_zeroes: bool,
     pub(super) can_deallocate: bool,
     /// What stood in the place of the next completion when it was first waited for.
@@ -124,7 +133,7 @@ impl CommandId {
     /// The number, which is that of the command's slot.
     #[must_use]
     pub const fn number(self) -> u16 {
-        self.0
+        self.cid
     }
 }
 
@@ -132,7 +141,7 @@ impl Completion {
     /// The command.
     #[must_use]
     pub const fn id(&self) -> CommandId {
-        CommandId(self.slot.0)
+        self.slot.command()
     }
 }
 
@@ -140,7 +149,16 @@ impl Slot {
     /// The number, below the depth of its queue.
     #[must_use]
     pub const fn number(&self) -> u16 {
-        self.0
+        self.number
+    }
+
+    /// The command that uses it.
+    #[inline(always)]
+    pub(super) const fn command(&self) -> CommandId {
+        CommandId {
+            pair: self.pair,
+            cid: self.number,
+        }
     }
 }
 
@@ -154,7 +172,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// How many commands are under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
-        let is_under_way = |place: &&Place| place.state >= FRESH;
+        let is_under_way = |place: &&Place| place.usage.is_command();
         self.places.iter().filter(is_under_way).count()
     }
 
@@ -175,20 +193,36 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     pub fn slot(&mut self) -> Option<Slot> {
         let number = self.free.pop()?;
         if let Some(place) = self.places.get_mut(usize::from(number)) {
-            place.state = HELD;
+            place.usage = Usage::Held;
         }
-        Some(Slot(number))
+        let pair = self.identity;
+        Some(Slot { pair, number })
     }
 
     /// Gives a slot back.
-    pub fn release(&mut self, slot: Slot) {
-        if let Some(place) = self.places.get_mut(usize::from(slot.0))
-            && place.state == HELD
-        {
-            place.state = FREE;
-            // It came from there: there is room.
-            let _ = self.free.push(slot.0);
+    ///
+    /// # Errors
+    /// [`Refused`], with the slot, where it is that of another queue pair.
+    pub fn release(&mut self, slot: Slot) -> Result<(), Refused> {
+        if slot.pair != self.identity {
+            let reason = Refusal::Slot { id: slot.number };
+            return Err(Refused { slot, reason });
         }
+        // After an error the slots are gone.
+        if let Some(place) = self.places.get_mut(usize::from(slot.number))
+            && place.usage == Usage::Held
+        {
+            place.usage = Usage::Free;
+            // It came from there: there is room.
+            let _ = self.free.push(slot.number);
+        }
+        Ok(())
+    }
+
+    /// Whether the caller holds a slot of this queue pair.
+    pub(super) fn is_held(&self, slot: &Slot) -> bool {
+        let place = self.places.get(usize::from(slot.number));
+        slot.pair == self.identity && place.is_some_and(|place| place.usage == Usage::Held)
     }
 
     /// The memory of a slot, to be filled before a command and read after it.
@@ -200,25 +234,43 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         slot: &Slot,
     ) -> Result<SlotWindow<'_, <C::Dma as DmaHandle>::Sys>, Refusal> {
         let len = self.slot_len;
-        let index = usize::from(slot.0);
-        let offset = index.saturating_mul(len);
-        let refusal = Refusal::Slot { id: slot.0 };
-        let place = self.places.get(index);
-        match (place, &mut self.memory) {
-            (Some(place), Some(memory)) if place.state == HELD => {
-                let part = memory.window().into_part(offset, len);
-                part.map_err(|_| refusal)
-            }
-            _ => Err(refusal),
-        }
+        let offset = usize::from(slot.number).saturating_mul(len);
+        let refusal = Refusal::Slot { id: slot.number };
+        let is_held = self.is_held(slot);
+        let memory = self.memory.as_mut().filter(|_| is_held).ok_or(refusal)?;
+        let part = memory.window().into_part(offset, len);
+        part.map_err(|_| refusal)
+    }
+
+    /// The metadata of a slot, of blocks whose namespace has them apart: what the last read
+    /// brought, and what [`QueuePair::write_with_metadata`] writes. Its length is
+    /// [`QueueOptions::metadata`], rounded up to 8 bytes.
+    ///
+    /// # Errors
+    /// [`Refusal::Slot`] for a slot that is not the caller's; [`Refusal::Metadata`] where the
+    /// queue pair has no memory for metadata.
+    pub fn metadata(
+        &mut self,
+        slot: &Slot,
+    ) -> Result<SlotWindow<'_, <C::Dma as DmaHandle>::Sys>, Refusal> {
+        let refusal = Refusal::Slot { id: slot.number };
+        let (is_held, most) = (self.is_held(slot), self.metadata_len);
+        let memory = self.memory.as_mut().filter(|_| is_held).ok_or(refusal)?;
+        let part = memory.metadata(slot.number.into());
+        part.filter(|_| most > 0).ok_or(Refusal::Metadata { most })
     }
 
     /// Aborts a command; whether it was. It completes either way.
     ///
     /// # Errors
-    /// [`NvmeError`] of the admin command.
+    /// [`NvmeError`] of the admin command; [`NvmeError::Request`] for a command of another queue
+    /// pair.
     pub fn abort(&mut self, id: CommandId) -> Result<bool, NvmeError<ErrorOf<C>>> {
-        self.controller.abort(self.id, id.0)
+        if id.pair != self.identity {
+            let id = id.cid;
+            return Err(NvmeError::Request(Refusal::Slot { id }));
+        }
+        self.controller.abort(self.id, id.cid)
     }
 }
 

@@ -12,7 +12,7 @@ use vfio_core::registers;
 
 registers! {
     /// The registers before the doorbells.
-    pub(super) struct Registers: 0x38 {
+    pub(super) struct Registers: 0x6c {
         /// What the controller can do, the low half.
         0x00 cap_low: ReadPure<u32>,
         /// What the controller can do, the high half.
@@ -33,6 +33,8 @@ registers! {
         0x30 admin_completion_low: WriteOnly<u32>,
         /// Its upper half.
         0x34 admin_completion_high: WriteOnly<u32>,
+        /// How long the controller may take to become ready, where [`Capabilities::has_ready_times`].
+        0x68 ready_times: ReadPure<u32>,
     }
 }
 
@@ -83,12 +85,26 @@ impl Capabilities {
         u32::from(u16::truncate(self.0)).saturating_add(1)
     }
 
-    /// How long the controller may take to become ready, or to stop.
+    /// How long the controller may take to stop, and to become ready where it does not say more
+    /// of that ([`Capabilities::has_ready_times`]).
     #[must_use]
     pub fn timeout(self) -> Duration {
-        // What can't be done in 0 ms is not waited for by the millisecond.
-        let halves = u32::from(u8::truncate(self.0 >> 24)).max(1);
-        Duration::from_millis(500).saturating_mul(halves)
+        // CAP.TO may be 0: wait at least 500 ms.
+        halves_of_seconds(u8::truncate(self.0 >> 24).max(1).into())
+    }
+
+    /// Whether the register CRTO says how long the controller may take to become ready
+    /// (CAP.CRMS; NVM Express Base Specification 2.0, 3.1.3.1).
+    #[must_use]
+    pub const fn has_ready_times(self) -> bool {
+        self.0 & 1 << 59 != 0
+    }
+
+    /// How long the controller may take to become ready, with its media, where CRTO reads as
+    /// `crto`. That it names less than CAP.TO is an error of its own, which is forgiven.
+    #[must_use]
+    pub(super) fn ready_time(self, crto: u32) -> Duration {
+        halves_of_seconds(u16::truncate(crto.into())).max(self.timeout())
     }
 
     /// How far apart doorbells are, in bytes, as the base-2 logarithm.
@@ -109,6 +125,11 @@ impl Capabilities {
     pub fn smallest_page_shift(self) -> u8 {
         (u8::truncate(self.0 >> 48) & 0xf).saturating_add(12)
     }
+}
+
+/// Times in registers are in units of 500 ms.
+fn halves_of_seconds(halves: u16) -> Duration {
+    Duration::from_millis(u64::from(halves).wrapping_mul(500))
 }
 
 impl fmt::Display for Version {
@@ -143,6 +164,17 @@ mod tests {
         let all = Capabilities(u64::MAX);
         assert_eq!(all.most_entries(), 65536);
         assert_eq!((all.stride_shift(), all.smallest_page_shift()), (17, 27));
+    }
+
+    #[test]
+    fn the_time_to_become_ready_is_in_a_register_of_its_own() {
+        let cap = Capabilities(0x0020_0020_0f01_07ff);
+        assert!(!cap.has_ready_times());
+        let cap = Capabilities(cap.0 | 1 << 59);
+        assert!(cap.has_ready_times());
+        // 5 minutes, with the time that takes no media to be ready in the upper half.
+        assert_eq!(cap.ready_time(0x0001_0258), Duration::from_secs(300));
+        assert_eq!(cap.ready_time(0), Duration::from_millis(7500));
     }
 
     #[test]

@@ -36,13 +36,14 @@ registers! {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Command {
     pub(super) opcode: u8,
-    pub(super) id: u16,
-    pub(super) namespace: u32,
-    pub(super) metadata: u64,
-    /// The first PRP entry.
-    pub(super) first: u64,
+    /// The identifier of the command.
+    pub(super) cid: u16,
+    pub(super) nsid: u32,
+    /// Where the metadata are.
+    pub(super) mptr: u64,
+    pub(super) prp1: u64,
     /// The second PRP entry, or the address of a list of the others.
-    pub(super) second: u64,
+    pub(super) prp2: u64,
     /// Dword 10, and dword 11 in the upper half.
     pub(super) dwords10: u64,
     /// Dword 12, and dword 13 in the upper half.
@@ -163,12 +164,12 @@ impl<M: DmaHandle> Rings<M> {
         let Some(mut entry) = self.submissions.block(self.tail) else {
             return;
         };
-        let id = halves(u16::from(command.opcode), command.id);
-        let head = dwords(id, command.namespace);
+        let id = halves(u16::from(command.opcode), command.cid);
+        let head = dwords(id, command.nsid);
         let Ok(()) = entry.write(Submission::head, head);
-        let Ok(()) = entry.write(Submission::metadata, command.metadata);
-        let Ok(()) = entry.write(Submission::first, command.first);
-        let Ok(()) = entry.write(Submission::second, command.second);
+        let Ok(()) = entry.write(Submission::metadata, command.mptr);
+        let Ok(()) = entry.write(Submission::first, command.prp1);
+        let Ok(()) = entry.write(Submission::second, command.prp2);
         let Ok(()) = entry.write(Submission::dwords10, command.dwords10);
         let Ok(()) = entry.write(Submission::dwords12, command.dwords12);
         let Ok(()) = entry.write(Submission::dwords14, command.dwords14);
@@ -202,12 +203,14 @@ impl<M: DmaHandle> Rings<M> {
     #[cold]
     #[inline(never)]
     fn take_first(&mut self) -> Option<Completed> {
-        // Without any, there is none to go on with.
-        if self.head == 0 {
+        if !self.is_ready() {
             return None;
         }
-        self.next_round();
-        self.take()
+        let first = self.peek();
+        after_status();
+        self.head = self.head.wrapping_add(1);
+        self.taken = self.taken.wrapping_add(1);
+        first
     }
 
     /// Goes on with the first completion after the last one, and the other phase.
@@ -271,7 +274,7 @@ impl<M: DmaHandle> Rings<M> {
     }
 
     /// Whether the completion of a command is there, be it behind others.
-    pub(super) fn has(&mut self, id: u16) -> bool {
+    pub(super) fn has(&mut self, cid: u16) -> bool {
         if self.head >= self.completions.len() {
             self.next_round();
         }
@@ -284,7 +287,7 @@ impl<M: DmaHandle> Rings<M> {
             if (completed ^ phase) & PHASE != 0 {
                 return false;
             }
-            if Completed(completed).id() == id {
+            if Completed(completed).cid() == cid {
                 return true;
             }
             index = index.wrapping_add(1);
@@ -317,13 +320,13 @@ impl<M: DmaHandle> Rings<M> {
 impl Completed {
     /// How far the device has read the submission queue.
     #[inline]
-    pub(super) fn head(self) -> u16 {
+    pub(super) fn sqhd(self) -> u16 {
         u16::truncate(self.0)
     }
 
     /// Which submission queue the command was in.
     #[inline]
-    pub(super) fn queue(self) -> u16 {
+    pub(super) fn sqid(self) -> u16 {
         u16::truncate(self.0 >> 16)
     }
 
@@ -336,7 +339,7 @@ impl Completed {
 
     /// The identifier of the command.
     #[inline]
-    pub(super) fn id(self) -> u16 {
+    pub(super) fn cid(self) -> u16 {
         u16::truncate(self.0 >> 32)
     }
 

@@ -6,7 +6,7 @@ use vfio_core::mmio::Access;
 use vfio_core::session::Session;
 use vfio_core::sys::Sys;
 
-use super::{Options, Report, exercise};
+use super::{Lent, Options, Report, exercise};
 use crate::RunError;
 
 /// How many buffers and ranges of addresses there can be: three queue pairs have up to five buffers
@@ -20,9 +20,10 @@ const RANGES: usize = 32;
 pub fn run<S: Sys>(
     sys: S,
     session: Session<S>,
+    lent: Lent<'_>,
 ) -> Result<Report<<S::Mapping as Access>::Error>, RunError> {
     let Session { device, space, .. } = session;
     let bar0 = device.bring_up(pci_region::BAR0)?;
     let dma = Dma::<_, RANGES>::new(sys, space)?;
-    Ok(exercise(&device, bar0, &dma, Options::default()))
+    Ok(exercise(&device, bar0, &dma, Options::default(), lent))
 }

@@ -2,17 +2,22 @@
 //! lists: NVM Express Base Specification 1.4, 4.3).
 
 use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
-use vfio_core::mmio::Window;
+use vfio_core::mmio::{Part, Window};
 use vfio_core::sys::Sys;
+
+use super::identity::Identity;
 
 /// A slot of a queue pair, in the hands of the caller. As long as it is, no command uses it.
 ///
 /// It is given back by [`QueuePair::release`](super::QueuePair::release); one that is dropped is
-/// not used again.
+/// not used again. No other queue pair takes it.
 #[derive(Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use = "a slot that is dropped is not used again"]
-pub struct Slot(pub(super) u16);
+pub struct Slot {
+    pub(super) pair: Identity,
+    pub(super) number: u16,
+}
 
 /// The memory of a queue pair's slots.
 #[derive(Debug)]
@@ -31,26 +36,40 @@ pub(super) struct Memory<M: DmaHandle> {
     pub(super) metadata_len: usize,
 }
 
-/// What is known of a slot: its state, and its addresses.
+/// What is known of a slot: who uses it, and its addresses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Place {
-    /// [`FREE`], [`HELD`], [`LOST`], [`FRESH`], or since when a command uses it.
-    pub(super) state: u32,
+    pub(super) usage: Usage,
     /// Where the device finds the data, and so its first page; the others follow it.
-    pub(super) first: u64,
+    pub(super) prp1: u64,
     /// The list of the second page and those after it.
     pub(super) list: u64,
-    pub(super) metadata: u64,
+    pub(super) mptr: u64,
 }
 
-/// Nobody uses it.
-pub(super) const FREE: u32 = 0;
-/// The caller has it.
-pub(super) const HELD: u32 = 1;
-/// The queue pair was given up, and with it the slot.
-pub(super) const LOST: u32 = 2;
-/// A command uses it since the clock was looked at last. Numbers above are times.
-pub(super) const FRESH: u32 = 3;
+/// Who uses a slot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Usage {
+    /// Nobody.
+    #[default]
+    Free,
+    /// The caller.
+    Held,
+    /// Nobody, ever: the queue pair was given up.
+    Lost,
+    /// A command, since the clock was looked at last.
+    Fresh,
+    /// A command, since this time in milliseconds or before.
+    Since(u32),
+}
+
+impl Usage {
+    /// Whether a command uses the slot.
+    #[inline(always)]
+    pub(super) const fn is_command(self) -> bool {
+        matches!(self, Self::Fresh | Self::Since(_))
+    }
+}
 
 /// Bytes of a page.
 pub(super) const PAGE: usize = 4096;
@@ -95,10 +114,10 @@ impl<M: DmaHandle> Memory<M> {
     pub(super) fn place(&self, slot: usize) -> Place {
         let rest = self.rest.as_ref().map_or(0, Buffer::iova);
         Place {
-            state: FREE,
-            first: at(self.data.iova(), slot, self.len),
+            usage: Usage::Free,
+            prp1: at(self.data.iova(), slot, self.len),
             list: at(rest, slot, self.list_len),
-            metadata: match self.metadata_len {
+            mptr: match self.metadata_len {
                 0 => 0,
                 len => at(at(rest, 1, self.metadata), slot, len),
             },
@@ -108,6 +127,17 @@ impl<M: DmaHandle> Memory<M> {
     /// The data of a slot.
     pub(super) fn window(&mut self) -> Window<&<M::Sys as Sys>::Memory> {
         self.data.window()
+    }
+
+    /// The metadata of a slot.
+    pub(super) fn metadata(
+        &mut self,
+        slot: usize,
+    ) -> Option<Window<Part<&<M::Sys as Sys>::Memory>>> {
+        let offset = slot.saturating_mul(self.metadata_len);
+        let offset = offset.saturating_add(self.metadata);
+        let window = self.rest.as_mut()?.window();
+        window.into_part(offset, self.metadata_len).ok()
     }
 
     /// Writes the list of a slot as it is for the longest transfer.

@@ -10,8 +10,8 @@ use super::admin::SPINS;
 use super::controller::{ControllerHandle, State};
 use super::error::{Misfit, NvmeError};
 use super::queue::{Completion, ErrorOf, QueuePair};
-use super::ring::{Completed, Rings};
-use super::slot::{FREE, FRESH, HELD, LOST, Slot};
+use super::ring::Completed;
+use super::slot::{Slot, Usage};
 use super::status::Status;
 
 /// How long an interrupt is waited for before the controller is looked at.
@@ -61,22 +61,34 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// controller is stopped then.
     #[inline(always)]
     pub fn poll(&mut self) -> Result<Option<Completion>, NvmeError<ErrorOf<C>>> {
-        let Some(completed) = self.rings.as_mut().and_then(Rings::take) else {
+        let Some(rings) = &mut self.rings else {
             return Ok(None);
         };
-        let id = completed.id();
-        if let Some(place) = self.places.get_mut(usize::from(id))
-            && place.state >= FRESH
+        let Some(completed) = rings.take() else {
+            return Ok(None);
+        };
+        let number = completed.cid();
+        if let Some(place) = self.places.get_mut(usize::from(number))
+            && place.usage.is_command()
             && usize::try_from(completed.head_in(self.bits)).is_ok_and(|head| head <= DEPTH)
         {
-            place.state = HELD;
+            place.usage = Usage::Held;
+            let pair = self.identity;
             let status = Status::from_bits(completed.status());
             return Ok(Some(Completion {
-                slot: Slot(id),
+                slot: Slot { pair, number },
                 result: status.map_or(Ok(()), Err),
             }));
         }
-        Err(self.misfit(completed))
+        // Made here, so that the compiler sees that it is an error: that spares a read six
+        // instructions, among them the check of the slot that is its own.
+        Err(match self.misfit(completed) {
+            Some(misfit) => NvmeError::Unexpected {
+                queue: self.id,
+                misfit,
+            },
+            None => NvmeError::Stopped,
+        })
     }
 
     /// Waits for a command to end by looking for it; none where none is under way. What was put
@@ -99,15 +111,15 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
-    /// Waits for a command to end by its interrupt, which is `vectors`' number `vector`;
-    /// otherwise as [`QueuePair::wait`].
+    /// Waits for a command to end by the queue pair's interrupt, the one of `vectors` that
+    /// [`QueueOptions::vector`](super::QueueOptions::vector) names; otherwise as
+    /// [`QueuePair::wait`]. Without one it looks, as that does.
     ///
     /// # Errors
-    /// As [`QueuePair::wait`]; [`NvmeError::Wait`].
+    /// As [`QueuePair::wait`]; [`NvmeError::Wait`], with `EINVAL` where `vectors` has fewer.
     pub fn wait_for_interrupt<D: DeviceHandle, const V: usize>(
         &mut self,
         vectors: &Vectors<D, V>,
-        vector: u16,
     ) -> Result<Option<Completion>, NvmeError<ErrorOf<C>>> {
         self.ring()?;
         loop {
@@ -120,18 +132,91 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             }
             // A device that coalesces interrupts goes by what it knows to have been taken.
             self.acknowledge()?;
-            let came = if self.has_interrupt {
-                let limit = self.controller.limits().command.min(SLICE);
-                vectors
-                    .wait(usize::from(vector), limit)
-                    .map_err(NvmeError::Wait)?
-            } else {
-                0
+            let came = match self.vector {
+                Some(vector) => {
+                    let limit = self.controller.limits().command.min(SLICE);
+                    let came = vectors.wait(vector.into(), limit);
+                    came.map_err(NvmeError::Wait)?
+                }
+                None => 0,
             };
             if came == 0 {
                 self.look()?;
             }
         }
+    }
+
+    /// Checks that the controller is well, and that no command takes longer than it may. Call it
+    /// every now and then while polling: [`QueuePair::poll`] only looks for completions, and those
+    /// of a controller that failed never come.
+    ///
+    /// What was put into the queue is given to the device first. The time of a command begins
+    /// with the first check after that.
+    ///
+    /// ```
+    /// use vfio_drivers::nvme::{
+    ///     ControllerHandle, ErrorOf, Namespace, NvmeError, QueuePair,
+    /// };
+    ///
+    /// /// Reads block 0 and does something else until it is there.
+    /// fn read<C: ControllerHandle, const DEPTH: usize>(
+    ///     pair: &mut QueuePair<C, DEPTH>,
+    ///     namespace: &Namespace,
+    ///     mut something_else: impl FnMut(),
+    /// ) -> Result<(), NvmeError<ErrorOf<C>>> {
+    ///     let Some(slot) = pair.slot() else {
+    ///         return Ok(());
+    ///     };
+    ///     pair.read(slot, namespace, 0, 1)
+    ///         .map_err(|refused| NvmeError::Request(refused.reason))?;
+    ///     pair.ring()?;
+    ///     let mut polls = 0_u32;
+    ///     let ended = loop {
+    ///         if let Some(ended) = pair.poll()? {
+    ///             break ended;
+    ///         }
+    ///         something_else();
+    ///         polls = polls.wrapping_add(1);
+    ///         if polls.is_multiple_of(1024) {
+    ///             pair.check()?;
+    ///         }
+    ///     };
+    ///     // The block is in `pair.window(&ended.slot)`.
+    ///     pair.release(ended.slot)
+    ///         .map_err(|refused| NvmeError::Request(refused.reason))?;
+    ///     ended.result.map_err(NvmeError::Command)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`NvmeError::Timeout`] where a command takes longer than it may, [`NvmeError::Fatal`],
+    /// [`NvmeError::NotReady`] and [`NvmeError::Gone`] where the controller says so,
+    /// [`NvmeError::Access`]: the controller is stopped then. [`NvmeError::Stopped`] where it was;
+    /// [`NvmeError::Clock`].
+    #[cold]
+    pub fn check(&mut self) -> Result<(), NvmeError<ErrorOf<C>>> {
+        self.controller.running()?;
+        self.ring()?;
+        self.glimpse();
+        self.look_after()
+    }
+
+    /// Makes sure that the controller is well, and that no command takes longer than it may.
+    fn look_after(&mut self) -> Result<(), NvmeError<ErrorOf<C>>> {
+        if let Err(error) = self.controller.check() {
+            return Err(self.fail(error));
+        }
+        let now = self.controller.now()?;
+        let limit = self.controller.limits().command;
+        let Some(command) = self.overdue(now, limit) else {
+            return Ok(());
+        };
+        // It may have come meanwhile.
+        if self.rings.as_mut().is_some_and(|rings| rings.has(command)) {
+            return Ok(());
+        }
+        let error = self.late(command);
+        Err(self.fail(error))
     }
 
     /// Looks for a completion for a while, and then whether all is well; false where no command is
@@ -142,53 +227,46 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             self.controller.running()?;
             return Ok(false);
         }
+        self.glimpse();
         let Some(rings) = &mut self.rings else {
             return Err(NvmeError::Stopped);
         };
-        let head = rings.head();
-        if self.glimpse.is_none_or(|(before, _)| before != head) {
-            self.glimpse = rings.peek().map(|there| (head, there));
-        }
         for _ in 0..SPINS {
             if rings.is_ready() {
                 return Ok(true);
             }
             core::hint::spin_loop();
         }
-        if let Err(error) = self.controller.check() {
-            return Err(self.fail(error));
+        self.look_after()?;
+        Ok(true)
+    }
+
+    /// Keeps what stands in the place of the next completion when it is first waited for.
+    fn glimpse(&mut self) {
+        if let Some(rings) = &mut self.rings {
+            let head = rings.head();
+            if self.glimpse.is_none_or(|(before, _)| before != head) {
+                self.glimpse = rings.peek().map(|there| (head, there));
+            }
         }
-        let now = self.controller.now()?;
-        let limit = self.controller.limits().command;
-        let Some(command) = self.overdue(now, limit) else {
-            return Ok(true);
-        };
-        // It may have come meanwhile.
-        if self.rings.as_mut().is_some_and(|rings| rings.has(command)) {
-            return Ok(true);
-        }
-        let error = self.late(command);
-        Err(self.fail(error))
     }
 
     /// A command that is under way for longer than `limit`, as far as the clock was looked at.
     fn overdue(&mut self, now: Duration, limit: Duration) -> Option<u16> {
-        // In milliseconds, above the states that are no times; what is older than a month is
-        // taken for younger.
-        let first = u64::from(FRESH).saturating_add(1);
-        let span = u64::from(u32::MAX).saturating_sub(first);
-        let millis = u64::try_from(now.as_millis()).unwrap_or_default();
-        let millis = millis.checked_rem(span).unwrap_or_default();
-        let stamp = u32::truncate(millis.saturating_add(first));
+        let stamp = u32::truncate(u64::try_from(now.as_millis()).unwrap_or_default());
         let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
+        // Milliseconds wrap after 49 days. What seems older than half of that is from ahead: a
+        // clock that other processors have may lag.
+        let ages = limit.saturating_add(1)..=u32::MAX / 2;
         let mut late = None;
         for (number, place) in (0..).zip(&mut self.places) {
-            match place.state {
-                FRESH => place.state = stamp,
-                FREE | HELD | LOST => (),
-                since if stamp < since => place.state = stamp,
-                since if stamp.wrapping_sub(since) > limit => late = late.or(Some(number)),
-                _ => (),
+            match place.usage {
+                Usage::Free | Usage::Held | Usage::Lost => (),
+                Usage::Fresh => place.usage = Usage::Since(stamp),
+                Usage::Since(since) if ages.contains(&stamp.wrapping_sub(since)) => {
+                    late = late.or(Some(number));
+                }
+                Usage::Since(_) => (),
             }
         }
         late
@@ -209,7 +287,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         match written {
             Some(there) => NvmeError::Unexpected {
                 queue: self.id,
-                misfit: Misfit::Phase { id: there.id() },
+                misfit: Misfit::Phase { id: there.cid() },
             },
             _ => NvmeError::Timeout {
                 queue: self.id,
@@ -218,34 +296,41 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
-    /// A completion that belongs to no command.
+    /// What is wrong with a completion that belongs to no command; none where the controller was
+    /// stopped before. It is stopped in any case.
     #[cold]
-    fn misfit(&mut self, completed: Completed) -> NvmeError<ErrorOf<C>> {
-        let misfit = if completed.queue() != self.id {
-            let id = completed.queue();
+    #[inline(never)]
+    fn misfit(&mut self, completed: Completed) -> Option<Misfit> {
+        let misfit = if completed.sqid() != self.id {
+            let id = completed.sqid();
             Misfit::Queue { id }
-        } else if usize::from(completed.head()) > DEPTH {
-            let head = completed.head();
+        } else if usize::from(completed.sqhd()) > DEPTH {
+            let head = completed.sqhd();
             Misfit::Head { head }
         } else {
-            let id = completed.id();
+            let id = completed.cid();
             Misfit::Command { id }
         };
         if self.controller.state() != State::Running {
-            return NvmeError::Stopped;
+            return None;
         }
-        let queue = self.id;
-        self.fail(NvmeError::Unexpected { queue, misfit })
+        self.give_up();
+        Some(misfit)
+    }
+
+    /// Gives the queue pair up after an error.
+    #[cold]
+    fn fail(&mut self, error: NvmeError<ErrorOf<C>>) -> NvmeError<ErrorOf<C>> {
+        self.give_up();
+        error
     }
 
     /// Gives the queue pair up: no slot is handed out any more, and the controller is stopped.
-    #[cold]
-    fn fail(&mut self, error: NvmeError<ErrorOf<C>>) -> NvmeError<ErrorOf<C>> {
+    fn give_up(&mut self) {
         for place in &mut self.places {
-            place.state = LOST;
+            place.usage = Usage::Lost;
         }
         self.free.clear();
         self.controller.stop();
-        error
     }
 }

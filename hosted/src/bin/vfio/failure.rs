@@ -72,6 +72,15 @@ pub(crate) enum Failure {
         /// What is there.
         what: &'static str,
     },
+    /// What would be written over for a while belongs to somebody.
+    Borrows {
+        /// The device's name.
+        name: String,
+        /// The namespace.
+        namespace: u32,
+        /// What is there.
+        what: &'static str,
+    },
     /// A device was not reset.
     Reset {
         /// Its name.
@@ -143,6 +152,10 @@ impl Failure {
             }
             Self::Drive { .. } => "`vfio inspect` shows what the device has.",
             Self::Holds { .. } => "Say --yes to write all the same: what is there is lost then.",
+            Self::Borrows { .. } => {
+                "Say --yes to try the driver all the same: what is on the blocks that it uses is \
+                 put back at the end, unless this program is killed."
+            }
             Self::Reset { .. } => "Try again, or see the kernel's log: `sudo dmesg`.",
             Self::Trouble { .. } => "`vfio inspect` shows what the device does answer.",
             Self::Access(error) => return error.way_out(),
@@ -167,6 +180,7 @@ impl Failure {
             | Self::Bind(_)
             | Self::Drive { .. }
             | Self::Holds { .. }
+            | Self::Borrows { .. }
             | Self::Reset { .. }
             | Self::Trouble { .. }
             | Self::Unwritable { .. } => ExitCode::FAILURE,
@@ -195,6 +209,11 @@ impl fmt::Display for Failure {
             Self::Bind(error) => error.fmt(f),
             Self::Drive { name, message } => write!(f, "{name} can't be driven: {message}"),
             Self::Holds {
+                name,
+                namespace,
+                what,
+            }
+            | Self::Borrows {
                 name,
                 namespace,
                 what,

@@ -1,15 +1,25 @@
 //! `vfio run`: a reference driver, run on a device.
 
 use std::fmt::Display;
+use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
+use vfio_core::abi::pci_region;
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::{Dma, DmaHandle};
+use vfio_core::mmio::{Access, Window};
 use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Sys;
+use vfio_drivers::nvme::{Controller, Lent, Options};
 use vfio_drivers::{edu, nvme};
 
 use crate::failure::Failure;
+use crate::nvme::contents;
+use crate::nvme::drive::{RANGES, queue};
 use crate::output;
 use crate::target::{Opened, Target, Task, World};
 
@@ -37,11 +47,17 @@ enum Driver {
         json: bool,
     },
     /// An NVMe controller: all commands, queue pairs, interrupts, events. Up to 128 KiB at the end of its first namespace
-    /// are written, and get back what was there.
+    /// are written, and get back what was there, after Ctrl-C too.
+    ///
+    /// Nothing is written to a namespace whose first MiB or last holds anything, unless --yes is given.
     Nvme {
         /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device, which is the default.
         #[arg(default_value = "sim:nvme")]
         device: Target,
+
+        /// Try it even if the namespace holds something.
+        #[arg(long)]
+        yes: bool,
 
         /// Write JSON.
         #[arg(long)]
@@ -72,12 +88,15 @@ struct Step {
 
 struct Edu;
 
-struct Nvme;
+struct Nvme {
+    /// The namespace may hold something.
+    yes: bool,
+}
 
 pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     let (record, json) = match args.driver {
         Driver::Edu { device, json } => (device.open(world, Edu)?, json),
-        Driver::Nvme { device, json } => (device.open(world, Nvme)?, json),
+        Driver::Nvme { device, yes, json } => (device.open(world, Nvme { yes })?, json),
     };
     if json {
         output::json(&record)?;
@@ -123,13 +142,76 @@ impl Task for Nvme {
     type Output = Record;
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Record, Failure> {
-        let (sys, session, about) = split(opened);
-        let report = nvme::run(sys, session).map_err(|error| about.failed(&error))?;
+        let (sys, Session { device, space, .. }, about) = split(opened);
+        let bar0 = device.bring_up(pci_region::BAR0);
+        let bar0 = bar0.map_err(|error| about.failed(&error))?;
+        let dma = Dma::<_, RANGES>::new(sys, space).map_err(|error| about.failed(&error))?;
+        if !self.yes
+            && !about.simulated
+            && let Some((namespace, what)) = held(&device, bar0.share(), &dma)
+        {
+            let name = about.device;
+            return Err(Failure::Borrows {
+                name,
+                namespace,
+                what,
+            });
+        }
+        let ends = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&ends);
+        // Without a handler, a signal ends the program, and what was there is lost.
+        ctrlc::set_handler(move || told.store(true, Ordering::Relaxed))
+            .map_err(|error| about.failed(&error))?;
+        let mut kept = vec![0; nvme::KEPT];
+        let lent = Lent {
+            kept: &mut kept,
+            ends: &ends,
+        };
+        let report = nvme::exercise(&device, bar0, &dma, Options::default(), lent);
         let steps = report.steps.iter().map(|(step, outcome)| {
             let passed = matches!(outcome, nvme::Outcome::Passed | nvme::Outcome::NotThere);
-            Step::new(step.name(), passed, outcome)
+            let mut step = Step::new(step.name(), passed, outcome);
+            if let nvme::Outcome::NotRestored { len, .. } = outcome
+                && let Some(detail) = &mut step.detail
+            {
+                detail.push_str(&save(kept.get(..*len).unwrap_or(&kept)));
+            }
+            step
         });
-        Ok(about.record("nvme", report.passed(), steps.collect()))
+        let steps = steps.collect();
+        Ok(about.record("nvme", report.passed(), steps))
+    }
+}
+
+/// What the first namespace of a controller holds, with its number; none where it is empty, or where trying the driver
+/// ends before it writes anything.
+fn held<D: DeviceHandle, A: Access, M: DmaHandle>(
+    device: D,
+    bar0: Window<A>,
+    dma: M,
+) -> Option<(u32, &'static str)> {
+    let controller = Controller::start(device, bar0, dma, Options::default()).ok()?;
+    let mut ids = [0];
+    let count = controller.namespace_ids(0, &mut ids).ok()?;
+    let [id] = ids;
+    let namespace = controller.namespace(id).ok().filter(|_| count > 0)?;
+    let pair = controller.queue_pair(queue(&controller, &namespace));
+    let held = contents::held(&mut pair.ok()?, &namespace);
+    Some((id, held.unwrap_or(Some("blocks that can't be read"))?))
+}
+
+/// Saves what could not be put back into a file, and says where.
+fn save(kept: &[u8]) -> String {
+    let path = format!("vfio-run-nvme-{}.blocks", std::process::id());
+    let written = File::create_new(&path).and_then(|mut file| {
+        file.write_all(kept)?;
+        file.sync_all()
+    });
+    match written {
+        Ok(()) => format!("; what they had is in the file {path}"),
+        Err(error) => {
+            format!("; what they had can't be written to the file {path} either: {error}")
+        }
     }
 }
 
@@ -178,5 +260,48 @@ impl Step {
             passed,
             detail: (!passed).then(|| outcome.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vfio_hosted::sim::{Kernel, Nvme as Simulated, NvmeControl, NvmeNamespace, model};
+
+    use super::*;
+    use crate::target::simulate;
+
+    /// Tries the driver on a controller that is not said to be simulated.
+    fn tried(control: &NvmeControl, nvme: Simulated, yes: bool) -> Result<Record, Failure> {
+        let opened: Opened<Kernel> = simulate::<Nvme>(model::nvme_with(nvme), None)?;
+        let before = control.medium(1);
+        let tried = Nvme { yes }.run(opened);
+        assert!(
+            control.medium(1) == before,
+            "the blocks are not as they were"
+        );
+        tried
+    }
+
+    #[test]
+    fn nothing_is_written_to_a_namespace_that_holds_something_unless_told_to() {
+        let namespace = || NvmeNamespace::of_512(8192);
+        let nvme = |marked: Option<u64>| {
+            let nvme = Simulated::new();
+            let control = nvme.control();
+            let marked = marked.map_or_else(namespace, |lba| namespace().with_block(lba, b"ZFS"));
+            (control, nvme.with_namespace(marked))
+        };
+        // The first block, the last, and one of those that are written.
+        for lba in [0, 8191, 8000] {
+            let (control, nvme) = nvme(Some(lba));
+            let refused = tried(&control, nvme, false).map(|record| record.passed);
+            assert!(matches!(
+                refused,
+                Err(Failure::Borrows { namespace: 1, .. })
+            ));
+        }
+        let (control, nvme) = nvme(Some(8191));
+        let record = tried(&control, nvme, true).unwrap_or_else(|failure| panic!("{failure}"));
+        assert!(record.passed);
     }
 }

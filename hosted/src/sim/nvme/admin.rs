@@ -31,6 +31,8 @@ const EVENTS: usize = 16;
 /// The event that namespaces changed, in the feature and as it is told.
 const NAMESPACE_EVENT_BIT: u32 = 1 << 8;
 const NAMESPACE_EVENT: u32 = 0x0004_0002;
+/// Formats of more than 16 bits of guard, in the attributes (CTRATT).
+const EXTENDED_FORMATS: u32 = 1 << 15;
 /// The event of a temperature above the threshold.
 const TEMPERATURE_EVENT: u32 = 0x0002_0101;
 
@@ -46,6 +48,9 @@ fn put(page: &mut [u8], at: usize, bytes: &[u8]) {
 impl Nvme {
     /// Makes an admin command; none where it completes later.
     pub(super) fn admin(&mut self, entry: &Entry, bus: &mut Bus<'_>) -> Result<Option<u32>, u16> {
+        if self.shared().refused.contains(&entry.opcode) {
+            return Err(status::INVALID_OPCODE | status::DO_NOT_RETRY);
+        }
         match entry.opcode {
             opcode::CREATE_COMPLETION_QUEUE => self.create_completions(entry),
             opcode::CREATE_SUBMISSION_QUEUE => self.create_submissions(entry),
@@ -146,7 +151,11 @@ impl Nvme {
         match entry.dwords[0] & 0xff {
             0 => self.identify_namespace(entry.namespace, &mut page)?,
             1 => self.identify_controller(&mut page),
-            2 => {
+            // Of the NVM command set, which is number 0.
+            5 if entry.dwords[1] >> 24 == 0 => {
+                self.identify_formats(entry.namespace, &mut page)?;
+            }
+            2 if self.options.lists_namespaces => {
                 let shared = self.shared();
                 let ids = shared.namespaces.keys().filter(|id| **id > entry.namespace);
                 for (index, id) in ids.take(1024).enumerate() {
@@ -168,6 +177,7 @@ impl Nvme {
         put(page, 80, &VERSION.to_le_bytes());
         // Events of changed namespaces.
         put(page, 92, &NAMESPACE_EVENT_BIT.to_le_bytes());
+        put(page, 96, &EXTENDED_FORMATS.to_le_bytes());
         let shadow = u16::from(self.options.shadow_doorbells) << 8;
         put(page, 256, &shadow.to_le_bytes());
         let less_one = |count: usize| u8::try_from(count - 1).unwrap_or(0);
@@ -195,11 +205,29 @@ impl Nvme {
         let extended = u8::from(namespace.is_extended) << 4;
         put(page, 25, &[u8::try_from(FORMATS.len() - 1).unwrap_or(0)]);
         put(page, 26, &[namespace.format() | extended]);
+        // Every type, at the beginning of metadata.
+        put(page, 28, &[0x0f]);
+        let kind = namespace.protection.map_or(0, |protection| protection.kind);
+        put(page, 29, &[kind | 1 << 3]);
         // Deallocated blocks read as zeros.
         put(page, 33, &[1]);
         for (index, (shift, metadata)) in FORMATS.iter().enumerate() {
             put(page, 128 + index * 4, &metadata.to_le_bytes());
             put(page, 130 + index * 4, &[*shift]);
+        }
+        Ok(())
+    }
+
+    /// Where formats have guards of more than 16 bits, and storage tags.
+    fn identify_formats(&self, id: u32, page: &mut [u8]) -> Result<(), u16> {
+        let shared = self.shared();
+        let namespace = shared
+            .namespaces
+            .get(&id)
+            .ok_or(status::INVALID_NAMESPACE | status::DO_NOT_RETRY)?;
+        if let Some(protection) = namespace.protection {
+            let at = 12 + usize::from(namespace.format()) * 4;
+            put(page, at, &protection.elbaf().to_le_bytes());
         }
         Ok(())
     }

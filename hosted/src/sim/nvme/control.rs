@@ -44,6 +44,11 @@ pub struct NvmeCounts {
     pub commands: u64,
     /// Blocks that dataset management deallocated.
     pub deallocated: u64,
+    /// Commands that never ended of their own accord.
+    pub hung: u64,
+    /// How often it was told to stop before it was ready, which the specification forbids (NVM
+    /// Express Base Specification 1.4, 3.1.5).
+    pub stopped_early: u64,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +65,8 @@ pub(super) struct Control {
     /// An event that namespaces changed is due.
     pub(super) has_changed: bool,
     pub(super) counts: NvmeCounts,
+    /// Opcodes of admin commands that it has not.
+    pub(super) refused: Vec<u8>,
 }
 
 impl NvmeControl {
@@ -124,6 +131,24 @@ impl NvmeControl {
     pub fn medium(&self, id: u32) -> Option<Vec<u8>> {
         let control = self.lock();
         control.namespaces.get(&id).map(NvmeNamespace::medium)
+    }
+
+    /// The metadata of a block of a namespace; none where there is no such namespace.
+    #[must_use]
+    pub fn metadata(&self, id: u32, lba: u64) -> Option<Vec<u8>> {
+        let control = self.lock();
+        let namespace = control.namespaces.get(&id)?;
+        Some(namespace.metadata_of(lba))
+    }
+
+    /// Puts another namespace in the place of one, as formatting it does.
+    pub fn replace_namespace(&self, id: u32, namespace: NvmeNamespace) {
+        self.lock().namespaces.insert(id, namespace);
+    }
+
+    /// Refuses every admin command with this opcode, as old and odd controllers do.
+    pub fn refuse(&self, opcode: u8) {
+        self.lock().refused.push(opcode);
     }
 
     /// What was counted.

@@ -3,7 +3,7 @@
 use std::vec::Vec;
 
 use super::control::Control;
-use super::namespace::NvmeNamespace;
+use super::namespace::{NvmeNamespace, NvmeProtection};
 use super::queue::Entry;
 use super::{Nvme, prp, status};
 use crate::sim::Bus;
@@ -18,13 +18,20 @@ mod opcode {
 
 /// In dword 11 of dataset management: the ranges are deallocated.
 const DEALLOCATE: u32 = 1 << 2;
+/// In dword 12: the controller makes protection information and takes it off (PRACT), and checks
+/// its guard (PRCHK).
+const PROTECT: u32 = 1 << 29;
+const CHECK_GUARD: u32 = 1 << 28;
 
 impl Nvme {
     /// Makes a command of a queue pair.
     pub(super) fn io(&mut self, entry: &Entry, bus: &mut Bus<'_>) -> Result<(), u16> {
         let most = match self.options.transfer_shift {
             0 => usize::MAX,
-            shift => 4096 << shift,
+            shift => 1_usize
+                .checked_shl(shift.into())
+                .and_then(|pages| pages.checked_mul(4096))
+                .unwrap_or(usize::MAX),
         };
         let mut shared = self.shared();
         if entry.opcode == opcode::FLUSH && entry.namespace == u32::MAX {
@@ -68,6 +75,19 @@ fn blocks(namespace: &NvmeNamespace, entry: &Entry) -> Result<(u64, u64), u16> {
     }
 }
 
+/// The protection information that the controller makes or takes off, where it is to.
+fn protection(namespace: &NvmeNamespace, entry: &Entry) -> Result<Option<NvmeProtection>, u16> {
+    let asked = entry.dwords[2] & PROTECT != 0;
+    let Some(protection) = namespace.protection.filter(|_| asked) else {
+        return Ok(None);
+    };
+    // What type 1 has is told by the block.
+    if protection.kind == 1 && entry.dwords[4] != protection.reference(entry.lba()) {
+        return Err(status::INVALID_PROTECTION | status::DO_NOT_RETRY);
+    }
+    Ok(Some(protection))
+}
+
 /// The blocks of a transfer, and how many bytes of data it has.
 fn transfer(
     namespace: &NvmeNamespace,
@@ -75,7 +95,8 @@ fn transfer(
     most: usize,
 ) -> Result<(u64, u64, usize), u16> {
     let (lba, count) = blocks(namespace, entry)?;
-    let inside = if namespace.is_extended {
+    let is_taken_off = protection(namespace, entry)?.is_some();
+    let inside = if namespace.is_extended && !is_taken_off {
         usize::from(namespace.metadata)
     } else {
         0
@@ -97,9 +118,18 @@ fn read(
     let (lba, count, len) = transfer(namespace, entry, most)?;
     let mut data = Vec::with_capacity(len);
     let mut apart = Vec::new();
+    let protection = protection(namespace, entry)?;
     for lba in lba..lba.wrapping_add(count) {
         let mut block = namespace.read(lba);
-        if !namespace.is_extended {
+        if let Some(protection) = protection {
+            let there = block.split_off(namespace.size());
+            let made = protection.made(&block, protection.reference(lba));
+            // What was never written is not checked.
+            let is_wrong = there != made && there.iter().any(|byte| *byte != 0);
+            if is_wrong && entry.dwords[2] & CHECK_GUARD != 0 {
+                return Err(status::GUARD_CHECK);
+            }
+        } else if !namespace.is_extended {
             apart.append(&mut block.split_off(namespace.size()));
         }
         data.append(&mut block);
@@ -122,8 +152,9 @@ fn write(
     let data = prp::get(entry, len, bus)?;
     let each = len / usize::try_from(count).unwrap_or(1).max(1);
     let metadata = usize::from(namespace.metadata);
+    let protection = protection(namespace, entry)?;
     let mut apart = Vec::new();
-    if metadata > 0 && !namespace.is_extended {
+    if metadata > 0 && !namespace.is_extended && protection.is_none() {
         apart = std::vec![0; metadata * usize::try_from(count).unwrap_or(0)];
         bus.dma_read(entry.metadata, &mut apart)
             .map_err(|_| status::DATA_TRANSFER_ERROR)?;
@@ -131,7 +162,13 @@ fn write(
     let mut apart = apart.chunks(metadata.max(1));
     for (lba, block) in (lba..).zip(data.chunks(each.max(1))) {
         let mut block = block.to_vec();
-        block.extend_from_slice(apart.next().unwrap_or_default());
+        match protection {
+            Some(protection) => {
+                let reference = protection.reference(lba);
+                block.extend(protection.made(&block, reference));
+            }
+            None => block.extend_from_slice(apart.next().unwrap_or_default()),
+        }
         namespace.write(lba, block);
     }
     Ok(())

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 
 pub use control::{NvmeControl, NvmeCounts, NvmeFault};
-pub use namespace::NvmeNamespace;
+pub use namespace::{NvmeNamespace, NvmeProtection};
 
 use super::{Bus, Registers};
 use control::Control;
@@ -76,6 +76,12 @@ struct Options {
     shadow_doorbells: bool,
     /// Steps that a command takes.
     latency: u32,
+    /// Steps that it takes to become ready, or to stop.
+    settling: u32,
+    /// CRTO.
+    ready_times: u32,
+    /// Whether it lists its namespaces.
+    lists_namespaces: bool,
 }
 
 /// Offsets of the registers, in bytes.
@@ -89,6 +95,7 @@ mod offset {
     pub(super) const ADMIN_LENGTHS: u64 = 0x24;
     pub(super) const ADMIN_SUBMISSION: u64 = 0x28;
     pub(super) const ADMIN_COMPLETION: u64 = 0x30;
+    pub(super) const READY_TIMES: u64 = 0x68;
     pub(super) const DOORBELLS: u64 = 0x1000;
 }
 
@@ -123,6 +130,9 @@ impl Nvme {
                 queues: 8,
                 shadow_doorbells: false,
                 latency: 0,
+                settling: SETTLES,
+                ready_times: 0,
+                lists_namespaces: true,
             },
             configuration: 0,
             status: 0,
@@ -205,6 +215,29 @@ impl Nvme {
         self
     }
 
+    /// With so many steps of [time](Registers#time) until it is ready, or has stopped.
+    #[must_use]
+    pub fn with_settling(mut self, steps: u32) -> Self {
+        self.options.settling = steps;
+        self
+    }
+
+    /// With a register that says how long it may take to become ready, with its media, in units of
+    /// 500 ms (CRTO; NVM Express Base Specification 2.0, 3.1.3.1).
+    #[must_use]
+    pub fn with_ready_time(mut self, halves: u16) -> Self {
+        self.options.capabilities |= 1 << 59;
+        self.options.ready_times = halves.into();
+        self
+    }
+
+    /// Without a list of namespaces, which came with version 1.1 of the specification.
+    #[must_use]
+    pub fn without_list(mut self) -> Self {
+        self.options.lists_namespaces = false;
+        self
+    }
+
     /// What a test holds on to.
     #[must_use]
     pub fn control(&self) -> NvmeControl {
@@ -235,6 +268,7 @@ impl Nvme {
             offset::CONFIGURATION => self.configuration,
             offset::STATUS => self.status,
             offset::ADMIN_LENGTHS => self.admin_lengths,
+            offset::READY_TIMES => self.options.ready_times,
             _ => match base {
                 offset::CAPABILITIES => half(self.options.capabilities),
                 offset::ADMIN_SUBMISSION => half(self.admin_submission),
@@ -277,15 +311,18 @@ impl Nvme {
         self.configuration = value;
         if changed & ENABLE != 0 {
             if value & ENABLE == 0 {
+                if self.status & (READY | FATAL) == 0 {
+                    self.shared().counts.stopped_early += 1;
+                }
                 if !self.shared().never_stops {
                     self.forget(bus);
-                    self.settling = Some(SETTLES);
+                    self.settling = Some(self.options.settling);
                 }
             } else {
-                self.settling = Some(SETTLES);
+                self.settling = Some(self.options.settling);
             }
         }
-        if value & SHUTDOWN != 0 && changed & SHUTDOWN != 0 {
+        if value & changed & SHUTDOWN != 0 && self.status & FATAL == 0 {
             self.shared().flush_all();
             self.status |= SHUTDOWN_COMPLETE;
         }

@@ -13,14 +13,66 @@ pub struct NvmeNamespace {
     pub(super) metadata: u16,
     /// Whether metadata follow their block.
     pub(super) is_extended: bool,
+    /// The protection information that metadata begin with.
+    pub(super) protection: Option<NvmeProtection>,
     /// What is on the medium, by block.
     medium: BTreeMap<u64, Vec<u8>>,
     /// What was written and not flushed.
     cache: BTreeMap<u64, Vec<u8>>,
 }
 
+/// Protection information of blocks: a guard and tags, which the controller makes and checks (NVM
+/// Command Set Specification 1.0, 5.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NvmeProtection {
+    /// The type, 1 to 3.
+    pub kind: u8,
+    /// The format (PIF): 0 for a guard of 16 bits, 1 for 32, 2 for 64.
+    pub format: u8,
+    /// Bits of the storage tag.
+    pub storage_tag: u8,
+}
+
+impl NvmeProtection {
+    /// Bytes for each block.
+    pub(super) const fn len(self) -> usize {
+        if self.format == 0 { 8 } else { 16 }
+    }
+
+    /// The extended format (ELBAF).
+    pub(super) fn elbaf(self) -> u16 {
+        u16::from(self.format) << 7 | u16::from(self.storage_tag)
+    }
+
+    /// The reference tag of a block, as far as it is in 32 bits.
+    pub(super) fn reference(self, lba: u64) -> u32 {
+        let bits = match self.format {
+            0 => 32,
+            1 => 80,
+            _ => 48_u32,
+        };
+        let bits = bits.saturating_sub(self.storage_tag.into()).min(32);
+        u32::try_from(lba & ((1 << bits) - 1)).unwrap_or(0)
+    }
+
+    /// What the controller makes for a block. The guard is a checksum of its own.
+    pub(super) fn made(self, block: &[u8], reference: u32) -> Vec<u8> {
+        let sum = block.iter().fold(0_u64, |sum, byte| {
+            (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        });
+        let mut made = vec![0; self.len()];
+        let guard = made.iter_mut().take(if self.format == 0 { 2 } else { 8 });
+        guard
+            .zip(sum.to_be_bytes())
+            .for_each(|(to, from)| *to = from);
+        let tag = made.iter_mut().rev().zip(reference.to_le_bytes());
+        tag.for_each(|(to, from)| *to = from);
+        made
+    }
+}
+
 /// The formats that a namespace can have: the base-2 logarithm of bytes, and bytes of metadata.
-pub(super) const FORMATS: [(u8, u16); 4] = [(9, 0), (9, 8), (12, 0), (12, 64)];
+pub(super) const FORMATS: [(u8, u16); 6] = [(9, 0), (9, 8), (12, 0), (12, 64), (12, 8), (12, 16)];
 
 impl NvmeNamespace {
     /// A namespace with blocks of 512 bytes.
@@ -41,6 +93,7 @@ impl NvmeNamespace {
             blocks,
             metadata: 0,
             is_extended: false,
+            protection: None,
             medium: BTreeMap::new(),
             cache: BTreeMap::new(),
         }
@@ -52,6 +105,28 @@ impl NvmeNamespace {
     pub fn with_metadata(mut self, is_extended: bool) -> Self {
         self.metadata = if self.shift == 9 { 8 } else { 64 };
         self.is_extended = is_extended;
+        self
+    }
+
+    /// With bytes at the start of a block, on the medium.
+    #[must_use]
+    pub fn with_block(mut self, lba: u64, bytes: &[u8]) -> Self {
+        let mut block = vec![0; self.whole()];
+        block
+            .iter_mut()
+            .zip(bytes)
+            .for_each(|(to, from)| *to = *from);
+        self.medium.insert(lba, block);
+        self
+    }
+
+    /// With protection information in metadata that have room for nothing else, apart from their
+    /// blocks or behind them.
+    #[must_use]
+    pub fn with_protection(mut self, protection: NvmeProtection, is_extended: bool) -> Self {
+        self.metadata = u16::try_from(protection.len()).unwrap_or(0);
+        self.is_extended = is_extended;
+        self.protection = Some(protection);
         self
     }
 
@@ -69,6 +144,11 @@ impl NvmeNamespace {
     /// Bytes of a block with its metadata.
     fn whole(&self) -> usize {
         self.size().saturating_add(usize::from(self.metadata))
+    }
+
+    /// What is in the metadata of a block; zeros where it was never written.
+    pub(super) fn metadata_of(&self, lba: u64) -> Vec<u8> {
+        self.read(lba).split_off(self.size())
     }
 
     /// Whether all of `count` blocks from `lba` on are there.

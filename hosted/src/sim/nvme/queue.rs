@@ -122,6 +122,11 @@ impl Entry {
         (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
     }
 
+    /// Whether it has memory for data: all but flushes and writes of zeros have.
+    const fn has_data(&self) -> bool {
+        self.queue == 0 || !matches!(self.opcode, 0x00 | 0x08)
+    }
+
     /// The first block.
     pub(super) fn lba(&self) -> u64 {
         u64::from(self.dwords[0]) | u64::from(self.dwords[1]) << 32
@@ -260,6 +265,7 @@ impl Nvme {
             let fault = self.shared().fault(entry.queue);
             match fault {
                 Some(NvmeFault::Hang) => {
+                    self.shared().counts.hung += 1;
                     self.hanging.push(entry);
                     continue;
                 }
@@ -339,7 +345,7 @@ impl Nvme {
 
     /// Writes garbage to the memory of commands that hang, as a device may until it has stopped.
     pub(super) fn scribble(&mut self, bus: &mut Bus<'_>) {
-        for entry in &self.hanging {
+        for entry in self.hanging.iter().filter(|entry| entry.has_data()) {
             let garbage = [0xdb; 64];
             // A fault is kept by the bus.
             let _ = prp::put(entry, &garbage, bus);

@@ -15,6 +15,8 @@ pub(super) const EVENT_LIMIT_EXCEEDED: u16 = 0x105;
 pub(super) const INVALID_INTERRUPT_VECTOR: u16 = 0x108;
 pub(super) const INVALID_LOG_PAGE: u16 = 0x109;
 pub(super) const INVALID_QUEUE_DELETION: u16 = 0x10c;
+pub(super) const INVALID_PROTECTION: u16 = 0x181;
+pub(super) const GUARD_CHECK: u16 = 0x282;
 
 /// The same command would fail again.
 pub(super) const DO_NOT_RETRY: u16 = 1 << 14;

@@ -1,5 +1,6 @@
 //! The reference drivers.
 
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 
 use vfio_core::container::Container;
@@ -10,7 +11,8 @@ use vfio_core::mmio::{Access, ReadWrite, Window};
 use vfio_drivers::edu::{Outcome, exercise};
 use vfio_drivers::igb::{Copied, Igb};
 use vfio_drivers::nvme::{
-    self, Controller, ControllerHandle, ErrorEntry, Namespace, Options, QueueOptions, QueuePair,
+    self, Controller, ControllerHandle, ErrorEntry, Lent, Namespace, Options, QueueOptions,
+    QueuePair,
 };
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 
@@ -22,7 +24,8 @@ pub(crate) fn all(bytes: &mut [u8]) {
     let Ok(dma) = Dma::<_, 16>::new(Opaque, AddressSpace::Container(container)) else {
         return;
     };
-    let Ok(region) = device.region(any(), bytes) else {
+    let (bytes, reply) = bytes.split_at_mut_checked(any()).unwrap_or_default();
+    let Ok(region) = device.region(any(), reply) else {
         return;
     };
     if let Ok(bar0) = device.map::<ReadWrite>(&region, any()) {
@@ -40,7 +43,11 @@ pub(crate) fn all(bytes: &mut [u8]) {
         igb(bar0, &dma, &vectors);
     }
     if let Ok(bar0) = device.map::<ReadWrite>(&region, any()) {
-        let report = nvme::exercise(&device, bar0, &dma, options());
+        let lent = Lent {
+            kept: bytes,
+            ends: &AtomicBool::new(any()),
+        };
+        let report = nvme::exercise(&device, bar0, &dma, options(), lent);
         used(nvme::Report::passed(&report));
     }
     if let (Ok(bar0), Ok(vectors)) = (
@@ -84,7 +91,7 @@ fn options() -> Options {
 }
 
 /// What a controller says.
-fn said<C: ControllerHandle>(controller: C) {
+fn said<D: DeviceHandle, M: DmaHandle, A: Access>(controller: &Controller<D, M, A>) {
     used(controller.version().is_ok());
     used((controller.queues(), controller.longest_transfer()));
     let mut ids = [any(); 4];
@@ -102,8 +109,8 @@ fn said<C: ControllerHandle>(controller: C) {
 }
 
 /// Commands of a queue pair.
-fn commands<C: ControllerHandle, D: DeviceHandle>(
-    controller: C,
+fn commands<D: DeviceHandle, M: DmaHandle, A: Access>(
+    controller: &Controller<D, M, A>,
     namespace: &Namespace,
     vectors: &Vectors<D, 1>,
     bytes: &mut [u8],
@@ -131,11 +138,22 @@ fn commands<C: ControllerHandle, D: DeviceHandle>(
     {
         used(window.read_bytes(any(), bytes).is_ok());
         used(window.write_bytes(any(), bytes).is_ok());
-        pair.release(slot);
+        used(pair.metadata(&slot).is_ok());
+        used(pair.release(slot).is_ok());
     }
     if let Some(slot) = pair.slot() {
         used(pair.read(slot, namespace, any(), any()).is_ok());
     }
+    if let Some(slot) = pair.slot() {
+        used(pair.write(slot, namespace, any(), any()).is_ok());
+    }
+    if let Some(slot) = pair.slot() {
+        used(
+            pair.write_with_metadata(slot, namespace, any(), any())
+                .is_ok(),
+        );
+    }
+    used(pair.check().is_ok());
     if let Some(slot) = pair.slot() {
         used(
             pair.write_zeroes(slot, namespace, any(), any(), any())
@@ -148,7 +166,7 @@ fn commands<C: ControllerHandle, D: DeviceHandle>(
             used(pair.abort(id).is_ok());
         }
     }
-    if let Ok(Some(ended)) = pair.wait_for_interrupt(vectors, any()) {
-        pair.release(ended.slot);
+    if let Ok(Some(ended)) = pair.wait_for_interrupt(vectors) {
+        used(pair.release(ended.slot).is_ok());
     }
 }

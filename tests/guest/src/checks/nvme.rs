@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,8 @@ use vfio_core::device::Device as Opened;
 use vfio_core::dma::Dma;
 use vfio_core::session::{Mode as SessionMode, Session};
 use vfio_drivers::nvme::{
-    self, Controller, Namespace, Options, Outcome, QueueOptions, Report, State, Step, exercise,
+    self, Controller, KEPT, Lent, Namespace, Options, Outcome, QueueOptions, Report, State, Step,
+    exercise,
 };
 use vfio_guest::{Device, Stretch};
 use vfio_hosted::linux::Linux;
@@ -27,12 +29,17 @@ pub(crate) fn driver(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let bar0 = device.bring_up(pci_region::BAR0)?;
     let dma = Dma::<_, 64>::new(Linux, space)?;
     let mut seen = Vec::new();
+    let mut kept = vec![0; KEPT];
     for shadow_doorbells in [false, true] {
         let options = Options {
             shadow_doorbells,
             ..Options::default()
         };
-        let report = exercise(&device, bar0.share(), &dma, options);
+        let lent = Lent {
+            kept: &mut kept,
+            ends: &AtomicBool::new(false),
+        };
+        let report = exercise(&device, bar0.share(), &dma, options, lent);
         seen.push(passed(&report)?);
     }
     let left = dma.space().unmap_all();
@@ -47,7 +54,11 @@ pub(crate) fn driver(_: &World, device: &Device, mode: Mode) -> Result<String> {
 pub(crate) fn without_iommu(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
     ensure!(session.mode == SessionMode::NoIommu, "{}", session.mode);
-    passed(&nvme::run(Linux, session)?)
+    let lent = Lent {
+        kept: &mut vec![0; KEPT],
+        ends: &AtomicBool::new(false),
+    };
+    passed(&nvme::run(Linux, session, lent)?)
 }
 
 /// Every step must have passed; QEMU keeps no error log.

@@ -2,11 +2,10 @@
 //! depths, polled and by interrupts, after a flush and after a restart.
 
 use spin::Mutex;
-use vfio_core::device::Device;
 use vfio_core::irq::Vectors;
 use vfio_drivers::nvme::{Completion, Namespace, NvmeError, Slot};
 
-use super::{DEPTH, Drive, Failure, Machine, Pair, VECTOR, options};
+use super::{DEPTH, Drive, Failure, Opened, Pair, VECTOR, options};
 
 /// How many blocks are used at most.
 const BLOCKS: usize = 4096;
@@ -41,7 +40,7 @@ pub(super) struct Lost {
 
 /// What is checked.
 struct Check<'a> {
-    namespace: &'a Namespace,
+    namespace: &'a mut Namespace,
     /// The first block that is used.
     first: u64,
     /// How many are.
@@ -71,21 +70,22 @@ enum Act {
     Read,
 }
 
-/// Writes and reads, and compares: returns what was lost.
+/// Writes and reads, and compares: returns what was lost. The controller is started again, and its namespace read
+/// again.
 pub(super) fn check(
     controller: &mut Drive<'_>,
-    namespace: &Namespace,
-    vectors: &Vectors<&Device<Machine>, 2>,
+    namespace: &mut Namespace,
+    vectors: &Vectors<Opened<'_>, 2>,
 ) -> Result<Option<Lost>, Failure> {
     let count = usize::try_from(namespace.blocks()).unwrap_or(BLOCKS);
     let count = count.min(BLOCKS);
     let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);
     let longest = controller.longest_transfer().unwrap_or(TRANSFER);
     let mut check = Check {
-        namespace,
         first: namespace
             .blocks()
             .saturating_sub(u64::try_from(count).unwrap_or(0)),
+        namespace,
         count,
         most: TRANSFER
             .min(longest)
@@ -100,10 +100,12 @@ pub(super) fn check(
         let vectors = (round == BY_MSIX).then_some(vectors);
         if round == AFTER {
             controller.restart()?;
+            *check.namespace = controller.namespace(check.namespace.id())?;
         }
         let vector = vectors.map(|_| VECTOR);
         let most = check.most.saturating_mul(stride);
-        let mut pair: Pair<'_, '_> = controller.queue_pair(options(namespace, most, vector))?;
+        let mut pair: Pair<'_, '_> =
+            controller.queue_pair(options(check.namespace, most, vector))?;
         if round == 0 {
             check.all(&mut pair, Act::Write)?;
         }
@@ -111,7 +113,7 @@ pub(super) fn check(
             for (depth, commands) in DEPTHS {
                 check.at_random(&mut pair, vectors, depth, commands)?;
             }
-            pair.flush_blocks(namespace)?;
+            pair.flush_blocks(check.namespace)?;
         }
         check.all(&mut pair, Act::Read)?;
         if check.lost.is_some() {
@@ -156,7 +158,7 @@ impl Check<'_> {
                 return Ok(());
             };
             let (slot, _) = self.take(pair, ended, &commands)?;
-            pair.release(slot);
+            release(pair, slot)?;
         }
     }
 
@@ -164,7 +166,7 @@ impl Check<'_> {
     fn at_random(
         &mut self,
         pair: &mut Pair<'_, '_>,
-        vectors: Option<&Vectors<&Device<Machine>, 2>>,
+        vectors: Option<&Vectors<Opened<'_>, 2>>,
         depth: usize,
         mut left: u32,
     ) -> Result<(), Failure> {
@@ -179,14 +181,14 @@ impl Check<'_> {
         loop {
             let ended = match vectors {
                 None => pair.wait()?,
-                Some(vectors) => pair.wait_for_interrupt(vectors, VECTOR)?,
+                Some(vectors) => pair.wait_for_interrupt(vectors)?,
             };
             let Some(ended) = ended else {
                 return Ok(());
             };
             let (slot, part) = self.take(pair, ended, &commands)?;
             if left == 0 {
-                pair.release(slot);
+                release(pair, slot)?;
                 continue;
             }
             left = left.saturating_sub(1);
@@ -334,8 +336,14 @@ impl Check<'_> {
     }
 }
 
+/// Gives a slot back.
+fn release(pair: &mut Pair<'_, '_>, slot: Slot) -> Result<(), Failure> {
+    pair.release(slot)
+        .map_err(|refused| NvmeError::Request(refused.reason))
+}
+
 /// The memory of a slot.
-type Data<'q> = vfio_drivers::nvme::SlotWindow<'q, Machine>;
+type Data<'q> = vfio_drivers::nvme::SlotWindow<'q, super::Machine>;
 
 /// The word at `at` (bytes) of a block, which tells blocks and writes apart.
 fn word(seed: u64, at: usize) -> u64 {

@@ -18,7 +18,7 @@ use vfio_core::region::RegionError;
 use vfio_core::session::{Mode, Session, SessionError};
 use vfio_core::sys::NoIommu;
 use vfio_drivers::nvme::{
-    Controller, Cost, Namespace, NvmeError, Options, QueueOptions, QueuePair, random_reads,
+    Controller, Cost, Namespace, NvmeError, Options, Places, QueueOptions, QueuePair, random_reads,
 };
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
@@ -46,8 +46,8 @@ const READS: u16 = 4096;
 const RANGES: usize = 8;
 
 type Machine = GuestPci;
-type Space = Dma<Machine, RANGES>;
-type Drive<'d> = Controller<&'d Device<Machine>, &'d Space>;
+type Opened<'d> = &'d Device<Machine>;
+type Drive<'d> = Controller<Opened<'d>, &'d Dma<Machine, RANGES>>;
 type Pair<'c, 'd> = QueuePair<&'c Drive<'d>, DEPTH>;
 type Failure = NvmeError<NoError>;
 
@@ -99,14 +99,14 @@ fn main(boot: &Boot) -> Result<(), Error> {
     let bar0 = device.bring_up(pci_region::BAR0)?;
     let dma = Dma::<_, RANGES>::new(machine, space).map_err(|_| Error::Space)?;
     let mut controller = Controller::start(&device, bar0, &dma, Options::default())?;
-    let namespace = identify(&controller)?;
+    let mut namespace = identify(&controller)?;
     if boot
         .command_line
         .split(|byte| *byte == b' ')
         .any(|word| word == b"write")
     {
         let vectors = device.vectors::<2>(pci_irq::MSIX).map_err(Error::Irq)?;
-        let lost = integrity::check(&mut controller, &namespace, &vectors)?;
+        let lost = integrity::check(&mut controller, &mut namespace, &vectors)?;
         lost.map_or(Ok(()), |lost| Err(Error::Lost(lost)))?;
     } else {
         defmt::info!("nothing is written: that takes the word write on the command line");
@@ -148,18 +148,21 @@ fn options(namespace: &Namespace, len: usize, vector: Option<u16>) -> QueueOptio
     let slot = len.max(stride).next_multiple_of(4096);
     QueueOptions {
         slot,
-        metadata: if namespace.has_separate_metadata() {
-            slot
-        } else {
-            0
-        },
+        metadata: slot
+            .checked_div(stride)
+            .unwrap_or(0)
+            .saturating_mul(usize::try_from(namespace.separate_metadata()).unwrap_or(0)),
         vector,
     }
 }
 
 /// Reads at random, one at a time and many.
 fn read(controller: &Drive<'_>, namespace: &Namespace) -> Result<(), Error> {
-    let mut pair: Pair<'_, '_> = controller.queue_pair(options(namespace, 4096, None))?;
+    // More than a page where blocks have metadata in line.
+    let stride = usize::try_from(namespace.stride()).unwrap_or(0);
+    let blocks = usize::try_from(Places::new(namespace).blocks()).unwrap_or(1);
+    let len = blocks.saturating_mul(stride);
+    let mut pair: Pair<'_, '_> = controller.queue_pair(options(namespace, len, None))?;
     for depth in [1, DEPTH] {
         let start = micros()?;
         let cost = random_reads(&mut pair, namespace, depth, READS, clock::stamp)?;

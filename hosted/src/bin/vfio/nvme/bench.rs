@@ -253,7 +253,8 @@ impl Reads {
                 bar.set_position(u64::try_from(millis).unwrap_or(u64::MAX));
             }
             if is_over {
-                pair.release(ended.slot);
+                let released = pair.release(ended.slot);
+                released.map_err(|refused| NvmeError::Request(refused.reason))?;
             } else {
                 let given = pair.read(ended.slot, &self.namespace, next(), self.blocks);
                 given.map_err(|refused| NvmeError::Request(refused.reason))?;

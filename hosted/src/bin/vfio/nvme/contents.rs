@@ -1,7 +1,11 @@
 //! What a namespace holds: a partition table, a file system, or something else that somebody may miss.
 
-/// Bytes from the start that are looked at.
-pub(super) const HEAD: usize = 128 << 10;
+use vfio_drivers::nvme::{ControllerHandle, ErrorOf, Namespace, NvmeError, QueuePair};
+
+use super::drive::DEPTH;
+
+/// Bytes that are looked at, from the start and up to the end.
+const LOOKED_AT: usize = 1 << 20;
 
 /// Bytes at a place that tell what is there.
 struct Mark {
@@ -38,9 +42,31 @@ const fn mark(name: &'static str, at: usize, bytes: &'static [u8]) -> Mark {
     Mark { name, at, bytes }
 }
 
+/// What a namespace holds that somebody may miss; none where its first MiB and its last are zeros.
+pub(crate) fn held<C: ControllerHandle>(
+    pair: &mut QueuePair<C, DEPTH>,
+    namespace: &Namespace,
+) -> Result<Option<&'static str>, NvmeError<ErrorOf<C>>> {
+    let block = usize::try_from(namespace.block_size()).unwrap_or(usize::MAX);
+    let whole = usize::try_from(namespace.size()).unwrap_or(usize::MAX);
+    let len = LOOKED_AT.min(whole);
+    let (mut head, mut tail) = (vec![0; len], vec![0; len]);
+    pair.read_blocks(namespace, 0, &mut head)?;
+    let blocks = u64::try_from(len / block).unwrap_or(u64::MAX);
+    let lba = namespace.blocks().saturating_sub(blocks);
+    pair.read_blocks(namespace, lba, &mut tail)?;
+    let last = tail.rchunks(block).next().unwrap_or_default();
+    let is_empty = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+    let known = found(&head, last, block);
+    Ok(known.or((!is_empty(&head) || !is_empty(&tail)).then_some(UNKNOWN)))
+}
+
+/// What is not zero, and no mark tells.
+const UNKNOWN: &str = "data of an unknown kind";
+
 /// What a namespace with blocks of `block` bytes holds, by its first bytes and its last block; none where nothing is
 /// known there.
-pub(super) fn found(head: &[u8], last: &[u8], block: usize) -> Option<&'static str> {
+fn found(head: &[u8], last: &[u8], block: usize) -> Option<&'static str> {
     let has = |bytes: &[u8], at: usize, mark: &[u8]| {
         bytes.get(at..).is_some_and(|bytes| bytes.starts_with(mark))
     };
@@ -57,6 +83,45 @@ pub(super) fn found(head: &[u8], last: &[u8], block: usize) -> Option<&'static s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Bytes from the start that marks are in.
+    const HEAD: usize = 128 << 10;
+
+    #[test]
+    fn whatever_is_near_either_end_is_seen() {
+        use vfio_core::abi::pci_region;
+        use vfio_core::dma::Dma;
+        use vfio_core::session::Session;
+        use vfio_drivers::nvme::{Controller, Options, QueueOptions};
+        use vfio_hosted::sim::{Kernel, Nvme, NvmeNamespace, model};
+
+        // 4 MiB.
+        for (lba, bytes, found) in [
+            (0, &b"\0"[..], None),
+            (0, b"XFSB", Some("an XFS file system")),
+            (8191, b"EFI PART", Some("a GUID partition table")),
+            (2047, b"?", Some(UNKNOWN)),
+            (2048, b"?", None),
+            (6143, b"?", None),
+            (6144, b"?", Some(UNKNOWN)),
+        ] {
+            let namespace = NvmeNamespace::of_512(8192).with_block(lba, bytes);
+            let nvme = model::nvme_with(Nvme::new().with_namespace(namespace));
+            let kernel = Kernel::new().with_device("0000:00:05.0", nvme, 1);
+            let place = kernel.place("0000:00:05.0").unwrap();
+            let Session { device, space, .. } = Session::open(&kernel, &place.as_place()).unwrap();
+            let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
+            let bar0 = device.bring_up(pci_region::BAR0).unwrap();
+            let controller = Controller::start(&device, bar0, &dma, Options::default()).unwrap();
+            let namespace = controller.namespace(1).unwrap();
+            let options = QueueOptions {
+                slot: 128 << 10,
+                ..Default::default()
+            };
+            let mut pair = controller.queue_pair(options).unwrap();
+            assert_eq!(held(&mut pair, &namespace), Ok(found), "{lba}");
+        }
+    }
 
     #[test]
     fn nothing_is_found_in_zeros_and_noise() {

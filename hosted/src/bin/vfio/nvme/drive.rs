@@ -14,10 +14,10 @@ use crate::failure::Failure;
 use crate::target::{Opened, Target, Task, World};
 
 /// How many buffers and ranges of addresses there can be.
-pub(super) const RANGES: usize = 64;
+pub(crate) const RANGES: usize = 64;
 
 /// How many commands are under way at a time where blocks are read and written.
-pub(super) const DEPTH: usize = 16;
+pub(crate) const DEPTH: usize = 16;
 
 /// Bytes of each of these commands, if the controller transfers as many.
 const SLOT: usize = 128 << 10;
@@ -78,7 +78,7 @@ impl About {
 }
 
 /// What queue pairs for many blocks are like.
-pub(super) fn queue<D: DeviceHandle, M: DmaHandle, A: Access>(
+pub(crate) fn queue<D: DeviceHandle, M: DmaHandle, A: Access>(
     controller: &Controller<D, M, A>,
     namespace: &Namespace,
 ) -> QueueOptions {

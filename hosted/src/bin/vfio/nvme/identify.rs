@@ -8,7 +8,7 @@ use serde::Serialize;
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
-use vfio_drivers::nvme::{Controller, Namespace};
+use vfio_drivers::nvme::{Controller, Namespace, NvmeError};
 
 use super::drive::{About, Job, drive};
 use crate::describe;
@@ -47,17 +47,28 @@ struct Record {
     shadow_doorbells: bool,
     write_zeroes: bool,
     deallocate: bool,
-    temperature_kelvin: u16,
-    warnings: u8,
-    percent_used: u8,
-    power_on_hours: u128,
-    media_errors: u128,
+    /// None of these where the controller does not say how its health is.
+    temperature_kelvin: Option<u16>,
+    warnings: Option<u8>,
+    percent_used: Option<u8>,
+    power_on_hours: Option<u128>,
+    media_errors: Option<u128>,
     namespaces: Vec<Entry>,
 }
 
 #[derive(Serialize)]
 struct Entry {
     id: u32,
+    #[serde(flatten)]
+    usable: Option<Usable>,
+    /// Why it can't be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
+}
+
+/// A namespace that can be used.
+#[derive(Serialize)]
+struct Usable {
     bytes: u64,
     blocks: u64,
     block_size: u32,
@@ -98,14 +109,15 @@ impl Job for Identify {
     ) -> Result<Record, Failure> {
         let failed = |error| about.failed(&error);
         let info = controller.info();
-        let health = controller.health().map_err(failed)?;
+        let health = unless_stopped(controller.health()).map_err(failed)?.ok();
         let mut namespaces = Vec::new();
         let mut ids = [0; 64];
         let mut after = 0;
         loop {
             let count = controller.namespace_ids(after, &mut ids).map_err(failed)?;
             for id in ids.iter().take(count) {
-                namespaces.push(entry(&controller.namespace(*id).map_err(failed)?));
+                let found = unless_stopped(controller.namespace(*id)).map_err(failed)?;
+                namespaces.push(Entry::new(*id, found));
                 after = *id;
             }
             if count < ids.len() {
@@ -129,24 +141,50 @@ impl Job for Identify {
             shadow_doorbells: info.has_shadow_doorbells(),
             write_zeroes: info.can_write_zeroes(),
             deallocate: info.can_deallocate(),
-            temperature_kelvin: health.temperature,
-            warnings: health.warnings,
-            percent_used: health.used,
-            power_on_hours: health.power_on_hours,
-            media_errors: health.media_errors,
+            temperature_kelvin: health.map(|health| health.temperature),
+            warnings: health.map(|health| health.warnings),
+            percent_used: health.map(|health| health.used),
+            power_on_hours: health.map(|health| health.power_on_hours),
+            media_errors: health.map(|health| health.media_errors),
             namespaces,
         })
     }
 }
 
-fn entry(namespace: &Namespace) -> Entry {
+/// A result that concerns what was asked for alone, unless the controller was stopped because of it.
+fn unless_stopped<T, E>(
+    result: Result<T, NvmeError<E>>,
+) -> Result<Result<T, NvmeError<E>>, NvmeError<E>> {
+    match result {
+        Err(error) if error.stops() => Err(error),
+        other => Ok(other),
+    }
+}
+
+impl Entry {
+    fn new<E: std::fmt::Display>(id: u32, found: Result<Namespace, NvmeError<E>>) -> Self {
+        match found {
+            Ok(namespace) => Self {
+                id,
+                usable: Some(usable(&namespace)),
+                problem: None,
+            },
+            Err(error) => Self {
+                id,
+                usable: None,
+                problem: Some(error.to_string()),
+            },
+        }
+    }
+}
+
+fn usable(namespace: &Namespace) -> Usable {
     let formats = namespace.formats().iter().map(|format| Format {
         block_size: 1_u64.checked_shl(format.shift.into()).unwrap_or(0),
         metadata: format.metadata,
         performance: format.performance,
     });
-    Entry {
-        id: namespace.id(),
+    Usable {
         bytes: namespace.size(),
         blocks: namespace.blocks(),
         block_size: namespace.block_size(),
@@ -176,6 +214,7 @@ fn people(record: &Record) -> Result<(), Failure> {
         record.device, record.mode
     )?;
     let yes = |is_so: bool| if is_so { "yes" } else { "no" };
+    let unknown = || "not said".to_owned();
     let longest = record
         .longest_transfer
         .and_then(|len| u64::try_from(len).ok())
@@ -194,28 +233,64 @@ fn people(record: &Record) -> Result<(), Failure> {
         ("deallocate", yes(record.deallocate).into()),
         (
             "temperature",
-            format!("{} °C", i32::from(record.temperature_kelvin) - 273),
+            record
+                .temperature_kelvin
+                .map_or_else(unknown, |kelvin| format!("{} °C", i32::from(kelvin) - 273)),
         ),
-        ("media errors", record.media_errors.to_string()),
+        (
+            "media errors",
+            record
+                .media_errors
+                .map_or_else(unknown, |count| count.to_string()),
+        ),
     ];
     for (name, value) in lines {
         writeln!(out, "  {name:<20}{value}")?;
     }
     let mut table = output::table(["Namespace", "Size", "Blocks", "Block", "Formats"]);
+    let mut problems = Vec::new();
     for entry in &record.namespaces {
-        let formats = entry.formats.iter().map(|format| match format.metadata {
+        let Some(usable) = &entry.usable else {
+            problems.extend(&entry.problem);
+            continue;
+        };
+        let formats = usable.formats.iter().map(|format| match format.metadata {
             0 => format.block_size.to_string(),
             metadata => format!("{}+{metadata}", format.block_size),
         });
         table.add_row([
             entry.id.to_string(),
-            describe::bytes(entry.bytes),
-            entry.blocks.to_string(),
-            describe::bytes(entry.block_size.into()),
+            describe::bytes(usable.bytes),
+            usable.blocks.to_string(),
+            describe::bytes(usable.block_size.into()),
             formats.collect::<Vec<_>>().join(" "),
         ]);
     }
     writeln!(out, "\n{table}")?;
+    for problem in problems {
+        writeln!(out, "{problem}")?;
+    }
     out.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_namespace_that_can_not_be_used_is_listed_with_the_reason() {
+        let error: NvmeError<std::fmt::Error> = NvmeError::Format {
+            id: 2,
+            index: 1,
+            shift: 20,
+        };
+        let entry = serde_json::to_value(Entry::new(2, Err(error))).unwrap();
+        assert_eq!(entry["id"], 2);
+        assert!(entry["problem"].as_str().unwrap().contains("2^20 bytes"));
+        assert!(entry.get("bytes").is_none());
+        // Unless the controller was stopped because of it.
+        assert!(unless_stopped::<(), std::fmt::Error>(Err(NvmeError::Gone)).is_err());
+        assert!(unless_stopped::<(), _>(Err(error)).is_ok());
+    }
 }

@@ -1,8 +1,8 @@
 //! `vfio nvme`: NVMe controllers, driven by this program in the place of the kernel.
 
 mod bench;
-mod contents;
-mod drive;
+pub(crate) mod contents;
+pub(crate) mod drive;
 mod identify;
 mod picture;
 mod transfer;

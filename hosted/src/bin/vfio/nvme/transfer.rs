@@ -10,9 +10,9 @@ use serde::Serialize;
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
-use vfio_drivers::nvme::{Controller, ControllerHandle, ErrorOf, Namespace, NvmeError, QueuePair};
+use vfio_drivers::nvme::{Controller, Namespace};
 
-use super::contents::{self, HEAD};
+use super::contents;
 use super::drive::{About, DEPTH, Job, drive, queue};
 use crate::failure::Failure;
 use crate::number;
@@ -42,7 +42,7 @@ pub(super) struct ReadArgs {
 
 /// Write blocks from a file, and flush.
 ///
-/// Nothing is written to a namespace that holds a partition table or a file system, unless --yes is given.
+/// Nothing is written to a namespace whose first MiB or last holds anything, unless --yes is given.
 #[derive(clap::Args)]
 pub(super) struct WriteArgs {
     /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device.
@@ -54,7 +54,7 @@ pub(super) struct WriteArgs {
     #[command(flatten)]
     place: Place,
 
-    /// Write even if the namespace holds a partition table or a file system.
+    /// Write even if the namespace holds something.
     #[arg(long)]
     yes: bool,
 
@@ -199,7 +199,7 @@ impl Job for WriteJob<'_> {
         let mut pair = controller
             .queue_pair::<DEPTH>(queue(controller, &namespace))
             .map_err(failed)?;
-        if !yes && let Some(what) = held(&mut pair, &namespace).map_err(failed)? {
+        if !yes && let Some(what) = contents::held(&mut pair, &namespace).map_err(failed)? {
             return Err(Failure::Holds {
                 name: about.device.clone(),
                 namespace: namespace.id(),
@@ -217,20 +217,6 @@ impl Job for WriteJob<'_> {
         pair.flush_blocks(&namespace).map_err(failed)?;
         Ok(record.finish(&bar))
     }
-}
-
-/// What a namespace holds that somebody may miss.
-fn held<C: ControllerHandle>(
-    pair: &mut QueuePair<C, DEPTH>,
-    namespace: &Namespace,
-) -> Result<Option<&'static str>, NvmeError<ErrorOf<C>>> {
-    let size = usize::try_from(namespace.block_size()).unwrap_or(usize::MAX);
-    let whole = usize::try_from(namespace.size()).unwrap_or(usize::MAX);
-    let mut head = vec![0; HEAD.min(whole)];
-    pair.read_blocks(namespace, 0, &mut head)?;
-    let mut last = vec![0; size];
-    pair.read_blocks(namespace, namespace.blocks().saturating_sub(1), &mut last)?;
-    Ok(contents::found(&head, &last, size))
 }
 
 fn beyond(about: &About, namespace: &Namespace, lba: u64, blocks: u64) -> Failure {

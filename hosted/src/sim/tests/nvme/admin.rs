@@ -1,7 +1,7 @@
 //! Start, end, admin commands, queue pairs.
 
 use vfio_core::abi::pci_irq;
-use vfio_drivers::nvme::{ErrorEntry, EventKind, Outcome, Refusal, State, Step, Version, exercise};
+use vfio_drivers::nvme::{ErrorEntry, EventKind, Outcome, Refusal, State, Step, Version};
 
 use super::*;
 
@@ -118,7 +118,7 @@ fn what_can_not_be_is_refused_before_the_device_sees_it() {
     let mut refused = |lba, blocks| {
         let slot = pair.slot().unwrap();
         let refused = pair.read(slot, &namespace, lba, blocks).unwrap_err();
-        pair.release(refused.slot);
+        pair.release(refused.slot).unwrap();
         refused.reason
     };
     let size = 512;
@@ -182,12 +182,12 @@ fn interrupts_tell_of_completions() {
         pair.ring().unwrap();
         assert!(vectors.wait(2, Duration::from_secs(5)).unwrap() > 0);
         for _ in 0..4 {
-            let ended = pair.wait_for_interrupt(&vectors, 2).unwrap().unwrap();
+            let ended = pair.wait_for_interrupt(&vectors).unwrap().unwrap();
             assert_eq!(ended.result, Ok(()));
-            pair.release(ended.slot);
+            pair.release(ended.slot).unwrap();
         }
     }
-    assert_eq!(pair.wait_for_interrupt(&vectors, 2).unwrap(), None);
+    assert_eq!(pair.wait_for_interrupt(&vectors).unwrap(), None);
     // One that can't be had.
     let options = QueueOptions {
         vector: Some(65),
@@ -255,7 +255,7 @@ fn a_command_that_hangs_is_aborted() {
     assert_eq!(ended.id(), id);
     let status = ended.result.unwrap_err();
     assert_eq!(status.code(), StatusCode::ABORT_REQUESTED);
-    pair.release(ended.slot);
+    pair.release(ended.slot).unwrap();
     // There is nothing to abort any more.
     assert!(!pair.abort(id).unwrap());
     round_trip(&mut pair, &namespace);
@@ -307,8 +307,8 @@ fn events_are_told_once_until_their_log_is_read() {
 fn it_is_started_again_after_it_was_stopped() {
     let opened = Opened::new(two_namespaces().with_shadow_doorbells());
     let mut controller = opened.start().unwrap();
-    let namespace = controller.namespace(1).unwrap();
     for _ in 0..3 {
+        let namespace = controller.namespace(1).unwrap();
         let mut pair = controller.queue_pair::<4>(QueueOptions::default()).unwrap();
         round_trip(&mut pair, &namespace);
         controller.stop();
@@ -346,7 +346,7 @@ fn every_step_passes_and_leaves_the_blocks_as_they_were() {
         pair.write_blocks(&namespace, 0, &data).unwrap();
         drop(pair);
         drop(controller);
-        let report = exercise(&opened.device, opened.bar0(), &opened.dma, OPTIONS);
+        let report = opened.exercise();
         for (step, outcome) in &report.steps {
             assert_eq!(*outcome, Outcome::Passed, "{}", step.name());
         }
@@ -358,7 +358,7 @@ fn every_step_passes_and_leaves_the_blocks_as_they_were() {
 #[test]
 fn steps_that_could_not_be_made_are_told() {
     let opened = Opened::new(Nvme::new());
-    let report = exercise(&opened.device, opened.bar0(), &opened.dma, OPTIONS);
+    let report = opened.exercise();
     assert!(!report.passed());
     let outcomes: Vec<_> = report.steps.iter().take(3).copied().collect();
     assert_eq!(

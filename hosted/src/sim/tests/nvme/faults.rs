@@ -39,6 +39,7 @@ fn failing(fault: NvmeFault, before: u32) -> Error {
     );
     opened.let_time_pass();
     controller.restart().unwrap();
+    let namespace = controller.namespace(1).unwrap();
     let mut pair = controller.queue_pair::<4>(QueueOptions::default()).unwrap();
     round_trip(&mut pair, &namespace);
     drop(pair);
@@ -264,6 +265,7 @@ fn memory_is_kept_where_nothing_tells_that_the_device_has_stopped() {
     // What hangs is told to stop once more, and does.
     opened.device.reset().unwrap();
     controller.restart().unwrap();
+    let namespace = controller.namespace(1).unwrap();
     let mut pair = controller.queue_pair::<2>(QueueOptions::default()).unwrap();
     round_trip(&mut pair, &namespace);
     drop(pair);
@@ -368,7 +370,7 @@ fn a_command_that_hangs_runs_into_its_limit_while_others_complete() {
         match pair.wait() {
             Ok(ended) => {
                 completed += 1;
-                pair.release(ended.unwrap().slot);
+                pair.release(ended.unwrap().slot).unwrap();
             }
             Err(error) => break error,
         }
@@ -392,7 +394,7 @@ fn a_command_whose_interrupt_never_comes_runs_into_its_limit() {
     opened.control.inject(1, 0, NvmeFault::Hang);
     let slot = pair.slot().unwrap();
     pair.read(slot, &namespace, 0, 1).unwrap();
-    let error = pair.wait_for_interrupt(&vectors, 1).unwrap_err();
+    let error = pair.wait_for_interrupt(&vectors).unwrap_err();
     let (queue, command) = (1, 0);
     assert_eq!(error, NvmeError::Timeout { queue, command });
 }

@@ -52,11 +52,13 @@ struct Kind {
 
 fn kind() -> impl Strategy<Value = Kind> {
     let pages = prop_oneof![Just(1), Just(2), Just(3), 4..40_usize];
-    (0..6_u8, 0..5_u32, any::<bool>(), pages).prop_map(|(namespace, latency, shadow, pages)| Kind {
-        namespace,
-        latency,
-        shadow,
-        pages,
+    (0..12_u8, 0..5_u32, any::<bool>(), pages).prop_map(|(namespace, latency, shadow, pages)| {
+        Kind {
+            namespace,
+            latency,
+            shadow,
+            pages,
+        }
     })
 }
 
@@ -68,7 +70,15 @@ impl Kind {
             2 => NvmeNamespace::of_512(BLOCKS).with_metadata(false),
             3 => NvmeNamespace::of_512(BLOCKS).with_metadata(true),
             4 => NvmeNamespace::of_4096(BLOCKS).with_metadata(false),
-            _ => NvmeNamespace::of_4096(BLOCKS).with_metadata(true),
+            5 => NvmeNamespace::of_4096(BLOCKS).with_metadata(true),
+            other => {
+                let protection = NvmeProtection {
+                    kind: other / 2 % 3 + 1,
+                    format: other % 3,
+                    storage_tag: if other % 3 == 1 { 16 } else { 0 },
+                };
+                NvmeNamespace::of_4096(BLOCKS).with_protection(protection, other % 2 == 0)
+            }
         };
         let nvme = Nvme::new()
             .with_namespace(namespace)
@@ -123,7 +133,7 @@ fn run<const DEPTH: usize>(kind: &Kind, steps: &[Step]) {
                     .unwrap();
                 let ended = pair.wait().unwrap().unwrap();
                 assert_eq!(ended.result, Ok(()));
-                pair.release(ended.slot);
+                pair.release(ended.slot).unwrap();
                 expected[part(lba, usize::try_from(blocks).unwrap())].fill(0);
             }
             Step::Deallocate { lba, blocks } => {
@@ -134,7 +144,7 @@ fn run<const DEPTH: usize>(kind: &Kind, steps: &[Step]) {
                 pair.deallocate(slot, &namespace, ranges).unwrap();
                 let ended = pair.wait().unwrap().unwrap();
                 assert_eq!(ended.result, Ok(()));
-                pair.release(ended.slot);
+                pair.release(ended.slot).unwrap();
                 expected[part(lba, usize::try_from(blocks).unwrap())].fill(0);
             }
             Step::Flush => {
@@ -212,5 +222,133 @@ fn metadata_that_do_not_fit_are_refused() {
         Err(NvmeError::Request(vfio_drivers::nvme::Refusal::Metadata {
             most: 0
         }))
+    ));
+}
+
+/// What a write leaves in the metadata of blocks, after a read of others brought something else.
+#[test]
+fn a_write_does_not_send_the_metadata_that_a_read_brought() {
+    let nvme = Nvme::new().with_namespace(NvmeNamespace::of_512(64).with_metadata(false));
+    let opened = Opened::new(nvme);
+    let controller = opened.start().unwrap();
+    let namespace = controller.namespace(1).unwrap();
+    let options = QueueOptions {
+        metadata: 60,
+        ..Default::default()
+    };
+    let mut pair = controller.queue_pair::<1>(options).unwrap();
+    let metadata = |lba| opened.control.metadata(1, lba).unwrap();
+    // Metadata of the caller's.
+    let slot = pair.slot().unwrap();
+    let given: Vec<u8> = (1..=16).collect();
+    let mut window = pair.metadata(&slot).unwrap();
+    assert_eq!(window.len(), 64);
+    window.write_bytes(0, &given).unwrap();
+    pair.write_with_metadata(slot, &namespace, 8, 2).unwrap();
+    let slot = pair.wait().unwrap().unwrap().slot;
+    assert_eq!([metadata(8), metadata(9)].concat(), given);
+    // The same slot reads them, and writes other blocks.
+    let mut window = pair.metadata(&slot).unwrap();
+    window.write_bytes(0, &[0xee; 64]).unwrap();
+    pair.read(slot, &namespace, 8, 2).unwrap();
+    let slot = pair.wait().unwrap().unwrap().slot;
+    let mut brought = vec![0; 16];
+    let mut window = pair.metadata(&slot).unwrap();
+    window.read_bytes(0, &mut brought).unwrap();
+    assert_eq!(brought, given);
+    pair.write(slot, &namespace, 20, 2).unwrap();
+    let ended = pair.wait().unwrap().unwrap();
+    assert_eq!(ended.result, Ok(()));
+    pair.release(ended.slot).unwrap();
+    assert_eq!([metadata(20), metadata(21)].concat(), [0; 16]);
+    // So do whole stretches.
+    pair.read_blocks(&namespace, 8, &mut [0; 1024]).unwrap();
+    pair.write_blocks(&namespace, 30, &[7; 1024]).unwrap();
+    assert_eq!([metadata(30), metadata(31)].concat(), [0; 16]);
+}
+
+#[test]
+fn a_slot_without_memory_for_metadata_has_none() {
+    let opened = Opened::new(two_namespaces());
+    let controller = opened.start().unwrap();
+    let mut pair = controller.queue_pair::<2>(slots(16384)).unwrap();
+    let slot = pair.slot().unwrap();
+    let refusal = vfio_drivers::nvme::Refusal::Metadata { most: 0 };
+    assert_eq!(pair.metadata(&slot).err(), Some(refusal));
+}
+
+#[test]
+fn protection_information_is_told_by_its_own_format() {
+    let of = |format, storage_tag| NvmeProtection {
+        kind: 1,
+        format,
+        storage_tag,
+    };
+    for (protection, is_extended) in [
+        (of(0, 0), false),
+        (of(0, 8), true),
+        (of(1, 16), false),
+        (of(2, 0), false),
+        (of(2, 0), true),
+        (of(2, 48), false),
+    ] {
+        let namespace = NvmeNamespace::of_4096(64).with_protection(protection, is_extended);
+        let opened = Opened::new(Nvme::new().with_namespace(namespace));
+        let controller = opened.start().unwrap();
+        let namespace = controller.namespace(1).unwrap();
+        assert_eq!(namespace.protection(), 1);
+        assert_eq!(namespace.stride(), 4096);
+        assert!(!namespace.has_separate_metadata());
+        let mut pair = controller.queue_pair::<4>(slots(16384)).unwrap();
+        let data = pattern(5, 64 * 4096);
+        pair.write_blocks(&namespace, 0, &data).unwrap();
+        let mut back = vec![0; data.len()];
+        pair.read_blocks(&namespace, 0, &mut back).unwrap();
+        assert!(back == data, "{protection:?}");
+        pair.flush_blocks(&namespace).unwrap();
+        assert!(opened.control.medium(1).unwrap() == data, "{protection:?}");
+    }
+}
+
+#[test]
+fn protection_information_that_is_not_known_is_refused_by_name() {
+    let protection = NvmeProtection {
+        kind: 1,
+        format: 3,
+        storage_tag: 9,
+    };
+    let namespace = NvmeNamespace::of_4096(64).with_protection(protection, false);
+    let opened = Opened::new(Nvme::new().with_namespace(namespace));
+    let controller = opened.start().unwrap();
+    let refused = NvmeError::Protection {
+        id: 1,
+        format: Some(3),
+        storage_tag: 9,
+    };
+    assert_eq!(controller.namespace(1).err(), Some(refused));
+    // The controller says that it has such formats, and does not say which.
+    opened.control.inject(0, 1, NvmeFault::Status(0x4002));
+    let refused = NvmeError::Protection {
+        id: 1,
+        format: None,
+        storage_tag: 0,
+    };
+    assert_eq!(controller.namespace(1).err(), Some(refused));
+    // Larger than the tags that the driver gives.
+    let namespace = NvmeNamespace::of_4096((1 << 32) + 1).with_protection(
+        NvmeProtection {
+            kind: 1,
+            format: 2,
+            storage_tag: 0,
+        },
+        false,
+    );
+    opened.control.replace_namespace(1, namespace);
+    assert!(matches!(
+        controller.namespace(1),
+        Err(NvmeError::Protection {
+            format: Some(2),
+            ..
+        })
     ));
 }

@@ -3,9 +3,14 @@
 
 mod admin;
 mod cost;
+mod exercise;
 mod faults;
+mod identity;
 mod integrity;
+mod poll;
+mod start;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
@@ -17,11 +22,14 @@ use vfio_core::mmio::Window;
 use vfio_core::region::Bar;
 use vfio_core::session::{Mode, Place, Session};
 use vfio_drivers::nvme::{
-    Controller, Namespace, NvmeError, Options, QueueOptions, QueuePair, StatusCode,
+    Controller, KEPT, Lent, Namespace, NvmeError, Options, QueueOptions, QueuePair, Report,
+    StatusCode, exercise,
 };
 
 use super::{C_NAME, GROUP, NAME};
-use crate::sim::{Kernel, MappingError, Nvme, NvmeControl, NvmeFault, NvmeNamespace, model};
+use crate::sim::{
+    Kernel, MappingError, Nvme, NvmeControl, NvmeFault, NvmeNamespace, NvmeProtection, model,
+};
 
 type Error = NvmeError<MappingError>;
 type Started<'d> = Controller<&'d Device<Kernel>, &'d Dma<Kernel, 64>>;
@@ -75,6 +83,19 @@ impl Opened {
         Controller::start(&self.device, self.bar0(), &self.dma, OPTIONS)
     }
 
+    /// Tries every step of the driver.
+    fn exercise(&self) -> Report<MappingError> {
+        self.exercise_until(&AtomicBool::new(false))
+    }
+
+    /// The same, until it is told to end.
+    fn exercise_until(&self, ends: &AtomicBool) -> Report<MappingError> {
+        let mut kept = vec![0; KEPT];
+        let kept = &mut kept[..];
+        let lent = Lent { kept, ends };
+        exercise(&self.device, self.bar0(), &self.dma, OPTIONS, lent)
+    }
+
     /// Nothing is mapped, and the device reached nothing that was not.
     fn assert_clean(&self) {
         assert_eq!(self.kernel.faults(), []);
@@ -82,11 +103,16 @@ impl Opened {
         assert_eq!(self.kernel.live_mappings(), 0);
     }
 
+    /// What the clock says.
+    fn now(&self) -> Duration {
+        use vfio_core::sys::Sys as _;
+        self.kernel.now().unwrap()
+    }
+
     /// Lets the device do what it still does.
     fn let_time_pass(&self) {
-        use vfio_core::sys::Sys as _;
         for _ in 0..100 {
-            self.kernel.now().unwrap();
+            self.now();
         }
     }
 }

@@ -187,7 +187,7 @@ fn time<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespac
                 is_over = start.elapsed() >= limit;
             }
             if is_over {
-                pair.release(completion.slot);
+                pair.release(completion.slot)?;
             } else {
                 pair.read(completion.slot, namespace, places.next_lba(), blocks)?;
             }

@@ -1,0 +1,157 @@
+//! The blocks that an exercise writes: what is on them is kept, and put back at the end.
+
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
+use vfio_core::mmio::Access;
+
+use super::steps::{compare, ended};
+use super::{Done, Outcome};
+use crate::nvme::{
+    Controller, ControllerHandle, Namespace, NvmeError, QueueOptions, QueuePair, Slot, State,
+};
+
+/// How often it is tried to put back what was there.
+const ATTEMPTS: usize = 3;
+
+/// Blocks that are used.
+pub(super) struct Area {
+    pub(super) namespace: Namespace,
+    pub(super) lba: u64,
+    pub(super) blocks: u32,
+    /// Bytes of their data in memory, and of their metadata where those are apart.
+    data: usize,
+    metadata: usize,
+}
+
+impl Area {
+    /// The last blocks of a namespace: as many as `longest` bytes of data have, and as there is
+    /// room for in `kept` bytes. Two at least.
+    pub(super) fn new(namespace: &Namespace, longest: usize, kept: usize) -> Option<Self> {
+        let stride = usize::try_from(namespace.stride()).ok()?;
+        let separate = usize::try_from(namespace.separate).ok()?;
+        let fit = longest.checked_div(stride)?;
+        let kept = kept.checked_div(stride.checked_add(separate)?)?;
+        let blocks = u32::try_from(fit.min(kept)).ok()?;
+        let blocks = u64::from(blocks).min(namespace.blocks());
+        let count = usize::try_from(blocks).ok()?;
+        Some(Self {
+            namespace: *namespace,
+            lba: namespace.blocks().checked_sub(blocks)?,
+            blocks: u32::try_from(blocks).ok().filter(|blocks| *blocks > 1)?,
+            data: stride.checked_mul(count)?,
+            metadata: separate.checked_mul(count)?,
+        })
+    }
+
+    /// Bytes of what is kept.
+    pub(super) const fn len(&self) -> usize {
+        self.data.saturating_add(self.metadata)
+    }
+
+    /// What is asked of queue pairs that transfer all of it at a time.
+    pub(super) fn options(&self, vector: Option<u16>) -> QueueOptions {
+        QueueOptions {
+            slot: self.data.next_multiple_of(4096),
+            metadata: self.metadata,
+            vector,
+        }
+    }
+}
+
+/// Reads what is on the blocks, and keeps it where the device does not reach it: the data, and
+/// then the metadata that are apart.
+pub(super) fn keep<C: ControllerHandle>(controller: C, area: &Area, kept: &mut [u8]) -> Done<C> {
+    let mut pair = QueuePair::<_, 1>::new(controller, area.options(None))?;
+    let slot = read_area(&mut pair, area)?;
+    let (data, metadata) = parts(area, kept)?;
+    let mut window = pair.window(&slot).map_err(NvmeError::Request)?;
+    window.read_bytes(0, data).map_err(|_| Outcome::NotRun)?;
+    if area.metadata > 0 {
+        let mut window = pair.metadata(&slot).map_err(NvmeError::Request)?;
+        window
+            .read_bytes(0, metadata)
+            .map_err(|_| Outcome::NotRun)?;
+    }
+    pair.release(slot)?;
+    Ok(())
+}
+
+/// The data and the metadata in what keeps both.
+fn parts<'k, E>(
+    area: &Area,
+    kept: &'k mut [u8],
+) -> Result<(&'k mut [u8], &'k mut [u8]), Outcome<E>> {
+    let (data, rest) = kept
+        .split_at_mut_checked(area.data)
+        .ok_or(Outcome::NotRun)?;
+    let metadata = rest.get_mut(..area.metadata).ok_or(Outcome::NotRun)?;
+    Ok((data, metadata))
+}
+
+/// Reads all blocks into a slot.
+fn read_area<C: ControllerHandle, const D: usize>(
+    pair: &mut QueuePair<C, D>,
+    area: &Area,
+) -> Done<C, Slot> {
+    let slot = pair.slot().ok_or(Outcome::NotRun)?;
+    pair.read(slot, &area.namespace, area.lba, area.blocks)?;
+    ended(pair)
+}
+
+/// Puts back what was on the blocks, and starts the controller again where that fails.
+pub(super) fn put_back<D: DeviceHandle, A: Access, M: DmaHandle>(
+    controller: &mut Controller<D, M, A>,
+    area: &Area,
+    kept: &mut [u8],
+) -> Result<(), Option<NvmeError<A::Error>>> {
+    let mut result = Err(None);
+    for attempt in 0..ATTEMPTS {
+        if (attempt > 0 || controller.state() != State::Running)
+            && let Err(error) = controller.restart()
+        {
+            result = Err(Some(error));
+            continue;
+        }
+        result = restore(&*controller, area, kept).map_err(|outcome| match outcome {
+            Outcome::Device(error) => Some(error),
+            _ => None,
+        });
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
+/// Writes what was on the blocks, flushes, and compares.
+fn restore<C: ControllerHandle>(controller: C, area: &Area, kept: &mut [u8]) -> Done<C> {
+    let namespace = controller.namespace(area.namespace.id)?;
+    let area = Area { namespace, ..*area };
+    let mut pair = QueuePair::<_, 1>::new(controller, area.options(None))?;
+    let (data, metadata) = parts(&area, kept)?;
+    let slot = pair.slot().ok_or(Outcome::NotRun)?;
+    let mut window = pair.window(&slot).map_err(NvmeError::Request)?;
+    window.write_bytes(0, data).map_err(|_| Outcome::NotRun)?;
+    if area.metadata > 0 {
+        let mut window = pair.metadata(&slot).map_err(NvmeError::Request)?;
+        window
+            .write_bytes(0, metadata)
+            .map_err(|_| Outcome::NotRun)?;
+    }
+    pair.write_with_metadata(slot, &area.namespace, area.lba, area.blocks)?;
+    let slot = ended(&mut pair)?;
+    pair.flush(slot, &area.namespace)?;
+    let slot = ended(&mut pair)?;
+    pair.release(slot)?;
+    let slot = read_area(&mut pair, &area)?;
+    let whole_words = area.data & !7;
+    compare(&mut pair, &slot, whole_words, |at| word_of(data, at))?;
+    pair.release(slot)?;
+    Ok(())
+}
+
+/// The word at `at` (bytes) of what is kept.
+fn word_of(bytes: &[u8], at: usize) -> u64 {
+    let rest = bytes.get(at..).unwrap_or_default();
+    u64::from_le_bytes(rest.first_chunk().copied().unwrap_or_default())
+}

@@ -1,0 +1,137 @@
+//! All that the driver can do, tried step by step.
+
+mod area;
+mod report;
+mod steps;
+
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use vfio_core::device::DeviceHandle;
+use vfio_core::dma::DmaHandle;
+use vfio_core::mmio::{Access, Window};
+
+pub use report::{Outcome, Report, Step};
+
+use super::{Controller, ControllerHandle, ErrorOf, Namespace, Options};
+use area::{Area, keep, put_back};
+
+/// Bytes that are kept at most: as many are written, at the end of the namespace.
+pub const KEPT: usize = 128 << 10;
+
+/// What the caller lends.
+#[derive(Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Lent<'a> {
+    /// Keeps what is on the blocks that are written, out of the device's reach. Where it has less
+    /// than [`KEPT`] bytes, fewer blocks are written.
+    pub kept: &'a mut [u8],
+    /// Set by the caller, ends the exercise before its next step. What was there is put back.
+    pub ends: &'a AtomicBool,
+}
+
+/// What a step returns.
+type Done<C, T = ()> = Result<T, Outcome<ErrorOf<C>>>;
+
+/// Tries every step on the `device` whose BAR 0 is `bar0`, with memory of `dma`. Its bus
+/// mastering must be on.
+///
+/// Blocks at the end of the first namespace are written. What was there is kept in memory of the
+/// caller's meanwhile, and put back at the end, after the controller was started again: whatever
+/// went wrong before, it does not go wrong with it. [`Outcome::NotRestored`] says that it could
+/// not be put back. After a step that fails, those that build on it are [`Outcome::NotRun`].
+///
+/// ```
+/// use core::sync::atomic::AtomicBool;
+/// use vfio_core::device::Device;
+/// use vfio_core::dma::Dma;
+/// use vfio_core::mmio::{Access, Window};
+/// use vfio_core::sys::Sys;
+/// use vfio_drivers::nvme::{KEPT, Lent, Options, exercise};
+///
+/// fn works<S: Sys, A: Access>(device: &Device<S>, bar0: Window<A>, dma: &Dma<S, 32>) -> bool {
+///     let lent = Lent {
+///         kept: &mut [0; KEPT],
+///         ends: &AtomicBool::new(false),
+///     };
+///     exercise(device, bar0, dma, Options::default(), lent).passed()
+/// }
+/// ```
+pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
+    device: D,
+    bar0: Window<A>,
+    dma: M,
+    options: Options,
+    lent: Lent<'_>,
+) -> Report<A::Error> {
+    let mut report = Report::new();
+    let started = Controller::start(device.clone(), bar0, dma, options).map_err(Outcome::Device);
+    let Some(mut controller) = report.keep(Step::Start, started) else {
+        return report;
+    };
+    let found = first_namespace(&controller);
+    let Some(namespace) = report.keep(Step::Namespace, found) else {
+        return report;
+    };
+    let longest = controller.longest_transfer().unwrap_or(KEPT).min(KEPT);
+    let area = Area::new(&namespace, longest, lent.kept.len()).ok_or(Outcome::NotThere);
+    let area = area.and_then(|area| {
+        keep(&controller, &area, lent.kept)?;
+        Ok(area)
+    });
+    let area = match area {
+        Ok(area) => area,
+        // Nothing was written.
+        Err(outcome) => {
+            let _: Option<()> = report.keep(Step::RoundTrip, Err(outcome));
+            return report;
+        }
+    };
+    let mut trial = Trial {
+        report: &mut report,
+        ends: lent.ends,
+    };
+    steps::steps(&mut trial, device, &&controller, &area);
+    let restarted = controller.restart().map_err(Outcome::Device);
+    report.keep(Step::Restart, restarted);
+    let restored = put_back(&mut controller, &area, lent.kept);
+    let restored = restored.map_err(|error| Outcome::NotRestored {
+        namespace: area.namespace.id,
+        lba: area.lba,
+        blocks: area.blocks,
+        len: area.len(),
+        error,
+    });
+    report.keep(Step::Restore, restored);
+    report.keep(
+        Step::ShutDown,
+        controller.shut_down().map_err(Outcome::Device),
+    );
+    report
+}
+
+/// The steps that are tried one after the other.
+struct Trial<'a, E> {
+    report: &'a mut Report<E>,
+    ends: &'a AtomicBool,
+}
+
+impl<E> Trial<'_, E> {
+    /// Tries a step, unless it is told to end.
+    fn run(&mut self, step: Step, act: impl FnOnce() -> Result<(), Outcome<E>>) {
+        let result = if self.ends.load(Ordering::Relaxed) {
+            Err(Outcome::Ended)
+        } else {
+            act()
+        };
+        self.report.keep(step, result);
+    }
+}
+
+/// The namespace with the lowest identifier.
+fn first_namespace<C: ControllerHandle>(controller: C) -> Done<C, Namespace> {
+    let mut ids = [0];
+    match controller.namespace_ids(0, &mut ids)? {
+        0 => Err(Outcome::NotThere),
+        _ => Ok(controller.namespace(ids[0])?),
+    }
+}
