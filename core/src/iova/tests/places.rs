@@ -180,10 +180,16 @@ fn a_place_is_found_where_most_that_are_large_enough_are_not_aligned() {
         Ok(0x64 * PAGE)
     );
     assert!(iovas.allocate_aligned(PAGE, 2 * PAGE).is_err());
-    // With one that is roomy, not all are tried.
-    iovas.free(0x50 * PAGE, PAGE).unwrap();
-    iovas.free(0x64 * PAGE, PAGE).unwrap();
-    assert_eq!(iovas.allocate_aligned(PAGE, 2 * PAGE), Ok(0x50 * PAGE));
+    // A gap that is large enough for any place goes before a lower one that is aligned by chance.
+    for page in [0x50, 0x5e, 0x60, 0x62] {
+        iovas.free(page * PAGE, PAGE).unwrap();
+    }
+    assert_eq!(
+        iovas.allocate_aligned(PAGE, 4 * PAGE),
+        Ok(0x60 * PAGE),
+        "0x4f to 0x51 are free, 0x5d to 0x63, and single pages"
+    );
+    assert_eq!(iovas.allocate_aligned(PAGE, 4 * PAGE), Ok(0x50 * PAGE));
 }
 
 #[test]

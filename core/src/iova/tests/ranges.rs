@@ -155,6 +155,15 @@ fn another_device_narrows_the_ranges() {
         in_use(0x1000, 0x2000).unwrap_err().to_string(),
         "the IOMMU can't map all of 0x2000 bytes at IOVA 0x1000 any more, which are allocated"
     );
+    // A hole right behind an allocation needs room as well; none is made where one is missing.
+    let mut full = allocator::<2>(&[(0x1000, 0xffff)], PAGE);
+    full.reserve(0x4000, PAGE).unwrap();
+    let before = full.clone();
+    let ranges = [(0x2000, 0x4fff), (0x8000, 0xffff)];
+    let many = Err(IovaRangesError::TooMany { capacity: 2 });
+    assert_eq!(full.narrow(told(&ranges)), many);
+    assert_eq!(full, before);
+
     let ranges = &[(0x8_0000, u64::MAX), (0, 0x3fff)];
     assert_eq!(narrow(&mut iovas, ranges), Ok(()));
     assert_eq!(free(&iovas), [(0x3000, 0x3fff), (0x8_1000, 0xf_ffff)]);
