@@ -190,8 +190,9 @@
 //! ```
 //! The same holds for the BAR of a device:
 //! ```compile_fail,E0133
-//! # use vfio_core::{dma::{AddressSpace, Direction}, mmio::{Bar, Window}, sys::Sys};
-//! fn map<S: Sys>(space: &AddressSpace<S>, bar: Window<Bar<'_, S>>) {
+//! # use vfio_core::{device::Device, dma::{AddressSpace, Direction}};
+//! # use vfio_core::{mmio::Window, region::Bar, sys::Sys};
+//! fn map<S: Sys>(space: &AddressSpace<S>, bar: Window<Bar<&Device<S>>>) {
 //!     let _ = space.map_bar(&bar, 0..4096, 0x10_0000, Direction::Both);
 //! }
 //! ```

@@ -19,7 +19,7 @@ fn a_buffer_is_written_by_one_device_and_read_by_another() -> Ended {
         let session = Session::open_in(mode, &kernel, &places[0].as_place())?;
         let (first, dma) = session.split()?;
         let dma = Arc::new(dma);
-        let second = Arc::new(dma.space().attach(&places[1].as_place())?);
+        let second = Arc::new(dma.attach(&places[1].as_place())?);
         let mut first = Copier::new(Arc::new(first))?;
         let mut second = Copier::new(second)?;
 

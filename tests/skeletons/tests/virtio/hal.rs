@@ -6,16 +6,15 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use vfio_core::dma::{Buffer, BufferOptions, Direction, Dma};
+use vfio_core::dma::{Buffer, Direction, Dma};
 use vfio_core::mmio::Addressable as _;
 use vfio_hosted::sim::Kernel;
 use virtio_drivers::{BufferDirection, Hal, PAGE_SIZE, PhysAddr};
 
 type Memory = Buffer<Arc<Dma<Kernel>>>;
 
-/// The address space, and a buffer at its first address, if there is one: virtio-drivers takes 0
-/// for none.
-static SPACE: OnceLock<(Arc<Dma<Kernel>>, Option<Memory>)> = OnceLock::new();
+/// The address space. It never gives out the address 0, which virtio-drivers takes for none.
+static SPACE: OnceLock<Arc<Dma<Kernel>>> = OnceLock::new();
 
 /// What was given out, by its address.
 static GIVEN: Mutex<BTreeMap<PhysAddr, Memory>> = Mutex::new(BTreeMap::new());
@@ -26,9 +25,7 @@ pub(crate) struct DmaHal;
 impl DmaHal {
     /// Takes the address space, once for the whole program.
     pub(crate) fn set_up(dma: &Arc<Dma<Kernel>>) {
-        let first = BufferOptions::new(Direction::Both).at(0);
-        let first = Buffer::new(Arc::clone(dma), PAGE_SIZE, first).ok();
-        assert!(SPACE.set((Arc::clone(dma), first)).is_ok());
+        assert!(SPACE.set(Arc::clone(dma)).is_ok());
     }
 
     /// How many buffers are given out.
@@ -48,8 +45,8 @@ fn memory(len: usize, direction: BufferDirection) -> Option<Memory> {
         BufferDirection::DeviceToDriver => Direction::FromDevice,
         BufferDirection::Both => Direction::Both,
     };
-    let (dma, _) = SPACE.get()?;
-    Buffer::new(Arc::clone(dma), len, direction).ok()
+    let dma = Arc::clone(SPACE.get()?);
+    Buffer::new(dma, len, direction).ok()
 }
 
 /// Keeps memory until it is asked for by its address.

@@ -121,8 +121,9 @@ fn device() -> Model {
     .with_registers(Edu::new())
 }
 
-/// Low memory, and more above the hole below 4 GiB.
-const LAYOUT: [(u64, usize); 2] = [(0, 640 << 10), (1 << 32, 1 << 20)];
+/// Low memory, and more above the hole below 4 GiB. An address space keeps its first page back, so
+/// that the device does not reach the guest's.
+const LAYOUT: [(u64, usize); 2] = [(0x1000, 636 << 10), (1 << 32, 1 << 20)];
 
 fn machine(kernel: &Kernel) -> Result<Machine<Kernel>, Box<dyn Error>> {
     Machine::new(kernel, kernel.place("0000:00:05.0"), &LAYOUT)
