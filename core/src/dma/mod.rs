@@ -89,7 +89,7 @@ impl<S: Sys, const N: usize> Dma<S, N> {
                     sizes,
                     avail,
                 } = told;
-                let iovas = IovaAllocator::new(ranges, sizes, avail);
+                let iovas = IovaAllocator::new(ranges.iter().copied(), sizes, avail);
                 Some(Mutex::new(iovas.map_err(DmaError::Ranges)?))
             }
             None => None,
@@ -105,7 +105,7 @@ impl<S: Sys, const N: usize> Dma<S, N> {
     pub fn narrow(&self) -> Result<(), DmaError> {
         let told = Told::by(&self.space, self.sys.page_size())?;
         if let (Some(told), Some(iovas)) = (told, &self.iovas) {
-            let narrowed = iovas.lock().narrow(told.ranges);
+            let narrowed = iovas.lock().narrow(told.ranges.iter().copied());
             narrowed.map_err(DmaError::Ranges)?;
         }
         Ok(())

@@ -1,6 +1,9 @@
 //! How a register of each width is read and written in memory.
 
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, Ordering};
+
+use volatile::VolatilePtr;
 
 /// Accesses to memory, each one access of the processor's. Values are as they lie in memory.
 ///
@@ -10,13 +13,13 @@ pub trait Raw: Sized {
     /// Reads memory outside of all Rust allocations, or memory that nobody writes meanwhile.
     ///
     /// # Safety
-    /// As for [`core::ptr::read_volatile`].
+    /// As for [`core::ptr::read_volatile`]; `at` is not null.
     unsafe fn read_volatile(at: *mut Self) -> Self;
 
     /// Writes what [`Raw::read_volatile`] reads.
     ///
     /// # Safety
-    /// As for [`core::ptr::write_volatile`].
+    /// As for [`core::ptr::write_volatile`]; `at` is not null.
     unsafe fn write_volatile(at: *mut Self, value: Self);
 
     /// Reads memory that others may write meanwhile.
@@ -40,13 +43,13 @@ macro_rules! raw {
                 #[inline]
                 unsafe fn read_volatile(at: *mut Self) -> Self {
                     // SAFETY: the caller's promise is passed on.
-                    unsafe { at.read_volatile() }
+                    unsafe { register(at) }.read()
                 }
 
                 #[inline]
                 unsafe fn write_volatile(at: *mut Self, value: Self) {
                     // SAFETY: the caller's promise is passed on.
-                    unsafe { at.write_volatile(value) }
+                    unsafe { register(at) }.write(value);
                 }
 
                 #[inline]
@@ -77,10 +80,10 @@ impl Raw for u64 {
     unsafe fn read_volatile(at: *mut Self) -> Self {
         if cfg!(target_pointer_width = "64") {
             // SAFETY: the caller's promise is passed on.
-            unsafe { at.read_volatile() }
+            unsafe { register(at) }.read()
         } else {
             // SAFETY: the caller's promise holds for both halves.
-            read_halves(at, |half| unsafe { half.read_volatile() })
+            read_halves(at, |half| unsafe { register(half) }.read())
         }
     }
 
@@ -88,11 +91,11 @@ impl Raw for u64 {
     unsafe fn write_volatile(at: *mut Self, value: Self) {
         if cfg!(target_pointer_width = "64") {
             // SAFETY: the caller's promise is passed on.
-            unsafe { at.write_volatile(value) }
+            unsafe { register(at) }.write(value);
         } else {
             // SAFETY: the caller's promise holds for both halves.
             write_halves(at, value, |half, value| unsafe {
-                half.write_volatile(value);
+                register(half).write(value);
             });
         }
     }
@@ -126,6 +129,19 @@ impl Raw for u64 {
             u32::write_relaxed(half, value);
         });
     }
+}
+
+/// A register that is read and written by one access each time.
+///
+/// # Safety
+/// As for [`core::ptr::read_volatile`] and [`core::ptr::write_volatile`], as far as it is read and
+/// written; `at` is not null.
+#[inline]
+unsafe fn register<'m, T>(at: *mut T) -> VolatilePtr<'m, T> {
+    // SAFETY: it is not null, as the caller promises.
+    let at = unsafe { NonNull::new_unchecked(at) };
+    // SAFETY: the caller's promise is passed on.
+    unsafe { VolatilePtr::new(at) }
 }
 
 /// Reads 64 bits in halves, the lower address first.

@@ -11,8 +11,7 @@ use vfio_core::mmio::{Access, ReadWrite, Window};
 use vfio_drivers::edu::{Outcome, exercise};
 use vfio_drivers::igb::{Copied, Igb};
 use vfio_drivers::nvme::{
-    self, Controller, ControllerHandle, ErrorEntry, Lent, Namespace, Options, QueueOptions,
-    QueuePair,
+    self, Controller, ErrorEntry, Lent, Namespace, Options, QueueOptions, QueuePair,
 };
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 

@@ -21,12 +21,12 @@ pub(crate) fn all() {
     if let Ok(session) = Session::open(&Opaque, &place) {
         used(Session::split(session).is_ok());
     }
-    if let Ok(session) = Session::open(&Opaque, &place) {
-        if let Ok((_device, dma)) = Session::split_with_room::<4>(session) {
-            used(Dma::attach(&dma, &place).is_ok());
-            used(AddressSpace::attach(dma.space(), &place).is_ok());
-            used((Dma::narrow(&dma), Dma::keep_back(&dma, any(), any())));
-        }
+    if let Ok(session) = Session::open(&Opaque, &place)
+        && let Ok((_device, dma)) = Session::split_with_room::<4>(session)
+    {
+        used(Dma::attach(&dma, &place).is_ok());
+        used(AddressSpace::attach(dma.space(), &place).is_ok());
+        used((Dma::narrow(&dma), Dma::keep_back(&dma, any(), any())));
     }
     if let Ok(session) = Session::open(&Opaque, &place) {
         used(Dma::<_, 4>::new(Opaque, session.space).is_ok());
