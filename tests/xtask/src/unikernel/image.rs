@@ -23,10 +23,7 @@ const PROFILE: &str = "image";
 /// pointer that an interrupt could overwrite.
 const RUSTFLAGS: &str = "-Crelocation-model=static -Cno-redzone=yes";
 
-/// The image that has work to do: it is made for speed as well.
-const BUSY: &str = "nvme";
-
-/// For the others: they are optimized for size alone. The core is not: so optimized it would be larger.
+/// Images are optimized for size alone. The core is not: so optimized it would be larger.
 const SMALLEST: &str = "profile.image.package.vfio-unikernel.opt-level='z'";
 
 /// What is logged where the caller's DEFMT_LOG says nothing.
@@ -67,10 +64,7 @@ impl Image {
 
     fn build_as(kind: &str, name: &str, directory: &str) -> Result<Self> {
         let mut build = command("build");
-        build.args([kind, name]);
-        if name != BUSY {
-            build.args(["--config", SMALLEST]);
-        }
+        build.args([kind, name, "--config", SMALLEST]);
         run(&mut build)?;
         let directory = target().join(TARGET).join(PROFILE).join(directory);
         let whole = directory.join(name);

@@ -20,7 +20,7 @@ pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// How large an image may be, stripped, in bytes.
 pub(crate) const SIZES: [(&str, u64); 3] =
-    [("edu", 40 << 10), ("inspect", 40 << 10), ("nvme", 72 << 10)];
+    [("edu", 40 << 10), ("inspect", 40 << 10), ("nvme", 64 << 10)];
 
 /// The images that are a reference driver, and called like it.
 const DRIVERS: [&str; 2] = ["edu", "nvme"];
