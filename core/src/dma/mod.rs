@@ -111,8 +111,8 @@ impl<S: Sys, const N: usize> Dma<S, N> {
         Ok(())
     }
 
-    /// Keeps back `size` bytes at the IOVA `start`: no buffer is put there, unless it is asked
-    /// for at that address.
+    /// Keeps back `size` bytes at the IOVA `start`: no buffer is put there from now on, not even
+    /// one that is asked for at that address.
     ///
     /// # Errors
     /// [`IovaError`]: where a buffer lies there, or there is no room for another range.

@@ -53,7 +53,8 @@ impl BufferOptions {
         Self { align, ..self }
     }
 
-    /// Asks for the address `iova`, a multiple of the page size.
+    /// Asks for the address `iova`, a multiple of the page size. The first page, at 0, is kept
+    /// back ([`IovaAllocator`](crate::iova::IovaAllocator)).
     #[must_use]
     pub const fn at(self, iova: u64) -> Self {
         Self {
