@@ -40,9 +40,13 @@ const QUICK: [&str; 9] = [
 const SLOW: [&str; 2] = ["failures", "rounds"];
 
 /// Tests in which memory is kept for ever on purpose: nothing tells that the device is done with it.
-const KEEPING: [&str; 3] = [
+const KEEPING: [&str; 7] = [
     "a_controller_that_was_left_running_is_stopped_first",
+    "a_controller_that_is_gone_has_its_blocks_not_restored",
+    "a_controller_that_is_gone_is_noticed",
     "a_controller_that_is_gone_keeps_its_memory",
+    "memory_that_can_not_be_unmapped_is_never_freed_nor_given_out_again",
+    "memory_that_was_unmapped_behind_its_back_is_never_freed",
     "memory_is_kept_where_nothing_tells_that_the_device_has_stopped",
 ];
 
