@@ -50,6 +50,8 @@ unsafe impl<T: ?Sized> Handle for alloc::rc::Rc<T> {}
 
 /// A handle to a part of what another handle points to.
 ///
+/// What selects the part may capture nothing that is borrowed: else it could return that.
+///
 #[cfg_attr(feature = "alloc", doc = "```")]
 #[cfg_attr(not(feature = "alloc"), doc = "```ignore")]
 /// use std::sync::Arc;
@@ -66,19 +68,22 @@ pub struct Projection<H, T: ?Sized> {
 
 impl<H: Handle, T: ?Sized> Projection<H, T> {
     /// Returns a handle to what `part` selects.
-    pub fn new(handle: H, part: impl FnOnce(&H::Target) -> &T) -> Self {
+    pub fn new(handle: H, part: impl FnOnce(&H::Target) -> &T + 'static) -> Self {
         let part = NonNull::from(part(&handle));
         Self { handle, part }
     }
 
     /// Returns a handle to what `part` selects, if it selects anything.
-    pub fn try_new(handle: H, part: impl FnOnce(&H::Target) -> Option<&T>) -> Option<Self> {
+    pub fn try_new(
+        handle: H,
+        part: impl FnOnce(&H::Target) -> Option<&T> + 'static,
+    ) -> Option<Self> {
         let part = NonNull::from(part(&handle)?);
         Some(Self { handle, part })
     }
 
     /// Returns a handle to what `part` selects of the part.
-    pub fn map<U: ?Sized>(self, part: impl FnOnce(&T) -> &U) -> Projection<H, U> {
+    pub fn map<U: ?Sized>(self, part: impl FnOnce(&T) -> &U + 'static) -> Projection<H, U> {
         let part = NonNull::from(part(&self));
         Projection {
             handle: self.handle,
@@ -97,8 +102,8 @@ impl<H: Handle, T: ?Sized> Deref for Projection<H, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: the pointer was a reference borrowed from the value behind the handle. That
-        // value is neither moved, dropped nor mutably borrowed while the handle lives, so that
+        // SAFETY: the pointer was a reference borrowed from the value behind the handle, or a static
+        // one: what selected it had nothing else. That value is neither moved, dropped nor mutably borrowed while the handle lives, so that
         // the borrow might have lasted until now.
         unsafe { self.part.as_ref() }
     }

@@ -719,3 +719,45 @@
 //!     sys.exchange(fd, exchange)
 //! }
 //! ```
+//!
+//! # A handle to a part is to a part of what it holds
+//!
+//! What selects it has nothing else to select from, whatever lifetimes the parts have:
+//! ```
+//! # use core::marker::PhantomData;
+//! # use vfio_core::handle::Projection;
+//! # type Part<T> = Projection<&'static PhantomData<&'static ()>, T>;
+//! static TEXT: &str = "it stays";
+//! fn select<'b>(whole: Part<PhantomData<&'b ()>>) -> Part<str> {
+//!     whole.map(|_| TEXT)
+//! }
+//! ```
+//! ```compile_fail,E0521
+//! # use core::marker::PhantomData;
+//! # use vfio_core::handle::Projection;
+//! # type Part<T> = Projection<&'static PhantomData<&'static ()>, T>;
+//! fn select<'b>(whole: Part<PhantomData<&'b ()>>, text: &'b str) -> Part<str> {
+//!     whole.map(move |_| text)
+//! }
+//! ```
+//! ```compile_fail,E0521
+//! # use core::marker::PhantomData;
+//! # use vfio_core::handle::{Handle, Projection};
+//! # struct Key<'b>(PhantomData<fn(&'b ())>);
+//! fn select<'b, H: Handle<Target = Key<'b>>>(key: H, text: &'b str) -> Projection<H, str> {
+//!     Projection::new(key, move |_| text)
+//! }
+//! ```
+//! Nor does a window through a handle go on with another one:
+//! ```compile_fail,E0521
+//! # use core::marker::PhantomData;
+//! # use vfio_core::handle::{Handle, Projection};
+//! # use vfio_core::mmio::{Mapped, Through, Window};
+//! # struct Key<'b>(PhantomData<fn(&'b ())>);
+//! fn through<'b, H: Handle<Target = Key<'b>>>(
+//!     key: H,
+//!     window: &'b Window<Mapped<'static>>,
+//! ) -> Window<Through<Projection<H, Mapped<'static>>>> {
+//!     Window::through(key, move |_| window)
+//! }
+//! ```

@@ -232,9 +232,9 @@ impl<A: Access, P> Window<A, P> {
     #[inline]
     pub fn through<H: Handle>(
         handle: H,
-        window: impl FnOnce(&H::Target) -> &Self,
+        window: impl FnOnce(&H::Target) -> &Self + 'static,
     ) -> Window<Through<Projection<H, A>>, P> {
-        let access = Projection::new(handle, window).map(Self::access);
+        let access = Projection::new(handle, window).map(|window| window.access());
         Window::permitted(Through::new(access))
     }
 
