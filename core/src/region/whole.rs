@@ -14,6 +14,9 @@ use crate::sys::{Errno, Sys};
 /// How many stretches of a region are mapped at most; the others are trapped.
 const PIECES: usize = 8;
 
+/// Bytes of the widest register.
+const WIDEST: usize = 8;
+
 /// What the shim below a device maps.
 type Mapping<D> = <<D as DeviceHandle>::Sys as Sys>::Mapping;
 
@@ -82,6 +85,13 @@ impl<D: DeviceHandle> Whole<D> {
             match super::map(&*device, region, span, P::PROTECTION) {
                 Ok(mapping) => {
                     let start = usize::try_from(span.offset).map_err(|_| RegionError::TooLong)?;
+                    // A shim is trusted with neither.
+                    if !mapping.protection().covers(P::PROTECTION) {
+                        return Err(RegionError::Map(Errno::EACCES));
+                    }
+                    if !start.is_multiple_of(WIDEST) {
+                        return Err(RegionError::Map(Errno::EINVAL));
+                    }
                     let _ = pieces.push(Piece { start, mapping });
                 }
                 // A world that maps nothing.
@@ -94,7 +104,7 @@ impl<D: DeviceHandle> Whole<D> {
             trapped: Trapped::new(device, offset, len),
             protection: P::PROTECTION,
         };
-        // It permits what it was asked for.
+        // Its mappings permit what it was asked for.
         Window::with_permission(this).map_err(|_| RegionError::Map(Errno::EACCES))
     }
 
@@ -114,8 +124,8 @@ impl<D: DeviceHandle> Whole<D> {
     }
 }
 
-// SAFETY: a mapping is accessed within its length, at a multiple of the width, since it starts on
-// a page boundary; the others are system calls.
+// SAFETY: a mapping is accessed within its length, at a multiple of the width, since it starts at
+// a multiple of all of them (`Whole::reach`); the others are system calls.
 unsafe impl<D: DeviceHandle> Access for Whole<D> {
     type Error = WholeError<<Mapping<D> as Access>::Error>;
     type Origin = usize;
@@ -138,7 +148,8 @@ unsafe impl<D: DeviceHandle> Access for Whole<D> {
             let loaded = unsafe { self.trapped.load(origin, offset) };
             return loaded.map_err(WholeError::Trapped);
         };
-        // SAFETY: the register lies in the mapping, which permits what the caller may do.
+        // SAFETY: the register lies in the mapping, which permits what the caller may do
+        // (`Whole::reach`).
         let loaded = unsafe { mapping.load(mapping.origin(0), at) };
         loaded.map_err(WholeError::Mapped)
     }
@@ -154,7 +165,8 @@ unsafe impl<D: DeviceHandle> Access for Whole<D> {
             let stored = unsafe { self.trapped.store(origin, offset, value) };
             return stored.map_err(WholeError::Trapped);
         };
-        // SAFETY: the register lies in the mapping, which permits what the caller may do.
+        // SAFETY: the register lies in the mapping, which permits what the caller may do
+        // (`Whole::reach`).
         let stored = unsafe { mapping.store(mapping.origin(0), at, value) };
         stored.map_err(WholeError::Mapped)
     }
