@@ -10,10 +10,11 @@ use super::{Access, Address, Addressable, Origin as _, Protection, Unrestricted,
 /// Memory of the program that devices and several threads may read and write at any time.
 ///
 /// An access is one relaxed atomic access, which is the same instruction as a bare one, and bytes
-/// in bulk are copied as the processor copies best. So threads that reach the same memory never
-/// make a data race. Rust's memory model, as C++'s, has no accesses of different widths that overlap
-/// and race; for the compiler and the processor each is one access all the same, and sees for each
-/// byte what some access put there.
+/// in bulk are copied as the processor copies best. Threads that reach the same memory at the same
+/// time by accesses of one width make no data race. Of accesses of different widths that overlap
+/// and race, and of copies in bulk that race, Rust's memory model promises nothing, as C++'s: that
+/// each of them is one access of the processor's, and sees for each byte what some access put
+/// there, rests on the compiler and the machine.
 #[derive(Debug)]
 pub struct SharedMemory<'m> {
     base: NonNull<u8>,
@@ -42,7 +43,7 @@ impl SharedMemory<'_> {
 unsafe impl Send for SharedMemory<'_> {}
 
 // SAFETY: through a shared reference atomic accesses are made, and no reference to the memory
-// itself is ever formed.
+// itself is ever formed. What the memory model leaves open of them, the type says.
 unsafe impl Sync for SharedMemory<'_> {}
 
 // SAFETY: the constructor's caller vouches for the memory, and one atomic access is one of its
@@ -113,7 +114,8 @@ unsafe impl Access for SharedMemory<'_> {
     }
 }
 
-// SAFETY: the memory is valid for reads and writes, and atomic accesses race with nothing.
+// SAFETY: the memory is valid for reads and writes, and atomic accesses of one width race with
+// nothing; of others see the type.
 unsafe impl Unrestricted for SharedMemory<'_> {}
 
 // SAFETY: the constructor's caller vouches for the memory.
