@@ -41,7 +41,8 @@ pub enum Fault {
     /// It moves so many bytes at most. Only reads and writes are counted then.
     Short(usize),
     /// It is not made, and answers with a number as if it were. Only calls that answer with one
-    /// are counted then.
+    /// are counted then; to unmap memory is not answered with 0, which says that it was done: a
+    /// buffer would free what a device still reaches.
     Answer(u32),
 }
 
@@ -146,7 +147,7 @@ impl<S> Failing<S> {
         };
         let is_counted = match fault {
             Some(Fault::Short(_)) => call.moves_bytes(),
-            Some(Fault::Answer(_)) => call.answers(),
+            Some(Fault::Answer(answer)) => call.answers() && (answer != 0 || !call.unmaps()),
             Some(Fault::Errno(_)) | None => true,
         };
         if !is_counted {
@@ -211,6 +212,18 @@ impl Call {
             Self::Exchange(request) => request.descriptor().is_none(),
             _ => false,
         }
+    }
+
+    /// Whether it unmaps memory from an address space.
+    const fn unmaps(self) -> bool {
+        matches!(
+            self,
+            Self::Exchange(
+                ExchangeRequest::UnmapDma
+                    | ExchangeRequest::UnmapDirty
+                    | ExchangeRequest::IoasUnmap
+            )
+        )
     }
 
     /// Whether it moves bytes, and may move fewer than it was asked for.
