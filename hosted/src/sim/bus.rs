@@ -2,14 +2,14 @@
 
 use std::fmt;
 use std::string::ToString;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 use std::vec::Vec;
 
 use super::config::Config;
 use super::dma_log::DmaLog;
 use super::fault::{DmaAccess, Fault, FaultLog, FaultReason};
 use super::interrupts::Interrupts;
-use super::space::{Piece, SharedSpace};
+use super::space::{Piece, SharedSpace, Space};
 
 /// The way from a device to memory and to the processor, lent to its
 /// [`Registers`](super::Registers) while they act.
@@ -26,7 +26,7 @@ pub struct Bus<'a> {
 /// Where messages go that are interrupts on x86.
 const MESSAGES: u64 = 0xfee0_0000;
 
-impl Bus<'_> {
+impl<'a> Bus<'a> {
     /// Reads memory at `iova` by DMA.
     ///
     /// # Errors
@@ -34,7 +34,8 @@ impl Bus<'_> {
     /// ([`Kernel::faults`](super::Kernel::faults)).
     pub fn dma_read(&mut self, iova: u64, data: &mut [u8]) -> Result<(), Fault> {
         let mut rest = data;
-        for piece in self.pieces(iova, rest.len(), DmaAccess::Read)? {
+        let (_space, pieces) = self.pieces(iova, rest.len(), DmaAccess::Read)?;
+        for piece in pieces {
             let (part, left) = std::mem::take(&mut rest).split_at_mut(piece.len);
             piece.memory.read(piece.offset, part);
             rest = left;
@@ -48,7 +49,8 @@ impl Bus<'_> {
     /// [`Fault`]: nothing was written. The kernel keeps it.
     pub fn dma_write(&mut self, iova: u64, data: &[u8]) -> Result<(), Fault> {
         let mut rest = data;
-        for piece in self.pieces(iova, rest.len(), DmaAccess::Write)? {
+        let (_space, pieces) = self.pieces(iova, rest.len(), DmaAccess::Write)?;
+        for piece in pieces {
             let (part, left) = rest.split_at(piece.len);
             piece.memory.write(piece.offset, part);
             rest = left;
@@ -80,17 +82,24 @@ impl Bus<'_> {
         self.interrupts.set_level(is_asserted);
     }
 
-    /// Finds memory, all of it or none.
-    fn pieces(&self, iova: u64, len: usize, access: DmaAccess) -> Result<Vec<Piece>, Fault> {
+    /// Finds memory, all of it or none. Nothing is unmapped as long as the space is held: memory
+    /// is the program's again when it was.
+    fn pieces(
+        &self,
+        iova: u64,
+        len: usize,
+        access: DmaAccess,
+    ) -> Result<(MutexGuard<'a, Space>, Vec<Piece>), Fault> {
         self.mastering(iova, access)?;
         let refuse = |(at, reason)| self.fault(at, access, reason);
         let space = self
             .space
             .ok_or_else(|| refuse((iova, FaultReason::Unattached)))?;
         let space = space.lock().unwrap_or_else(PoisonError::into_inner);
-        space
+        let pieces = space
             .translate(iova, len, access == DmaAccess::Write)
-            .map_err(refuse)
+            .map_err(refuse)?;
+        Ok((space, pieces))
     }
 
     fn mastering(&self, iova: u64, access: DmaAccess) -> Result<(), Fault> {

@@ -32,8 +32,8 @@ impl Foreign {
 
     /// The words, as their bytes lie.
     pub(super) fn words(&self) -> &[AtomicU64] {
-        // SAFETY: whoever called `new` promised that so many bytes are valid for as long as the
-        // value lives, which whatever maps them keeps alive, and that nobody has a reference to
+        // SAFETY: whoever called `new` promised that so many bytes are valid until they are
+        // unmapped, which waits for the copies of devices (`Bus`), and that nobody has a reference to
         // them but to atomics. A page is aligned for a word.
         unsafe { slice::from_raw_parts(self.base.as_ptr(), self.len) }
     }
