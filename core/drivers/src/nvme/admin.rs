@@ -100,6 +100,8 @@ impl<M: DmaHandle> Admin<M> {
         controller: &Controller<D, M, A>,
         command: &Command,
     ) -> Result<u32, NvmeError<A::Error>> {
+        // Without a clock no command is given: nothing would say when it takes too long.
+        let limit = controller.deadline(controller.limits().admin)?;
         let id = self.next_id;
         self.next_id = if id >= EVENT_ID.wrapping_sub(1) {
             0
@@ -113,7 +115,6 @@ impl<M: DmaHandle> Admin<M> {
                 ..*command
             },
         )?;
-        let limit = controller.deadline(controller.limits().admin)?;
         loop {
             for _ in 0..SPINS {
                 let Some(completed) = self.rings.take() else {

@@ -71,8 +71,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// As [`QueuePair::read_blocks`].
     pub fn flush_blocks(&mut self, namespace: &Namespace) -> Result<(), NvmeError<ErrorOf<C>>> {
         let slot = self.only_slot()?;
-        self.flush(slot, namespace)
-            .map_err(|refused| NvmeError::Request(refused.reason))?;
+        if let Err(refused) = self.flush(slot, namespace) {
+            self.take_back(refused.slot);
+            return Err(NvmeError::Request(refused.reason));
+        }
         let ended = self.wait()?;
         self.end(ended)
     }

@@ -98,7 +98,10 @@ pub struct Controller<D: DeviceHandle, M: DmaHandle, A: Access = Bar<D>> {
     options: Options,
     state: AtomicU8,
     admin: Mutex<Option<Admin<M>>>,
+    /// Memory for doorbells, which the device may know.
     shadow: Option<ShadowMemory<M>>,
+    /// The device took that memory: doorbells are there.
+    is_shadowed: bool,
     info: ControllerInfo,
     /// How many queue pairs there can be.
     queues: u16,
@@ -202,6 +205,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             state: AtomicU8::new(STOPPED),
             admin: Mutex::new(None),
             shadow: None,
+            is_shadowed: false,
             info: ControllerInfo::default(),
             queues: 0,
             started: Identity::NONE,
@@ -227,6 +231,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
 
     fn bring_up(&mut self) -> Result<(), NvmeError<A::Error>> {
         self.started = Identity::new().ok_or(NvmeError::Exhausted)?;
+        self.is_shadowed = false;
         if let Err(error) = self.disable()
             && !self.reset_function()
         {
@@ -248,6 +253,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.queues = self.ask_for_queues()?;
         if self.options.shadow_doorbells && self.info.has_shadow_doorbells() {
             self.share_doorbells()?;
+        } else {
+            // The controller was disabled above, and was not told of the memory since.
+            self.shadow = None;
         }
         Ok(())
     }
@@ -427,7 +435,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Whether doorbells are in memory.
     #[must_use]
     pub const fn uses_shadow_doorbells(&self) -> bool {
-        self.shadow.is_some()
+        self.is_shadowed
     }
 
     /// The longest transfer in bytes; none where there is no limit.
@@ -669,12 +677,13 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             ..Command::default()
         });
         match told {
-            Err(NvmeError::Command(_)) => {
-                // It does not want to, whatever it said: the registers will do.
-                self.shadow = None;
+            // It does not want to, whatever it said: the registers will do. The memory is kept.
+            Err(NvmeError::Command(_)) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => {
+                self.is_shadowed = true;
                 Ok(())
             }
-            other => other.map(drop),
         }
     }
 
@@ -770,8 +779,13 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         &self.dma
     }
 
+    /// The memory with the doorbells, where they are in memory.
     pub(super) const fn shadow(&self) -> Option<&ShadowMemory<M>> {
-        self.shadow.as_ref()
+        if self.is_shadowed {
+            self.shadow.as_ref()
+        } else {
+            None
+        }
     }
 }
 

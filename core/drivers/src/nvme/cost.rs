@@ -7,7 +7,7 @@ use super::controller::ControllerHandle;
 use super::error::{NvmeError, Refusal};
 use super::identify::Namespace;
 use super::queue::{ErrorOf, QueuePair};
-use super::slot::PAGE_64;
+use super::slot::{PAGE_64, Slot};
 
 /// Random places on a namespace, the same in every run: of 4 KiB each, or of a block where that
 /// is longer.
@@ -88,7 +88,8 @@ impl Cost {
 /// to the device together. No other command may be under way.
 ///
 /// # Errors
-/// As [`QueuePair::wait`]; [`NvmeError::Request`], [`NvmeError::Command`].
+/// As [`QueuePair::wait`]; [`NvmeError::Request`], [`NvmeError::Command`] of the first read that
+/// failed: the others have ended then.
 #[inline(never)]
 pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
     pair: &mut QueuePair<C, DEPTH>,
@@ -106,8 +107,10 @@ pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
     while under_way < depth
         && let Some(slot) = pair.slot()
     {
-        pair.read(slot, namespace, places.next_lba(), blocks)
-            .map_err(|refused| NvmeError::Request(refused.reason))?;
+        if let Err(refused) = pair.read(slot, namespace, places.next_lba(), blocks) {
+            let error = NvmeError::Request(refused.reason);
+            return Err(end_reads(pair, refused.slot, error));
+        }
         under_way = under_way.wrapping_add(1);
     }
     if under_way == 0 {
@@ -122,10 +125,14 @@ pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
         while reads.wrapping_sub(before) < under_way
             && let Some(ended) = pair.poll()?
         {
-            ended.result.map_err(NvmeError::Command)?;
+            if let Err(status) = ended.result {
+                return Err(end_reads(pair, ended.slot, NvmeError::Command(status)));
+            }
             let lba = lbas.get(reads % CHOSEN).copied().unwrap_or(0);
-            pair.transfer(Way::Read, ended.slot, namespace, lba, blocks)
-                .map_err(|refused| NvmeError::Request(refused.reason))?;
+            if let Err(refused) = pair.transfer(Way::Read, ended.slot, namespace, lba, blocks) {
+                let error = NvmeError::Request(refused.reason);
+                return Err(end_reads(pair, refused.slot, error));
+            }
             reads = reads.wrapping_add(1);
         }
         if reads == before {
@@ -156,6 +163,26 @@ pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
         ticks,
         median: median.filter(|_| under_way == 1).map(|(took, _)| took),
     })
+}
+
+/// Takes back the slot of a read that failed, and those of the others when they end. Returns the
+/// error, or that of waiting.
+#[cold]
+#[inline(never)]
+fn end_reads<C: ControllerHandle, const DEPTH: usize>(
+    pair: &mut QueuePair<C, DEPTH>,
+    slot: Slot,
+    error: NvmeError<ErrorOf<C>>,
+) -> NvmeError<ErrorOf<C>> {
+    pair.take_back(slot);
+    loop {
+        // What was put into the queue is given to the device first.
+        match pair.wait() {
+            Ok(Some(ended)) => pair.take_back(ended.slot),
+            Ok(None) => return error,
+            Err(error) => return error,
+        }
+    }
 }
 
 /// What the counter counts for itself.

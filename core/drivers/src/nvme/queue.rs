@@ -260,7 +260,8 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         part.filter(|_| most > 0).ok_or(Refusal::Metadata { most })
     }
 
-    /// Aborts a command; whether it was. It completes either way.
+    /// Aborts a command; whether it was. It completes either way. The identifier of a command that
+    /// has completed may be that of a later one.
     ///
     /// # Errors
     /// [`NvmeError`] of the admin command; [`NvmeError::Request`] for a command of another queue

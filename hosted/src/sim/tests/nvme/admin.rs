@@ -227,6 +227,25 @@ fn doorbells_in_memory_spare_those_in_registers() {
 }
 
 #[test]
+fn doorbells_stay_in_registers_where_the_memory_for_them_is_refused() {
+    let opened = Opened::new(two_namespaces().with_shadow_doorbells());
+    // After Identify and Set Features.
+    opened.control.inject(0, 2, NvmeFault::Status(0x2));
+    let mut controller = opened.start().unwrap();
+    assert!(!controller.uses_shadow_doorbells());
+    let namespace = controller.namespace(1).unwrap();
+    let mut pair = controller.queue_pair::<4>(QueueOptions::default()).unwrap();
+    assert!(!pair.uses_shadow_doorbells());
+    round_trip(&mut pair, &namespace);
+    drop(pair);
+    // It takes it later.
+    controller.restart().unwrap();
+    assert!(controller.uses_shadow_doorbells());
+    drop(controller);
+    opened.assert_clean();
+}
+
+#[test]
 fn completions_are_acknowledged_before_the_queue_is_full_of_them() {
     // The completion queue can have no more entries than the submission queue.
     for entries in [9, 16, 17, 64] {
