@@ -256,11 +256,11 @@ impl<S: Spaces> Source<'_, S> {
         self.registers.set_word(control, flags.bits());
     }
 
-    /// Turns MSI-X on with all vectors masked.
+    /// Turns MSI-X on with all vectors masked. It stays off where its table can't be reached.
     fn start_msix(&self, msix: MsixPlace) -> Result<(), Errno> {
+        let mut table = self.table(msix)?;
         let flags = MsixControl::ENABLE | MsixControl::MASKALL;
         self.set_msix(msix, flags);
-        let mut table = self.table(msix)?;
         (0..msix.table.vectors()).try_for_each(|vector| table.mask(vector))
     }
 
