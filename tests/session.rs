@@ -221,9 +221,9 @@ fn work<S: Sys, A: Access, const N: usize>(
     same("what came back", WORD, word(&bytes))?;
 
     let vectors = device.vectors::<1>(pci_irq::MSI)?;
-    engine.edu().raise(1, &vectors)?;
+    engine.edu()?.raise(1, &vectors)?;
     bytes.fill(0);
-    engine.memory()?.window().write(0, 0_u64)?;
+    Window::new(engine.memory()?).write(0, 0_u64)?;
     engine.read_by_interrupt(&mut bytes, &vectors)?;
     same("what came back", WORD, word(&bytes))?;
     drop(vectors);

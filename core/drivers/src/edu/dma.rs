@@ -3,7 +3,7 @@
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::{Buffer, BufferOptions, Direction, DmaHandle};
 use vfio_core::irq::Vectors;
-use vfio_core::mmio::{Access, after_status, before_doorbell};
+use vfio_core::mmio::{Access, Window, after_status, before_doorbell};
 
 use super::registers::{
     BUFFER, COPY_MOST, DMA_DONE, DMA_HIGHEST, DMA_INTERRUPT, DMA_START, DMA_TO_MEMORY, Registers,
@@ -52,20 +52,32 @@ impl<A: Access, M: DmaHandle> DmaEngine<A, M> {
         Ok(Self { edu, memory })
     }
 
-    /// Returns the rest of the device.
-    pub const fn edu(&mut self) -> &mut Edu<A> {
-        &mut self.edu
-    }
-
-    /// Returns the memory: a copy starts at its first byte.
+    /// Returns the rest of the device, when no copy is under way: it could be put aside, and then
+    /// nothing would tell of the copy's end.
     ///
     /// # Errors
     /// [`EduError::Stuck`] while a copy does not end.
-    pub fn memory(&mut self) -> Result<&mut Buffer<M>, EduError<A::Error>> {
+    pub fn edu(&mut self) -> Result<&mut Edu<A>, EduError<A::Error>> {
+        self.settle()?;
+        Ok(&mut self.edu)
+    }
+
+    /// Returns the memory, to be read and written by a [`Window`]: a copy starts at its first
+    /// byte.
+    ///
+    /// # Errors
+    /// [`EduError::Stuck`] while a copy does not end.
+    pub fn memory(&mut self) -> Result<&Buffer<M>, EduError<A::Error>> {
+        self.settle()?;
+        self.memory.buffer.as_ref().ok_or(EduError::Stuck)
+    }
+
+    /// Waits for the end of a copy that was not seen to end.
+    fn settle(&mut self) -> Result<(), EduError<A::Error>> {
         if self.memory.is_copying {
             self.until_copied()?;
         }
-        self.memory.buffer.as_mut().ok_or(EduError::Stuck)
+        Ok(())
     }
 
     /// Copies `bytes` to the device's buffer: at most 4095.
@@ -75,7 +87,7 @@ impl<A: Access, M: DmaHandle> DmaEngine<A, M> {
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), EduError<A::Error>> {
         let len = length(bytes.len())?;
         // It fits: the memory is longer than the longest copy.
-        let _ = self.memory()?.window().write_bytes(0, bytes);
+        let _ = Window::new(self.memory()?).write_bytes(0, bytes);
         self.copy(len, Copy::Write, Self::until_copied)
     }
 
@@ -112,7 +124,7 @@ impl<A: Access, M: DmaHandle> DmaEngine<A, M> {
     /// [`EduError::Stuck`] while a copy does not end, [`EduError::Dma`] where the memory can't be
     /// unmapped: it is never freed.
     pub fn finish(mut self) -> Result<Edu<A>, EduError<A::Error>> {
-        let _ = self.memory()?;
+        self.settle()?;
         let buffer = self.memory.buffer.take();
         buffer
             .map_or(Ok(()), Buffer::unmap)
@@ -169,7 +181,7 @@ impl<A: Access, M: DmaHandle> DmaEngine<A, M> {
     /// Reads what was copied to memory.
     fn take(&mut self, bytes: &mut [u8]) -> Result<(), EduError<A::Error>> {
         // It fits: the memory is longer than the longest copy.
-        let _ = self.memory()?.window().read_bytes(0, bytes);
+        let _ = Window::new(self.memory()?).read_bytes(0, bytes);
         Ok(())
     }
 }

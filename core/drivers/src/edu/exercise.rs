@@ -214,7 +214,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
     /// The device, with its engine or without.
     fn edu(&mut self) -> Result<&mut Edu<A>, Outcome<A::Error>> {
         match (&mut self.engine, &mut self.edu) {
-            (Some(engine), _) => Ok(engine.edu()),
+            (Some(engine), _) => Ok(engine.edu()?),
             (None, Some(edu)) => Ok(edu),
             (None, None) => Err(Outcome::NotRun),
         }
@@ -266,7 +266,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         engine.write(&bytes)?;
         bytes.fill(0);
         // Nothing of the pattern is left in memory.
-        engine.memory()?.window().write_bytes(0, &bytes)?;
+        Window::new(engine.memory()?).write_bytes(0, &bytes)?;
         engine.read(&mut bytes)?;
         compare(&bytes)
     }
@@ -296,7 +296,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         let engine = self.engine.as_mut().ok_or(Outcome::NotRun)?;
         let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
         let mut bytes = [0; COPIED];
-        engine.memory()?.window().write_bytes(0, &bytes)?;
+        Window::new(engine.memory()?).write_bytes(0, &bytes)?;
         engine.read_by_interrupt(&mut bytes, vectors)?;
         compare(&bytes)
     }

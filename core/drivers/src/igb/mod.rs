@@ -128,18 +128,20 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         Ok(this)
     }
 
-    /// Returns the memory that is copied from, and the memory that is copied to.
+    /// Returns the memory that is copied from, and the memory that is copied to, for a [`Window`]
+    /// over each.
     ///
     /// # Errors
     /// [`IgbError::Memory`] where there is none, which is never.
-    pub fn memory(&mut self) -> Result<&mut Copied<M>, IgbError<A::Error>> {
-        let memory = self.memory.as_mut().ok_or(IgbError::Memory)?;
-        Ok(&mut memory.copied)
+    pub fn memory(&self) -> Result<&Copied<M>, IgbError<A::Error>> {
+        let memory = self.memory.as_ref().ok_or(IgbError::Memory)?;
+        Ok(&memory.copied)
     }
 
     /// Copies the first `len` bytes of the source to the start of the target.
     ///
-    /// After an error the device has stopped copying, and is ready for the next copy.
+    /// After an error the device is started anew; where that fails, it may still copy, and so does
+    /// the next copy fail.
     ///
     /// # Errors
     /// [`IgbError::TooLong`], [`IgbError::TooShort`] below [`FRAME_LEAST`] bytes,

@@ -7,7 +7,7 @@ use vfio_core::container::OpenError;
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma, DmaError};
 use vfio_core::iommufd::IommufdError;
-use vfio_core::mmio::ReadWrite;
+use vfio_core::mmio::{ReadWrite, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::session::{Mode, Place, Session, SessionError};
 use vfio_drivers::edu::{DmaEngine, Edu, EduError, Outcome, exercise, run};
@@ -173,7 +173,7 @@ fn a_driver_that_forgets_bus_mastering_moves_nothing() {
     let edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
     let mut engine = DmaEngine::new(edu, &dma, Direction::Both).unwrap();
     let memory = engine.memory().unwrap();
-    memory.window().write::<u64>(0, 7).unwrap();
+    Window::new(memory).write::<u64>(0, 7).unwrap();
     let iova = memory.iova();
     let mut bytes = [0; 8];
     engine.read(&mut bytes).unwrap();

@@ -10,6 +10,7 @@ use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::device::Device;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::irq::Vectors;
+use vfio_core::mmio::Window;
 use vfio_core::region::Bar;
 use vfio_core::session::{Mode, Place, Session};
 use vfio_drivers::igb::{Copied, FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
@@ -55,12 +56,12 @@ impl<'d> Opened<'d> {
     fn copies(&self, driver: &mut Driver<'_>, len: usize) -> Result<(), Failure> {
         let Copied { source, target } = driver.memory()?;
         for at in 0..LEN {
-            source.window().write(at, byte(at)).unwrap();
-            target.window().write(at, 0_u8).unwrap();
+            Window::new(source).write(at, byte(at)).unwrap();
+            Window::new(target).write(at, 0_u8).unwrap();
         }
         driver.copy(len)?;
         let Copied { target, .. } = driver.memory()?;
-        let mut window = target.window();
+        let mut window = Window::new(target);
         let copied: Vec<u8> = (0..LEN).map(|at| window.read(at).unwrap()).collect();
         let expected = (0..LEN).map(|at| if at < len { byte(at) } else { 0 });
         assert!(copied.into_iter().eq(expected), "{len} bytes");

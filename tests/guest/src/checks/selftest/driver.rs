@@ -7,6 +7,7 @@ use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::irq::Vectors;
+use vfio_core::mmio::Window;
 use vfio_core::region::Bar;
 use vfio_core::sys::Errno;
 use vfio_drivers::igb::{Copied, FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
@@ -92,7 +93,7 @@ pub(crate) fn copy_from_nowhere(_: &World, device: &Device, mode: Mode) -> Resul
 /// Nor does a write.
 pub(crate) fn copy_to_nowhere(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
-        let source = &mut driven.card.memory()?.source;
+        let source = &driven.card.memory()?.source;
         let from = source.iova();
         // SAFETY: an IOMMU confines the device.
         let copied = unsafe { driven.card.copy_at(from, driven.nowhere, SIZE) };
@@ -110,8 +111,8 @@ pub(crate) fn lost_frame(_: &World, device: &Device, mode: Mode) -> Result<Strin
     driven(device, mode, |mut driven| {
         driven.prepare(SIZE)?;
         // QEMU does not send a frame that says it is IPv4 and has a header of no length.
-        let source = &mut driven.card.memory()?.source;
-        let mut window = source.window();
+        let source = &driven.card.memory()?.source;
+        let mut window = Window::new(source);
         for (at, byte) in [(12, 8_u8), (13, 0), (14, 0x40)] {
             window.write(FRAME_MOST + at, byte)?;
         }
@@ -253,8 +254,8 @@ impl Driven<'_> {
     fn prepare(&mut self, len: usize) -> Result<()> {
         let Copied { source, target } = self.card.memory()?;
         for at in 0..(len + 8).min(LONG) {
-            source.window().write(at, pattern(at))?;
-            target.window().write(at, b'y')?;
+            Window::new(source).write(at, pattern(at))?;
+            Window::new(target).write(at, b'y')?;
         }
         Ok(())
     }
@@ -263,12 +264,12 @@ impl Driven<'_> {
         let Copied { source, target } = self.card.memory()?;
         for at in 0..(len + 8).min(LONG) {
             let expected = if at < len { pattern(at) } else { b'y' };
-            let seen: u8 = target.window().read(at)?;
+            let seen: u8 = Window::new(target).read(at)?;
             ensure!(
                 seen == expected,
                 "byte {at} is {seen:#x}, not {expected:#x}"
             );
-            let kept: u8 = source.window().read(at)?;
+            let kept: u8 = Window::new(source).read(at)?;
             ensure!(kept == pattern(at), "the source has changed at {at}");
         }
         Ok(())
