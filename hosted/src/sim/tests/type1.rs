@@ -302,8 +302,14 @@ fn a_closed_device_reaches_nothing() {
         poke(&kernel, &device, at, &value.to_le_bytes());
     }
     drop(device);
-    let wait = kernel.events_wait(&[&event], std::time::Duration::from_millis(5));
-    assert_eq!(wait, Ok(false));
+    // A machine may be slow.
+    for _ in 0..1000 {
+        let wait = kernel.events_wait(&[&event], std::time::Duration::from_millis(5));
+        assert_eq!(wait, Ok(false));
+        if !kernel.faults().is_empty() {
+            break;
+        }
+    }
     let reasons: Vec<_> = kernel.faults().iter().map(|fault| fault.reason).collect();
     assert_eq!(reasons, [FaultReason::BusMasterOff]);
     // Opened again it may not master the bus before it is told to.
