@@ -65,10 +65,10 @@ pub enum Outcome<E> {
     Irq(IrqError),
     /// A step before it failed.
     NotRun,
-    /// It was told to end before ([`Lent::ends`]).
+    /// It was told to end before ([`Lent::ends`](super::Lent::ends)).
     Ended,
     /// What was on the blocks that were used is not there again, or may not be. It is in what was
-    /// lent to keep it ([`Lent::kept`]).
+    /// lent to keep it ([`Lent::kept`](super::Lent::kept)).
     NotRestored {
         /// The namespace.
         namespace: u32,
