@@ -17,7 +17,7 @@ use crate::abi::RegionFlags;
 use crate::coverage::{self, Coverage};
 use crate::device::{Device, DeviceHandle};
 use crate::info::RegionInfo;
-use crate::mmio::{Permission, Protection, Window};
+use crate::mmio::{Access as _, Permission, Protection, Window};
 use crate::sys::{Errno, Span, Sys};
 
 /// A region that can't be brought into reach.
@@ -96,7 +96,6 @@ impl<D: DeviceHandle> Bar<D> {
             .find(|span| span.offset == offset && span.access == coverage::Access::Mapped)
             .ok_or(RegionError::NotMappable { offset })?;
         let mapping = map(&*device, region, span, P::PROTECTION)?;
-        // A shim that maps less than it is asked for has refused it.
         Window::with_permission(Self::new(device, mapping))
             .map_err(|_| RegionError::Map(Errno::EACCES))
     }
@@ -139,7 +138,7 @@ impl<D: DeviceHandle> Trapped<D> {
     }
 }
 
-/// Maps a stretch of `region`.
+/// Maps a stretch of `region`, for all that `protection` permits.
 fn map<S: Sys>(
     device: &Device<S>,
     region: &RegionInfo<'_>,
@@ -152,7 +151,13 @@ fn map<S: Sys>(
         len: usize::try_from(span.size).map_err(|_| RegionError::TooLong)?,
     };
     let mapped = device.sys().map(device.fd(), span, protection);
-    mapped.map_err(RegionError::Map)
+    let mapping = mapped.map_err(RegionError::Map)?;
+    // A shim that maps less than it is asked for has refused it.
+    if mapping.protection().covers(protection) {
+        Ok(mapping)
+    } else {
+        Err(RegionError::Map(Errno::EACCES))
+    }
 }
 
 /// Returns where a region lies in the device's file, and its length, in bytes.
