@@ -53,8 +53,8 @@ impl BufferOptions {
         Self { align, ..self }
     }
 
-    /// Asks for the address `iova`, a multiple of the page size. The first page, at 0, is kept
-    /// back ([`IovaAllocator`](crate::iova::IovaAllocator)).
+    /// Asks for the address `iova`, a multiple of the page size. Nobody has the first page, at 0,
+    /// who does not ask for it ([`IovaAllocator`](crate::iova::IovaAllocator#places)).
     #[must_use]
     pub const fn at(self, iova: u64) -> Self {
         Self {

@@ -38,8 +38,10 @@ use crate::abi::IovaRange;
 ///   ranges that have the size. If they have none so aligned, it lies in the lowest range that is
 ///   large enough for any alignment, and if there is no such range, at the lowest address in any.
 ///   The same goes for sizes of 2048 pages and more.
-/// - The first page, at address 0, is never given out: the second PRP entry of an NVMe command
-///   with address 0 is none, and a virtio ring at 0 is not set up in QEMU's eyes.
+/// - The first page, at address 0, is only for who asks for it by [`Self::reserve`], as for a
+///   guest's memory: the second PRP entry of an NVMe command with address 0 is none, and a virtio
+///   ring at 0 is not set up in QEMU's eyes. Where the page behind it can't be used, it can't
+///   either.
 ///
 /// Sizes are rounded up to whole pages everywhere: what was allocated with a size is freed with
 /// the same.
@@ -200,13 +202,13 @@ impl<const N: usize> IovaAllocator<N> {
     }
 
     /// The free ranges in ascending order, never two that touch; the end of a range belongs to
-    /// it.
+    /// it. The first page is in none.
     pub fn free_ranges(&self) -> impl Iterator<Item = IovaRange> + '_ {
         self.space().gaps()
     }
 
     /// The usable ranges in whole pages, allocated or not, as [`Self::free_ranges`]: those of the
-    /// IOMMU without what is kept back. O(N).
+    /// IOMMU without what is kept back; with the first page where it is reserved. O(N).
     pub fn ranges(&self) -> impl Iterator<Item = IovaRange> + '_ {
         self.space().usable()
     }
@@ -227,7 +229,7 @@ impl<const N: usize> IovaAllocator<N> {
     }
 }
 
-/// How many bytes a range has. It is not all 2^64: page 0 is in none.
+/// How many bytes a free range has. It is not all 2^64: page 0 is in none.
 const fn size(range: IovaRange) -> u64 {
     range.end.wrapping_sub(range.start).wrapping_add(1)
 }

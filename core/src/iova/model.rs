@@ -63,6 +63,8 @@ struct Model<const N: usize> {
     /// Address of page 0.
     base: u64,
     page: u64,
+    /// Whether the page at address 0 can be reserved: it is [`Page::Outside`] unless it is.
+    has_first: bool,
     pages: [Page; PAGES],
     live: Vec<(u64, u64)>,
     page_sizes: u64,
@@ -185,7 +187,13 @@ impl<const N: usize> Model<N> {
 
     fn reserve(&mut self, start: u64, size: u64) -> Result<(), IovaError> {
         let mut pages = self.mappable(start, size)?;
-        match pages.find_map(|page| (self.at(page) != Page::Free).then_some(self.at(page))) {
+        let at = |page| match self.at(page) {
+            Page::Outside if page == 0 && self.has_first && self.at(1) != Page::Outside => {
+                Page::Free
+            }
+            at => at,
+        };
+        match pages.find_map(|page| (at(page) != Page::Free).then(|| at(page))) {
             Some(Page::Taken) => return Err(IovaError::Taken { start, size }),
             Some(_) => return Err(IovaError::OutOfRange { start, size }),
             None => self.check_room()?,
@@ -202,7 +210,15 @@ impl<const N: usize> Model<N> {
         };
         self.live.swap_remove(index);
         self.pages[pages].fill(Page::Free);
+        self.hide_first();
         Ok(())
+    }
+
+    /// The page at address 0 is for nobody who does not ask for it.
+    fn hide_first(&mut self) {
+        if self.base == 0 && self.at(0) == Page::Free {
+            self.pages[0] = Page::Outside;
+        }
     }
 
     fn mappable(&self, start: u64, size: u64) -> Result<Range<usize>, IovaError> {
@@ -215,13 +231,14 @@ impl<const N: usize> Model<N> {
         if pages.clone().any(|page| self.at(page) == Page::Taken) {
             return Err(IovaError::Taken { start, size });
         }
-        let before = self.pages;
+        let (before, first) = (self.pages, pages.start);
         pages.end = pages.end.min(PAGES);
         self.pages[pages].fill(Page::Outside);
         if self.used() > N {
             self.pages = before;
             return Err(IovaError::NoRoom { capacity: N });
         }
+        self.has_first &= first != 0;
         Ok(())
     }
 
@@ -249,6 +266,7 @@ impl<const N: usize> Model<N> {
         for page in (0..PAGES).filter(|&page| !within(page)) {
             self.pages[page] = Page::Outside;
         }
+        self.has_first &= within(0);
         Ok(())
     }
 }
@@ -265,6 +283,7 @@ fn step() -> impl Strategy<Value = Step> {
         }),
         40 => Just(Step::Allocate { size: 1, align: 1, highest: PAGES as u64 }),
         10 => place().prop_map(|(at, size)| Step::Reserve { at, size }),
+        10 => (1..4_u64).prop_map(|size| Step::Reserve { at: 0, size }),
         40 => any::<prop::sample::Index>().prop_map(Step::Free),
         1 => Just(Step::FreeEveryOther),
         10 => place().prop_map(|(at, size)| Step::FreeAny { at, size }),
@@ -314,14 +333,13 @@ fn run<const N: usize>(setting: &Setting, steps: &[Step]) -> Result<(), TestCase
     let mut model = Model::<N> {
         base,
         page,
+        has_first: !setting.at_top,
         pages: [Page::Free; PAGES],
         live: Vec::new(),
         page_sizes,
         avail,
     };
-    if !setting.at_top {
-        model.pages[0] = Page::Outside;
-    }
+    model.hide_first();
     let told = |ranges: &[(u64, u64)]| -> Vec<IovaRange> {
         let range = |&(at, count): &(u64, u64)| IovaRange {
             start: base + at * page,
@@ -336,7 +354,7 @@ fn run<const N: usize>(setting: &Setting, steps: &[Step]) -> Result<(), TestCase
         prop_assert_eq!(created, Err(IovaRangesError::TooMany { capacity: N }));
         return Ok(());
     }
-    model.pages = wide.pages;
+    (model.pages, model.has_first) = (wide.pages, wide.has_first);
     let mut iovas = created.unwrap();
 
     for step in steps {
@@ -395,7 +413,14 @@ fn run<const N: usize>(setting: &Setting, steps: &[Step]) -> Result<(), TestCase
     for (start, size) in core::mem::take(&mut model.live) {
         prop_assert_eq!(iovas.free(start, size), Ok(()));
     }
-    let anew = IovaAllocator::new(model.ranges(), page_sizes, Some(avail));
+    let first = IovaRange {
+        start: 0,
+        end: page - 1,
+    };
+    let told = model.has_first.then_some(first).into_iter();
+    let ranges = model.ranges();
+    let told = told.chain(ranges.iter().copied());
+    let anew = IovaAllocator::new(told, page_sizes, Some(avail));
     prop_assert_eq!(Ok(iovas), anew);
     Ok(())
 }
@@ -406,6 +431,7 @@ impl<const N: usize> Model<N> {
         Model {
             base: self.base,
             page: self.page,
+            has_first: self.has_first,
             pages: self.pages,
             live: Vec::new(),
             page_sizes: self.page_sizes,

@@ -8,12 +8,15 @@ use super::IovaError;
 use super::class::{Class, Pages};
 use super::place::Wanted;
 use super::stretches::pages_up_to;
-use super::tree::{Kind, Node, NodeId, Tree};
+use super::tree::{Kind, Node, NodeId, TOP, Tree};
 use crate::abi::IovaRange;
 
 /// 2 MiB and 1 GiB, which the tables of x86 IOMMUs, and those of Arm with pages of 4 KiB, map by
 /// one entry. iommufd does not tell.
 const LARGE_PAGES: u64 = 0x4020_0000;
+
+/// The lowest page that is given out. Page 0 only whoever asks for it has.
+const FIRST: Pages = 1;
 
 /// An allocator, of which only the array of nodes depends on the capacity.
 ///
@@ -26,6 +29,9 @@ pub(super) struct Space<A: ?Sized> {
     shift: u32,
     /// Whether the IOMMU makes `avail` mappings at most.
     is_limited: bool,
+    /// Whether the IOMMU maps page 0 and it was not kept back: it is in the tree only while it is
+    /// reserved.
+    has_first_page: bool,
     avail: u32,
     tree: Tree<A>,
 }
@@ -38,6 +44,7 @@ impl<const N: usize> Space<[Node; N]> {
             mappings: 0,
             shift: 0,
             is_limited: false,
+            has_first_page: false,
             avail: 0,
             tree: Tree::new(),
         }
@@ -95,9 +102,13 @@ impl Space<[Node]> {
                     && tree.gap_start(above) == to
             })
             .ok_or(IovaError::NotTaken { start, size })?;
-        let gap = tree.start(above).wrapping_sub(tree.gap_start(id));
+        let gap_start = tree.gap_start(id).max(FIRST);
+        let gap = tree.start(above).wrapping_sub(gap_start);
         tree.remove(id, above, gap);
         self.mappings = self.mappings.wrapping_sub(1);
+        if to == FIRST && gap == 0 {
+            self.join_lowest();
+        }
         Ok(())
     }
 
@@ -168,11 +179,13 @@ impl Space<[Node]> {
         Ok((from, last.wrapping_shr(self.shift).saturating_add(1)))
     }
 
-    /// The node above the gap that has all pages from `from` to before `to`; or why the first of
-    /// them that is not free is not.
+    /// The node above the gap that has all pages from `from` to before `to`, page 0 aside; or why
+    /// the first of them that is not free is not.
     fn gap_with(&self, from: Pages, to: Pages) -> Result<NodeId, Kind> {
         let (below, above) = self.tree.around(from).ok_or(Kind::Wall)?;
-        if from < self.tree.gap_start(above) {
+        let gap_start = self.tree.gap_start(above);
+        let is_first = below == TOP && from < FIRST && gap_start == FIRST;
+        if from < gap_start && !(is_first && self.has_first_page) {
             Err(self.tree.kind(below))
         } else if self.tree.start(above) < to {
             Err(self.tree.kind(above))
@@ -201,7 +214,7 @@ impl Space<[Node]> {
 
     /// Takes the pages from `start` to before `end` out of the gap below `above`.
     fn take(&mut self, above: NodeId, start: Pages, end: Pages) -> Result<(), IovaError> {
-        let below = start.wrapping_sub(self.tree.gap_start(above));
+        let below = start.saturating_sub(self.tree.gap_start(above));
         let rest = self.tree.start(above).wrapping_sub(end);
         self.tree
             .insert(above, start, Kind::Allocation, (below, rest))
@@ -215,7 +228,8 @@ impl PartialEq for Space<[Node]> {
     fn eq(&self, other: &Self) -> bool {
         let told = |space: &Self| {
             let limit = space.is_limited.then_some(space.avail);
-            (space.page_sizes, limit, space.mappings)
+            let has_first_page = space.has_first_page;
+            (space.page_sizes, limit, space.mappings, has_first_page)
         };
         told(self) == told(other) && self.tree.stretches().eq(other.tree.stretches())
     }

@@ -1,6 +1,6 @@
 //! The walls: what the IOMMU can't map, and what is kept back.
 
-use super::{Kind, Node, NodeId, Pages, Space};
+use super::{FIRST, Kind, Node, NodeId, Pages, Space};
 use crate::abi::IovaRange;
 use crate::iova::stretches::{Holes, pages_up_to};
 use crate::iova::tree::{Full, TOP};
@@ -29,9 +29,10 @@ impl Space<[Node]> {
         self.shift = page.trailing_zeros();
         self.is_limited = avail.is_some_and(|avail| avail != u32::MAX);
         self.avail = avail.unwrap_or_default();
-        // Page 0 is kept back.
+        self.has_first_page = true;
         let end = pages_up_to(u64::MAX, self.shift);
-        let started = self.tree.reset(1, end).map_err(|Full| self.too_many());
+        let started = self.tree.reset(FIRST, end);
+        let started = started.map_err(|Full| self.too_many());
         let narrowed = started.and_then(|()| self.narrow(ranges));
         if narrowed.is_err() {
             self.clear();
@@ -84,6 +85,7 @@ impl Space<[Node]> {
         // An array without room for a node has no addresses anyway.
         let _ = self.tree.reset(0, 0);
         self.mappings = 0;
+        self.has_first_page = false;
     }
 
     /// Whether it takes another wall to keep back the pages from `from` to before `to`. An error
@@ -112,6 +114,7 @@ impl Space<[Node]> {
 
     /// Keeps back the pages from `from` to before `to`, of which none is allocated.
     fn wall_off(&mut self, from: Pages, to: Pages) -> Result<(), Full> {
+        self.has_first_page &= to <= from || FIRST <= from;
         let mut page = from;
         while let Some((below, above)) = self.tree.around(page).filter(|_| page < to) {
             page = self.tree.start(above);
@@ -147,18 +150,32 @@ impl Space<[Node]> {
             }
             (true, true) => {
                 tree.set_gap(above, 0);
-                if below != TOP {
+                if below == TOP {
+                    self.drop_lowest(above);
+                } else {
                     tree.set_start(above, tree.start(below));
                     tree.remove(below, above, tree.gap(below));
-                } else if let Some(next) = tree.next(above) {
-                    // Nothing is below the lowest one.
-                    tree.remove(above, next, tree.gap(next));
-                } else {
-                    tree.set_start(TOP, 0);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Drops the lowest node where it is a wall, once nothing is below it.
+    pub(super) fn join_lowest(&mut self) {
+        let lowest = self.tree.around(0).map(|(_, above)| above);
+        if let Some(wall) = lowest.filter(|&id| self.tree.kind(id) == Kind::Wall) {
+            self.drop_lowest(wall);
+        }
+    }
+
+    /// Drops the lowest wall, which has no gap: nothing is below the one that is lowest then.
+    fn drop_lowest(&mut self, wall: NodeId) {
+        let tree = &mut self.tree;
+        match tree.next(wall) {
+            Some(next) => tree.remove(wall, next, tree.gap(next)),
+            None => tree.set_start(TOP, 0),
+        }
     }
 
     fn in_use(&self, id: NodeId) -> IovaRangesError {

@@ -9,10 +9,36 @@ use crate::iova::IovaError;
 const GIB: u64 = 1024 * MIB;
 
 #[test]
-fn address_0_is_never_given_out() {
+fn address_0_is_for_nobody_who_does_not_ask_for_it() {
     let mut iovas = allocator::<4>(&[(0, 0x3fff)], PAGE);
     assert_eq!(usable(&iovas), [(0x1000, 0x3fff)]);
     assert_eq!(iovas.allocate(PAGE), Ok(PAGE));
+    // The memory of a guest begins there.
+    let taken = IovaError::Taken {
+        start: 0,
+        size: 2 * PAGE,
+    };
+    assert_eq!(iovas.reserve(0, 2 * PAGE), Err(taken));
+    iovas.free(PAGE, PAGE).unwrap();
+    let whole = iovas.clone();
+    assert_eq!(iovas.reserve(0, 2 * PAGE), Ok(()));
+    assert_eq!(usable(&iovas), [(0, 0x3fff)]);
+    assert_eq!(iovas.allocate(PAGE), Ok(2 * PAGE));
+    iovas.free(0, 2 * PAGE).unwrap();
+    assert_eq!(iovas.allocate(PAGE), Ok(PAGE));
+    assert_eq!(iovas.reserve(0, PAGE), Ok(()));
+    let taken = IovaError::Taken {
+        start: 0,
+        size: PAGE,
+    };
+    assert_eq!(iovas.reserve(0, PAGE), Err(taken));
+    iovas.free(0, PAGE).unwrap();
+    iovas.free(PAGE, PAGE).unwrap();
+    iovas.free(2 * PAGE, PAGE).unwrap();
+    assert_eq!(iovas, whole);
+
+    // Where it is kept back, it can't be had at all.
+    iovas.keep_back(0, 1).unwrap();
     let outside = IovaError::OutOfRange {
         start: 0,
         size: PAGE,

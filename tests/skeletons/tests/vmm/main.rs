@@ -121,9 +121,8 @@ fn device() -> Model {
     .with_registers(Edu::new())
 }
 
-/// Low memory, and more above the hole below 4 GiB. An address space keeps its first page back, so
-/// that the device does not reach the guest's.
-const LAYOUT: [(u64, usize); 2] = [(0x1000, 636 << 10), (1 << 32, 1 << 20)];
+/// Low memory, from the first page on, and more above the hole below 4 GiB.
+const LAYOUT: [(u64, usize); 2] = [(0, 640 << 10), (1 << 32, 1 << 20)];
 
 fn machine(kernel: &Kernel) -> Result<Machine<Kernel>, Box<dyn Error>> {
     Machine::new(kernel, kernel.place("0000:00:05.0"), &LAYOUT)
@@ -133,7 +132,7 @@ fn machine(kernel: &Kernel) -> Result<Machine<Kernel>, Box<dyn Error>> {
 fn a_guest_has_its_device_copy_within_its_memory() -> Ended {
     let kernel = Kernel::new().with_device("0000:00:05.0", device(), 7);
     let mut machine = machine(&kernel)?;
-    let (from, to) = (0x7c00, 0x9000);
+    let (from, to) = (0x400, 0x9000);
     machine.memory[0].write(from, b"the guest's")?;
     for (source, destination, command) in [(from, INSIDE, 0b001_u64), (INSIDE, to, 0b111)] {
         machine.guest_writes(0x80, &source.to_le_bytes())?;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use vfio_core::abi::{DeviceFlags, IovaRange, RegionFlags, pci_irq, pci_region};
 use vfio_core::coverage::Access;
 use vfio_core::device::Device as Opened;
-use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma};
 use vfio_core::iova::IovaAllocator;
 use vfio_core::mmio::{ReadWrite, Window};
 use vfio_core::query::QueryError;
@@ -119,8 +119,8 @@ pub(crate) fn iova_allocator(_: &World, device: &Device, mode: Mode) -> Result<S
     let (space, _opened) = mode.open(device)?;
     let ranges = ranges(&space)?;
     let (first, _) = *ranges.first().context("no range")?;
-    // The first page is kept back.
-    let first = first.max(PAGE);
+    // The first page is only for who asks for it.
+    let (lowest, first) = (first, first.max(PAGE));
     let told = ranges.iter().map(|&(start, end)| IovaRange { start, end });
     let mut iovas = IovaAllocator::<64>::new(told, PAGE, None)?;
     let aligned = [1, 4, 2].map(|pages| iovas.allocate_aligned(pages * PAGE, pages * PAGE));
@@ -136,5 +136,9 @@ pub(crate) fn iova_allocator(_: &World, device: &Device, mode: Mode) -> Result<S
     one.unmap()?;
     let again = dma.buffer(page, Direction::Both)?;
     ensure!(again.iova() == first, "{:#x}", again.iova());
+    if lowest == 0 {
+        let zero = dma.buffer(page, BufferOptions::new(Direction::Both).at(0))?;
+        ensure!(zero.iova() == 0, "{:#x}", zero.iova());
+    }
     Ok(format!("from {first:#x} on"))
 }
