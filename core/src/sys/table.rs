@@ -271,6 +271,26 @@ requests! {
 }
 
 impl ExchangeRequest {
+    /// Whether a device takes it. A container may take its number for a request of its own.
+    #[must_use]
+    pub const fn is_of_device(self) -> bool {
+        !matches!(
+            self,
+            Self::MapDma
+                | Self::UnmapDma
+                | Self::UnmapDirty
+                | Self::DirtyPages
+                | Self::DirtyBitmap
+                | Self::PrecopyInfo
+                | Self::Destroy
+                | Self::IoasAlloc
+                | Self::IoasIovaRanges
+                | Self::IoasMap
+                | Self::IoasMapFile
+                | Self::IoasUnmap
+        )
+    }
+
     /// Where the structure has a pointer that the shim puts in, in bytes. It has 64 bits, but for
     /// [`ExchangeRequest::DirtyBitmap`] and [`ExchangeRequest::UnmapDirty`], where it is the
     /// target's.

@@ -79,7 +79,9 @@ impl Fd {
     /// Takes a file for one of VFIO's.
     ///
     /// # Safety
-    /// It is one, or refuses the requests of VFIO and iommufd, as an ordinary file does.
+    /// It is one, or refuses the requests of VFIO and iommufd, as an ordinary file does. It is no
+    /// container on powerpc, whose sPAPR IOMMU takes requests of devices for others, with longer
+    /// structures.
     #[must_use]
     pub const unsafe fn new_unchecked(fd: OwnedFd) -> Self {
         Self {
@@ -105,6 +107,14 @@ impl Fd {
         // SAFETY: the caller's promise is passed on.
         let fd = unsafe { OwnedFd::from_raw_fd(number) };
         Self { fd, kind }
+    }
+
+    /// Whether the file takes the requests of a device, or refuses them as such. A container takes
+    /// some of their numbers for its own, and with powerpc's sPAPR IOMMU reads more of them than a
+    /// device does: 40 bytes for `VFIO_IOMMU_SPAPR_TCE_CREATE`, which is
+    /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` (linux/vfio.h).
+    pub(super) const fn may_be_device(&self) -> bool {
+        !matches!(self.kind, Kind::Container)
     }
 
     /// Whether the file is a group, whose answers are descriptors of devices.

@@ -146,6 +146,9 @@ impl Sys for Linux {
             return Err(Errno::EINVAL);
         }
         let mut parts = exchange.into_parts();
+        if parts.request.is_of_device() && !fd.may_be_device() {
+            return Err(Errno::ENOTTY);
+        }
         // Memory is mapped by `exchange_memory`, which knows that it is the shim's.
         if parts.request.length_at().is_some() {
             return Err(Errno::EINVAL);

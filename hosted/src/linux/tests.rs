@@ -2,9 +2,12 @@
 
 use super::*;
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::vec::Vec;
+
+use rustix::fs::OFlags;
 use vfio_core::abi::IommuType1DmaMap;
 use vfio_core::sys::ExchangeRequest;
 use zerocopy::IntoBytes as _;
@@ -235,4 +238,22 @@ fn requests_name_their_files_and_events_by_numbers() {
     let exchange = Exchange::hot_reset(&mut buffer, &files).unwrap();
     assert_eq!(Linux.exchange(&device, exchange), Err(Errno::ENOTTY));
     assert_eq!(buffer[12..], group.as_raw_fd().to_ne_bytes());
+}
+
+#[test]
+fn a_container_gets_no_requests_of_a_device() {
+    let send = |kind, request, argument: &mut [u8]| {
+        // The kernel answers each request on a mere path with EBADF.
+        let path = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::PATH.bits().cast_signed())
+            .open("/dev/null");
+        let exchange = Exchange::new(request, argument)?;
+        Linux.exchange(&Fd::as_if(path.unwrap(), kind), exchange)
+    };
+    let attach = |kind| send(kind, ExchangeRequest::AttachIommufdPt, &mut [0; 16]);
+    assert_eq!(attach(Kind::Container), Err(Errno::ENOTTY));
+    assert_eq!(attach(Kind::Device), Err(Errno::EBADF));
+    let destroy = send(Kind::Container, ExchangeRequest::Destroy, &mut [0; 8]);
+    assert_eq!(destroy, Err(Errno::EBADF));
 }
