@@ -5,12 +5,14 @@ use std::fs;
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
 use vfio_core::container::Container;
+use vfio_core::irq::IrqError;
 use vfio_core::query::QueryError;
+use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Errno;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
-use crate::world::{World, group};
+use crate::world::{World, group, place};
 
 /// `IORESOURCE_MEM` (linux/ioport.h).
 const MEMORY: u64 = 0x200;
@@ -165,6 +167,24 @@ pub(crate) fn interrupts(_: &World, device: &Device) -> Result<String> {
         "index 64: {past:?}"
     );
     Ok(format!("INTx {pin}, MSI {msi}, MSI-X {msix}"))
+}
+
+/// Where nothing remaps interrupts, Linux has one vector for MSI, and says so by a number that is no
+/// error; otherwise it has all of them.
+pub(crate) fn several_messages(_: &World, device: &Device) -> Result<String> {
+    let session = Session::open(&Linux, &place(device)?.as_place())?;
+    let opened = &session.device;
+    let count = opened.irq(pci_irq::MSI)?.count;
+    ensure!(count == 16, "MSI {count}");
+    let all = opened.vectors::<16>(pci_irq::MSI).map(drop);
+    let (expected, seen) = match session.mode {
+        Mode::NoIommu => (Err(IrqError::Only { available: 1 }), "one of 16"),
+        _ => (Ok(()), "16 of 16"),
+    };
+    ensure!(all == expected, "16 in mode {}: {all:?}", session.mode);
+    // None was enabled, so that one can be.
+    drop(opened.vectors::<1>(pci_irq::MSI).context("one alone")?);
+    Ok(seen.into())
 }
 
 /// The device itself, its IOMMU, and what a hot reset takes along.

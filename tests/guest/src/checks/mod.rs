@@ -83,6 +83,10 @@ const CHECKS: &[Check] = &[
         on: On::EachPci(hardware::interrupts),
     },
     Check {
+        name: "several MSI vectors",
+        on: On::Some(&["xhci"], hardware::several_messages),
+    },
+    Check {
         name: "replies",
         on: On::Each(replies::replies),
     },
@@ -444,6 +448,10 @@ const NOIOMMU_CHECKS: &[Check] = &[
     Check {
         name: "driver nvme, noiommu",
         on: On::Some(NVME, nvme::without_iommu),
+    },
+    Check {
+        name: "several MSI vectors",
+        on: On::Some(&["xhci"], hardware::several_messages),
     },
     Check {
         name: "vfio run edu",

@@ -62,7 +62,7 @@ const NOIOMMU_COMMAND_LINE: &str =
     "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=32";
 
 /// The devices that are tested without an IOMMU.
-pub(crate) const NOIOMMU_DEVICES: [&str; 2] = ["edu", "nvme"];
+pub(crate) const NOIOMMU_DEVICES: [&str; 3] = ["edu", "nvme", "xhci"];
 
 /// The disks of the NVMe controllers, as their `drive` property names them.
 const DISKS: [&str; 2] = ["disk0", "disk1"];
@@ -83,7 +83,7 @@ const NULL_SIZE: u64 = 1 << 30;
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
-const PCI: [Emulated; 14] = [
+const PCI: [Emulated; 15] = [
     Emulated {
         name: "edu",
         bdf: "0000:00:05.0",
@@ -134,6 +134,13 @@ const PCI: [Emulated; 14] = [
         bdf: "0000:00:0b.0",
         ids: (0x1234, 0x1111),
         qemu: "bochs-display,vgamem=64M,addr=0b.0",
+    },
+    // The one that has more vectors than one for MSI.
+    Emulated {
+        name: "xhci",
+        bdf: "0000:00:0c.0",
+        ids: (0x1033, 0x0194),
+        qemu: "nec-usb-xhci,addr=0c.0,msi=on,msix=off",
     },
     Emulated {
         name: "nvme-port",
