@@ -1,12 +1,18 @@
 //! Steps that are announced, go on when one fails, and end in a count.
 
 use std::fmt;
+use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::matrix::Matrix;
+
+/// How many of the steps that may run side by side do: a guest keeps one processor busy.
+const SIDE_BY_SIDE: usize = 2;
 
 /// How the steps so far ended.
 #[derive(Default)]
@@ -31,20 +37,38 @@ enum Outcome {
 impl Steps {
     /// Announces a step and runs it.
     pub(crate) fn run(&mut self, name: &str, step: impl FnOnce() -> Result<()>) {
-        println!("\n== {name}");
-        let start = Instant::now();
-        let outcome = match step() {
-            Ok(()) => Outcome::Passed,
-            Err(error) => {
-                eprintln!("error: {error:#}.");
-                Outcome::Failed(format!("{error:#}"))
-            }
+        self.ended.push(Step::run(name, step));
+    }
+
+    /// Runs steps side by side, and goes on when all have ended. They are kept in their order.
+    pub(crate) fn run_side_by_side<F>(&mut self, steps: Vec<(String, F)>)
+    where
+        F: FnOnce() -> Result<()> + Send,
+    {
+        let waiting = Mutex::new(steps.into_iter().enumerate());
+        let next = || {
+            waiting
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .next()
         };
-        self.ended.push(Step {
-            name: name.into(),
-            outcome,
-            time: start.elapsed(),
+        let work = || {
+            let mut ended = Vec::new();
+            while let Some((place, (name, step))) = next() {
+                ended.push((place, Step::run(&name, step)));
+            }
+            ended
+        };
+        let mut ended = thread::scope(|scope| {
+            let workers = [(); SIDE_BY_SIDE].map(|()| scope.spawn(work));
+            let ended = workers.into_iter().flat_map(|worker| {
+                let ended = worker.join();
+                ended.unwrap_or_else(|panic| resume_unwind(panic))
+            });
+            ended.collect::<Vec<_>>()
         });
+        ended.sort_by_key(|(place, _)| *place);
+        self.ended.extend(ended.into_iter().map(|(_, step)| step));
     }
 
     /// Notes a step that was not run.
@@ -103,6 +127,26 @@ impl Steps {
             ExitCode::SUCCESS
         } else {
             ExitCode::FAILURE
+        }
+    }
+}
+
+impl Step {
+    /// Announces a step and runs it.
+    fn run(name: &str, step: impl FnOnce() -> Result<()>) -> Self {
+        println!("\n== {name}");
+        let start = Instant::now();
+        let outcome = match step() {
+            Ok(()) => Outcome::Passed,
+            Err(error) => {
+                eprintln!("error: {name}: {error:#}.");
+                Outcome::Failed(format!("{error:#}"))
+            }
+        };
+        Self {
+            name: name.into(),
+            outcome,
+            time: start.elapsed(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) mod source;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -82,25 +83,15 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     let Some((programs, qemu)) = tools else {
         return;
     };
-    for choice in &options.kernels {
-        for world in World::ALL {
-            if !world.is_wanted(options) {
-                continue;
-            }
-            let name = format!("guest: {choice}{}", world.suffix());
-            let reason = match choice.missing().or_else(|| world.missing(choice)) {
-                None => {
-                    let mut results = None;
-                    steps.run(&name, || {
-                        test(choice, world, options, &programs, &qemu, &mut results)
-                    });
-                    if let Some(results) = results {
-                        results.add_to(&mut steps.matrix, &name);
-                    }
-                    continue;
-                }
-                Some(reason) => reason,
-            };
+    let worlds = options.kernels.iter().flat_map(|choice| {
+        let worlds = World::ALL.into_iter().map(move |world| (choice, world));
+        worlds.filter(|(_, world)| world.is_wanted(options))
+    });
+    let reported = Mutex::new(Vec::new());
+    let mut boots = Vec::new();
+    for (choice, world) in worlds {
+        let name = format!("guest: {choice}{}", world.suffix());
+        if let Some(reason) = choice.missing().or_else(|| world.missing(choice)) {
             println!("\n== {name}");
             match world.cases(&programs, &world.plan(choice, &qemu, options)) {
                 Ok(cases) => {
@@ -111,7 +102,29 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
                 Err(error) => eprintln!("error: {error:#}."),
             }
             steps.not_run(&name, reason);
+            continue;
         }
+        let (programs, qemu, reported) = (&programs, &qemu, &reported);
+        let place = boots.len();
+        boots.push((name.clone(), move || {
+            let mut results = None;
+            let ended = test(choice, world, options, programs, qemu, &mut results);
+            let mut all = reported.lock().unwrap_or_else(PoisonError::into_inner);
+            all.extend(results.map(|results| (place, name, results)));
+            ended
+        }));
+    }
+    // A kernel is fetched once, before guests that have it are side by side. What goes wrong is
+    // told where it is booted.
+    for choice in &options.kernels {
+        let _ = choice.missing().is_none().then(|| kernel::obtain(choice));
+    }
+    steps.run_side_by_side(boots);
+    let reported = reported.into_inner();
+    let mut reported = reported.unwrap_or_else(PoisonError::into_inner);
+    reported.sort_by_key(|(place, ..)| *place);
+    for (_, name, results) in reported {
+        results.add_to(&mut steps.matrix, &name);
     }
 }
 
