@@ -57,12 +57,6 @@ impl<'a, T: Copy> Array<'a, T> {
         self.0.get(index).map(|element| element.get())
     }
 
-    /// The elements as they lie in the reply.
-    #[inline(always)]
-    pub(super) const fn elements(&self) -> &'a [Unalign<T>] {
-        self.0
-    }
-
     /// The elements in order.
     #[inline]
     pub fn iter(&self) -> Elements<'a, T> {

@@ -193,7 +193,7 @@ impl<'a> Typed<'a> for DeviceCap<'a> {
         })
     }
 
-    #[inline(always)]
+    #[inline]
     fn is_known(id: u16, version: u16) -> bool {
         match DeviceCapId(id) {
             DeviceCapId::ZPCI_BASE => (1..=3).contains(&version),

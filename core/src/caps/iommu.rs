@@ -70,7 +70,7 @@ impl<'a> Typed<'a> for IommuCap<'a> {
         })
     }
 
-    #[inline(always)]
+    #[inline]
     fn is_known(id: u16, version: u16) -> bool {
         matches!(
             (IommuCapId(id), version),

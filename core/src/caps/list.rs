@@ -100,8 +100,6 @@ impl<'a, C: Typed<'a>> Caps<'a, C> {
 }
 
 /// A chain that is being checked, one capability after the other.
-///
-/// All of it is inlined: each caller asks for one kind of capability, and does so once.
 pub(crate) struct Check<'a, C> {
     reply: &'a [u8],
     first: u32,
@@ -123,7 +121,7 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
     };
 
     /// Starts as [`Caps::parse`] does.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn start(reply: &'a [u8], fixed: u32, first: u32) -> Result<Self, ChainError> {
         Ok(Self {
             reply,
@@ -134,6 +132,7 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
     }
 
     /// The next capability and where it is, checked; `None` at the end.
+    // Opening a device takes 500 instructions more of 1,300 where this is a call.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, C)>, CapError> {
         if self.at == 0 {
@@ -155,7 +154,7 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
     }
 
     /// The whole list, at the end of it.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn caps(&self) -> Caps<'a, C> {
         Caps {
             chain: Chain::checked(self.reply, self.first),
@@ -250,7 +249,7 @@ impl<C> defmt::Format for Iter<'_, C> {
 }
 
 /// Reads the structure at the start of a capability, and what follows it.
-#[inline(always)]
+#[inline]
 pub(super) fn read<'a, T: FromBytes>(raw: &Capability<'a>) -> Result<(T, &'a [u8]), CapError> {
     T::read_from_prefix(raw.bytes).map_err(|_| CapError::truncated(raw))
 }

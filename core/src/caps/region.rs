@@ -42,19 +42,7 @@ const NVLINK2_SSATGT: u32 = kind(RegionCapId::NVLINK2_SSATGT.0, 1);
 const NVLINK2_LNKSPD: u32 = kind(RegionCapId::NVLINK2_LNKSPD.0, 1);
 
 impl<'a> RegionCap<'a> {
-    /// Interprets a capability that today's kernels have, all else being left to
-    /// [`Typed::parse`]: the fewer cases, the sooner each is found.
-    #[inline(always)]
-    pub(crate) fn parse_common(raw: &Capability<'a>) -> Option<Self> {
-        match raw.kind() {
-            SPARSE_MMAP => Self::parse_sparse_mmap(raw).ok(),
-            TYPE => Self::parse_type(raw).ok(),
-            MSIX_MAPPABLE => Some(Self::MsixMappable),
-            _ => None,
-        }
-    }
-
-    #[inline(always)]
+    #[inline]
     fn parse_sparse_mmap(raw: &Capability<'a>) -> Result<Self, CapError> {
         let (fixed, rest) = read::<RegionInfoCapSparseMmap>(raw)?;
         let areas = Array::from_prefix(rest, fixed.nr_areas)
@@ -62,7 +50,7 @@ impl<'a> RegionCap<'a> {
         Ok(Self::SparseMmap(SparseMmap { areas }))
     }
 
-    #[inline(always)]
+    #[inline]
     fn parse_type(raw: &Capability<'a>) -> Result<Self, CapError> {
         let (cap, _) = read::<RegionInfoCapType>(raw)?;
         Ok(Self::Type(RegionKind::new(
@@ -73,8 +61,7 @@ impl<'a> RegionCap<'a> {
 }
 
 impl<'a> Typed<'a> for RegionCap<'a> {
-    // There are two places that call it, and both gain from it.
-    #[inline(always)]
+    #[inline]
     fn parse(raw: &Capability<'a>) -> Result<Self, CapError> {
         Ok(match raw.kind() {
             SPARSE_MMAP => Self::parse_sparse_mmap(raw)?,
@@ -94,7 +81,7 @@ impl<'a> Typed<'a> for RegionCap<'a> {
         })
     }
 
-    #[inline(always)]
+    #[inline]
     fn is_known(id: u16, version: u16) -> bool {
         matches!(
             kind(id, version),

@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use zerocopy::transmute;
-
 use super::Array;
 use crate::abi::RegionSparseMmapArea;
 
@@ -77,26 +75,6 @@ impl<'a> SparseMmap<'a> {
         order.is_ascending_within(size, self.areas.len())
     }
 
-    /// Copies the areas to `room`, which has room for them, and tells whether they ascend without
-    /// overlap and end within `size`. If not, [`SparseMmap::check`] may yet find nothing wrong.
-    ///
-    /// Two at a time, each as a whole, aligned or not.
-    #[inline(always)]
-    pub(crate) fn copy_in_order(&self, room: &mut [RegionSparseMmapArea], size: u64) -> bool {
-        let mut order = Order::default();
-        let (first, pairs) = self.areas.elements().as_rchunks::<2>();
-        let (room_of_first, room_of_pairs) = room.as_rchunks_mut::<2>();
-        for (slot, area) in room_of_first.iter_mut().zip(first) {
-            order.add(area.get());
-            *slot = transmute!(*area);
-        }
-        for (slots, pair) in room_of_pairs.iter_mut().zip(pairs) {
-            pair.iter().for_each(|area| order.add(area.get()));
-            *slots = transmute!(*pair);
-        }
-        room.len() == self.areas.len() && order.is_ascending_within(size, self.areas.len())
-    }
-
     /// The check for areas in any order.
     #[cold]
     #[inline(never)]
@@ -146,7 +124,7 @@ struct Order {
 
 impl Order {
     /// Takes the next area into account.
-    #[inline(always)]
+    #[inline]
     fn add(&mut self, area: RegionSparseMmapArea) {
         self.gaps |= area.offset.wrapping_sub(self.end);
         self.sizes |= area.size;
@@ -155,7 +133,7 @@ impl Order {
 
     /// Whether all of `areas`, which were taken into account, ascend and end within `size`; `false`
     /// also where they are too large to tell.
-    #[inline(always)]
+    #[inline]
     fn is_ascending_within(&self, size: u64, areas: usize) -> bool {
         // A gap and a size for each.
         let greatest = self.gaps | self.sizes;

@@ -63,7 +63,7 @@ impl<'a> Chain<'a> {
     }
 
     /// Where a chain begins that is said to begin at `first`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn start(fixed: u32, first: u32) -> Result<u32, ChainError> {
         match first {
             0 => Err(ChainError::Missing),
@@ -75,15 +75,8 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// The capability of a chain that has no other, all else being left to [`Chain::parse`].
-    #[inline(always)]
-    pub(crate) fn only(reply: &'a [u8], fixed: u32, first: u32) -> Option<Capability<'a>> {
-        let raw = Capability::read(reply, Self::start(fixed, first).ok()?).ok()?;
-        (raw.next == 0).then_some(raw)
-    }
-
     /// The chain of a reply that was read from `first` to its end.
-    #[inline(always)]
+    #[inline]
     pub(crate) const fn checked(reply: &'a [u8], first: u32) -> Self {
         Self { reply, first }
     }
@@ -107,7 +100,7 @@ impl<'a> Chain<'a> {
 
 impl<'a> Capability<'a> {
     /// Reads the capability at `offset`, bounded by the next header or by the end of `reply`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn read(reply: &'a [u8], offset: u32) -> Result<Self, ChainError> {
         let out_of_bounds = |offset| ChainError::OutOfBounds {
             offset,
@@ -148,7 +141,7 @@ impl<'a> Capability<'a> {
     }
 
     /// The id and the version in one number, which is compared at once; [`kind`] makes others.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn kind(&self) -> u32 {
         kind(self.id, self.version)
     }
@@ -162,7 +155,7 @@ impl<'a> Capability<'a> {
 }
 
 /// The id in the low half, the version in the high half.
-#[inline(always)]
+#[inline]
 pub(crate) const fn kind(id: u16, version: u16) -> u32 {
     let ([a, b], [c, d]) = (id.to_le_bytes(), version.to_le_bytes());
     u32::from_le_bytes([c, d, 0, 0]) << 16 | u32::from_le_bytes([a, b, 0, 0])

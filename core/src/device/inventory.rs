@@ -2,14 +2,12 @@
 
 use core::fmt;
 
-use zerocopy::IntoBytes as _;
-
 use super::Device;
-use super::region::{AreaList, Region};
+use super::region::{AreaList, Full, Region, Said};
 use crate::abi::{self, DeviceFlags, IrqFlags, RegionSparseMmapArea};
-use crate::info::{DeviceInfo, IrqInfo, Malformed, RegionInfo};
+use crate::info::IrqInfo;
 use crate::query::{self, QueryError, ReplyBuffer};
-use crate::sys::{Errno, InfoRequest, Sys};
+use crate::sys::{Errno, Sys};
 
 /// What a device has: up to `R` regions and `I` interrupts, with `A` sparse areas in all.
 #[derive(Clone, Debug)]
@@ -87,7 +85,6 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
 
     /// Asks `device` about everything that it has, and keeps that in place of what was kept
     /// before; after an error, nothing is kept.
-    #[inline(always)]
     pub(super) fn ask<S: Sys, B: ReplyBuffer + ?Sized>(
         &mut self,
         device: &Device<S>,
@@ -102,37 +99,24 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
     }
 
     /// [`Inventory::ask`] without an end to what is kept after an error.
-    #[inline(always)]
     fn fill<S: Sys, B: ReplyBuffer + ?Sized>(
         &mut self,
         device: &Device<S>,
         buffer: &mut B,
     ) -> Result<(), InventoryError> {
-        query::ask_device(&device.sys, &device.fd, buffer).map_err(InventoryError::Device)?;
-        let reply = buffer.bytes();
-        let (flags, num_regions, num_irqs) = match DeviceInfo::plain(reply) {
-            Some(head) => (head.flags, head.num_regions, head.num_irqs),
-            None => {
-                let info = DeviceInfo::decode(reply);
-                let info = info.map_err(|error| InventoryError::Device(error.into()))?;
-                (info.flags, info.num_regions, info.num_irqs)
-            }
-        };
-        if is_more_than(num_regions, R) {
-            return Err(InventoryError::TooManyRegions { count: num_regions });
-        }
-        if is_more_than(num_irqs, I) {
-            return Err(InventoryError::TooManyIrqs { count: num_irqs });
-        }
-        self.flags = flags;
-        self.num_regions = num_regions;
-        self.num_irqs = num_irqs;
+        let info = device.info(buffer).map_err(InventoryError::Device)?;
+        (self.num_regions, self.num_irqs) = (info.num_regions, info.num_irqs);
+        self.flags = info.flags;
+        let (count, regions) = (self.num_regions, &mut self.regions);
+        let regions = start_mut(regions, count).ok_or(InventoryError::TooManyRegions { count })?;
+        let (count, irqs) = (self.num_irqs, &mut self.irqs);
+        let irqs = start_mut(irqs, count).ok_or(InventoryError::TooManyIrqs { count })?;
         self.areas.clear();
-        for (index, region) in (0..).zip(start_mut(&mut self.regions, num_regions)) {
+        for (index, region) in (0..).zip(regions) {
             ask_region(device, index, buffer, region, &mut self.areas)?;
         }
-        for (index, irq) in (0..).zip(start_mut(&mut self.irqs, num_irqs)) {
-            ask_irq(device, index, irq)?;
+        for (index, irq) in (0..).zip(irqs) {
+            *irq = ask_irq(device, index)?;
         }
         Ok(())
     }
@@ -169,12 +153,6 @@ impl<const R: usize, const I: usize, const A: usize> Default for Inventory<R, I,
     }
 }
 
-/// Whether there is no room for `count` where there is room for `room`.
-#[inline(always)]
-fn is_more_than(count: u32, room: usize) -> bool {
-    usize::try_from(count).map_or(true, |count| count > room)
-}
-
 /// The first `count` of a list, which has so many.
 fn start<T>(list: &[T], count: u32) -> &[T] {
     usize::try_from(count)
@@ -183,17 +161,12 @@ fn start<T>(list: &[T], count: u32) -> &[T] {
         .unwrap_or_default()
 }
 
-/// The first `count` of a list, which has so many.
-#[inline(always)]
-fn start_mut<T>(list: &mut [T], count: u32) -> &mut [T] {
-    usize::try_from(count)
-        .ok()
-        .and_then(|count| list.get_mut(..count))
-        .unwrap_or_default()
+/// The first `count` of a list, if it has so many.
+fn start_mut<T>(list: &mut [T], count: u32) -> Option<&mut [T]> {
+    list.get_mut(..usize::try_from(count).ok()?)
 }
 
-/// Asks about a region.
-#[inline(always)]
+/// Asks about a region. An index may be without one; the others keep their places.
 fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
     device: &Device<S>,
     index: u32,
@@ -201,90 +174,25 @@ fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
     slot: &mut Option<Region>,
     areas: &mut AreaList<A>,
 ) -> Result<(), InventoryError> {
-    match query::ask_region(&device.sys, &device.fd, index, buffer) {
-        Ok(()) => (),
-        // An index may be without a region; the others keep their places.
-        Err(QueryError::Errno(Errno::EINVAL)) => {
-            *slot = None;
-            return Ok(());
-        }
+    let (mut said, mut kept) = (Said::default(), Ok(()));
+    let answer = query::region_each(&device.sys, &device.fd, index, buffer, |cap| {
+        kept = kept.and_then(|()| said.keep(&cap, areas));
+    });
+    match answer {
+        Ok(info) => *slot = Some(Region::new(&info, said)),
+        Err(QueryError::Errno(Errno::EINVAL)) => *slot = None,
         Err(error) => return Err(InventoryError::Region { index, error }),
     }
-    let reply = buffer.bytes();
-    match Region::keep(reply, index, slot, areas) {
-        Some(()) => Ok(()),
-        None => Err(unusable_region(reply, index)),
+    kept.map_err(|Full| InventoryError::TooManyAreas { index })
+}
+
+/// Asks about an interrupt index. It may be without one; the others keep their places.
+fn ask_irq<S: Sys>(device: &Device<S>, index: u32) -> Result<Option<Interrupt>, InventoryError> {
+    match device.irq(index) {
+        Ok(IrqInfo { flags, count, .. }) => Ok(Some(Interrupt { flags, count })),
+        Err(QueryError::Errno(Errno::EINVAL)) => Ok(None),
+        Err(error) => Err(InventoryError::Irq { index, error }),
     }
-}
-
-/// Asks about an interrupt index.
-#[inline(always)]
-fn ask_irq<S: Sys>(
-    device: &Device<S>,
-    index: u32,
-    slot: &mut Option<Interrupt>,
-) -> Result<(), InventoryError> {
-    let mut reply = query::irq_question(index);
-    if let Err(errno) = device
-        .sys
-        .ioctl_info(&device.fd, InfoRequest::Irq, reply.as_mut_bytes())
-    {
-        return absent_irq(errno, index, slot);
-    }
-    let Some(info) = IrqInfo::of_reply(reply.as_bytes(), index) else {
-        return Err(unusable_irq(&reply, index));
-    };
-    *slot = Some(Interrupt {
-        flags: info.flags,
-        count: info.count,
-    });
-    Ok(())
-}
-
-/// An index may be without an interrupt; the others keep their places.
-#[cold]
-#[inline(never)]
-fn absent_irq(
-    errno: Errno,
-    index: u32,
-    slot: &mut Option<Interrupt>,
-) -> Result<(), InventoryError> {
-    if errno == Errno::EINVAL {
-        *slot = None;
-        return Ok(());
-    }
-    let error = QueryError::Errno(errno);
-    Err(InventoryError::Irq { index, error })
-}
-
-/// Why the reply for an interrupt index was not kept.
-#[cold]
-#[inline(never)]
-fn unusable_irq(reply: &abi::IrqInfo, index: u32) -> InventoryError {
-    let error = match query::irq_answer(reply, index) {
-        Err(error) => error,
-        Ok(info) => QueryError::Malformed(Malformed::WrongIndex {
-            asked: index,
-            got: info.index,
-        }),
-    };
-    InventoryError::Irq { index, error }
-}
-
-/// Why the reply for a region was not kept. Interpreting it anew for that keeps the many errors
-/// out of the common case, which needs the registers.
-#[cold]
-#[inline(never)]
-fn unusable_region(reply: &[u8], index: u32) -> InventoryError {
-    let error = match RegionInfo::decode(reply) {
-        Err(error) => error.into(),
-        Ok(info) if info.index == index => return InventoryError::TooManyAreas { index },
-        Ok(info) => QueryError::Malformed(Malformed::WrongIndex {
-            asked: index,
-            got: info.index,
-        }),
-    };
-    InventoryError::Region { index, error }
 }
 
 impl fmt::Display for InventoryError {

@@ -1,6 +1,6 @@
 //! The reply of `VFIO_DEVICE_GET_INFO`.
 
-use super::{InfoError, Layout, Malformed, chain, head, is_whole, whole};
+use super::{InfoError, Layout, Malformed, chain, head, is_whole};
 use crate::abi::{self, DeviceFlags};
 use crate::caps::{Caps, DeviceCap};
 
@@ -49,16 +49,5 @@ impl<'a> DeviceInfo<'a> {
             num_irqs: head.num_irqs,
             caps: check.caps(),
         })
-    }
-
-    /// The fixed structure of a whole reply without capabilities: the common case, all else being
-    /// left to [`DeviceInfo::decode`].
-    #[inline(always)]
-    pub(crate) fn plain(reply: &[u8]) -> Option<abi::DeviceInfo> {
-        let (head, _) = whole(reply, LAYOUT.min, |head: &abi::DeviceInfo| head.argsz)?;
-        match head.flags.contains(DeviceFlags::CAPS) {
-            true => None,
-            false => Some(head),
-        }
     }
 }

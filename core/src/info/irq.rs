@@ -1,6 +1,6 @@
 //! The reply of `VFIO_DEVICE_GET_IRQ_INFO`.
 
-use super::{InfoError, head, is_whole, whole};
+use super::{InfoError, head, is_whole};
 use crate::abi::{self, IrqFlags};
 
 /// An interrupt index of a device (`struct vfio_irq_info`, linux/vfio.h).
@@ -37,17 +37,5 @@ impl IrqInfo {
                 needed: head.argsz.into(),
             })
         }
-    }
-
-    /// Interprets a whole reply for the interrupt `index`, all else being left to
-    /// [`IrqInfo::decode`].
-    #[inline(always)]
-    pub(crate) fn of_reply(reply: &[u8], index: u32) -> Option<Self> {
-        let (head, _) = whole(reply, MIN, |head: &abi::IrqInfo| head.argsz)?;
-        (head.index == index).then_some(Self {
-            flags: head.flags,
-            index,
-            count: head.count,
-        })
     }
 }

@@ -35,22 +35,12 @@ struct Layout {
 }
 
 /// The fixed structure at the start of a reply, zeros standing for what a short reply lacks.
-#[inline(always)]
+#[inline]
 fn head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed> {
     match H::read_from_prefix(reply) {
         Ok((head, _)) => Ok(head),
         Err(_) => short_head(reply, min),
     }
-}
-
-/// The fixed structure of a whole reply with an argsz that `argsz` finds in it, and the reply up
-/// to there. What is wrong with others is left to be found out.
-#[inline(always)]
-fn whole<H: FromBytes>(reply: &[u8], min: u32, argsz: impl Fn(&H) -> u32) -> Option<(H, &[u8])> {
-    let (head, _) = H::read_from_prefix(reply).ok()?;
-    let argsz = argsz(&head);
-    let whole = reply.get(..usize::try_from(argsz).ok()?)?;
-    (argsz >= min).then_some((head, whole))
 }
 
 /// [`head`] of a reply that is shorter than the structure.
@@ -69,7 +59,7 @@ fn short_head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Mal
 }
 
 /// Whether all of the reply is there that its argsz announces.
-#[inline(always)]
+#[inline]
 fn is_whole(reply: &[u8], argsz: u32, min: u32) -> Result<bool, Malformed> {
     if argsz < min {
         return Err(Malformed::ArgszBelowStruct { argsz, min });
@@ -79,7 +69,7 @@ fn is_whole(reply: &[u8], argsz: u32, min: u32) -> Result<bool, Malformed> {
 
 /// Starts to check the capabilities of a whole reply, whose CAPS flag is set if `cap_offset` is
 /// given.
-#[inline(always)]
+#[inline]
 fn chain<'a, C: Typed<'a>>(
     reply: &'a [u8],
     argsz: u32,

@@ -1,11 +1,8 @@
 //! The reply of `VFIO_DEVICE_GET_REGION_INFO`.
 
-use zerocopy::FromBytes as _;
-
-use super::{InfoError, Layout, Malformed, chain, head, is_whole, whole};
+use super::{InfoError, Layout, Malformed, chain, head, is_whole};
 use crate::abi::{self, RegionFlags};
-use crate::caps::{Caps, Check, RegionCap, RegionKind, SparseMmap};
-use crate::chain::{Chain, ChainError};
+use crate::caps::{Caps, RegionCap, RegionKind, SparseMmap};
 
 /// A region of a device (`struct vfio_region_info`, linux/vfio.h).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,6 +47,16 @@ impl<'a> RegionInfo<'a> {
     /// [`InfoError::Malformed`] where the reply can't be trusted.
     #[inline]
     pub fn decode(reply: &'a [u8]) -> Result<Self, InfoError<abi::RegionInfo>> {
+        Self::decode_each(reply, |_| ())
+    }
+
+    /// As [`RegionInfo::decode`], with each capability as soon as it was checked: those behind it
+    /// may yet be broken.
+    #[inline]
+    pub(crate) fn decode_each(
+        reply: &'a [u8],
+        mut each: impl FnMut(RegionCap<'a>),
+    ) -> Result<Self, InfoError<abi::RegionInfo>> {
         let head: abi::RegionInfo = head(reply, LAYOUT.min)?;
         if !is_whole(reply, head.argsz, LAYOUT.min)? {
             return Err(InfoError::TooSmall {
@@ -66,6 +73,7 @@ impl<'a> RegionInfo<'a> {
                     .check(head.size)
                     .map_err(|error| Malformed::Area { offset, error })?;
             }
+            each(cap);
         }
         Ok(Self {
             flags: head.flags,
@@ -74,38 +82,6 @@ impl<'a> RegionInfo<'a> {
             offset: head.offset,
             caps: check.caps(),
         })
-    }
-
-    /// The fixed structure of a whole reply for the region `index`, and the reply up to its argsz;
-    /// all else is left to [`RegionInfo::decode`].
-    #[inline(always)]
-    pub(crate) fn whole(reply: &[u8], index: u32) -> Option<(abi::RegionInfo, &[u8])> {
-        let (head, whole) = whole(reply, LAYOUT.min, |head: &abi::RegionInfo| head.argsz)?;
-        (head.index == index).then_some((head, whole))
-    }
-
-    /// Where the capabilities of a whole reply begin: read where it is needed.
-    #[inline(always)]
-    pub(crate) fn cap_offset(whole: &[u8]) -> Option<u32> {
-        let (head, _) = abi::RegionInfo::read_from_prefix(whole).ok()?;
-        Some(head.cap_offset)
-    }
-
-    /// The capability of a whole reply that has no other, all else being left to
-    /// [`RegionInfo::check`]; sparse areas are not checked against the region.
-    #[inline(always)]
-    pub(crate) fn only_cap(whole: &[u8], cap_offset: u32) -> Option<RegionCap<'_>> {
-        RegionCap::parse_common(&Chain::only(whole, LAYOUT.fixed, cap_offset)?)
-    }
-
-    /// Starts to check the capabilities of a whole reply; sparse areas are not checked against the
-    /// region.
-    #[inline(always)]
-    pub(crate) fn check(
-        whole: &[u8],
-        cap_offset: u32,
-    ) -> Result<Check<'_, RegionCap<'_>>, ChainError> {
-        Check::start(whole, LAYOUT.fixed, cap_offset)
     }
 
     /// What the region is, where it says so: needed from index 9 on.

@@ -19,6 +19,7 @@ pub use error::QueryError;
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::abi;
+use crate::caps::RegionCap;
 use crate::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo};
 use crate::sys::{Errno, InfoRequest, Sys};
 
@@ -36,20 +37,10 @@ pub fn device<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     device: &S::Fd,
     buffer: &'b mut B,
 ) -> Result<DeviceInfo<'b>, QueryError<abi::DeviceInfo>> {
-    ask_device(sys, device, buffer)?;
-    Ok(DeviceInfo::decode(buffer.bytes())?)
-}
-
-/// Asks a device about itself, and leaves the reply in the buffer.
-#[inline(always)]
-pub(crate) fn ask_device<S: Sys, B: ReplyBuffer + ?Sized>(
-    sys: &S,
-    device: &S::Fd,
-    buffer: &mut B,
-) -> Result<(), QueryError<abi::DeviceInfo>> {
     ask(sys, device, InfoRequest::Device, 0, buffer, |reply| {
         needs_more(DeviceInfo::decode(reply))
-    })
+    })?;
+    Ok(DeviceInfo::decode(buffer.bytes())?)
 }
 
 /// Asks a device about the region `index` (`VFIO_DEVICE_GET_REGION_INFO`). 32 bytes hold the
@@ -64,23 +55,24 @@ pub fn region<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     index: u32,
     buffer: &'b mut B,
 ) -> Result<RegionInfo<'b>, QueryError<abi::RegionInfo>> {
-    ask_region(sys, device, index, buffer)?;
-    let info = RegionInfo::decode(buffer.bytes())?;
-    same_index(index, info.index)?;
-    Ok(info)
+    region_each(sys, device, index, buffer, |_| ())
 }
 
-/// Asks about the region `index`, and leaves the reply in the buffer.
-#[inline(always)]
-pub(crate) fn ask_region<S: Sys, B: ReplyBuffer + ?Sized>(
+/// As [`region`], with each capability as [`RegionInfo::decode_each`] has it.
+#[inline]
+pub(crate) fn region_each<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     sys: &S,
     device: &S::Fd,
     index: u32,
-    buffer: &mut B,
-) -> Result<(), QueryError<abi::RegionInfo>> {
+    buffer: &'b mut B,
+    each: impl FnMut(RegionCap<'b>),
+) -> Result<RegionInfo<'b>, QueryError<abi::RegionInfo>> {
     ask(sys, device, InfoRequest::Region, index, buffer, |reply| {
         needs_more(RegionInfo::decode(reply))
-    })
+    })?;
+    let info = RegionInfo::decode_each(buffer.bytes(), each)?;
+    same_index(index, info.index)?;
+    Ok(info)
 }
 
 /// Asks a device about the interrupt `index` (`VFIO_DEVICE_GET_IRQ_INFO`).
@@ -93,27 +85,12 @@ pub fn irq<S: Sys>(
     device: &S::Fd,
     index: u32,
 ) -> Result<IrqInfo, QueryError<abi::IrqInfo>> {
-    let mut reply = irq_question(index);
-    sys.ioctl_info(device, InfoRequest::Irq, reply.as_mut_bytes())?;
-    irq_answer(&reply, index)
-}
-
-/// What a device is asked with about the interrupt `index`.
-#[inline(always)]
-pub(crate) fn irq_question(index: u32) -> abi::IrqInfo {
     // The flags start from zero: some kernel drivers never write them.
-    abi::IrqInfo {
+    let mut reply = abi::IrqInfo {
         index,
         ..Default::default()
-    }
-}
-
-/// Interprets the reply for the interrupt `index`.
-#[inline(always)]
-pub(crate) fn irq_answer(
-    reply: &abi::IrqInfo,
-    index: u32,
-) -> Result<IrqInfo, QueryError<abi::IrqInfo>> {
+    };
+    sys.ioctl_info(device, InfoRequest::Irq, reply.as_mut_bytes())?;
     let info = IrqInfo::decode(reply.as_bytes())?;
     same_index(index, info.index)?;
     Ok(info)
@@ -165,7 +142,7 @@ pub fn hot_reset<'b, S: Sys, B: ReplyBuffer + ?Sized>(
 
 /// Asks until the reply is whole, the buffer can't grow, or the calls are used up. What has no
 /// index is asked for with 0.
-#[inline(always)]
+#[inline]
 fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: FromZeros + IntoBytes + Immutable>(
     sys: &S,
     fd: &S::Fd,
@@ -197,7 +174,7 @@ fn ask<S: Sys, B: ReplyBuffer + ?Sized, H: FromZeros + IntoBytes + Immutable>(
 }
 
 /// Puts a cleared structure with an index at the start of a reply, where there is room for it.
-#[inline(always)]
+#[inline]
 fn put_head<H: FromZeros + IntoBytes + Immutable>(reply: &mut [u8], index: u32) -> Option<()> {
     H::new_zeroed().write_to_prefix(reply).ok()?;
     // Behind argsz and the flags, in every structure that has an index.
@@ -226,7 +203,7 @@ fn needs_more<T, H>(decoded: Result<T, InfoError<H>>) -> Option<u64> {
 }
 
 /// The reply must be for what was asked.
-#[inline(always)]
+#[inline]
 fn same_index<H>(asked: u32, got: u32) -> Result<(), QueryError<H>> {
     if asked == got {
         Ok(())

@@ -206,6 +206,7 @@ fn exchanges(bytes: &mut [u8]) {
     used((
         ExchangeRequest::pointer_at(request),
         ExchangeRequest::length_at(request),
+        ExchangeRequest::is_of_device(request),
     ));
     used(ExchangeRequest::names_at(request));
     if let Ok(exchange) = Exchange::<OpaqueFd, OpaqueEvent>::new(request, bytes) {

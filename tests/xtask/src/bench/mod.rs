@@ -41,7 +41,7 @@ const KERNEL: &str = "ioctl";
 const IOCTLS: u64 = 16;
 
 /// How many instructions opening a device may take.
-const MAX_INSTRUCTIONS: u64 = 700;
+const MAX_INSTRUCTIONS: u64 = 1_300;
 
 /// How many bytes of stack a question may take, the buffer aside.
 const MAX_STACK: u64 = 512;
