@@ -88,6 +88,8 @@ pub use kernel::{CONTAINER_PATH, Calls, Fd, IOMMUFD_PATH, Kernel};
 pub use mapping::{Mapping, MappingError};
 pub use model::Model;
 pub use mtty::Mtty;
-pub use nvme::{Nvme, NvmeControl, NvmeCounts, NvmeFault, NvmeNamespace, NvmeProtection};
+pub use nvme::{
+    Nvme, NvmeControl, NvmeCounts, NvmeFault, NvmeNamespace, NvmeProtection, NvmeRefusal,
+};
 pub use registers::{Memory, Registers};
 pub use script::Script;

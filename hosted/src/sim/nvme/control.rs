@@ -1,6 +1,6 @@
 //! What a test holds on to: the medium, and the faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 
@@ -35,6 +35,19 @@ pub enum NvmeFault {
     Gone,
 }
 
+/// What old and odd controllers refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NvmeRefusal {
+    /// Every admin command with this opcode.
+    Opcode(u8),
+    /// This part of Identify (CNS).
+    Identify(u8),
+    /// To set this feature, and to read it.
+    Feature(u8),
+    /// This log page.
+    Log(u8),
+}
+
 /// What was counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NvmeCounts {
@@ -64,9 +77,10 @@ pub(super) struct Control {
     pub(super) becomes_fatal: bool,
     /// An event that namespaces changed is due.
     pub(super) has_changed: bool,
+    /// The namespaces that changed since the log page of it was read.
+    pub(super) changed: BTreeSet<u32>,
     pub(super) counts: NvmeCounts,
-    /// Opcodes of admin commands that it has not.
-    pub(super) refused: Vec<u8>,
+    pub(super) refused: Vec<NvmeRefusal>,
 }
 
 impl NvmeControl {
@@ -115,6 +129,7 @@ impl NvmeControl {
     pub fn remove_namespace(&self, id: u32) {
         let mut control = self.lock();
         control.namespaces.remove(&id);
+        control.changed.insert(id);
         control.has_changed = true;
     }
 
@@ -146,9 +161,9 @@ impl NvmeControl {
         self.lock().namespaces.insert(id, namespace);
     }
 
-    /// Refuses every admin command with this opcode, as old and odd controllers do.
-    pub fn refuse(&self, opcode: u8) {
-        self.lock().refused.push(opcode);
+    /// Refuses it from now on.
+    pub fn refuse(&self, refusal: NvmeRefusal) {
+        self.lock().refused.push(refusal);
     }
 
     /// What was counted.

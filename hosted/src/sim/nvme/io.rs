@@ -22,6 +22,8 @@ const DEALLOCATE: u32 = 1 << 2;
 /// its guard (PRCHK).
 const PROTECT: u32 = 1 << 29;
 const CHECK_GUARD: u32 = 1 << 28;
+/// In dword 12: past the write cache (FUA).
+const PAST_CACHE: u32 = 1 << 30;
 
 impl Nvme {
     /// Makes a command of a queue pair.
@@ -33,6 +35,7 @@ impl Nvme {
                 .and_then(|pages| pages.checked_mul(4096))
                 .unwrap_or(usize::MAX),
         };
+        let is_cached = self.features.has_write_cache;
         let mut shared = self.shared();
         if entry.opcode == opcode::FLUSH && entry.namespace == u32::MAX {
             shared.flush_all();
@@ -50,11 +53,14 @@ impl Nvme {
                 Ok(())
             }
             opcode::READ => read(namespace, entry, most, bus),
-            opcode::WRITE => write(namespace, entry, most, bus),
+            opcode::WRITE => {
+                write(namespace, entry, most, bus)?;
+                settle(namespace, entry, is_cached)
+            }
             opcode::WRITE_ZEROES => {
                 let (lba, count) = blocks(namespace, entry)?;
                 (lba..lba.wrapping_add(count)).for_each(|lba| namespace.zero(lba));
-                Ok(())
+                settle(namespace, entry, is_cached)
             }
             opcode::DATASET_MANAGEMENT => {
                 counts.deallocated += manage(namespace, entry, bus)?;
@@ -63,6 +69,15 @@ impl Nvme {
             _ => Err(status::INVALID_OPCODE | status::DO_NOT_RETRY),
         }
     }
+}
+
+/// Brings the blocks that a command wrote to the medium, where they may not stay in the cache.
+fn settle(namespace: &mut NvmeNamespace, entry: &Entry, is_cached: bool) -> Result<(), u16> {
+    if !is_cached || entry.dwords[2] & PAST_CACHE != 0 {
+        let (lba, count) = blocks(namespace, entry)?;
+        (lba..lba.wrapping_add(count)).for_each(|lba| namespace.flush_block(lba));
+    }
+    Ok(())
 }
 
 /// The first block of a command, and how many.

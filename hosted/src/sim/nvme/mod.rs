@@ -6,21 +6,26 @@
 
 mod admin;
 mod control;
+mod features;
+mod identify;
 mod io;
 mod namespace;
 mod prp;
 mod queue;
 mod status;
 
+use std::borrow::ToOwned as _;
 use std::collections::{BTreeMap, VecDeque};
+use std::string::String;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec::Vec;
 
-pub use control::{NvmeControl, NvmeCounts, NvmeFault};
+pub use control::{NvmeControl, NvmeCounts, NvmeFault, NvmeRefusal};
 pub use namespace::{NvmeNamespace, NvmeProtection};
 
 use super::{Bus, Registers};
 use control::Control;
+use features::Features;
 use queue::{Completion, CompletionQueue, Entry, SubmissionQueue};
 
 /// An NVMe controller with everything that the specification calls optional and a driver may use:
@@ -53,22 +58,26 @@ pub struct Nvme {
     looking: u32,
     /// Requests for events, by their identifiers.
     event_requests: Vec<u16>,
-    event_mask: u32,
     /// Events that nobody asked for yet.
     events: VecDeque<u32>,
     /// Kinds of events that wait for their log page to be read, as bits.
     masked_kinds: u8,
-    temperature_threshold: u16,
+    features: Features,
     /// Newest first.
     errors: VecDeque<[u8; 64]>,
     error_count: u64,
 }
 
 /// How a controller is built.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Options {
     /// CAP.
     capabilities: u64,
+    /// VS.
+    version: u32,
+    serial: String,
+    /// Bytes of what it says of itself, in the place of what is so.
+    said: (usize, Vec<u8>),
     /// MDTS.
     transfer_shift: u8,
     /// Queue pairs.
@@ -80,8 +89,8 @@ struct Options {
     settling: u32,
     /// CRTO.
     ready_times: u32,
-    /// Whether it lists its namespaces.
-    lists_namespaces: bool,
+    /// Whether it lists all its namespaces, whatever it is asked.
+    repeats_list: bool,
 }
 
 /// Offsets of the registers, in bytes.
@@ -106,8 +115,15 @@ const SHUTDOWN: u32 = 3 << 14;
 const READY: u32 = 1;
 const FATAL: u32 = 1 << 1;
 const SHUTDOWN_COMPLETE: u32 = 2 << 2;
-/// Pages of 4 KiB, the NVM command set.
+/// The size of pages, 0 for 4 KiB, and the command set: 0 for the NVM command set, and
+/// [`ADMIN_ALONE`].
 const SETTINGS_MASK: u32 = 0x7f0;
+const ADMIN_ALONE: u32 = 7 << 4;
+/// In the capabilities: the NVM command set.
+const NVM_COMMANDS: u64 = 1 << 37;
+
+/// How many vectors its MSI-X table has.
+const VECTORS: u16 = 65;
 
 /// Steps until it is ready, or has stopped.
 const SETTLES: u32 = 3;
@@ -124,15 +140,18 @@ impl Nvme {
         Self {
             control: NvmeControl::default(),
             options: Options {
-                // 1024 entries, contiguous, 500 ms, the NVM command set, pages up to 64 KiB.
-                capabilities: 1023 | 1 << 16 | 1 << 24 | 1 << 37 | 4 << 52,
+                // 1024 entries, contiguous, 500 ms, the NVM command set, pages of 4 KiB.
+                capabilities: 1023 | 1 << 16 | 1 << 24 | NVM_COMMANDS,
+                version: VERSION,
+                serial: "simulated".to_owned(),
+                said: (0, Vec::new()),
                 transfer_shift: 7,
                 queues: 8,
                 shadow_doorbells: false,
                 latency: 0,
                 settling: SETTLES,
                 ready_times: 0,
-                lists_namespaces: true,
+                repeats_list: false,
             },
             configuration: 0,
             status: 0,
@@ -148,10 +167,9 @@ impl Nvme {
             shadow: None,
             looking: 0,
             event_requests: Vec::new(),
-            event_mask: 0,
             events: VecDeque::new(),
             masked_kinds: 0,
-            temperature_threshold: admin::WARNING_TEMPERATURE,
+            features: Features::default(),
             errors: VecDeque::new(),
             error_count: 0,
         }
@@ -231,10 +249,33 @@ impl Nvme {
         self
     }
 
-    /// Without a list of namespaces, which came with version 1.1 of the specification.
+    /// With another version of the specification than 1.4, as its register has it. It answers as
+    /// that does.
     #[must_use]
-    pub fn without_list(mut self) -> Self {
-        self.options.lists_namespaces = false;
+    pub fn with_version(mut self, version: u32) -> Self {
+        self.options.version = version;
+        self
+    }
+
+    /// With a list of namespaces that begins anew each time, in the place of what comes next.
+    #[must_use]
+    pub fn with_repeated_list(mut self) -> Self {
+        self.options.repeats_list = true;
+        self
+    }
+
+    /// With a serial number, of up to 20 characters. What names the subsystem and its namespaces
+    /// comes of it: a host takes two controllers of one serial number for the same.
+    #[must_use]
+    pub fn with_serial(mut self, serial: &str) -> Self {
+        self.options.serial = serial.to_owned();
+        self
+    }
+
+    /// With bytes at a place of what it says of itself (Identify, CNS 1), whatever is so.
+    #[must_use]
+    pub fn saying(mut self, at: usize, bytes: &[u8]) -> Self {
+        self.options.said = (at, bytes.to_vec());
         self
     }
 
@@ -246,6 +287,11 @@ impl Nvme {
 
     fn shared(&self) -> MutexGuard<'_, Control> {
         self.control.lock()
+    }
+
+    /// Whether it has commands to namespaces: else it has admin commands alone.
+    const fn has_commands(&self) -> bool {
+        self.options.capabilities & NVM_COMMANDS != 0
     }
 
     const fn stride(&self) -> u64 {
@@ -263,7 +309,7 @@ impl Nvme {
             u32::from_le_bytes(if is_high { [e, f, g, h] } else { [a, b, c, d] })
         };
         match at {
-            offset::VERSION => VERSION,
+            offset::VERSION => self.options.version,
             offset::MASK_SET | offset::MASK_CLEAR => self.interrupt_mask,
             offset::CONFIGURATION => self.configuration,
             offset::STATUS => self.status,
@@ -341,7 +387,8 @@ impl Nvme {
         let [a, b, c, d] = self.admin_lengths.to_le_bytes();
         let lengths = (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
         let is_aligned = (self.admin_submission | self.admin_completion) & 0xfff == 0;
-        if self.configuration & SETTINGS_MASK != 0
+        let settings = if self.has_commands() { 0 } else { ADMIN_ALONE };
+        if self.configuration & SETTINGS_MASK != settings
             || self.configuration >> 16 & 0xff != 0x46
             || lengths.0 == 0
             || lengths.1 == 0
@@ -368,7 +415,7 @@ impl Nvme {
         self.shadow = None;
         self.looking = 0;
         self.event_requests.clear();
-        self.event_mask = 0;
+        self.features = Features::default();
         self.events.clear();
         self.masked_kinds = 0;
         self.interrupt_mask = 0;
@@ -458,7 +505,6 @@ impl Registers for Nvme {
         self.admin_submission = 0;
         self.admin_completion = 0;
         self.settling = None;
-        self.temperature_threshold = admin::WARNING_TEMPERATURE;
     }
 }
 

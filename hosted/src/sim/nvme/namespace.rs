@@ -15,6 +15,8 @@ pub struct NvmeNamespace {
     pub(super) is_extended: bool,
     /// The protection information that metadata begin with.
     pub(super) protection: Option<NvmeProtection>,
+    /// Bytes of what it says of itself, in the place of what is so.
+    pub(super) said: Vec<(usize, Vec<u8>)>,
     /// What is on the medium, by block.
     medium: BTreeMap<u64, Vec<u8>>,
     /// What was written and not flushed.
@@ -94,6 +96,7 @@ impl NvmeNamespace {
             metadata: 0,
             is_extended: false,
             protection: None,
+            said: Vec::new(),
             medium: BTreeMap::new(),
             cache: BTreeMap::new(),
         }
@@ -127,6 +130,13 @@ impl NvmeNamespace {
         self.metadata = u16::try_from(protection.len()).unwrap_or(0);
         self.is_extended = is_extended;
         self.protection = Some(protection);
+        self
+    }
+
+    /// With bytes at a place of what it says of itself (Identify, CNS 0), whatever is so.
+    #[must_use]
+    pub fn saying(mut self, at: usize, bytes: &[u8]) -> Self {
+        self.said.push((at, bytes.to_vec()));
         self
     }
 
@@ -170,6 +180,13 @@ impl NvmeNamespace {
     pub(super) fn zero(&mut self, lba: u64) {
         let zeros = vec![0; self.whole()];
         self.cache.insert(lba, zeros);
+    }
+
+    /// Brings a block from the cache to the medium.
+    pub(super) fn flush_block(&mut self, lba: u64) {
+        if let Some(block) = self.cache.remove(&lba) {
+            self.medium.insert(lba, block);
+        }
     }
 
     pub(super) fn flush(&mut self) {

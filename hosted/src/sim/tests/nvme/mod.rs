@@ -7,6 +7,7 @@ mod exercise;
 mod faults;
 mod identity;
 mod integrity;
+mod linux;
 mod poll;
 mod start;
 
@@ -28,7 +29,8 @@ use vfio_drivers::nvme::{
 
 use super::{C_NAME, GROUP, NAME};
 use crate::sim::{
-    Kernel, MappingError, Nvme, NvmeControl, NvmeFault, NvmeNamespace, NvmeProtection, model,
+    Kernel, MappingError, Nvme, NvmeControl, NvmeFault, NvmeNamespace, NvmeProtection, NvmeRefusal,
+    model,
 };
 
 type Error = NvmeError<MappingError>;

@@ -6,9 +6,9 @@ use vfio_drivers::nvme::State;
 
 use super::*;
 
-/// Opcodes of admin commands.
-const GET_LOG_PAGE: u8 = 0x02;
-const SET_FEATURES: u8 = 0x09;
+/// Admin commands.
+const GET_LOG_PAGE: NvmeRefusal = NvmeRefusal::Opcode(0x02);
+const SET_FEATURES: NvmeRefusal = NvmeRefusal::Opcode(0x09);
 
 #[test]
 fn a_controller_that_is_becoming_ready_is_not_told_to_stop_before() {
@@ -120,7 +120,8 @@ fn namespaces_are_found_where_the_controller_does_not_list_them() {
     let nvme = (0..5).fold(Nvme::new(), |nvme, _| {
         nvme.with_namespace(NvmeNamespace::of_512(8))
     });
-    let opened = Opened::new(nvme.without_list());
+    let opened = Opened::new(nvme);
+    opened.control.refuse(NvmeRefusal::Identify(2));
     opened.control.remove_namespace(2);
     let controller = opened.start().unwrap();
     let mut ids = [0; 8];
