@@ -94,6 +94,15 @@ impl<M: DmaHandle> Admin<M> {
         page
     }
 
+    /// Puts `word` at the start of the page, and zeros behind it up to `len` bytes.
+    pub(super) fn fill_page(&mut self, len: usize, word: u64) {
+        let mut word = word;
+        for at in (0..len).step_by(8) {
+            // The buffer has a page.
+            let _ = self.page.window().write(at, core::mem::take(&mut word));
+        }
+    }
+
     /// Makes a command and waits for its end; returns what it answers.
     pub(super) fn execute<D: DeviceHandle, A: Access>(
         &mut self,

@@ -11,6 +11,7 @@ use super::controller::ControllerHandle;
 use super::error::Refusal;
 use super::identify::Namespace;
 use super::identity::Identity;
+use super::protection::PROTECT;
 use super::queue::{CommandId, QueuePair, Refused};
 use super::ring::{Command, dwords};
 use super::slot::{self, Memory, PAGE, Slot, Usage};
@@ -148,7 +149,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             cid: slot.number,
             nsid: namespace.id,
             dwords10: lba,
-            dwords12: u64::from(blocks.wrapping_sub(1) | flags | namespace.control),
+            // There is nothing to check: that may not be asked for (NVM Command Set Specification
+            // 1.0, 3.2.8).
+            dwords12: u64::from(blocks.wrapping_sub(1) | flags | namespace.control & PROTECT),
             dwords14: tag(namespace, lba),
             ..Command::default()
         };

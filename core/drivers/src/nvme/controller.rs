@@ -15,13 +15,15 @@ use vfio_core::sys::Sys;
 use super::admin::{Admin, ENTRIES, opcode};
 use super::doorbell::ShadowMemory;
 use super::error::NvmeError;
-use super::identify::{ControllerInfo, Malformed, Namespace, Page, format_index, protection_type};
+use super::identify::{
+    ControllerInfo, Malformed, Namespace, Page, format_count, format_index, protection_type,
+};
 use super::identity::Identity;
 use super::log::{ErrorEntry, Event, Health};
 use super::protection::Layout;
 use super::registers::{
-    CONFIGURATION, Capabilities, ENABLE, FATAL, GONE, READY, Registers, SHUTDOWN_COMPLETE,
-    SHUTDOWN_MASK, SHUTDOWN_NORMAL, Version,
+    ADMIN_ALONE, CONFIGURATION, Capabilities, ENABLE, FATAL, GONE, READY, Registers,
+    SHUTDOWN_COMPLETE, SHUTDOWN_MASK, SHUTDOWN_NORMAL, Version,
 };
 use super::ring::{Command, dwords, halves};
 use super::status::StatusCode;
@@ -95,6 +97,7 @@ pub struct Controller<D: DeviceHandle, M: DmaHandle, A: Access = Bar<D>> {
     dma: M,
     window: Window<A>,
     capabilities: Capabilities,
+    version: Version,
     options: Options,
     state: AtomicU8,
     admin: Mutex<Option<Admin<M>>>,
@@ -133,6 +136,7 @@ mod feature {
     pub(super) const WRITE_CACHE: u32 = 0x06;
     pub(super) const QUEUES: u32 = 0x07;
     pub(super) const EVENTS: u32 = 0x0b;
+    pub(super) const HOST_BEHAVIOR: u32 = 0x16;
 }
 
 /// Log pages.
@@ -141,8 +145,17 @@ mod log {
     pub(super) const HEALTH: u32 = 0x02;
 }
 
-/// Events of health, which every controller has, as bits of the feature.
-const HEALTH_EVENTS: u32 = 0xff;
+/// Events of health that every controller has, as bits of the feature: those of the warnings that
+/// every version of the specification knows.
+const HEALTH_EVENTS: u32 = 0x1f;
+/// What is told of the host's behavior: it knows formats of more than 16 bits of guard (LBAFEE, in
+/// byte 2; NVM Express Base Specification 2.0, 5.27.1.18). All else, up to byte 512, is zero.
+const EXTENDED_FORMATS_ENABLED: u64 = 1 << 16;
+/// Bytes of it.
+const HOST_BEHAVIOR_LEN: usize = 512;
+
+/// The first version of the specification with a list of namespaces.
+const WITH_LIST: Version = Version(0x0001_0100);
 
 /// All namespaces.
 const ALL: u32 = u32::MAX;
@@ -153,8 +166,12 @@ const SOUGHT: u32 = 1024;
 /// What Identify returns of a namespace (CNS): the NVM command set's own (NVM Command Set
 /// Specification 1.0, 4.1.5.3).
 const EXTENDED_FORMATS: u32 = 5;
+/// Where the capabilities of protection information are in that, in bytes.
+const PIC: usize = 8;
 /// Where the extended formats begin in that, in bytes.
 const ELBAF: usize = 12;
+/// How many formats there can be that are none of the extended.
+const PLAIN_FORMATS: u8 = 16;
 
 impl Default for Options {
     /// 30 seconds for a command, 60 for an admin command, and shadow doorbells.
@@ -187,7 +204,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             return Err(NvmeError::Gone);
         }
         let capabilities = Capabilities(dwords(low, high));
-        if !capabilities.has_nvm_commands() || capabilities.smallest_page_shift() != 12 {
+        let has_commands =
+            capabilities.has_nvm_commands() || capabilities.has_admin_commands_alone();
+        if !has_commands || capabilities.smallest_page_shift() != 12 {
             return Err(NvmeError::Unsupported { capabilities });
         }
         let ready_time = if capabilities.has_ready_times() {
@@ -195,11 +214,13 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         } else {
             capabilities.timeout()
         };
+        let version = Version(registers.get(Registers::version)?);
         let mut controller = Self {
             device,
             dma,
             window: bar0,
             capabilities,
+            version,
             options,
             // What an earlier driver left running is stopped first.
             state: AtomicU8::new(STOPPED),
@@ -243,14 +264,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.enable()?;
         let page = self.identify(0, 1)?;
         self.info = ControllerInfo::parse(&page);
-        let (submission, completion) = (self.info.submission_shift, self.info.completion_shift);
-        if submission > 6 || completion > 4 {
-            return Err(NvmeError::EntrySizes {
-                submission,
-                completion,
-            });
-        }
         self.queues = self.ask_for_queues()?;
+        self.enable_extended_formats()?;
         if self.options.shadow_doorbells && self.info.has_shadow_doorbells() {
             self.share_doorbells()?;
         } else {
@@ -263,13 +278,30 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Asks for queue pairs, and returns how many are given: none where the controller refuses.
     fn ask_for_queues(&self) -> Result<u16, NvmeError<A::Error>> {
         let most = QUEUES.wrapping_sub(1);
-        let given = match self.set_feature(feature::QUEUES, halves(most, most)) {
-            Err(NvmeError::Command(_)) => return Ok(0),
-            other => other?,
+        let given = self.set_feature(feature::QUEUES, halves(most, most));
+        let Some(given) = unless_refused(given)? else {
+            return Ok(0);
         };
         let [a, b, c, d] = given.to_le_bytes();
         let given = u16::from_le_bytes([a, b]).min(u16::from_le_bytes([c, d]));
         Ok(given.saturating_add(1).min(QUEUES))
+    }
+
+    /// Tells the controller that the driver knows extended formats, where it has any. One that
+    /// refuses to be told says of each namespace whether it can be used.
+    fn enable_extended_formats(&mut self) -> Result<(), NvmeError<A::Error>> {
+        let admin = self.admin.get_mut().as_mut();
+        let Some(admin) = admin.filter(|_| self.info.has_extended_formats()) else {
+            return Ok(());
+        };
+        admin.fill_page(HOST_BEHAVIOR_LEN, EXTENDED_FORMATS_ENABLED);
+        let told = Command {
+            opcode: opcode::SET_FEATURES,
+            prp1: admin.page_iova(),
+            dwords10: feature::HOST_BEHAVIOR.into(),
+            ..Command::default()
+        };
+        unless_refused(self.command(&told)).map(drop)
     }
 
     /// Gives the controller its admin queue, and waits until it is ready.
@@ -289,7 +321,12 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         registers.write(Registers::admin_submission_high, submissions.1)?;
         registers.write(Registers::admin_completion_low, completions.0)?;
         registers.write(Registers::admin_completion_high, completions.1)?;
-        registers.write(Registers::configuration, CONFIGURATION)?;
+        let configuration = if self.capabilities.has_nvm_commands() {
+            CONFIGURATION
+        } else {
+            CONFIGURATION | ADMIN_ALONE
+        };
+        registers.write(Registers::configuration, configuration)?;
         let ready_by = self.deadline(self.ready_time)?;
         self.ready_by = Some(ready_by);
         match self.wait_until(ready_by, is_settled)? {
@@ -413,11 +450,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     }
 
     /// The version of the specification that its register names.
-    ///
-    /// # Errors
-    /// Where the register can't be read.
-    pub fn version(&self) -> Result<Version, NvmeError<A::Error>> {
-        Ok(Version(self.registers()?.get(Registers::version)?))
+    #[must_use]
+    pub const fn version(&self) -> Version {
+        self.version
     }
 
     /// What it says of itself.
@@ -450,41 +485,65 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// # Errors
     /// [`NvmeError`]
     pub fn namespace_ids(&self, after: u32, ids: &mut [u32]) -> Result<usize, NvmeError<A::Error>> {
-        let page = match self.identify(after, 2) {
-            // Controllers before version 1.1 have no such list.
-            Err(NvmeError::Command(status)) if status.code() == StatusCode::INVALID_FIELD => {
-                return self.find_namespaces(after, ids);
-            }
-            other => other?,
+        // Controllers before version 1.1 look at one bit of what is asked for: they take the list
+        // for a namespace.
+        let page = if self.version < WITH_LIST {
+            None
+        } else {
+            unless_refused(self.identify(after, 2))?
+        };
+        let Some(page) = page else {
+            return self.find_namespaces(after, ids);
         };
         let (list, _) = page.0.as_chunks::<4>();
-        let list = list.iter().map(|bytes| u32::from_le_bytes(*bytes));
-        let mut count = 0_usize;
-        for (slot, id) in ids.iter_mut().zip(list.take_while(|id| *id != 0)) {
-            *slot = id;
+        let (mut last, mut count) = (after, 0_usize);
+        for (slot, bytes) in ids.iter_mut().zip(list) {
+            let id = u32::from_le_bytes(*bytes);
+            // A zero is the end, and so is what was told before: a list that begins anew has none.
+            if id <= last {
+                break;
+            }
+            (*slot, last) = (id, id);
             count = count.saturating_add(1);
         }
         Ok(count)
     }
 
+    /// The namespace with the lowest identifier that can be used; none where the controller has
+    /// no namespace.
+    ///
+    /// # Errors
+    /// [`NvmeError`]; where no namespace can be used, why the first can't.
+    pub fn first_namespace(&self) -> Result<Option<Namespace>, NvmeError<A::Error>> {
+        let mut failed = None;
+        let mut id = [0];
+        for _ in 0..SOUGHT {
+            let [after] = id;
+            if self.namespace_ids(after, &mut id)? == 0 {
+                break;
+            }
+            match self.namespace(id[0]) {
+                Err(error) if !error.stops() => failed = failed.or(Some(error)),
+                found => return found.map(Some),
+            }
+        }
+        failed.map_or(Ok(None), Err)
+    }
+
     /// Asks for each identifier above `after`, up to [`SOUGHT`], and puts those into `ids` that
-    /// have a namespace.
+    /// have a namespace: one that can't be used is there all the same.
     fn find_namespaces(&self, after: u32, ids: &mut [u32]) -> Result<usize, NvmeError<A::Error>> {
         let last = self.info.namespaces.min(SOUGHT);
-        let mut next = after.saturating_add(1)..=last;
         let mut count = 0_usize;
-        for slot in ids {
-            let found = next.find_map(|id| match self.namespace(id) {
-                Err(NvmeError::NoNamespace { .. }) => None,
-                Err(error) if error.stops() => Some(Err(error)),
-                // One that can't be used is there all the same.
-                Ok(_) | Err(_) => Some(Ok(id)),
-            });
-            let Some(found) = found else {
+        for id in after.saturating_add(1)..=last {
+            let Some(slot) = ids.get_mut(count) else {
                 break;
             };
-            *slot = found?;
-            count = count.saturating_add(1);
+            let page = unless_refused(self.identify(id, 0))?;
+            if page.is_some_and(|page| page.u64(0) != 0) {
+                *slot = id;
+                count = count.saturating_add(1);
+            }
         }
         Ok(count)
     }
@@ -493,8 +552,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// its format was changed, it has to be read again.
     ///
     /// # Errors
-    /// [`NvmeError::NoNamespace`] where there is none, [`NvmeError::Format`] and
-    /// [`NvmeError::Protection`] where it can't be used.
+    /// [`NvmeError::NoNamespace`] where there is none, [`NvmeError::Format`],
+    /// [`NvmeError::Size`] and [`NvmeError::Protection`] where it can't be used.
     pub fn namespace(&self, id: u32) -> Result<Namespace, NvmeError<A::Error>> {
         let page = match self.identify(id, 0) {
             Err(NvmeError::Command(status)) if status.code() == StatusCode::INVALID_NAMESPACE => {
@@ -506,6 +565,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Namespace::parse(id, self.started, &page, layout).map_err(|malformed| match malformed {
             Malformed::Empty => NvmeError::NoNamespace { id },
             Malformed::Format { index, shift } => NvmeError::Format { id, index, shift },
+            Malformed::Size => NvmeError::Size { id },
             Malformed::Protection => NvmeError::Protection {
                 id,
                 format: Some(layout.format),
@@ -517,21 +577,25 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// The layout of protection information that the format of a namespace has, which answers
     /// `page` to Identify.
     fn protection_layout(&self, id: u32, page: &Page) -> Result<Layout, NvmeError<A::Error>> {
-        if protection_type(page) == 0 || !self.info.has_extended_formats() {
+        let is_extended = self.info.has_extended_formats();
+        let is_plain = !is_extended && format_count(page) <= PLAIN_FORMATS;
+        if protection_type(page) == 0 || is_plain {
             return Ok(Layout::default());
         }
-        let index = usize::from(format_index(page));
-        match self.identify(id, EXTENDED_FORMATS) {
-            Err(NvmeError::Command(_)) => Err(NvmeError::Protection {
-                id,
-                format: None,
-                storage_tag: 0,
-            }),
-            page => {
-                let at = index.saturating_mul(4).saturating_add(ELBAF);
-                Ok(Layout::parse(page?.bytes(at)))
-            }
-        }
+        let extended = if is_extended {
+            unless_refused(self.identify(id, EXTENDED_FORMATS))?
+        } else {
+            None
+        };
+        let at = usize::from(format_index(page))
+            .saturating_mul(4)
+            .saturating_add(ELBAF);
+        let layout = extended.map(|page| Layout::parse(page.u8(PIC), page.bytes(at)));
+        layout.ok_or(NvmeError::Protection {
+            id,
+            format: None,
+            storage_tag: 0,
+        })
     }
 
     /// Puts the newest entries of the error log into `entries`, the newest first, and returns how
@@ -676,15 +740,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             prp2,
             ..Command::default()
         });
-        match told {
-            // It does not want to, whatever it said: the registers will do. The memory is kept.
-            Err(NvmeError::Command(_)) => Ok(()),
-            Err(error) => Err(error),
-            Ok(_) => {
-                self.is_shadowed = true;
-                Ok(())
-            }
-        }
+        // Where it does not want to, whatever it said, the registers will do. The memory is kept.
+        self.is_shadowed = unless_refused(told)?.is_some();
+        Ok(())
     }
 
     /// Makes an admin command.
@@ -786,6 +844,14 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         } else {
             None
         }
+    }
+}
+
+/// What an optional command answers; none where the controller refuses it.
+fn unless_refused<T, E>(result: Result<T, NvmeError<E>>) -> Result<Option<T>, NvmeError<E>> {
+    match result {
+        Err(NvmeError::Command(_)) => Ok(None),
+        other => other.map(Some),
     }
 }
 

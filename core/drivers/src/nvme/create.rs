@@ -24,8 +24,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Creates a queue pair for up to `DEPTH` commands at a time.
     ///
     /// # Errors
-    /// [`NvmeError::NoQueue`], [`NvmeError::TooDeep`], [`NvmeError::SlotLength`]; what memory and
-    /// the admin commands return.
+    /// [`NvmeError::NoQueue`], [`NvmeError::EntrySizes`], [`NvmeError::TooDeep`],
+    /// [`NvmeError::SlotLength`]; what memory and the admin commands return.
     pub fn queue_pair<const DEPTH: usize>(
         &self,
         options: QueueOptions,
@@ -50,6 +50,13 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// As [`Controller::queue_pair`].
     pub fn new(controller: C, options: QueueOptions) -> Result<Self, NvmeError<ErrorOf<C>>> {
         controller.running()?;
+        let info = controller.info();
+        if info.submission_shift > 6 || info.completion_shift > 4 {
+            return Err(NvmeError::EntrySizes {
+                submission: info.submission_shift,
+                completion: info.completion_shift,
+            });
+        }
         let most = controller.capabilities().most_entries();
         let too_deep = NvmeError::TooDeep {
             most: most.saturating_sub(1).min(u16::MAX.into()),

@@ -24,12 +24,13 @@ pub enum NvmeError<E> {
     Access(E),
     /// No device answers: its registers read as all ones.
     Gone,
-    /// The controller can't be driven: it has no NVM command set, or no pages of 4 KiB.
+    /// The controller can't be driven: it has neither the NVM command set nor admin commands
+    /// alone, or no pages of 4 KiB.
     Unsupported {
         /// What it can do.
         capabilities: Capabilities,
     },
-    /// The controller needs entries of another size.
+    /// The controller needs queue pairs with entries of another size.
     EntrySizes {
         /// The smallest of a submission queue, as the base-2 logarithm.
         submission: u8,
@@ -83,8 +84,13 @@ pub enum NvmeError<E> {
         /// The base-2 logarithm of the size of its blocks in bytes.
         shift: u8,
     },
-    /// The protection information of the namespace can't be used: the driver knows no such guard
-    /// or storage tag, or the namespace has more blocks than a reference tag of 32 bits tells
+    /// The namespace has more bytes than can be counted.
+    Size {
+        /// The namespace.
+        id: u32,
+    },
+    /// The protection information of the namespace can't be used: the driver knows no such type,
+    /// guard or storage tag, or the namespace has more blocks than a reference tag of 32 bits tells
     /// apart.
     Protection {
         /// The namespace.
@@ -277,6 +283,10 @@ impl<E: fmt::Display> fmt::Display for NvmeError<E> {
             Self::Format { id, index, shift } => write!(
                 f,
                 "namespace {id} can't be used: its format {index} has blocks of 2^{shift} bytes"
+            ),
+            Self::Size { id } => write!(
+                f,
+                "namespace {id} can't be used: its blocks have more bytes than can be counted"
             ),
             Self::Protection {
                 id,

@@ -110,6 +110,18 @@ const FORMATS: usize = 64;
 /// Block sizes that can be used, as base-2 logarithms of bytes.
 const SHIFTS: core::ops::RangeInclusive<u8> = 9..=16;
 
+impl LbaFormat {
+    /// The size of a block in bytes, without metadata; none for a format that there is not, or
+    /// whose size can't be counted.
+    #[must_use]
+    pub fn block_size(&self) -> Option<u64> {
+        match self.shift {
+            0 => None,
+            shift => 1_u64.checked_shl(shift.into()),
+        }
+    }
+}
+
 impl Page {
     /// Bytes.
     pub(super) const LEN: usize = 4096;
@@ -261,6 +273,8 @@ pub(super) enum Malformed {
     Empty,
     /// A format that there is not, or whose blocks can't be used.
     Format { index: u8, shift: u8 },
+    /// More bytes than can be counted.
+    Size,
     /// Protection information that the driver does not know, or that the metadata have no room
     /// for.
     Protection,
@@ -281,8 +295,11 @@ pub(super) fn protection_type(page: &Page) -> u8 {
     page.u8(29) & 7
 }
 
-fn format_count(page: &Page) -> u8 {
-    page.u8(25).saturating_add(1).min(64)
+/// How many formats a namespace can have: those of all namespaces (NLBAF), and its own (NULBAF;
+/// NVM Command Set Specification 1.0, 4.1.5.1).
+pub(super) fn format_count(page: &Page) -> u8 {
+    let of_all = page.u8(25).saturating_add(1);
+    of_all.saturating_add(page.u8(82)).min(64)
 }
 
 impl Namespace {
@@ -320,7 +337,7 @@ impl Namespace {
         let size = 1_u32.checked_shl(used.shift.into()).ok_or(malformed)?;
         let bytes = blocks.checked_shl(used.shift.into());
         if bytes.is_none_or(|bytes| bytes >> used.shift != blocks) {
-            return Err(malformed);
+            return Err(Malformed::Size);
         }
         let kind = protection_type(page);
         let protection = match kind {
@@ -578,17 +595,23 @@ mod tests {
             assert_eq!(namespace(&[(134, &[shift])]), refused);
         }
         // More bytes than can be counted.
-        let huge = namespace(&[(0, &[0xff; 8])]);
-        assert_eq!(
-            huge,
-            Err(Malformed::Format {
-                index: 1,
-                shift: 12
-            })
-        );
+        assert_eq!(namespace(&[(0, &[0xff; 8])]), Err(Malformed::Size));
+        // A type of protection information that there is not.
+        for kind in 4..=7 {
+            let refused = namespace(&[(29, &[kind])]);
+            assert_eq!(refused, Err(Malformed::Protection), "{kind}");
+        }
         // 64 formats, of which the last is used.
         let found = namespace(&[(25, &[63]), (26, &[0x6f]), (128 + 63 * 4, &[0, 0, 9, 0])]);
         assert_eq!(found.unwrap().format(), 63);
         assert!(namespace(&[(25, &[0xff]), (26, &[0x6f])]).is_err());
+        // The last of 16 of all namespaces, and the only one of its own.
+        let found = namespace(&[
+            (25, &[15]),
+            (82, &[1]),
+            (26, &[0x20]),
+            (128 + 16 * 4, &[0, 0, 9, 0]),
+        ]);
+        assert_eq!(found.unwrap().format(), 16);
     }
 }

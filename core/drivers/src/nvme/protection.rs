@@ -23,16 +23,28 @@ pub(super) struct Protection {
 }
 
 /// In dword 12: the controller makes the protection information and takes it off again (PRACT).
-const PROTECT: u32 = 1 << 29;
+pub(super) const PROTECT: u32 = 1 << 29;
 /// In dword 12: it checks the guard (PRCHK).
 const CHECK_GUARD: u32 = 1 << 28;
 
+/// The format that says that another field has it (QPIF; NVM Command Set Specification 1.1,
+/// 4.1.5.4).
+const QUALIFIED: u8 = 3;
+/// In the capabilities of protection information: there is that other field (QPIFS).
+const HAS_QUALIFIED: u8 = 1 << 3;
+
 impl Layout {
-    /// The layout that an ELBAF of 4 bytes tells.
-    pub(super) const fn parse(elbaf: [u8; 4]) -> Self {
+    /// The layout that an ELBAF of 4 bytes tells, with what the namespace can do of protection
+    /// information (PIC).
+    pub(super) const fn parse(pic: u8, elbaf: [u8; 4]) -> Self {
         let [low, high, ..] = elbaf;
+        let format = high << 1 & 2 | low >> 7;
         Self {
-            format: high << 1 & 2 | low >> 7,
+            format: if format == QUALIFIED && pic & HAS_QUALIFIED != 0 {
+                high >> 1 & 0xf
+            } else {
+                format
+            },
             storage_tag: low & 0x7f,
         }
     }
@@ -66,8 +78,12 @@ impl Protection {
         Some(Self {
             len,
             control: PROTECT | CHECK_GUARD,
-            // Type 3 has no reference tag.
-            tag_mask: if matches!(kind, 1 | 2) { mask } else { 0 },
+            tag_mask: match kind {
+                1 | 2 => mask,
+                // It has no reference tag.
+                3 => 0,
+                _ => return None,
+            },
         })
     }
 }
@@ -78,18 +94,22 @@ mod tests {
 
     #[test]
     fn layouts_are_read_from_their_bits() {
-        let layout = |elbaf: u32| {
+        let layout = |pic: u8, elbaf: u32| {
             let Layout {
                 format,
                 storage_tag,
-            } = Layout::parse(elbaf.to_le_bytes());
+            } = Layout::parse(pic, elbaf.to_le_bytes());
             (format, storage_tag)
         };
-        assert_eq!(layout(0), (0, 0));
-        assert_eq!(layout(1 << 7 | 16), (1, 16));
-        assert_eq!(layout(2 << 7 | 48), (2, 48));
+        assert_eq!(layout(0, 0), (0, 0));
+        assert_eq!(layout(0, 1 << 7 | 16), (1, 16));
+        assert_eq!(layout(0, 2 << 7 | 48), (2, 48));
         // What is set aside is not looked at.
-        assert_eq!(layout(u32::MAX), (3, 127));
+        assert_eq!(layout(7, u32::MAX), (3, 127));
+        // The qualified format, where there is one.
+        assert_eq!(layout(8, 2 << 9 | 3 << 7 | 48), (2, 48));
+        assert_eq!(layout(8, 2 << 9 | 1 << 7 | 16), (1, 16));
+        assert_eq!(layout(8, u32::MAX), (15, 127));
     }
 
     #[test]
@@ -114,5 +134,7 @@ mod tests {
         // More storage tag than there is room, and a format that is not known.
         assert_eq!(made(1, 0, 33, 1), None);
         assert_eq!(made(1, 3, 0, 1), None);
+        // A type that is not known.
+        assert_eq!(made(4, 0, 0, 1), None);
     }
 }

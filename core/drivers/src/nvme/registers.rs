@@ -56,6 +56,8 @@ pub(super) const SHUTDOWN_NORMAL: u32 = 1 << 14;
 /// The configuration while it runs: entries of 64 and of 16 bytes, the NVM command set, pages of
 /// 4 KiB, round robin.
 pub(super) const CONFIGURATION: u32 = 4 << 20 | 6 << 16 | ENABLE;
+/// In the configuration: admin commands alone, in the place of the NVM command set (CC.CSS).
+pub(super) const ADMIN_ALONE: u32 = 7 << 4;
 
 /// In the status: commands can be given.
 pub(super) const READY: u32 = 1;
@@ -117,6 +119,13 @@ impl Capabilities {
     #[must_use]
     pub const fn has_nvm_commands(self) -> bool {
         self.0 & 1 << 37 != 0
+    }
+
+    /// Whether the controller has admin commands and no others (NVM Express Base Specification 1.4,
+    /// 3.1.1).
+    #[must_use]
+    pub const fn has_admin_commands_alone(self) -> bool {
+        self.0 & 1 << 44 != 0
     }
 
     /// The size of the smallest page that the controller works with, in bytes, as the base-2

@@ -183,7 +183,7 @@ impl Task for Nvme {
     }
 }
 
-/// What the first namespace of a controller holds, with its number; none where it is empty, or where trying the driver
+/// What the first namespace that can be used holds, with its number; none where it is empty, or where trying the driver
 /// ends before it writes anything.
 fn held<D: DeviceHandle, A: Access, M: DmaHandle>(
     device: D,
@@ -191,13 +191,13 @@ fn held<D: DeviceHandle, A: Access, M: DmaHandle>(
     dma: M,
 ) -> Option<(u32, &'static str)> {
     let controller = Controller::start(device, bar0, dma, Options::default()).ok()?;
-    let mut ids = [0];
-    let count = controller.namespace_ids(0, &mut ids).ok()?;
-    let [id] = ids;
-    let namespace = controller.namespace(id).ok().filter(|_| count > 0)?;
+    let namespace = controller.first_namespace().ok()??;
     let pair = controller.queue_pair(queue(&controller, &namespace));
     let held = contents::held(&mut pair.ok()?, &namespace);
-    Some((id, held.unwrap_or(Some("blocks that can't be read"))?))
+    Some((
+        namespace.id(),
+        held.unwrap_or(Some("blocks that can't be read"))?,
+    ))
 }
 
 /// Saves what could not be put back into a file, and says where.

@@ -38,7 +38,7 @@ pub(super) struct Features {
     /// Whether writes go to the cache.
     pub(super) has_write_cache: bool,
     /// Whether the host knows formats of more than 16 bits of guard (LBAFEE).
-    knows_extended_formats: bool,
+    pub(super) knows_extended_formats: bool,
     arbitration: u32,
     error_recovery: u32,
     coalescing: u32,

@@ -2,7 +2,7 @@
 //! of the protection information: NVM Command Set Specification 1.0, 4.1.5.3).
 
 use super::features::TEMPERATURE;
-use super::namespace::FORMATS;
+use super::namespace::{FORMATS, NvmeNamespace};
 use super::queue::Entry;
 use super::{Nvme, prp, status};
 use crate::sim::Bus;
@@ -276,6 +276,13 @@ impl Nvme {
             put(page, at, &protection.elbaf().to_le_bytes());
         }
         Ok(())
+    }
+
+    /// Whether blocks of a namespace can be reached: where their format is an extended one, the
+    /// host has to say first that it knows those.
+    pub(super) fn is_enabled(&self, namespace: &NvmeNamespace) -> bool {
+        let is_extended = |protection: super::NvmeProtection| protection.elbaf() != 0;
+        self.features.knows_extended_formats || !namespace.protection.is_some_and(is_extended)
     }
 
     pub(super) fn log_page(&mut self, entry: &Entry, bus: &mut Bus<'_>) -> Result<u32, u16> {

@@ -22,6 +22,8 @@ const DEALLOCATE: u32 = 1 << 2;
 /// its guard (PRCHK).
 const PROTECT: u32 = 1 << 29;
 const CHECK_GUARD: u32 = 1 << 28;
+/// In dword 12: all that the controller is to check (PRCHK).
+const CHECKS: u32 = 7 << 26;
 /// In dword 12: past the write cache (FUA).
 const PAST_CACHE: u32 = 1 << 30;
 
@@ -46,6 +48,7 @@ impl Nvme {
         } = &mut *shared;
         let namespace = namespaces
             .get_mut(&entry.namespace)
+            .filter(|namespace| self.is_enabled(namespace))
             .ok_or(status::INVALID_NAMESPACE | status::DO_NOT_RETRY)?;
         match entry.opcode {
             opcode::FLUSH => {
@@ -58,6 +61,10 @@ impl Nvme {
                 settle(namespace, entry, is_cached)
             }
             opcode::WRITE_ZEROES => {
+                // There is nothing that could be checked.
+                if entry.dwords[2] & CHECKS != 0 {
+                    return Err(status::INVALID_PROTECTION | status::DO_NOT_RETRY);
+                }
                 let (lba, count) = blocks(namespace, entry)?;
                 (lba..lba.wrapping_add(count)).for_each(|lba| namespace.zero(lba));
                 settle(namespace, entry, is_cached)

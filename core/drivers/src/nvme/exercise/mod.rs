@@ -127,11 +127,7 @@ impl<E> Trial<'_, E> {
     }
 }
 
-/// The namespace with the lowest identifier.
+/// The namespace with the lowest identifier that can be used.
 fn first_namespace<C: ControllerHandle>(controller: C) -> Done<C, Namespace> {
-    let mut ids = [0];
-    match controller.namespace_ids(0, &mut ids)? {
-        0 => Err(Outcome::NotThere),
-        _ => Ok(controller.namespace(ids[0])?),
-    }
+    controller.first_namespace()?.ok_or(Outcome::NotThere)
 }

@@ -12,7 +12,7 @@ use crate::nvme::{NvmeError, Refused};
 pub enum Step {
     /// The controller starts, and says what it is.
     Start,
-    /// It has a namespace.
+    /// It has a namespace that can be used.
     Namespace,
     /// What is written is read, at every length up to that of a slot, with PRP lists.
     RoundTrip,

@@ -54,26 +54,19 @@ impl About {
         }
     }
 
-    /// The namespace with the identifier `id`; the first where there is none.
+    /// The namespace with the identifier `id`; without one, the first that can be used.
     pub(super) fn namespace<D: DeviceHandle, M: DmaHandle, A: Access>(
         &self,
         controller: &Controller<D, M, A>,
         id: Option<u32>,
     ) -> Result<Namespace, Failure> {
-        let id = match id {
-            Some(id) => id,
-            None => {
-                let mut ids = [0];
-                let count = controller.namespace_ids(0, &mut ids);
-                match count.map_err(|error| self.failed(&error))? {
-                    0 => return Err(self.failed(&"the controller has no namespace")),
-                    _ => ids[0],
-                }
-            }
+        let found = match id {
+            Some(id) => controller.namespace(id).map(Some),
+            None => controller.first_namespace(),
         };
-        controller
-            .namespace(id)
-            .map_err(|error| self.failed(&error))
+        found
+            .map_err(|error| self.failed(&error))?
+            .ok_or_else(|| self.failed(&"the controller has no namespace"))
     }
 }
 

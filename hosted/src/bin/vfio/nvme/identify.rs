@@ -82,7 +82,8 @@ struct Usable {
 
 #[derive(Serialize)]
 struct Format {
-    block_size: u64,
+    /// None for a format that there is not.
+    block_size: Option<u64>,
     metadata: u16,
     performance: u8,
 }
@@ -110,20 +111,7 @@ impl Job for Identify {
         let failed = |error| about.failed(&error);
         let info = controller.info();
         let health = unless_stopped(controller.health()).map_err(failed)?.ok();
-        let mut namespaces = Vec::new();
-        let mut ids = [0; 64];
-        let mut after = 0;
-        loop {
-            let count = controller.namespace_ids(after, &mut ids).map_err(failed)?;
-            for id in ids.iter().take(count) {
-                let found = unless_stopped(controller.namespace(*id)).map_err(failed)?;
-                namespaces.push(Entry::new(*id, found));
-                after = *id;
-            }
-            if count < ids.len() {
-                break;
-            }
-        }
+        let namespaces = namespaces(controller).map_err(failed)?;
         Ok(Record {
             device: about.device.clone(),
             simulated: about.simulated,
@@ -131,7 +119,7 @@ impl Job for Identify {
             model: info.model.to_string(),
             serial: info.serial.to_string(),
             firmware: info.firmware.to_string(),
-            version: controller.version().map_err(failed)?.to_string(),
+            version: controller.version().to_string(),
             vendor: info.vendor,
             controller_id: info.id,
             queue_pairs: controller.queues(),
@@ -148,6 +136,26 @@ impl Job for Identify {
             media_errors: health.map(|health| health.media_errors),
             namespaces,
         })
+    }
+}
+
+/// All namespaces, those that can't be used among them.
+fn namespaces<D: DeviceHandle, M: DmaHandle, A: Access>(
+    controller: &Controller<D, M, A>,
+) -> Result<Vec<Entry>, NvmeError<A::Error>> {
+    let mut namespaces = Vec::new();
+    let mut ids = [0; 64];
+    let mut after = 0;
+    loop {
+        let count = controller.namespace_ids(after, &mut ids)?;
+        for id in ids.iter().take(count) {
+            let found = unless_stopped(controller.namespace(*id))?;
+            namespaces.push(Entry::new(*id, found));
+            after = *id;
+        }
+        if count < ids.len() {
+            return Ok(namespaces);
+        }
     }
 }
 
@@ -180,7 +188,7 @@ impl Entry {
 
 fn usable(namespace: &Namespace) -> Usable {
     let formats = namespace.formats().iter().map(|format| Format {
-        block_size: 1_u64.checked_shl(format.shift.into()).unwrap_or(0),
+        block_size: format.block_size(),
         metadata: format.metadata,
         performance: format.performance,
     });
@@ -254,9 +262,12 @@ fn people(record: &Record) -> Result<(), Failure> {
             problems.extend(&entry.problem);
             continue;
         };
-        let formats = usable.formats.iter().map(|format| match format.metadata {
-            0 => format.block_size.to_string(),
-            metadata => format!("{}+{metadata}", format.block_size),
+        let formats = usable.formats.iter().filter_map(|format| {
+            let size = format.block_size?;
+            Some(match format.metadata {
+                0 => size.to_string(),
+                metadata => format!("{size}+{metadata}"),
+            })
         });
         table.add_row([
             entry.id.to_string(),
@@ -277,6 +288,40 @@ fn people(record: &Record) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn namespaces_that_can_not_be_used_are_listed_with_the_others() {
+        use vfio_core::abi::pci_region;
+        use vfio_core::dma::Dma;
+        use vfio_core::session::Session;
+        use vfio_drivers::nvme::Options;
+        use vfio_hosted::sim::{Kernel, Nvme, NvmeNamespace, model};
+
+        let nvme = Nvme::new()
+            // Blocks of 2^20 bytes, and no blocks.
+            .with_namespace(NvmeNamespace::of_512(64).saying(130, &[20]))
+            .with_namespace(NvmeNamespace::of_512(64).saying(0, &[0; 8]))
+            // Formats that there are not, among them one of 2^200 bytes.
+            .with_namespace(NvmeNamespace::of_512(64).saying(134, &[0, 0, 0, 0, 200]));
+        let kernel = Kernel::new().with_device("0000:00:05.0", model::nvme_with(nvme), 1);
+        let place = kernel.place("0000:00:05.0").unwrap();
+        let Session { device, space, .. } = Session::open(&kernel, &place.as_place()).unwrap();
+        let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
+        let bar0 = device.bring_up(pci_region::BAR0).unwrap();
+        let controller = Controller::start(&device, bar0, &dma, Options::default()).unwrap();
+        let listed = serde_json::to_value(namespaces(&controller).unwrap()).unwrap();
+        assert!(listed[0]["problem"].as_str().unwrap().contains("2^20"));
+        assert!(
+            listed[1]["problem"]
+                .as_str()
+                .unwrap()
+                .contains("no namespace 2")
+        );
+        assert_eq!(listed[2]["id"], 3);
+        assert_eq!(listed[2]["bytes"], 64 * 512);
+        let sizes = [0, 1, 2].map(|format| listed[2]["formats"][format]["block_size"].as_u64());
+        assert_eq!(sizes, [Some(512), None, None]);
+    }
 
     #[test]
     fn a_namespace_that_can_not_be_used_is_listed_with_the_reason() {

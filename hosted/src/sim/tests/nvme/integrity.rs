@@ -307,6 +307,16 @@ fn protection_information_is_told_by_its_own_format() {
         assert!(back == data, "{protection:?}");
         pair.flush_blocks(&namespace).unwrap();
         assert!(opened.control.medium(1).unwrap() == data, "{protection:?}");
+        // Zeros that are not sent have nothing that could be checked.
+        let slot = pair.slot().unwrap();
+        pair.write_zeroes(slot, &namespace, 9, 2, false).unwrap();
+        let ended = pair.wait().unwrap().unwrap();
+        assert_eq!(ended.result, Ok(()), "{protection:?}");
+        pair.release(ended.slot).unwrap();
+        pair.read_blocks(&namespace, 8, &mut back[..4 * 4096])
+            .unwrap();
+        assert!(back[..4096] == data[8 * 4096..9 * 4096]);
+        assert!(back[4096..3 * 4096].iter().all(|byte| *byte == 0));
     }
 }
 

@@ -8,6 +8,7 @@ mod faults;
 mod identity;
 mod integrity;
 mod linux;
+mod odd;
 mod poll;
 mod start;
 

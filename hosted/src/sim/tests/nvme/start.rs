@@ -117,20 +117,26 @@ fn a_log_that_is_refused_costs_the_log_alone() {
 
 #[test]
 fn namespaces_are_found_where_the_controller_does_not_list_them() {
-    let nvme = (0..5).fold(Nvme::new(), |nvme, _| {
-        nvme.with_namespace(NvmeNamespace::of_512(8))
-    });
-    let opened = Opened::new(nvme);
-    opened.control.refuse(NvmeRefusal::Identify(2));
-    opened.control.remove_namespace(2);
-    let controller = opened.start().unwrap();
-    let mut ids = [0; 8];
-    assert_eq!(controller.namespace_ids(0, &mut ids), Ok(4));
-    assert_eq!(ids[..4], [1, 3, 4, 5]);
-    assert_eq!(controller.namespace_ids(1, &mut ids[..2]), Ok(2));
-    assert_eq!(ids[..2], [3, 4]);
-    assert_eq!(controller.namespace_ids(5, &mut ids), Ok(0));
-    assert_eq!(controller.namespace_ids(u32::MAX, &mut ids), Ok(0));
+    let five = || {
+        (0..5).fold(Nvme::new(), |nvme, _| {
+            nvme.with_namespace(NvmeNamespace::of_512(8))
+        })
+    };
+    // Before version 1.1, what is asked for is one bit: the list would be a namespace.
+    let old = Opened::new(five().with_version(0x0001_0000));
+    let refusing = Opened::new(five());
+    refusing.control.refuse(NvmeRefusal::Identify(2));
+    for opened in [old, refusing] {
+        opened.control.remove_namespace(2);
+        let controller = opened.start().unwrap();
+        let mut ids = [0; 8];
+        assert_eq!(controller.namespace_ids(0, &mut ids), Ok(4));
+        assert_eq!(ids[..4], [1, 3, 4, 5]);
+        assert_eq!(controller.namespace_ids(1, &mut ids[..2]), Ok(2));
+        assert_eq!(ids[..2], [3, 4]);
+        assert_eq!(controller.namespace_ids(5, &mut ids), Ok(0));
+        assert_eq!(controller.namespace_ids(u32::MAX, &mut ids), Ok(0));
+    }
 }
 
 #[test]
