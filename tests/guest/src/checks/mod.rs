@@ -60,6 +60,9 @@ const SRIOV: &[&str] = &["igb", "nvme-sriov"];
 /// The NVMe controllers: of blocks of 512 bytes, and of 4096.
 const NVME: &[&str] = &["nvme", "nvme-port"];
 
+/// The same, and one whose blocks have protection information of 16 bytes behind them.
+const NVME_GUARDED: &[&str] = &["nvme", "nvme-port", "nvme-guard"];
+
 /// Every check, in the order in which they run.
 const CHECKS: &[Check] = &[
     Check {
@@ -100,11 +103,11 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "driver nvme",
-        on: On::Modes(NVME, nvme::driver),
+        on: On::Modes(NVME_GUARDED, nvme::driver),
     },
     Check {
         name: "nvme, read and written by the kernel's driver",
-        on: On::Some(NVME, nvme::with_the_kernels),
+        on: On::Some(NVME_GUARDED, nvme::with_the_kernels),
     },
     Check {
         name: "edu through its pin",
@@ -404,7 +407,7 @@ const CHECKS: &[Check] = &[
     },
     Check {
         name: "vfio nvme",
-        on: On::Some(NVME, command::nvme),
+        on: On::Some(NVME_GUARDED, command::nvme),
     },
     Check {
         name: "vfio reset",

@@ -98,7 +98,7 @@ pub(crate) fn reset(_: &World, device: &Device) -> Result<String> {
     let can = flags.iter().any(|flag| flag == "RESET");
     match device.name.as_str() {
         "edu" => ensure!(!can, "edu has no reset"),
-        "nvme" | "nvme-port" | "e1000e" => ensure!(can, "flags {flags:?}"),
+        "nvme" | "nvme-port" | "nvme-guard" | "e1000e" => ensure!(can, "flags {flags:?}"),
         _ => (),
     }
     if can {

@@ -64,8 +64,12 @@ const NOIOMMU_COMMAND_LINE: &str =
 /// The devices that are tested without an IOMMU.
 pub(crate) const NOIOMMU_DEVICES: [&str; 3] = ["edu", "nvme", "xhci"];
 
+/// The namespace of a controller that has it not from its own options: its metadata are protection information alone, with a
+/// guard of 64 bits, behind each block.
+const NAMESPACE: &str = "nvme-ns,drive=disk2,bus=guarded,logical_block_size=4096,physical_block_size=4096,ms=16,mset=1,pi=1,pif=2";
+
 /// The disks of the NVMe controllers, as their `drive` property names them.
-const DISKS: [&str; 2] = ["disk0", "disk1"];
+const DISKS: [&str; 3] = ["disk0", "disk1", "disk2"];
 
 /// The disk of the NVMe controller called `device`, if it has one.
 pub(crate) fn disk(device: &str) -> Option<&'static str> {
@@ -83,7 +87,7 @@ const NULL_SIZE: u64 = 1 << 30;
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
-const PCI: [Emulated; 15] = [
+const PCI: [Emulated; 16] = [
     Emulated {
         name: "edu",
         bdf: "0000:00:05.0",
@@ -141,6 +145,12 @@ const PCI: [Emulated; 15] = [
         bdf: "0000:00:0c.0",
         ids: (0x1033, 0x0194),
         qemu: "nec-usb-xhci,addr=0c.0,msi=on,msix=off",
+    },
+    Emulated {
+        name: "nvme-guard",
+        bdf: "0000:00:0d.0",
+        ids: (0x1b36, 0x0010),
+        qemu: "nvme,id=guarded,serial=disk2,addr=0d.0",
     },
     Emulated {
         name: "nvme-port",
@@ -356,6 +366,7 @@ pub(crate) fn command(
         .into_iter()
         .chain([SUBSYSTEM])
         .chain(there.map(|device| device.qemu))
+        .chain([NAMESPACE])
     {
         command.args(["-device", device]);
     }

@@ -37,16 +37,23 @@ pub(crate) fn make(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Makes sure that the disk at `path`, of blocks of `size` bytes, has what the image says that it wrote.
+/// Makes sure that the disk at `path`, of blocks of `size` bytes and behind all of them the `metadata` bytes of each, has what
+/// the image says that it wrote.
 ///
 /// # Errors
 ///
 /// It has not, or the image says nothing of it.
-pub(crate) fn has_what_was_written(path: &Path, size: usize, boot: &Boot) -> Result<()> {
+pub(crate) fn has_what_was_written(
+    path: &Path,
+    size: usize,
+    metadata: usize,
+    boot: &Boot,
+) -> Result<()> {
     let said = boot.lines.iter().find_map(|line| said(&line.text));
     let (sum, first) = said.context("the image says no checksum")?;
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let written = bytes.get(first * size..).unwrap_or_default();
+    let end = bytes.len() / (size + metadata) * size;
+    let written = bytes.get(first * size..end).unwrap_or_default();
     ensure!(!written.is_empty(), "block {first} is not on the disk");
     let words = written.chunks_exact(8).map(|word| {
         let bytes = word.iter().rev();

@@ -108,32 +108,69 @@ struct Drive {
     model: Model,
     /// Bytes of a block.
     block: usize,
+    /// Bytes of its metadata, which QEMU keeps behind all blocks.
+    metadata: usize,
     devices: &'static [&'static str],
 }
 
 /// The controllers that are driven.
-const DRIVES: [Drive; 3] = [
+const DRIVES: [Drive; 6] = [
     Drive {
         name: "on q35",
         model: Model::Q35,
         block: 512,
+        metadata: 0,
         devices: &["nvme,serial=unikernel,drive=disk"],
     },
     Drive {
         name: "on microvm, behind a root port",
         model: Model::Microvm,
         block: 512,
+        metadata: 0,
         devices: &[PORT, "nvme,serial=unikernel,drive=disk,bus=port1"],
     },
     Drive {
         name: "on microvm, with blocks of 4 KiB",
         model: Model::Microvm,
         block: 4096,
+        metadata: 0,
         devices: &[
             "nvme,serial=unikernel,drive=disk,logical_block_size=4096,physical_block_size=4096",
         ],
     },
+    Drive {
+        name: "on q35, with a guard of 64 bits behind blocks",
+        model: Model::Q35,
+        block: 4096,
+        metadata: 16,
+        devices: &[
+            BARE,
+            "nvme-ns,drive=disk,bus=bare,logical_block_size=4096,physical_block_size=4096,\
+             ms=16,mset=1,pi=1,pif=2",
+        ],
+    },
+    Drive {
+        name: "on q35, with a guard of 64 bits apart",
+        model: Model::Q35,
+        block: 4096,
+        metadata: 16,
+        devices: &[
+            BARE,
+            "nvme-ns,drive=disk,bus=bare,logical_block_size=4096,physical_block_size=4096,\
+             ms=16,mset=0,pi=1,pif=2",
+        ],
+    },
+    Drive {
+        name: "on q35, with a guard of 16 bits and other metadata behind blocks",
+        model: Model::Q35,
+        block: 512,
+        metadata: 64,
+        devices: &[BARE, "nvme-ns,drive=disk,bus=bare,ms=64,mset=1,pi=2,pif=0"],
+    },
 ];
+
+/// A controller whose namespaces are devices of their own.
+const BARE: &str = "nvme,serial=unikernel,id=bare";
 
 impl Drive {
     /// Boots the image; it must succeed, and what it wrote must be on the disk.
@@ -148,7 +185,7 @@ impl Drive {
         let boot = machine.boot(&qemu, &Image::build("nvme")?, LIMIT)?;
         boot.succeeded()?;
         INTEGRITY.iter().try_for_each(|text| boot.says(text))?;
-        disk::has_what_was_written(&path, self.block, &boot)
+        disk::has_what_was_written(&path, self.block, self.metadata, &boot)
     }
 }
 
@@ -478,7 +515,7 @@ fn passed_through(choice: &Choice, images: Images) -> Result<()> {
         );
         if passed.command_line == WRITE {
             INTEGRITY.iter().try_for_each(|text| boot.says(text))?;
-            disk::has_what_was_written(&disk, 512, boot)?;
+            disk::has_what_was_written(&disk, 512, 0, boot)?;
         }
     }
     Ok(())
