@@ -24,6 +24,7 @@
 //! of control characters, and a device that goes away during the scan is left out.
 
 mod address;
+mod asking;
 mod binding;
 mod caller;
 mod device;

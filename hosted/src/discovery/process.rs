@@ -2,8 +2,11 @@
 
 use core::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
+
+use super::asking::Node;
 use super::sysfs;
 use super::{Device, System};
 
@@ -23,36 +26,83 @@ impl System {
     /// A driver waits for them where the device is taken away from it.
     #[must_use]
     pub fn processes_with(&self, device: &Device) -> Vec<Process> {
-        let nodes = self.nodes(device);
-        let mut processes = Vec::new();
-        for (name, path) in sysfs::entries(&self.proc).unwrap_or_default() {
-            let Ok(id) = name.parse() else { continue };
-            // Those of other users can't be looked into without privilege, and those that ended are no matter.
-            let files = sysfs::entries(&path.join("fd")).unwrap_or_default();
-            let has_it = files
-                .iter()
-                .any(|(_, file)| fs::read_link(file).is_ok_and(|target| nodes.contains(&target)));
-            if has_it {
-                let name = sysfs::text(&path.join("comm")).unwrap_or_default();
-                processes.push(Process { id, name });
-            }
-        }
+        let nodes = self.vfio_nodes(device);
+        let mut processes: Vec<_> = self.openers(&nodes).into_iter().flatten().collect();
         processes.sort_by_key(|process| process.id);
+        processes.dedup();
         processes
     }
 
-    fn nodes(&self, device: &Device) -> Vec<PathBuf> {
-        let vfio = self.dev.join("vfio");
+    /// For each node, the processes that have it open, as far as this process may see, sorted by number.
+    ///
+    /// What a process mapped and then closed is not seen.
+    pub(super) fn openers(&self, nodes: &[Node]) -> Vec<Vec<Process>> {
+        let mut openers = vec![Vec::new(); nodes.len()];
+        if nodes.is_empty() {
+            return openers;
+        }
+        for (id, path) in self.processes() {
+            // Those of other users can't be looked into without privilege, and those that ended are no matter.
+            let files = sysfs::entries(&path.join("fd")).unwrap_or_default();
+            let open: Vec<_> = files
+                .iter()
+                .filter_map(|(_, file)| node_of(file, nodes))
+                .collect();
+            for (index, openers) in openers.iter_mut().enumerate() {
+                if open.contains(&index) {
+                    openers.push(Process::read(id, &path));
+                }
+            }
+        }
+        openers
+    }
+
+    /// The processes that there are, with where procfs describes them, sorted by number.
+    pub(super) fn processes(&self) -> Vec<(u32, PathBuf)> {
+        let entries = sysfs::entries(&self.proc).unwrap_or_default();
+        let mut processes: Vec<_> = entries
+            .into_iter()
+            .filter_map(|(name, path)| Some((name.parse().ok()?, path)))
+            .collect();
+        processes.sort();
+        processes
+    }
+
+    /// The nodes through which VFIO gives a device out.
+    fn vfio_nodes(&self, device: &Device) -> Vec<Node> {
         let group = device.group.as_ref().map(|group| {
             let prefix = if group.noiommu { "noiommu-" } else { "" };
-            vfio.join(format!("{prefix}{}", group.number))
+            format!("vfio/{prefix}{}", group.number)
         });
-        let cdev = device
-            .cdev
-            .as_ref()
-            .map(|cdev| vfio.join("devices").join(cdev));
-        group.into_iter().chain(cdev).collect()
+        let cdev = device.cdev.as_ref();
+        let cdev = cdev.map(|cdev| format!("vfio/devices/{cdev}"));
+        let names = group.into_iter().chain(cdev);
+        names.map(|name| self.node_called(name)).collect()
     }
+}
+
+impl Process {
+    /// The process that procfs describes at `path`.
+    pub(super) fn read(id: u32, path: &Path) -> Self {
+        let name = sysfs::text(&path.join("comm")).unwrap_or_default();
+        Self { id, name }
+    }
+}
+
+/// Which of the nodes a file of `/proc/ID/fd` is: the one of its name, or of its number, as a container has it under
+/// another name.
+fn node_of(file: &Path, nodes: &[Node]) -> Option<usize> {
+    let target = fs::read_link(file).ok()?;
+    let named = nodes.iter().position(|node| node.path == target);
+    // Files elsewhere are not asked for their number: a server that holds one might never answer.
+    if named.is_some() || !target.iter().any(|part| part == "dev") {
+        return named;
+    }
+    let stat = statx(CWD, file, AtFlags::STATX_DONT_SYNC, StatxFlags::TYPE).ok()?;
+    let number = makedev(stat.stx_rdev_major, stat.stx_rdev_minor);
+    nodes
+        .iter()
+        .position(|node| node.is_same(stat.stx_mode.into(), number))
 }
 
 impl fmt::Display for Process {

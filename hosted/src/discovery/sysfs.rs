@@ -29,6 +29,13 @@ pub(super) fn text(path: &Path) -> Result<String, DiscoveryError> {
     Ok(printable(bytes(path, ATTRIBUTE_BYTES)?.trim_ascii()))
 }
 
+/// The lines of an attribute; none where it can't be read.
+pub(super) fn lines(path: &Path) -> Vec<String> {
+    let bytes = bytes(path, ATTRIBUTE_BYTES).unwrap_or_default();
+    let lines = bytes.split(|byte| *byte == b'\n');
+    lines.map(printable).collect()
+}
+
 /// An attribute that holds a hexadecimal number such as `0x8086`.
 pub(super) fn hex(path: &Path) -> Result<u32, DiscoveryError> {
     let found = text(path)?;
