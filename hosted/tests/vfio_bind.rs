@@ -2,8 +2,10 @@
 //!
 //! That they work is checked on real kernels.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Read as _;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 #[expect(dead_code, reason = "the discovery's own tests use the rest")]
 #[path = "../src/discovery/fake_tree.rs"]
@@ -62,6 +64,80 @@ fn a_disk_that_is_mounted_is_not_taken() {
         "error: 0000:00:06.0 is in use: nvme0n1 is mounted on /home. \
          Stop using it first, or add --force to take it all the same.\n"
     );
+}
+
+#[test]
+fn a_disk_without_a_node_is_not_taken_for_unused() {
+    let tree = system();
+    tree.write(&attribute("nvme/nvme0/nvme0n1/dev"), "259:0\n");
+    tree.write("sys/class/block/.keep", "");
+    tree.link("sys/class/block/nvme0n1", &attribute("nvme/nvme0/nvme0n1"));
+    let text = refused(&tree, &["bind", NVME]);
+    assert!(
+        text.contains("can't be asked whether nvme0n1 is in use: it has no node in /dev"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_virtual_function_that_a_process_has_open_keeps_the_device() {
+    let tree = system();
+    let function = "0000:00:06.1";
+    tree.device(function, 0x1b36, 0x0010, 0x010802);
+    tree.group(function, 7);
+    tree.bind(function, "vfio-pci");
+    tree.link(
+        &attribute("virtfn0"),
+        &format!("sys/devices/pci/{function}"),
+    );
+    tree.write("proc/31/comm", "qemu\n");
+    tree.write("proc/31/fd/.keep", "");
+    tree.link("proc/31/fd/4", "dev/vfio/7");
+    assert_eq!(
+        refused(&tree, &["bind", NVME]),
+        "error: 0000:00:06.0 is in use: 0000:00:06.1, which would go with it: /dev/vfio/7 is open \
+         in process 31 (qemu). Stop using it first, or add --force to take it all the same.\n"
+    );
+    // By force, it comes as far as the step that the tree does not have.
+    let text = refused(&tree, &["bind", "--force", NVME]);
+    assert!(text.contains("driver/unbind"), "{text}");
+}
+
+/// A pipe that nobody reads holds back whoever opens it to write.
+#[test]
+fn a_step_that_does_not_end_is_told_and_left_behind() {
+    let tree = system();
+    let pipe = tree.root().join("sys/bus/pci/drivers/nvme/unbind");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let start = Instant::now();
+    let output = vfio(&tree, &["bind", "--wait", "2", NVME]);
+    let took = start.elapsed();
+    // Whoever waits there is let go.
+    let mut written = String::new();
+    File::open(&pipe)
+        .unwrap()
+        .read_to_string(&mut written)
+        .unwrap();
+    assert_eq!(written, NVME);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(
+        (Duration::from_secs(2)..Duration::from_secs(20)).contains(&took),
+        "{took:?}"
+    );
+    let text = String::from_utf8(output.stderr).unwrap();
+    let (told, failed) = text.split_once('\n').unwrap();
+    assert!(
+        told.starts_with("waiting for the kernel") && told.contains("driver/unbind"),
+        "{text}"
+    );
+    assert!(
+        failed.starts_with("error: the kernel still works on 0000:00:06.0"),
+        "{text}"
+    );
+    // Nothing was undone: that would have waited, too.
+    let name = fs::read_to_string(tree.root().join(attribute("driver_override"))).unwrap();
+    assert_eq!(name, "vfio-pci");
 }
 
 #[test]

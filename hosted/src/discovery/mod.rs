@@ -43,7 +43,7 @@ mod usage;
 mod fake_tree;
 
 pub use address::{Address, ParseAddressError};
-pub use binding::{BindError, Bound, StepError, Unbound};
+pub use binding::{BindError, Bound, StepError, Unbound, write_attribute};
 pub use caller::Caller;
 pub use device::{Device, Names};
 pub use error::DiscoveryError;

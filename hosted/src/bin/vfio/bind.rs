@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use vfio_hosted::discovery::{Address, BindError, Caller, DiscoveryError, System};
+use vfio_core::sys::Errno;
+use vfio_hosted::discovery::{Address, BindError, Caller, DiscoveryError, System, Usage};
 
+use crate::attribute::{Patience, Writer};
 use crate::failure::Failure;
 use crate::output;
 
 /// Give a device to vfio-pci.
 ///
-/// Refuses a device that the system uses: one with a mounted disk, an active network interface or the boot display.
+/// Refuses a device that the system uses: one with a disk that is mounted or otherwise in use, an active network
+/// interface, a device node that a process has open, the boot display, or a virtual function that is in use.
 /// What was done is undone if it fails midway. `vfio unbind` gives the device back.
 #[derive(clap::Args)]
 pub(crate) struct BindArgs {
@@ -21,19 +24,33 @@ pub(crate) struct BindArgs {
     /// Take the device although the system uses it.
     #[arg(long)]
     force: bool,
+
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// Give a device back to the driver that the kernel has for it.
 ///
-/// Refuses a device that a process has open. What was done is undone if it fails midway.
+/// Refuses a device that a process has open, or a virtual function of it. What was done is undone if it fails midway.
 #[derive(clap::Args)]
 pub(crate) struct UnbindArgs {
     /// The PCI address: 0000:00:05.0 or 00:05.0.
     device: Address,
+
+    /// Take the device although it is open: it changes its driver once it is closed.
+    #[arg(long)]
+    force: bool,
+
+    #[command(flatten)]
+    patience: Patience,
 }
 
 pub(crate) fn bind(args: &BindArgs, system: &System) -> Result<ExitCode, Failure> {
-    let bound = system.bind(args.device, args.force)?;
+    let taken = taken(args.force, args.device, system)?;
+    let writer = Writer::new(&args.patience, taken);
+    let bound = system.bind_through(args.device, args.force, |path, value| {
+        writer.write(path, value)
+    })?;
     let device = system.device(args.device)?;
     let mut out = output::stdout();
     let driver = &bound.driver;
@@ -62,7 +79,11 @@ pub(crate) fn bind(args: &BindArgs, system: &System) -> Result<ExitCode, Failure
 }
 
 pub(crate) fn unbind(args: &UnbindArgs, system: &System) -> Result<ExitCode, Failure> {
-    let unbound = system.unbind(args.device)?;
+    let taken = taken(args.force, args.device, system)?;
+    let writer = Writer::new(&args.patience, taken);
+    let unbound = system.unbind_through(args.device, args.force, |path, value| {
+        writer.write(path, value)
+    })?;
     let mut out = output::stdout();
     let previous = &unbound.previous;
     match &unbound.driver {
@@ -81,6 +102,15 @@ pub(crate) fn unbind(args: &UnbindArgs, system: &System) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
+/// What a device that is taken by force is used for: that may be what the kernel then waits for.
+fn taken(force: bool, address: Address, system: &System) -> Result<Vec<Usage>, Failure> {
+    if !force {
+        return Ok(Vec::new());
+    }
+    let device = system.device(address)?;
+    Ok(system.usages(&device))
+}
+
 /// What the user can do about it, as a sentence.
 pub(crate) fn way_out(error: &BindError) -> Cow<'static, str> {
     let text = match error {
@@ -89,9 +119,18 @@ pub(crate) fn way_out(error: &BindError) -> Cow<'static, str> {
         }
         BindError::Bridge(_) => "Bind the devices behind it instead.",
         BindError::ModuleMissing => "Load it: `sudo modprobe vfio-pci`.",
+        BindError::InUse { usages, .. } if usages.iter().all(is_denied) => {
+            "Only root may: use sudo."
+        }
         BindError::InUse { .. } => "Stop using it first, or add --force to take it all the same.",
         BindError::NotBound { .. } => "`vfio list` shows the driver of each device.",
-        BindError::Open { .. } => "End it first: the kernel would wait for that.",
+        BindError::Open { .. } => {
+            "End it first: the kernel would wait for that. With --force, so does this program."
+        }
+        BindError::Unfinished { .. } => {
+            "It goes on once nobody has the device open, or a function that goes with it; \
+             then run the same command again."
+        }
         BindError::Step { step, .. } if step.source.kind() == io::ErrorKind::PermissionDenied => {
             "Only root may: use sudo."
         }
@@ -108,4 +147,15 @@ pub(crate) fn way_out(error: &BindError) -> Cow<'static, str> {
         _ => "The kernel's log says why: `sudo dmesg`.",
     };
     text.into()
+}
+
+/// Whether it is only that this user may not ask.
+const fn is_denied(usage: &Usage) -> bool {
+    matches!(
+        usage,
+        Usage::Unasked {
+            errno: Errno::EACCES | Errno::EPERM,
+            ..
+        }
+    )
 }

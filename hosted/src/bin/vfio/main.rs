@@ -5,6 +5,7 @@
 
 mod access;
 mod access_error;
+mod attribute;
 mod bind;
 mod completions;
 mod decode;
@@ -68,6 +69,8 @@ enum Command {
     Inspect(inspect::Args),
     Bind(bind::BindArgs),
     Unbind(bind::UnbindArgs),
+    #[command(hide = true)]
+    WriteAttribute(attribute::WriteArgs),
     Read(access::ReadArgs),
     Write(access::WriteArgs),
     Dump(dump::Args),
@@ -93,6 +96,7 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args, &world),
         Command::Bind(args) => bind::bind(&args, system),
         Command::Unbind(args) => bind::unbind(&args, system),
+        Command::WriteAttribute(args) => Ok(attribute::write(&args)),
         Command::Read(args) => access::read(&args, &world),
         Command::Write(args) => access::write(&args, &world),
         Command::Dump(args) => dump::run(&args, &world),

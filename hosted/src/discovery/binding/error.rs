@@ -37,6 +37,14 @@ pub enum BindError {
         /// These processes.
         processes: Vec<Process>,
     },
+    /// The kernel did not finish a step in time. It goes on with it, and the device changes its driver once that is
+    /// done. Nothing was undone, which would have had to wait as well.
+    Unfinished {
+        /// The device.
+        address: Address,
+        /// The step.
+        step: StepError,
+    },
     /// A step failed, and those before it were undone.
     Step {
         /// The step.
@@ -71,6 +79,13 @@ pub struct StepError {
     pub value: String,
     /// Why it could not be.
     pub source: io::Error,
+}
+
+impl StepError {
+    /// Whether the kernel had not finished the step when waiting for it was given up.
+    pub(super) fn is_unfinished(&self) -> bool {
+        self.source.kind() == io::ErrorKind::TimedOut
+    }
 }
 
 impl BindError {
@@ -112,6 +127,12 @@ impl fmt::Display for BindError {
                 write!(f, "{address} is open in ")?;
                 list(f, processes)
             }
+            Self::Unfinished { address, step } => write!(
+                f,
+                "the kernel still works on {address}: writing {:?} to {} has not ended",
+                step.value.trim_end(),
+                step.path.display()
+            ),
             Self::Step { step, .. } => step.fmt(f),
             Self::Verify { error, .. } => error.fmt(f),
             Self::WrongDriver {
@@ -153,7 +174,7 @@ impl core::error::Error for BindError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Discovery(error) | Self::Verify { error, .. } => Some(error),
-            Self::Step { step, .. } => Some(step),
+            Self::Step { step, .. } | Self::Unfinished { step, .. } => Some(step),
             _ => None,
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct FakeKernel<'t> {
     refusing: RefCell<&'static str>,
     /// The writes that fail, counted from the moment at which that was said.
     failing: RefCell<Range<usize>>,
+    /// The writes that do not end, counted in the same way.
+    waiting: RefCell<Range<usize>>,
     count: Cell<usize>,
 }
 
@@ -29,6 +31,7 @@ impl<'t> FakeKernel<'t> {
             natural,
             refusing: RefCell::new(""),
             failing: RefCell::new(0..0),
+            waiting: RefCell::new(0..0),
             count: Cell::new(0),
         };
         if !tree.root().join(this.attribute("driver_override")).exists() {
@@ -40,6 +43,11 @@ impl<'t> FakeKernel<'t> {
     pub(super) fn fail_at(&self, writes: Range<usize>) {
         self.count.set(0);
         self.failing.replace(writes);
+    }
+
+    pub(super) fn wait_at(&self, writes: Range<usize>) {
+        self.count.set(0);
+        self.waiting.replace(writes);
     }
 
     pub(super) fn refuse(&self, driver: &'static str) {
@@ -61,6 +69,9 @@ impl<'t> FakeKernel<'t> {
         self.count.set(count + 1);
         if self.failing.borrow().contains(&count) {
             return Err(io::Error::from_raw_os_error(5));
+        }
+        if self.waiting.borrow().contains(&count) {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let path = path.strip_prefix(self.tree.root()).unwrap();
         match path.to_str().unwrap().rsplit_once('/').unwrap() {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use error::{BindError, StepError};
 
 use super::sysfs;
-use super::{Address, Device, DiscoveryError, System};
+use super::{Address, Device, DiscoveryError, System, Usage};
 
 /// The driver that devices are given to.
 const VFIO_PCI: &str = "vfio-pci";
@@ -45,20 +45,56 @@ pub struct Unbound {
 impl System {
     /// Gives a device to vfio-pci. One that a VFIO driver has already is left alone.
     ///
-    /// A device that the system uses, for a mounted file system say, is given away only if `force` says so.
+    /// A device that the system uses, for a mounted file system say, is given away only if `force` says so; the same
+    /// goes for one with virtual functions that are in use, which would be lost with it.
+    ///
+    /// With `force`, the kernel may wait until every process has closed the device or a function that goes with it;
+    /// [`bind_through`](Self::bind_through) need not.
     ///
     /// # Errors
     /// [`BindError`]; the device then has the driver that it had.
     pub fn bind(&self, address: Address, force: bool) -> Result<Bound, BindError> {
+        self.bind_through(address, force, write_attribute)
+    }
+
+    /// As [`bind`](Self::bind); attributes are written by `write`, which does what [`write_attribute`] does.
+    ///
+    /// Where the kernel takes too long, `write` gives up and returns [`io::ErrorKind::TimedOut`]. Such a write can't be
+    /// called off, not even by ending the process that makes it: give it to a process of its own.
+    ///
+    /// # Errors
+    /// [`BindError`]; the device then has the driver that it had, but for [`BindError::Unfinished`].
+    pub fn bind_through(
+        &self,
+        address: Address,
+        force: bool,
+        write: impl Fn(&Path, &str) -> io::Result<()>,
+    ) -> Result<Bound, BindError> {
         Binding::new(self, address, write).bind(force)
     }
 
     /// Takes a device from its VFIO driver, and lets the kernel bind the driver that it has for it.
     ///
+    /// One that a process has open, or with virtual functions that are in use, is taken only if `force` says so, and
+    /// the kernel then waits, as with [`bind`](Self::bind).
+    ///
     /// # Errors
     /// [`BindError`]; the device then has the driver that it had.
-    pub fn unbind(&self, address: Address) -> Result<Unbound, BindError> {
-        Binding::new(self, address, write).unbind()
+    pub fn unbind(&self, address: Address, force: bool) -> Result<Unbound, BindError> {
+        self.unbind_through(address, force, write_attribute)
+    }
+
+    /// As [`unbind`](Self::unbind); attributes are written by `write`, as with [`bind_through`](Self::bind_through).
+    ///
+    /// # Errors
+    /// As [`bind_through`](Self::bind_through).
+    pub fn unbind_through(
+        &self,
+        address: Address,
+        force: bool,
+        write: impl Fn(&Path, &str) -> io::Result<()>,
+    ) -> Result<Unbound, BindError> {
+        Binding::new(self, address, write).unbind(force)
     }
 }
 
@@ -97,7 +133,7 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
             return Err(BindError::ModuleMissing);
         }
         if !force {
-            self.refuse_used(&device)?;
+            self.refuse_used(self.system.usages(&device))?;
         }
         match self.rebind(&device, VFIO_PCI, |driver| driver == Some(VFIO_PCI))? {
             Some(driver) => Ok(Bound {
@@ -110,7 +146,7 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
         }
     }
 
-    fn unbind(&self) -> Result<Unbound, BindError> {
+    fn unbind(&self, force: bool) -> Result<Unbound, BindError> {
         let device = self.system.device(self.address)?;
         let Some(previous) = device.driver.clone().filter(|_| device.has_vfio_driver()) else {
             return Err(BindError::NotBound {
@@ -118,12 +154,8 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
                 driver: device.driver,
             });
         };
-        let processes = self.system.processes_with(&device);
-        if !processes.is_empty() {
-            return Err(BindError::Open {
-                address: self.address,
-                processes,
-            });
+        if !force {
+            self.refuse_open(&device)?;
         }
         // A driver that was told to take all devices with such ids would take it again.
         let is_other = |driver: Option<&str>| driver != Some(previous.as_str());
@@ -131,8 +163,7 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
         Ok(Unbound { previous, driver })
     }
 
-    fn refuse_used(&self, device: &Device) -> Result<(), BindError> {
-        let usages = self.system.usages(device);
+    fn refuse_used(&self, usages: Vec<Usage>) -> Result<(), BindError> {
         if usages.is_empty() {
             return Ok(());
         }
@@ -140,6 +171,21 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
             address: self.address,
             usages,
         })
+    }
+
+    /// Refuses to take a device from its VFIO driver that would wait until it is closed.
+    fn refuse_open(&self, device: &Device) -> Result<(), BindError> {
+        let processes = self.system.processes_with(device);
+        if !processes.is_empty() {
+            return Err(BindError::Open {
+                address: self.address,
+                processes,
+            });
+        }
+        let mut usages = self.system.usages(device);
+        // The display is VFIO's already.
+        usages.retain(|usage| *usage != Usage::BootDisplay);
+        self.refuse_used(usages)
     }
 
     /// Has the kernel look for a driver anew, with this override, and returns the one that it bound. What was done is
@@ -152,17 +198,15 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
     ) -> Result<Option<String>, BindError> {
         let before = self.driver_override();
         let undo = || self.give_back(&before, device.driver.as_deref());
-        self.set_override(name).map_err(|step| BindError::Step {
-            step,
-            left: Vec::new(),
-        })?;
+        self.set_override(name)
+            .map_err(|step| self.failed(step, Vec::new))?;
         let steps = || {
             if device.driver.is_some() {
                 self.release()?;
             }
             self.probe()
         };
-        steps().map_err(|step| BindError::Step { step, left: undo() })?;
+        steps().map_err(|step| self.failed(step, undo))?;
         let driver = self.driver().map_err(|error| BindError::Verify {
             error,
             left: undo(),
@@ -175,6 +219,16 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
         }
     }
 
+    /// A step failed: what was done is undone, unless the kernel is still at it and holds the device.
+    fn failed(&self, step: StepError, undo: impl FnOnce() -> Vec<StepError>) -> BindError {
+        let address = self.address;
+        if step.is_unfinished() {
+            return BindError::Unfinished { address, step };
+        }
+        let left = undo();
+        BindError::Step { step, left }
+    }
+
     /// Puts the override and the driver back; tells what did not work.
     fn give_back(&self, name: &str, driver: Option<&str>) -> Vec<StepError> {
         let mut left = Vec::new();
@@ -183,10 +237,12 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
         if now.as_deref() == driver {
             return left;
         }
-        if now.is_some() {
+        // Whatever is written while the kernel is at a step waits for it.
+        let is_held = |left: &[StepError]| left.iter().any(StepError::is_unfinished);
+        if now.is_some() && !is_held(&left) {
             left.extend(self.release().err());
         }
-        if let Some(driver) = driver {
+        if let Some(driver) = driver.filter(|_| !is_held(&left)) {
             left.extend(self.give_to(driver).err());
         }
         left
@@ -245,7 +301,10 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
 }
 
 /// Writes an attribute of sysfs, in one call, as the kernel wants it. One that is missing is not made.
-fn write(path: &Path, value: &str) -> io::Result<()> {
+///
+/// # Errors
+/// Why it could not be written.
+pub fn write_attribute(path: &Path, value: &str) -> io::Result<()> {
     OpenOptions::new()
         .write(true)
         .truncate(true)
@@ -279,11 +338,15 @@ mod tests {
     }
 
     fn unbind(kernel: &FakeKernel<'_>) -> Result<Unbound, BindError> {
+        unbind_by(kernel, false)
+    }
+
+    fn unbind_by(kernel: &FakeKernel<'_>, force: bool) -> Result<Unbound, BindError> {
         let system = System::below(kernel.tree.root());
         Binding::new(&system, address(), |path: &Path, value: &str| {
             kernel.write(path, value)
         })
-        .unbind()
+        .unbind(force)
     }
 
     fn address() -> Address {
@@ -447,6 +510,58 @@ mod tests {
         );
         tree.remove("proc/31/fd/4");
         unbind(&kernel).unwrap();
+    }
+
+    /// A virtual function of the disk that a process has open.
+    fn open_virtual_function(tree: &FakeTree) {
+        let address = "0000:00:06.1";
+        tree.device(address, 1, 2, 0x010802);
+        tree.group(address, 8);
+        tree.bind(address, "vfio-pci");
+        tree.link(
+            "sys/devices/pci/0000:00:06.0/virtfn0",
+            "sys/devices/pci/0000:00:06.1",
+        );
+        tree.write("proc/31/comm", "qemu\n");
+        tree.write("proc/31/fd/.keep", "");
+        tree.link("proc/31/fd/4", "dev/vfio/8");
+    }
+
+    #[test]
+    fn a_device_with_a_virtual_function_in_use_is_taken_by_force_only() {
+        let tree = tree();
+        open_virtual_function(&tree);
+        let kernel = FakeKernel::new(&tree, NVME, "nvme");
+        let expected = "0000:00:06.0 is in use: 0000:00:06.1, which would go with it: /dev/vfio/8 is open in \
+                        process 31 (qemu)";
+        assert_eq!(bind(&kernel, false).unwrap_err().to_string(), expected);
+        assert_eq!(kernel.writes(), 0);
+        bind(&kernel, true).unwrap();
+        assert_eq!(unbind(&kernel).unwrap_err().to_string(), expected);
+        assert_eq!(driver(&tree).as_deref(), Some("vfio-pci"));
+        unbind_by(&kernel, true).unwrap();
+        assert_eq!(driver(&tree).as_deref(), Some("nvme"));
+    }
+
+    #[test]
+    fn what_the_kernel_does_not_finish_is_left_to_it() {
+        for step in 0..3 {
+            let tree = tree();
+            let kernel = FakeKernel::new(&tree, NVME, "nvme");
+            kernel.wait_at(step..100);
+            let error = bind(&kernel, true).unwrap_err();
+            assert!(matches!(error, BindError::Unfinished { .. }), "{error}");
+            // To undo something would wait as well.
+            assert_eq!(kernel.writes(), step + 1);
+        }
+        // Nor is it waited for twice where something else went wrong.
+        let tree = tree();
+        let kernel = FakeKernel::new(&tree, NVME, "nvme");
+        kernel.fail_at(2..3);
+        kernel.wait_at(3..100);
+        let error = bind(&kernel, true).unwrap_err();
+        assert_eq!(error.left().len(), 1, "{error}");
+        assert_eq!(kernel.writes(), 4);
     }
 
     #[test]
