@@ -42,7 +42,8 @@ pub(super) struct ReadArgs {
 
 /// Write blocks from a file, and flush.
 ///
-/// Nothing is written to a namespace whose first MiB or last holds anything, unless --yes is given.
+/// Nothing is written to a namespace whose first MiB or last holds anything, nor over blocks that hold anything, unless
+/// --yes is given. Of more than 64 MiB of blocks, 64 MiB are looked at.
 #[derive(clap::Args)]
 pub(super) struct WriteArgs {
     /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device.
@@ -54,7 +55,7 @@ pub(super) struct WriteArgs {
     #[command(flatten)]
     place: Place,
 
-    /// Write even if the namespace holds something.
+    /// Write even if the namespace, or what is written over, holds something.
     #[arg(long)]
     yes: bool,
 
@@ -199,7 +200,8 @@ impl Job for WriteJob<'_> {
         let mut pair = controller
             .queue_pair::<DEPTH>(queue(controller, &namespace))
             .map_err(failed)?;
-        if !yes && let Some(what) = contents::held(&mut pair, &namespace).map_err(failed)? {
+        let lost = |pair: &mut _| contents::lost(pair, &namespace, place.lba, blocks);
+        if !yes && let Some(what) = lost(&mut pair).map_err(failed)? {
             return Err(Failure::Holds {
                 name: about.device.clone(),
                 namespace: namespace.id(),
