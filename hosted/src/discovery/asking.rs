@@ -36,6 +36,9 @@ pub(super) struct Node {
     pub(super) path: PathBuf,
     /// What it is a node of; `None` where only its name is known.
     pub(super) device: Option<(Kind, Number)>,
+    /// The VFIO devices that are had through it, by their names in sysfs: a process that has one of them need not have
+    /// the node open any more.
+    pub(super) devices: Vec<String>,
 }
 
 impl Kind {
@@ -82,14 +85,19 @@ impl Node {
 }
 
 impl System {
-    /// The node with this name below `/dev`; its number is looked up there.
-    pub(super) fn node_called(&self, name: String) -> Node {
+    /// The node with this name below `/dev`, through which VFIO gives out `devices`. Its number is looked up there.
+    pub(super) fn vfio_node(&self, name: String, devices: Vec<String>) -> Node {
         let path = self.dev.join(&name);
         let device = stat(&path).ok().and_then(|stat| {
             let kind = Kind::of(stat.st_mode)?;
             Some((kind, Number::of(stat.st_rdev)))
         });
-        Node { name, path, device }
+        Node {
+            name,
+            path,
+            device,
+            devices,
+        }
     }
 
     /// The node of the device that `directory` describes; its name, where the kernel tells no other, is `name`.
@@ -102,6 +110,7 @@ impl System {
             path: self.dev.join(&name),
             name,
             device: Some((kind, number)),
+            devices: Vec::new(),
         };
         let is_there =
             |path: &Path| stat(path).is_ok_and(|stat| node.is_same(stat.st_mode, stat.st_rdev));

@@ -46,7 +46,12 @@ impl System {
             let files = sysfs::entries(&path.join("fd")).unwrap_or_default();
             let open: Vec<_> = files
                 .iter()
-                .filter_map(|(_, file)| node_of(file, nodes))
+                .filter_map(|(number, file)| {
+                    node_of(file, nodes).or_else(|| {
+                        let device = vfio_device(file, &path.join("fdinfo").join(number))?;
+                        nodes.iter().position(|node| node.devices.contains(&device))
+                    })
+                })
                 .collect();
             for (index, openers) in openers.iter_mut().enumerate() {
                 if open.contains(&index) {
@@ -77,7 +82,9 @@ impl System {
         let cdev = device.cdev.as_ref();
         let cdev = cdev.map(|cdev| format!("vfio/devices/{cdev}"));
         let names = group.into_iter().chain(cdev);
-        names.map(|name| self.node_called(name)).collect()
+        names
+            .map(|name| self.vfio_node(name, vec![device.address.to_string()]))
+            .collect()
     }
 }
 
@@ -103,6 +110,19 @@ fn node_of(file: &Path, nodes: &[Node]) -> Option<usize> {
     nodes
         .iter()
         .position(|node| node.is_same(stat.stx_mode.into(), number))
+}
+
+/// The name of the VFIO device that a file of `/proc/ID/fd` is, if the kernel tells in `info`, its file of
+/// `/proc/ID/fdinfo` (`Documentation/filesystems/proc.rst`, "VFIO Device files").
+fn vfio_device(file: &Path, info: &Path) -> Option<String> {
+    fs::read_link(file)
+        .ok()
+        .filter(|target| target.as_os_str() == "anon_inode:[vfio-device]")?;
+    let lines = sysfs::lines(info);
+    let path = lines
+        .iter()
+        .find_map(|line| line.strip_prefix("vfio-device-syspath:"))?;
+    Some(Path::new(path.trim()).file_name()?.to_str()?.to_owned())
 }
 
 impl fmt::Display for Process {

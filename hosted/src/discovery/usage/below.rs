@@ -3,6 +3,7 @@
 //! `Documentation/admin-guide/sysfs-rules.rst`: a link from a class or from `/sys/dev` leads to the directory of the
 //! member, which is below the directory of the device that it belongs to.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -123,12 +124,12 @@ impl System {
 
     /// The nodes of the VFIO groups of the device and of what is below it: mediated devices, and PCI devices in a
     /// domain that it makes.
-    pub(super) fn vfio_groups(&self, address: Address) -> Vec<String> {
+    pub(super) fn vfio_groups(&self, address: Address) -> Vec<Node> {
         let address = address.to_string();
-        let mut groups = Vec::new();
+        let mut groups = BTreeMap::<String, Vec<String>>::new();
         for bus in ["pci", "mdev"] {
             let devices = self.sysfs.join("bus").join(bus).join("devices");
-            for (_, path) in sysfs::entries(&devices).unwrap_or_default() {
+            for (name, path) in sysfs::entries(&devices).unwrap_or_default() {
                 let is_ours = fs::read_link(&path).is_ok_and(|target| is_below(&target, &address));
                 let driver = sysfs::link_name(&path.join("driver")).ok().flatten();
                 if !is_ours || !driver.as_deref().is_some_and(is_vfio_driver) {
@@ -141,12 +142,14 @@ impl System {
                 let is_noiommu =
                     sysfs::text(&group.join("name")).is_ok_and(|name| name == "vfio-noiommu");
                 let prefix = if is_noiommu { "noiommu-" } else { "" };
-                groups.push(format!("vfio/{prefix}{number}"));
+                let group = groups.entry(format!("vfio/{prefix}{number}"));
+                group.or_default().push(name);
             }
         }
-        groups.sort();
-        groups.dedup();
+        let groups = groups.into_iter();
         groups
+            .map(|(group, devices)| self.vfio_node(group, devices))
+            .collect()
     }
 
     /// The other PCI functions that lose their driver with the device, and theirs in turn: its virtual functions, which

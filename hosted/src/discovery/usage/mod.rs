@@ -88,7 +88,8 @@ pub enum Usage {
     Open {
         /// The name of the node below `/dev`.
         node: String,
-        /// These processes; none where they can't be seen from here.
+        /// These processes; none where procfs does not tell: they are in another PID namespace, or have a VFIO device
+        /// open, and no longer its group, on a kernel before 6.18.
         processes: Vec<Process>,
     },
     /// Another function that would go with the device is in use: a virtual function, or one that depends on it.
@@ -169,8 +170,7 @@ impl Function {
         let blocks = system.blocks(address);
         let mut nodes = system.nodes_below(address, &blocks);
         let devices = nodes.len();
-        let groups = system.vfio_groups(address).into_iter();
-        nodes.extend(groups.map(|name| system.node_called(name)));
+        nodes.extend(system.vfio_groups(address));
         Self {
             address,
             blocks,
@@ -346,10 +346,10 @@ impl fmt::Display for Usage {
     }
 }
 
-/// Names processes; those that can't be seen are said to be so.
+/// Names processes, or says that nobody knows them.
 pub(super) fn processes_fmt(f: &mut fmt::Formatter<'_>, processes: &[Process]) -> fmt::Result {
     if processes.is_empty() {
-        return f.write_str("a process that can't be seen from here");
+        return f.write_str("a process that can't be told");
     }
     for (i, process) in processes.iter().enumerate() {
         let separator = if i == 0 { "" } else { " and " };

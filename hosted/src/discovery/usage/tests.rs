@@ -427,13 +427,38 @@ fn a_virtual_function_in_use_is_named_with_who_uses_it() {
         asking(&tree, &answers),
         [
             "0000:00:06.1, which would go with it: /dev/vfio/7 is open in a process that can't be \
-          seen from here"
+          told"
         ]
     );
     process(&tree, 31, "qemu", &["dev/vfio/7"]);
     assert_eq!(
         asking(&tree, &answers),
         ["0000:00:06.1, which would go with it: /dev/vfio/7 is open in process 31 (qemu)"]
+    );
+}
+
+#[test]
+fn a_process_that_has_only_the_device_open_is_named_where_the_kernel_tells() {
+    let tree = with_virtual_function();
+    process(&tree, 31, "cloud-hypervisor", &[]);
+    process(&tree, 32, "sh", &[]);
+    for id in [31, 32] {
+        let file = tree.root().join(format!("proc/{id}/fd/9"));
+        std::os::unix::fs::symlink("anon_inode:[vfio-device]", file).unwrap();
+    }
+    let info = |id, address| {
+        let path = format!("proc/{id}/fdinfo/9");
+        let text = format!("pos:\t0\nvfio-device-syspath: /sys/devices/pci/{address}\n");
+        tree.write(&path, text);
+    };
+    info(32, "0000:00:07.0");
+    assert_eq!(usages(&tree), [""; 0]);
+    info(31, VIRTUAL);
+    assert_eq!(
+        usages(&tree),
+        [
+            "0000:00:06.1, which would go with it: /dev/vfio/7 is open in process 31 (cloud-hypervisor)"
+        ]
     );
 }
 
@@ -492,7 +517,7 @@ fn mediated_devices_and_those_of_a_domain_below_are_found_open() {
     assert_eq!(
         asking(&tree, &answers),
         [
-            "/dev/vfio/11 is open in a process that can't be seen from here",
+            "/dev/vfio/11 is open in a process that can't be told",
             "/dev/vfio/9 is open in process 31 (qemu)",
         ]
     );
