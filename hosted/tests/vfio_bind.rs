@@ -3,9 +3,11 @@
 //! That they work is checked on real kernels.
 
 use std::fs::{self, File};
-use std::io::Read as _;
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 #[expect(dead_code, reason = "the discovery's own tests use the rest")]
 #[path = "../src/discovery/fake_tree.rs"]
@@ -138,6 +140,37 @@ fn a_step_that_does_not_end_is_told_and_left_behind() {
     // Nothing was undone: that would have waited, too.
     let name = fs::read_to_string(tree.root().join(attribute("driver_override"))).unwrap();
     assert_eq!(name, "vfio-pci");
+}
+
+#[test]
+fn ctrl_c_ends_the_waiting() {
+    let tree = system();
+    let pipe = tree.root().join("sys/bus/pci/drivers/nvme/unbind");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_vfio"))
+        .arg("--root")
+        .arg(tree.root())
+        .args(["bind", NVME])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    stderr.read_line(&mut told).unwrap();
+    assert!(told.contains("Ctrl-C, or 60 s"), "{told}");
+    let start = Instant::now();
+    let id = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process(id, Signal::INT).unwrap();
+    let status = child.wait().unwrap();
+    let took = start.elapsed();
+    // Whoever waits there is let go.
+    File::open(&pipe).unwrap();
+    assert_eq!(status.code(), Some(1));
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    let mut failed = String::new();
+    stderr.read_to_string(&mut failed).unwrap();
+    assert!(failed.contains("the kernel still works on"), "{failed}");
 }
 
 #[test]

@@ -17,8 +17,8 @@
 //! # Ok::<(), vfio_hosted::discovery::DiscoveryError>(())
 //! ```
 //!
-//! [`System::bind`] gives a device to vfio-pci, and [`System::unbind`] gives it back. Nothing else here changes the
-//! system.
+//! [`System::bind`] gives a device to vfio-pci, and [`System::unbind`] gives it back; both use [`write_attribute`].
+//! Nothing else here changes the system.
 //!
 //! What is read is distrusted: a malformed entry is an error that names its file, text is taken lossily and stripped
 //! of control characters, and a device that goes away during the scan is left out.

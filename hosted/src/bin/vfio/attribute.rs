@@ -4,9 +4,10 @@
 //! `drivers/vfio/vfio_main.c`, `snd_card_free` of `sound/core/init.c`), and the process that wrote the attribute waits
 //! with it: not even a signal ends that. So another process writes it, which can be left behind.
 
+use std::env;
 use std::io::{self, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -28,23 +29,23 @@ pub(crate) struct Patience {
     wait: u32,
 }
 
-/// Write an attribute of sysfs, and end with the number of the error.
-#[derive(clap::Args)]
-pub(crate) struct WriteArgs {
-    path: PathBuf,
-    #[arg(allow_hyphen_values = true)]
-    value: String,
-}
+/// What the first argument of the process that writes is; no command of the program is called so.
+const ARGUMENT: &str = "--write-attribute";
 
-/// Writes an attribute as a process of its own.
-pub(crate) fn write(args: &WriteArgs) -> ExitCode {
-    match write_attribute(&args.path, &args.value) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let errno = error.raw_os_error().map(u8::try_from);
-            ExitCode::from(errno.and_then(Result::ok).unwrap_or(UNKNOWN))
-        }
+/// Writes an attribute, if this process is to, and says what it ends with: the number of the error.
+pub(crate) fn written() -> Option<ExitCode> {
+    let mut arguments = env::args_os().skip(1);
+    if arguments.next()? != ARGUMENT {
+        return None;
     }
+    let (path, value) = (arguments.next()?, arguments.next()?);
+    let written = write_attribute(Path::new(&path), value.to_str()?);
+    let Err(error) = written else {
+        return Some(ExitCode::SUCCESS);
+    };
+    let errno = error.raw_os_error().map(u8::try_from);
+    let errno = errno.and_then(Result::ok);
+    Some(ExitCode::from(errno.unwrap_or(UNKNOWN)))
 }
 
 /// Writes attributes through another process.
@@ -72,9 +73,8 @@ impl Writer {
 
     /// Writes an attribute; the error is of the kind `TimedOut` where the kernel is left at it.
     pub(crate) fn write(&self, path: &Path, value: &str) -> io::Result<()> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("write-attribute")
-            .arg("--")
+        let mut child = Command::new(env::current_exe()?)
+            .arg(ARGUMENT)
             .arg(path)
             .arg(value)
             // Whoever reads what this program writes is not held up by what is left behind.

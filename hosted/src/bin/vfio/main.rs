@@ -69,8 +69,6 @@ enum Command {
     Inspect(inspect::Args),
     Bind(bind::BindArgs),
     Unbind(bind::UnbindArgs),
-    #[command(hide = true)]
-    WriteAttribute(attribute::WriteArgs),
     Read(access::ReadArgs),
     Write(access::WriteArgs),
     Dump(dump::Args),
@@ -84,6 +82,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(status) = attribute::written() {
+        return status;
+    }
     let cli = Cli::parse();
     let world = World {
         system: System::below(&cli.root),
@@ -96,7 +97,6 @@ fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args, &world),
         Command::Bind(args) => bind::bind(&args, system),
         Command::Unbind(args) => bind::unbind(&args, system),
-        Command::WriteAttribute(args) => Ok(attribute::write(&args)),
         Command::Read(args) => access::read(&args, &world),
         Command::Write(args) => access::write(&args, &world),
         Command::Dump(args) => dump::run(&args, &world),
