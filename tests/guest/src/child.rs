@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use anyhow::{Context as _, Result, bail};
 use vfio_guest::Device;
 
-use crate::checks::{decoding, dying};
+use crate::checks::{decoding, dying, used};
 use crate::mode::{MODES, Mode};
 
 /// What tells the program that it is such a part.
@@ -31,6 +31,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         decoding::OFF => decoding::touch_while_off(&device, mode),
         decoding::LOW => decoding::touch_while_low(&device, mode),
         dying::COPY => dying::copy_for_ever(&device, mode),
+        used::STAY => used::stay(),
         _ => bail!("there is no part {part}"),
     }
 }

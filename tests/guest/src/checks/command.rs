@@ -189,3 +189,42 @@ pub(crate) fn nvme(_: &World, device: &Device) -> Result<String> {
     );
     Ok(format!("{} IOPS", bench["iops"]))
 }
+
+/// Nothing is written over what somebody may miss, wherever it is, without being told to. The disk is empty at first, and
+/// at the end.
+pub(crate) fn nvme_lost(_: &World, device: &Device) -> Result<String> {
+    let (address, file) = (device.address(), "/run/nvme-lost");
+    // 8 KiB of an uberblock of ZFS and noise.
+    let mut blocks: Vec<u8> = (0..8192).map(|at| (at / 7 % 251) as u8).collect();
+    blocks[..8].copy_from_slice(&0x00ba_b10c_u64.to_le_bytes());
+    fs::write(file, &blocks)?;
+    let write = |lba: &str, yes: &[&str]| {
+        let arguments = [&["nvme", "write", address, file, "--lba", lba][..], yes].concat();
+        program::run("/bin/vfio", &arguments)
+    };
+    for (lba, yes, word) in [
+        // At 8 MiB of 16, where nothing was.
+        ("0x4000", false, None),
+        ("0x4000", false, Some("data in the blocks to be written")),
+        ("0x3ff8", false, Some("data in the blocks to be written")),
+        ("0x4010", false, None),
+        // Where the uberblocks of a label begin.
+        ("0x100", true, None),
+        ("0x5000", false, Some("a ZFS pool member")),
+    ] {
+        let ended = write(lba, if yes { &["--yes"] } else { &[] })?;
+        let is_right = match word {
+            None => ended.status == Some(0),
+            Some(word) => {
+                ended.status == Some(1) && [word, "--yes"].iter().all(|w| ended.stderr.contains(w))
+            }
+        };
+        ensure!(is_right, "block {lba}: {}", told(&ended));
+    }
+    fs::write(file, [0; 8192])?;
+    for lba in ["0x4000", "0x4010", "0x100"] {
+        let ended = write(lba, &["--yes"])?;
+        ensure!(ended.status == Some(0), "block {lba}: {}", told(&ended));
+    }
+    Ok("refused where something is".into())
+}

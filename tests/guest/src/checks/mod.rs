@@ -26,6 +26,7 @@ mod reset;
 mod rounds;
 mod selftest;
 mod unplug;
+pub(crate) mod used;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -62,6 +63,9 @@ const NVME: &[&str] = &["nvme", "nvme-port"];
 
 /// The same, and one whose blocks have protection information of 16 bytes behind them.
 const NVME_GUARDED: &[&str] = &["nvme", "nvme-port", "nvme-guard"];
+
+/// The NVMe controller whose subsystem may have several, so that its disk may have several paths.
+const SHARED: &[&str] = &["nvme-shared"];
 
 /// Every check, in the order in which they run.
 const CHECKS: &[Check] = &[
@@ -108,6 +112,22 @@ const CHECKS: &[Check] = &[
     Check {
         name: "nvme, read and written by the kernel's driver",
         on: On::Some(NVME_GUARDED, nvme::with_the_kernels),
+    },
+    Check {
+        name: "vfio nvme write, over what is there",
+        on: On::Some(SHARED, command::nvme_lost),
+    },
+    Check {
+        name: "in use, open exclusively",
+        on: On::Some(NVME, used::open),
+    },
+    Check {
+        name: "in use, mounted",
+        on: On::Some(NVME, used::mounted),
+    },
+    Check {
+        name: "in use, a partition of a disk with several paths",
+        on: On::Some(SHARED, used::partition),
     },
     Check {
         name: "edu through its pin",
@@ -232,6 +252,10 @@ const CHECKS: &[Check] = &[
     Check {
         name: "virtual function, taken away",
         on: On::Some(SRIOV, sriov::take_away),
+    },
+    Check {
+        name: "in use, a virtual function",
+        on: On::Some(SRIOV, sriov::taken_with_it),
     },
     Check {
         name: "driver igb removed and initialised",

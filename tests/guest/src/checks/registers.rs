@@ -152,7 +152,7 @@ fn json(arguments: &[&str]) -> Result<Value> {
 }
 
 /// The complaint of the program, which must end with 1 and say `word`.
-fn refused(arguments: &[&str], word: &str) -> Result<String> {
+pub(super) fn refused(arguments: &[&str], word: &str) -> Result<String> {
     let ended = program::run("/bin/vfio", arguments)?;
     ensure!(ended.status == Some(1), "{arguments:?}: {}", told(&ended));
     ensure!(ended.stderr.contains(word), "{}", ended.stderr);

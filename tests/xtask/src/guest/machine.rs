@@ -48,6 +48,10 @@ const PORTS: [&str; 5] = [
 /// What an NVMe controller and its virtual functions are controllers of.
 const SUBSYSTEM: &str = "nvme-subsys,id=subsystem";
 
+/// What the NVMe controller `nvme-shared` is a controller of, and its namespace: others could have it as well.
+const SHARED_SUBSYSTEM: &str = "nvme-subsys,id=shared-subsystem";
+const SHARED_NAMESPACE: &str = "nvme-ns,drive=disk3,bus=shared,nsid=1,shared=on";
+
 /// The memory that `ivshmem-plain` shares with nobody, as QEMU's option `-object` takes it.
 const SHARED: &str = "memory-backend-ram,id=shared,size=4M,share=on";
 
@@ -64,12 +68,12 @@ const NOIOMMU_COMMAND_LINE: &str =
 /// The devices that are tested without an IOMMU.
 pub(crate) const NOIOMMU_DEVICES: [&str; 3] = ["edu", "nvme", "xhci"];
 
-/// The namespace of a controller that has it not from its own options: its metadata are protection information alone, with a
+/// The namespace of the NVMe controller `nvme-guard`: its metadata are protection information alone, with a
 /// guard of 64 bits, behind each block.
-const NAMESPACE: &str = "nvme-ns,drive=disk2,bus=guarded,logical_block_size=4096,physical_block_size=4096,ms=16,mset=1,pi=1,pif=2";
+const GUARDED_NAMESPACE: &str = "nvme-ns,drive=disk2,bus=guarded,logical_block_size=4096,physical_block_size=4096,ms=16,mset=1,pi=1,pif=2";
 
 /// The disks of the NVMe controllers, as their `drive` property names them.
-const DISKS: [&str; 3] = ["disk0", "disk1", "disk2"];
+const DISKS: [&str; 4] = ["disk0", "disk1", "disk2", "disk3"];
 
 /// The disk of the NVMe controller called `device`, if it has one.
 pub(crate) fn disk(device: &str) -> Option<&'static str> {
@@ -87,7 +91,7 @@ const NULL_SIZE: u64 = 1 << 30;
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
-const PCI: [Emulated; 16] = [
+const PCI: [Emulated; 17] = [
     Emulated {
         name: "edu",
         bdf: "0000:00:05.0",
@@ -145,6 +149,13 @@ const PCI: [Emulated; 16] = [
         bdf: "0000:00:0c.0",
         ids: (0x1033, 0x0194),
         qemu: "nec-usb-xhci,addr=0c.0,msi=on,msix=off",
+    },
+    // To Linux, its disk is one that may have several paths.
+    Emulated {
+        name: "nvme-shared",
+        bdf: "0000:00:0e.0",
+        ids: (0x1b36, 0x0010),
+        qemu: "nvme,id=shared,serial=shared,subsys=shared-subsystem,addr=0e.0",
     },
     Emulated {
         name: "nvme-guard",
@@ -364,9 +375,9 @@ pub(crate) fn command(
     let there = PCI.iter().filter(|device| device.missing(qemu).is_none());
     for device in PORTS
         .into_iter()
-        .chain([SUBSYSTEM])
+        .chain([SUBSYSTEM, SHARED_SUBSYSTEM])
         .chain(there.map(|device| device.qemu))
-        .chain([NAMESPACE])
+        .chain([GUARDED_NAMESPACE, SHARED_NAMESPACE])
     {
         command.args(["-device", device]);
     }

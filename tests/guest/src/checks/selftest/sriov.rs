@@ -1,7 +1,7 @@
 //! SR-IOV functions and the token between them (`vfio_pci_sriov_uapi_test`).
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -13,10 +13,13 @@ use vfio_core::sys::Errno;
 use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;
 
+use super::super::command::good;
+use super::super::registers::refused;
 use super::setup::initialised;
+use crate::bind;
 use crate::mode::{InGuest as _, Mode, bound};
 use crate::report::NotRun;
-use crate::world::{World, driver, group};
+use crate::world::{World, driver, group, version};
 
 /// A token, a UUID.
 type Token = [u8; 16];
@@ -58,6 +61,80 @@ pub(crate) fn take_away(_: &World, device: &Device) -> Result<String> {
     set_number(device, 0)?;
     ensure!(!Path::new(&made.sysfs()).exists(), "it is still there");
     Ok("gone".into())
+}
+
+/// A function whose virtual function is open is not taken from its driver, which would wait until it is closed; where
+/// it is taken by force, the program says what it waits for, and does not wait for ever.
+pub(crate) fn taken_with_it(_: &World, device: &Device) -> Result<String> {
+    may_have_virtual_functions()?;
+    set_number(device, 1)?;
+    let address = device.address();
+    let case = Case::new(device, Mode::Type1v2, Some(FIRST))?;
+    drop(case.physical()?);
+    let opened = case.open(&case.virtual_one, Some(FIRST))?;
+    let opened = opened.map_err(|errno| anyhow!("the virtual function: {errno}"))?;
+    let name = case.virtual_one.address();
+    let said = refused(
+        &["unbind", address],
+        &format!("{name}, which would go with it: /dev/vfio/"),
+    )?;
+    // Only the device is open, and no longer its group: newer kernels tell by whom.
+    let by = if version()? >= (6, 18) {
+        "process 1 "
+    } else {
+        "a process that can't be told"
+    };
+    ensure!(said.contains(by), "{said}");
+    let said = refused(
+        &["unbind", "--force", "--wait", "3", address],
+        "the kernel still works on",
+    )?;
+    ensure!(
+        said.starts_with("waiting for the kernel") && said.contains(name) && said.contains(by),
+        "{said}"
+    );
+    ensure!(
+        Path::new(&case.virtual_one.sysfs()).exists(),
+        "it was lost while it was open"
+    );
+    drop((opened, case));
+    // The driver goes on, and so does the program.
+    good(&["unbind", "--force", address]).or_else(|error| {
+        // The kernel may have been faster.
+        refused(&["unbind", address], "not to vfio-pci")
+            .or_else(|_| refused(&["unbind", address], "bound to no driver"))
+            .map_err(|_| error)
+    })?;
+    good(&["bind", "--force", address])?;
+    ensure!(number(device, "sriov_numvfs")? == 0, "it is there again");
+    if device.name == "nvme-sriov" {
+        kept_with_it(device)?;
+    }
+    Ok(said)
+}
+
+/// A function that its own driver has is not given to vfio-pci while its virtual function is open.
+fn kept_with_it(device: &Device) -> Result<()> {
+    let address = device.address();
+    let autoprobe = format!("{}/sriov_drivers_autoprobe", device.sysfs());
+    bind::rebind(device, "nvme")?;
+    fs::write(&autoprobe, "0")?;
+    set_number(device, 1)?;
+    let made = virtual_function(device)?;
+    bind::bind(&made)?;
+    let file = File::open(format!("/dev/vfio/{}", group(&made)?)).context("the group")?;
+    let expected = format!("{}, which would go with it: /dev/vfio/", made.address());
+    let said = refused(&["bind", address], &expected)?;
+    ensure!(said.contains("is open in process 1 "), "{said}");
+    // vfio-pci takes no function that has virtual ones: it stays with its driver.
+    refused(&["bind", "--force", address], "vfio-pci does not take")?;
+    let seen = driver(device)?;
+    ensure!(seen == "nvme", "its driver is {seen}");
+    drop(file);
+    set_number(device, 0)?;
+    fs::write(&autoprobe, "1")?;
+    good(&["bind", address])?;
+    Ok(())
 }
 
 /// Whether vfio-pci can make virtual functions.
