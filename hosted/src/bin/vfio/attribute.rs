@@ -73,7 +73,8 @@ impl Writer {
 
     /// Writes an attribute; the error is of the kind `TimedOut` where the kernel is left at it.
     pub(crate) fn write(&self, path: &Path, value: &str) -> io::Result<()> {
-        let mut child = Command::new(env::current_exe()?)
+        // This program, even if its file has been replaced meanwhile.
+        let mut child = Command::new("/proc/self/exe")
             .arg(ARGUMENT)
             .arg(path)
             .arg(value)
