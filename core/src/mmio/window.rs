@@ -82,6 +82,15 @@ impl<A: Access, P> Window<A, P> {
         self.access.is_empty()
     }
 
+    /// Checks that `offset` (bytes) names a register of type `T`, and reaches nothing.
+    ///
+    /// # Errors
+    /// [`OffsetError`], as [`Window::read`] and [`Window::write`] would return it.
+    #[inline]
+    pub fn check<T: Width>(&self, offset: usize) -> Result<(), OffsetError> {
+        check::<T>(offset, self.access.len())
+    }
+
     /// Reads the register at `offset` (bytes). A read may have side effects.
     ///
     /// # Errors

@@ -115,15 +115,18 @@ impl Register {
         intent: Intent,
     ) -> Result<Reached<'o, S>, Failure> {
         let region = opened.region(&self.region, intent)?;
-        if self.enable_memory {
-            opened.enable_memory()?;
-        }
-        Ok(Reached {
+        let reached = Reached {
             window: opened.window(&region),
             region,
             offset: self.offset,
             width: self.width,
-        })
+        };
+        let checked = self.width.check(&reached.window, self.offset);
+        checked.map_err(|error| reached.failed(RegisterError::Offset(error)))?;
+        if self.enable_memory {
+            opened.enable_memory()?;
+        }
+        Ok(reached)
     }
 }
 
@@ -200,6 +203,50 @@ pub(crate) mod tests {
         let mut config = Config::new(config);
         config.set_command(Command::empty()).unwrap();
         opened
+    }
+
+    /// Whether what `act` does to a device that decodes no memory is refused for its offset and changes nothing.
+    fn refused(act: impl FnOnce(Opened<vfio_hosted::sim::Kernel>) -> Result<(), Failure>) -> bool {
+        let opened = decoding_off();
+        let kernel = opened.sys.clone();
+        let before = kernel.calls().pwrite;
+        let ended = act(opened);
+        let offset = matches!(
+            ended,
+            Err(Failure::Access(AccessError::Register {
+                error: RegisterError::Offset(_),
+                ..
+            }))
+        );
+        offset && kernel.calls().pwrite == before
+    }
+
+    #[test]
+    fn an_offset_that_is_refused_leaves_the_device_as_it_is() {
+        for (offset, width) in [
+            (1 << 20, Width::Bits8),
+            (u64::MAX, Width::Bits8),
+            (2, Width::Bits32),
+            ((1 << 20) - 4, Width::Bits64),
+        ] {
+            let register = || Register {
+                offset,
+                width,
+                ..args(true).register
+            };
+            let (read, write) = (
+                ReadArgs {
+                    register: register(),
+                    json: false,
+                },
+                WriteArgs {
+                    register: register(),
+                    value: 0,
+                },
+            );
+            assert!(refused(|opened| Read(&read).run(opened)), "{offset:#x}");
+            assert!(refused(|opened| Write(&write).run(opened)), "{offset:#x}");
+        }
     }
 
     fn args(enable_memory: bool) -> WriteArgs {

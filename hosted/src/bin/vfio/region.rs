@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use vfio_core::abi::{RegionFlags, pci_region};
 use vfio_core::device::Device;
-use vfio_core::mmio::{RegisterError, TrapError, Window};
+use vfio_core::mmio::{OffsetError, RegisterError, TrapError, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::region::Trapped;
 use vfio_core::sys::Sys;
@@ -98,6 +98,21 @@ impl Width {
             "{value:#0digits$x}",
             digits = usize::from(self.bytes()) * 2 + 2
         )
+    }
+
+    /// Checks that a register of this width is at `offset`, in bytes from the start of the window.
+    pub(crate) fn check<S: Sys>(
+        self,
+        window: &Window<Trapped<&Device<S>>>,
+        offset: u64,
+    ) -> Result<(), OffsetError> {
+        let at = place(offset);
+        match self {
+            Self::Bits8 => window.check::<u8>(at),
+            Self::Bits16 => window.check::<u16>(at),
+            Self::Bits32 => window.check::<u32>(at),
+            Self::Bits64 => window.check::<u64>(at),
+        }
     }
 
     /// Reads the register at `offset`, in bytes from the start of the window.
