@@ -243,6 +243,25 @@ fn failures_are_one_line_with_a_way_out() {
 }
 
 #[test]
+fn a_sentence_ends_in_one_full_stop() {
+    let tree = system();
+    for device in [EDU, NIC] {
+        for arguments in [["inspect", device], ["list", device]] {
+            let output = vfio(&tree, &arguments);
+            let said = [output.stdout, output.stderr].concat();
+            let said = String::from_utf8(said).unwrap();
+            assert!(said.contains(device) && !said.contains(".."), "{said}");
+        }
+    }
+    let output = vfio(&tree, &["inspect", NIC]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.contains("not vfio-pci. Make sure first"),
+        "{complaint}"
+    );
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     let tree = FakeTree::new();
     for arguments in [

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use super::{Address, Member};
 
-/// Something that stands in the way of opening a device through VFIO. Its `Display` is one sentence.
+/// Something that stands in the way of opening a device through VFIO. Its `Display` is one sentence, without the full
+/// stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
@@ -203,22 +204,22 @@ fn commands<const N: usize>(commands: [String; N]) -> Remedy {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bridge => f.write_str("The device is a bridge, which vfio-pci does not take."),
+            Self::Bridge => f.write_str("The device is a bridge, which vfio-pci does not take"),
             Self::NoIommu { .. } => {
-                f.write_str("No IOMMU is active for the device: it is in no IOMMU group.")
+                f.write_str("No IOMMU is active for the device: it is in no IOMMU group")
             }
-            Self::ModuleMissing => f.write_str("The driver vfio-pci is not loaded."),
+            Self::ModuleMissing => f.write_str("The driver vfio-pci is not loaded"),
             Self::WrongDriver {
                 driver: Some(driver),
                 ..
             } => {
                 write!(
                     f,
-                    "The driver {driver} is bound to the device, not vfio-pci."
+                    "The driver {driver} is bound to the device, not vfio-pci"
                 )
             }
             Self::WrongDriver { driver: None, .. } => {
-                f.write_str("No driver is bound to the device, where vfio-pci should be.")
+                f.write_str("No driver is bound to the device, where vfio-pci should be")
             }
             Self::GroupNotViable { group, members } => {
                 write!(
@@ -234,24 +235,24 @@ impl fmt::Display for Obstacle {
                         member.driver.as_deref().unwrap_or("no driver")
                     )?;
                 }
-                f.write_str(".")
+                Ok(())
             }
-            Self::NodeMissing { path } => write!(f, "There is no {}.", path.display()),
+            Self::NodeMissing { path } => write!(f, "There is no {}", path.display()),
             Self::NoPermission { paths } => {
                 f.write_str("No permission to read and write")?;
                 for (i, path) in paths.iter().enumerate() {
                     let separator = if i == 0 { "" } else { " and" };
                     write!(f, "{separator} {}", path.display())?;
                 }
-                f.write_str(".")
+                Ok(())
             }
             Self::NoRawIo => {
-                f.write_str("Opening a device without an IOMMU takes the capability CAP_SYS_RAWIO.")
+                f.write_str("Opening a device without an IOMMU takes the capability CAP_SYS_RAWIO")
             }
             Self::MemlockLimit { limit, .. } => {
                 write!(
                     f,
-                    "Only {} KiB of memory can be locked for DMA (RLIMIT_MEMLOCK).",
+                    "Only {} KiB of memory can be locked for DMA (RLIMIT_MEMLOCK)",
                     limit >> 10
                 )
             }

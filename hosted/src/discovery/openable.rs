@@ -212,7 +212,7 @@ mod tests {
         };
         assert_eq!(
             obstacle.to_string(),
-            "IOMMU group 7 is not viable, because other drivers hold members of it: 0000:00:06.0 (e1000e)."
+            "IOMMU group 7 is not viable, because other drivers hold members of it: 0000:00:06.0 (e1000e)"
         );
         assert!(
             obstacle

@@ -107,6 +107,11 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// All that is said of it: what failed, and what the user can do about it.
+    pub(crate) fn sentences(&self) -> String {
+        format!("{self}. {}", self.way_out())
+    }
+
     /// What the user can do about it, as a sentence.
     pub(crate) fn way_out(&self) -> Cow<'static, str> {
         let text = match self {
@@ -251,5 +256,64 @@ impl From<BindError> for Failure {
 impl From<AccessError> for Failure {
     fn from(error: AccessError) -> Self {
         Self::Access(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vfio_hosted::discovery::{Member, NoIommuMode};
+
+    use super::*;
+
+    /// One of each kind.
+    fn obstacles() -> Vec<Obstacle> {
+        let address: Address = "0000:00:06.0".parse().unwrap();
+        let wrong = |driver: Option<&str>| Obstacle::WrongDriver {
+            address,
+            driver: driver.map(str::to_owned),
+        };
+        let member = Member {
+            name: address.to_string(),
+            driver: Some("e1000e".into()),
+        };
+        let mut obstacles = vec![
+            Obstacle::Bridge,
+            Obstacle::ModuleMissing,
+            wrong(None),
+            wrong(Some("e1000e")),
+            Obstacle::GroupNotViable {
+                group: 7,
+                members: vec![member],
+            },
+            Obstacle::NodeMissing {
+                path: "/dev/vfio/7".into(),
+            },
+            Obstacle::NoPermission {
+                paths: vec!["/dev/vfio/vfio".into(), "/dev/vfio/7".into()],
+            },
+            Obstacle::NoRawIo,
+        ];
+        obstacles.extend([None, Some(1 << 20)].map(|max| Obstacle::MemlockLimit { limit: 0, max }));
+        let modes = [
+            NoIommuMode::Off,
+            NoIommuMode::NotLoaded,
+            NoIommuMode::Unsupported,
+        ];
+        obstacles.extend(modes.map(|mode| Obstacle::NoIommu { mode }));
+        obstacles
+    }
+
+    #[test]
+    fn every_obstacle_is_told_in_sentences_that_end_once() {
+        let address = "0000:00:06.0".parse().unwrap();
+        for obstacle in obstacles() {
+            assert!(!obstacle.to_string().ends_with('.'), "{obstacle}");
+            if let Some(advice) = obstacle.remedy().advice {
+                let end = advice.trim_end_matches(['.', ':']);
+                assert_eq!(advice.len(), end.len() + 1, "{advice}");
+            }
+            let said = Failure::Obstacle { address, obstacle }.sentences();
+            assert!(!said.contains("..") && said.contains(". "), "{said}");
+        }
     }
 }

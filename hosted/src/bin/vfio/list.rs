@@ -244,7 +244,7 @@ fn write_finding(
             .collect::<Vec<_>>()
             .join(", ")
     };
-    writeln!(out, "{SUBJECT}{subject}{SUBJECT:#}: {sentence}")?;
+    writeln!(out, "{SUBJECT}{subject}{SUBJECT:#}: {sentence}.")?;
     Ok(())
 }
 

@@ -61,9 +61,5 @@ pub(crate) fn failure(failure: &Failure) {
     }
     let mut err = anstream::stderr().lock();
     // There is nowhere left to report a failure to.
-    let _ = writeln!(
-        err,
-        "{ERROR}error:{ERROR:#} {failure}. {}",
-        failure.way_out()
-    );
+    let _ = writeln!(err, "{ERROR}error:{ERROR:#} {}", failure.sentences());
 }

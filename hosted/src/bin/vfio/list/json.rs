@@ -83,7 +83,7 @@ impl From<&Obstacle> for Stated {
         let remedy = obstacle.remedy();
         Self {
             kind: kind(obstacle),
-            message: obstacle.to_string(),
+            message: format!("{obstacle}."),
             advice: remedy.advice,
             commands: remedy.commands,
         }
