@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -38,7 +39,18 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A table with these titles; it keeps to the width of a terminal.
+/// A terminal that says that it has fewer columns does not know: serial consoles say 0.
+const LEAST_COLUMNS: u16 = 40;
+
+/// The columns of the terminal that standard output is; none where it is no terminal, or does not know them.
+pub(crate) fn columns() -> Option<u16> {
+    tcgetwinsize(io::stdout())
+        .ok()
+        .map(|size| size.ws_col)
+        .filter(|columns| *columns >= LEAST_COLUMNS)
+}
+
+/// A table with these titles; it keeps to the width of a terminal that knows it.
 pub(crate) fn table<const N: usize>(titles: [&str; N]) -> Table {
     let mut table = Table::new();
     table
@@ -48,6 +60,11 @@ pub(crate) fn table<const N: usize>(titles: [&str; N]) -> Table {
         .enforce_styling()
         .set_header(titles.map(|title| Cell::new(title).add_attribute(Attribute::Bold)));
     table.style_text_only();
+    match columns() {
+        Some(columns) => table.set_width(columns),
+        // Nor is the width looked for elsewhere.
+        None => table.force_no_tty(),
+    };
     for column in table.column_iter_mut() {
         column.set_padding((0, 2));
     }

@@ -1,9 +1,8 @@
 //! The picture on a terminal, in block characters.
 
-use std::io::{self, Write};
+use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
-use rustix::termios::tcgetwinsize;
 
 use super::Map;
 use super::layout::{Cell, Content, cells, edges};
@@ -13,7 +12,7 @@ use crate::output::{self, SUBJECT};
 
 const MAPPED: Style = AnsiColor::Green.on_default();
 const TRAPPED: Style = AnsiColor::Yellow.on_default();
-/// How many columns there are where there is no terminal.
+/// How many columns there are where no terminal tells.
 const COLUMNS: u16 = 80;
 /// More would only be harder to follow.
 const MOST_COLUMNS: u16 = 120;
@@ -23,7 +22,8 @@ pub(super) fn draw(map: &Map) -> Result<(), Failure> {
     let mut out = output::stdout();
     writeln!(out, "{SUBJECT}{}{SUBJECT:#}", map.title())?;
     writeln!(out, "{}", map.msix_line())?;
-    let columns = columns().saturating_sub(2).max(10);
+    let columns = output::columns().unwrap_or(COLUMNS).min(MOST_COLUMNS);
+    let columns = columns.saturating_sub(2);
     for region in &map.regions {
         writeln!(
             out,
@@ -82,13 +82,4 @@ const fn block(cell: &Cell) -> char {
         (Content::Table, _) => '▚',
         (Content::Pending, _) => '▞',
     }
-}
-
-fn columns() -> u16 {
-    tcgetwinsize(io::stdout())
-        .ok()
-        .map(|size| size.ws_col)
-        .filter(|columns| *columns > 0)
-        .unwrap_or(COLUMNS)
-        .min(MOST_COLUMNS)
 }
