@@ -262,6 +262,28 @@ fn a_sentence_ends_in_one_full_stop() {
 }
 
 #[test]
+fn a_driver_is_not_tried_on_another_device() {
+    let tree = system();
+    for (arguments, why) in [
+        (
+            &["nvme", "identify", EDU][..],
+            "0000:00:05.0 is no NVMe controller: its class is 00ff00, not 010802. ",
+        ),
+        (&["run", "nvme", EDU], "is no NVMe controller"),
+        (
+            &["run", "edu", NIC],
+            "0000:00:06.0 is no edu: it is 8086:10d3. ",
+        ),
+    ] {
+        // It is refused before it is opened, whose obstacles are not even looked at.
+        let output = vfio(&tree, arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+#[test]
 fn wrong_usage_exits_with_2() {
     let tree = FakeTree::new();
     for arguments in [

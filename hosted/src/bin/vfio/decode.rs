@@ -1,7 +1,6 @@
 //! `vfio decode`: one captured reply, decoded.
 
-use std::fs;
-use std::io::{self, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,6 +10,7 @@ use vfio_hosted::report::{self, Kind, Reply, Status};
 
 use crate::describe;
 use crate::failure::Failure;
+use crate::file::Input;
 use crate::output;
 
 /// Decode one captured INFO reply.
@@ -76,20 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
 
 /// The bytes of a file, or the bytes that its digits stand for.
 fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
-    let unreadable = |source| Failure::Input {
-        path: path.to_owned(),
-        source,
-    };
-    let bytes = if path == Path::new("-") {
-        let mut bytes = Vec::new();
-        io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        bytes
-    } else {
-        fs::read(path).map_err(unreadable)?
-    };
+    let bytes = Input::open(path)?.whole()?;
     if !is_hex {
         return Ok(bytes);
     }

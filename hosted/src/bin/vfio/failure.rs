@@ -14,6 +14,7 @@ use vfio_hosted::report::Trouble;
 
 use crate::access_error::AccessError;
 use crate::bind;
+use crate::nvme::cut_short::CutShort;
 
 /// What the program exits with where a reply is malformed.
 pub(crate) const MALFORMED: u8 = 3;
@@ -80,6 +81,40 @@ pub(crate) enum Failure {
         namespace: u32,
         /// What is there.
         what: &'static str,
+    },
+    /// Blocks that are not there were asked for.
+    NoBlocks {
+        /// The device's name.
+        name: String,
+        /// The namespace.
+        namespace: u32,
+        /// How many blocks it has.
+        size: u64,
+        /// The first block that was asked for.
+        lba: u64,
+        /// How many were; at least one.
+        blocks: u64,
+    },
+    /// There is nothing to be written.
+    Empty {
+        /// The file that has nothing.
+        path: PathBuf,
+    },
+    /// Work with a controller ended before its end.
+    CutShort(CutShort),
+    /// Signals can't be caught.
+    Signals {
+        /// Why.
+        message: String,
+    },
+    /// A device is not of the kind that the driver is for.
+    Unsuitable {
+        /// The device.
+        address: Address,
+        /// What the driver is for.
+        wanted: &'static str,
+        /// What tells that the device is something else.
+        found: String,
     },
     /// A device was not reset.
     Reset {
@@ -161,6 +196,13 @@ impl Failure {
                 "Say --yes to try the driver all the same: what is on the blocks that it uses is \
                  put back at the end, unless this program is killed."
             }
+            Self::NoBlocks { .. } => {
+                "`vfio nvme identify` shows how many blocks each namespace has."
+            }
+            Self::Empty { .. } => "Name a file that has something to be written.",
+            Self::CutShort(cut_short) => return cut_short.way_out(),
+            Self::Signals { .. } => "Try again where a process may have more threads and files.",
+            Self::Unsuitable { .. } => "`vfio list` shows what each device is.",
             Self::Reset { .. } => "Try again, or see the kernel's log: `sudo dmesg`.",
             Self::Trouble { .. } => "`vfio inspect` shows what the device does answer.",
             Self::Access(error) => return error.way_out(),
@@ -175,7 +217,8 @@ impl Failure {
             // Whoever reads the output has had enough of it, as `head` does.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Malformed(_) => ExitCode::from(MALFORMED),
-            Self::Input { .. } | Self::NotHex { .. } => ExitCode::from(USAGE),
+            Self::Input { .. } | Self::NotHex { .. } | Self::Empty { .. } => ExitCode::from(USAGE),
+            Self::CutShort(cut_short) => cut_short.status(),
             Self::Trouble { trouble, .. } if trouble.malformed => ExitCode::from(MALFORMED),
             Self::Access(error) => error.status(),
             Self::Discovery(_)
@@ -186,6 +229,9 @@ impl Failure {
             | Self::Drive { .. }
             | Self::Holds { .. }
             | Self::Borrows { .. }
+            | Self::NoBlocks { .. }
+            | Self::Signals { .. }
+            | Self::Unsuitable { .. }
             | Self::Reset { .. }
             | Self::Trouble { .. }
             | Self::Unwritable { .. } => ExitCode::FAILURE,
@@ -223,6 +269,35 @@ impl fmt::Display for Failure {
                 namespace,
                 what,
             } => write!(f, "namespace {namespace} of {name} holds {what}"),
+            Self::NoBlocks {
+                name,
+                namespace,
+                size,
+                lba,
+                blocks: 1,
+            } => write!(
+                f,
+                "there is no block {lba} in namespace {namespace} of {name}, which has {size} blocks"
+            ),
+            Self::NoBlocks {
+                name,
+                namespace,
+                size,
+                lba,
+                blocks,
+            } => write!(
+                f,
+                "{blocks} blocks from {lba} on are more than namespace {namespace} has: {name} has \
+                 {size} blocks there"
+            ),
+            Self::Empty { path } => write!(f, "{} is empty", path.display()),
+            Self::CutShort(cut_short) => cut_short.fmt(f),
+            Self::Signals { message } => write!(f, "signals can't be caught: {message}"),
+            Self::Unsuitable {
+                address,
+                wanted,
+                found,
+            } => write!(f, "{address} is no {wanted}: {found}"),
             Self::Reset { name, errno } => write!(f, "{name} can't be reset: {errno}"),
             Self::Trouble { name, trouble } => {
                 write!(f, "{name}: {}: {}", trouble.subject, trouble.message)
@@ -250,6 +325,12 @@ impl From<io::Error> for Failure {
 impl From<BindError> for Failure {
     fn from(error: BindError) -> Self {
         Self::Bind(error)
+    }
+}
+
+impl From<CutShort> for Failure {
+    fn from(cut_short: CutShort) -> Self {
+        Self::CutShort(cut_short)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The program `vfio`: shows the PCI devices of this system and what VFIO says about them, binds and reaches them.
 //!
 //! Exit status: 0 if it worked, 2 for a wrong usage or an unreadable file, 3 for a malformed reply, 4 for a reply that
-//! did not fit into its buffer, 1 for any other failure.
+//! did not fit into its buffer, 130 where a signal ended work before its end, 1 for any other failure.
 
 mod access;
 mod access_error;
@@ -12,7 +12,9 @@ mod decode;
 mod describe;
 mod dump;
 mod failure;
+mod file;
 mod inspect;
+mod interrupt;
 mod list;
 mod map;
 mod mode;

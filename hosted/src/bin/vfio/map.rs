@@ -4,7 +4,6 @@ mod layout;
 mod picture;
 mod terminal;
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -15,6 +14,7 @@ use vfio_core::sys::Sys;
 use vfio_hosted::report::{self, Region, Trouble};
 
 use crate::failure::{self, Failure};
+use crate::file::Output;
 use crate::output;
 use crate::target::{Opened, Target, Task, World};
 
@@ -66,17 +66,12 @@ struct Place {
 struct Draw;
 
 pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
+    let svg = args.svg.as_deref().map(Output::open).transpose()?;
     let map = args.device.open(world, Draw)?;
-    match &args.svg {
+    match svg {
         _ if args.json => output::json(&map)?,
         None => terminal::draw(&map)?,
-        Some(path) if path.as_os_str() == "-" => output::text(&picture::svg(&map))?,
-        Some(path) => {
-            fs::write(path, picture::svg(&map)).map_err(|source| Failure::Unwritable {
-                path: path.clone(),
-                source,
-            })?;
-        }
+        Some(mut file) => file.text(&picture::svg(&map))?,
     }
     for trouble in &map.troubles {
         output::failure(&Failure::Trouble {

@@ -1,6 +1,7 @@
 //! How results and failures are written: tables, JSON, and colours where somebody sees them.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -9,6 +10,7 @@ use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use crate::failure::Failure;
+use crate::file::is_standard;
 
 /// What is said before a failure.
 pub(crate) const ERROR: Style = AnsiColor::Red.on_default().bold();
@@ -22,10 +24,23 @@ pub(crate) fn stdout() -> impl Write {
     anstream::stdout().lock()
 }
 
+/// What is told of a result that goes to a file: on standard output, or on standard error where the file is that.
+pub(crate) fn beside(file: Option<&Path>) -> Box<dyn Write> {
+    if file.is_some_and(is_standard) {
+        Box::new(anstream::stderr().lock())
+    } else {
+        Box::new(anstream::stdout().lock())
+    }
+}
+
 /// Writes a value as JSON, for programs to read.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut out = stdout();
-    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    json_to(&mut stdout(), value)
+}
+
+/// As [`json`], elsewhere.
+pub(crate) fn json_to(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Failure> {
+    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
     out.flush()?;
     Ok(())

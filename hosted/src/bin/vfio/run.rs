@@ -4,8 +4,6 @@ use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 use vfio_core::abi::pci_region;
@@ -16,10 +14,12 @@ use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Sys;
 use vfio_drivers::nvme::{Controller, Lent, Options};
 use vfio_drivers::{edu, nvme};
+use vfio_hosted::discovery;
 
 use crate::failure::Failure;
+use crate::interrupt::{INTERRUPTED, Interrupt};
 use crate::nvme::contents;
-use crate::nvme::drive::{RANGES, queue};
+use crate::nvme::drive::{RANGES, is_nvme, queue};
 use crate::output;
 use crate::target::{Opened, Target, Task, World};
 
@@ -47,7 +47,7 @@ enum Driver {
         json: bool,
     },
     /// An NVMe controller: all commands, queue pairs, interrupts, events. Up to 128 KiB at the end of its first namespace
-    /// are written, and get back what was there, after Ctrl-C too.
+    /// are written, and get back what was there, after Ctrl-C too; not after a second Ctrl-C, which ends at once.
     ///
     /// Nothing is written to a namespace whose first MiB or last holds anything, unless --yes is given.
     Nvme {
@@ -94,10 +94,11 @@ struct Nvme {
 }
 
 pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
-    let (record, json) = match args.driver {
+    let (ended, json) = match args.driver {
         Driver::Edu { device, json } => (device.open(world, Edu)?, json),
         Driver::Nvme { device, yes, json } => (device.open(world, Nvme { yes })?, json),
     };
+    let (record, status) = ended;
     if json {
         output::json(&record)?;
     } else {
@@ -117,31 +118,68 @@ pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
         }
         out.flush()?;
     }
-    Ok(if record.passed {
+    Ok(status)
+}
+
+/// What the program exits with.
+const fn status(passed: bool) -> ExitCode {
+    if passed {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
-impl Task for Edu {
-    type Output = Record;
+/// QEMU's edu, by its vendor and its device id (QEMU's docs/specs/edu.rst).
+const EDU: (u16, u16) = (0x1234, 0x11e8);
 
-    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Record, Failure> {
+impl Task for Edu {
+    /// What was done, and the exit status.
+    type Output = (Record, ExitCode);
+
+    fn suits(&self, device: &discovery::Device) -> Result<(), Failure> {
+        let found = (device.vendor_id, device.device_id);
+        if found == EDU {
+            return Ok(());
+        }
+        Err(Failure::Unsuitable {
+            address: device.address,
+            wanted: "edu",
+            found: format!("it is {:04x}:{:04x}", found.0, found.1),
+        })
+    }
+
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Self::Output, Failure> {
+        // It ends in a moment, and every step is told; who does not want to wait asks twice.
+        let interrupt = Interrupt::catch(None)?;
         let (sys, session, about) = split(opened);
         let report = edu::run(sys, session).map_err(|error| about.failed(&error))?;
         let steps = report.steps.iter().map(|(step, outcome)| {
             let passed = matches!(outcome, edu::Outcome::Passed);
             Step::new(step.name(), passed, outcome)
         });
-        Ok(about.record("edu", report.passed(), steps.collect()))
+        let record = about.record("edu", report.passed(), steps.collect());
+        let status = match record.passed {
+            true if interrupt.is_asked() => ExitCode::from(INTERRUPTED),
+            passed => status(passed),
+        };
+        Ok((record, status))
     }
 }
 
-impl Task for Nvme {
-    type Output = Record;
+/// What is said when blocks are to be put back, which takes a moment.
+const NOTICE: &str =
+    "The blocks get back what they had. Ctrl-C once more ends at once, and that is lost.";
 
-    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Record, Failure> {
+impl Task for Nvme {
+    /// What was done, and the exit status.
+    type Output = (Record, ExitCode);
+
+    fn suits(&self, device: &discovery::Device) -> Result<(), Failure> {
+        is_nvme(device)
+    }
+
+    fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Self::Output, Failure> {
         let (sys, Session { device, space, .. }, about) = split(opened);
         let bar0 = device.bring_up(pci_region::BAR0);
         let bar0 = bar0.map_err(|error| about.failed(&error))?;
@@ -157,15 +195,12 @@ impl Task for Nvme {
                 what,
             });
         }
-        let ends = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ends);
         // Without a handler, a signal ends the program, and what was there is lost.
-        ctrlc::set_handler(move || told.store(true, Ordering::Relaxed))
-            .map_err(|error| about.failed(&error))?;
+        let interrupt = Interrupt::catch(Some(NOTICE))?;
         let mut kept = vec![0; nvme::KEPT];
         let lent = Lent {
             kept: &mut kept,
-            ends: &ends,
+            ends: interrupt.flag(),
         };
         let report = nvme::exercise(&device, bar0, &dma, Options::default(), lent);
         let steps = report.steps.iter().map(|(step, outcome)| {
@@ -179,8 +214,28 @@ impl Task for Nvme {
             step
         });
         let steps = steps.collect();
-        Ok(about.record("nvme", report.passed(), steps))
+        let status = nvme_status(&report);
+        Ok((about.record("nvme", report.passed(), steps), status))
     }
+}
+
+/// What the program exits with: that it was interrupted only where nothing else went wrong.
+fn nvme_status<E>(report: &nvme::Report<E>) -> ExitCode {
+    let has =
+        |is: fn(&nvme::Outcome<E>) -> bool| report.steps.iter().any(|(_, outcome)| is(outcome));
+    let failed = has(|outcome| {
+        !matches!(
+            outcome,
+            nvme::Outcome::Passed
+                | nvme::Outcome::NotThere
+                | nvme::Outcome::NotRun
+                | nvme::Outcome::Ended
+        )
+    });
+    if !failed && has(|outcome| matches!(outcome, nvme::Outcome::Ended)) {
+        return ExitCode::from(INTERRUPTED);
+    }
+    status(report.passed())
 }
 
 /// What the first namespace that can be used holds, with its number; none where it is empty, or where trying the driver
@@ -191,8 +246,17 @@ fn held<D: DeviceHandle, A: Access, M: DmaHandle>(
     dma: M,
 ) -> Option<(u32, &'static str)> {
     let controller = Controller::start(device, bar0, dma, Options::default()).ok()?;
+    let held = held_by(&controller);
+    // It is started anew where the driver is tried.
+    let _ = controller.shut_down();
+    held
+}
+
+fn held_by<D: DeviceHandle, M: DmaHandle, A: Access>(
+    controller: &Controller<D, M, A>,
+) -> Option<(u32, &'static str)> {
     let namespace = controller.first_namespace().ok()??;
-    let pair = controller.queue_pair(queue(&controller, &namespace));
+    let pair = controller.queue_pair(queue(controller, &namespace));
     let held = contents::held(&mut pair.ok()?, &namespace);
     Some((
         namespace.id(),
@@ -274,7 +338,7 @@ mod tests {
     fn tried(control: &NvmeControl, nvme: Simulated, yes: bool) -> Result<Record, Failure> {
         let opened: Opened<Kernel> = simulate::<Nvme>(model::nvme_with(nvme), None)?;
         let before = control.medium(1);
-        let tried = Nvme { yes }.run(opened);
+        let tried = Nvme { yes }.run(opened).map(|(record, _)| record);
         assert!(
             control.medium(1) == before,
             "the blocks are not as they were"

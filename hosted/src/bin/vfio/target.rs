@@ -56,6 +56,11 @@ pub(crate) trait Task {
     /// The modes in which the device is opened where none is asked for: the first that the system has.
     const MODES: &'static [Mode] = &Mode::PREFERRED;
 
+    /// Checks that a device is one that it can be done with, before the device is opened and so changed.
+    fn suits(&self, _device: &discovery::Device) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Does it.
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<Self::Output, Failure>;
 }
@@ -73,6 +78,7 @@ impl Target {
         match self {
             Self::Real(address) => {
                 let device = world.system.device(address)?;
+                task.suits(&device)?;
                 openable(&device, &world.system)?;
                 let page = u64::try_from(rustix::param::page_size()).unwrap_or(SIMULATED_PAGE);
                 let place = OwnedPlace {

@@ -2,7 +2,6 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -10,6 +9,7 @@ use vfio_core::sys::Sys;
 
 use crate::access::{Reached, Register};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::output::{self, COMMAND, SUBJECT};
 use crate::region::{Intent, Width};
 use crate::target::{Opened, Task, World};
@@ -56,16 +56,12 @@ struct Change {
 struct Watch<'a> {
     args: &'a Args,
     /// Says when the user has seen enough.
-    stop: mpsc::Receiver<()>,
+    interrupt: &'static Interrupt,
 }
 
 pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
-    let (sender, stop) = mpsc::channel();
-    // Without a handler, a signal ends the program less tidily, but ends it.
-    let _ = ctrlc::set_handler(move || {
-        let _ = sender.send(());
-    });
-    let watch = Watch { args, stop };
+    let interrupt = Interrupt::catch(None)?;
+    let watch = Watch { args, interrupt };
     args.register.device.open(world, watch)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -112,16 +108,9 @@ impl Watch<'_> {
             if self.args.count.is_some_and(|count| reads >= count) {
                 return Ok(());
             }
-            match self
-                .stop
-                .recv_timeout(Duration::from_millis(self.args.interval))
-            {
-                Err(RecvTimeoutError::Timeout) => (),
-                Ok(()) => return Ok(()),
-                // There is no handler.
-                Err(RecvTimeoutError::Disconnected) => {
-                    std::thread::sleep(Duration::from_millis(self.args.interval));
-                }
+            let interval = Duration::from_millis(self.args.interval);
+            if self.interrupt.wait(interval) {
+                return Ok(());
             }
         }
     }
@@ -217,9 +206,9 @@ mod tests {
         let opened = decoding_off();
         let kernel = opened.sys.clone();
         let before = kernel.calls().pwrite;
-        let (_, stop) = mpsc::channel();
+        let interrupt = Interrupt::catch(None).unwrap_or_else(|failure| panic!("{failure}"));
         let args = &args(false);
-        let refused = Watch { args, stop }.run(opened).unwrap_err();
+        let refused = Watch { args, interrupt }.run(opened).unwrap_err();
         assert!(refused.way_out().contains("--force"));
         assert_eq!(kernel.calls().pwrite, before);
     }

@@ -1,6 +1,5 @@
 //! `vfio nvme bench`: reads at random, measured.
 
-use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,22 +15,25 @@ use vfio_drivers::nvme::{
     Controller, ControllerHandle, ErrorOf, Namespace, NvmeError, QueueOptions, QueuePair,
 };
 
-use super::drive::{About, Job, drive};
+use super::cut_short::{Cause, CutShort, Done};
+use super::drive::{About, Ended, Job, drive, status};
 use super::picture;
 use crate::failure::Failure;
+use crate::file::Output;
+use crate::interrupt::Interrupt;
 use crate::output;
 use crate::target::{Target, World};
 
 /// Read blocks at random places, and tell how many a second and how long each took.
 ///
-/// Nothing is written.
+/// Nothing is written. Ctrl-C ends it early, with the figures of the reads until then.
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device, which is the default.
     #[arg(default_value = "sim:nvme")]
     device: Target,
 
-    /// The namespace; without it, the first.
+    /// The namespace; without it, the first that can be used.
     #[arg(long, value_name = "NUMBER")]
     namespace: Option<u32>,
 
@@ -51,7 +53,8 @@ pub(super) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Draw how long the reads took, into this file.
+    /// Draw how long the reads took, as SVG into this file; - for standard output, where the figures go to standard
+    /// error then.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
@@ -71,6 +74,8 @@ pub(super) struct Record {
     pub(super) iops: f64,
     pub(super) bytes_per_second: f64,
     pub(super) latency: Latency,
+    /// Whether the reads went on for as long as was asked for.
+    complete: bool,
 }
 
 /// How long reads took, in microseconds.
@@ -97,19 +102,20 @@ const BATCH: u32 = 64;
 const LONGEST: u64 = 60_000_000_000;
 
 pub(super) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
-    let (record, times) = drive(args.device, world, Bench(args))?;
-    if let Some(path) = &args.svg {
-        fs::write(path, picture::svg(&record, &times)).map_err(|source| Failure::Unwritable {
-            path: path.clone(),
-            source,
-        })?;
-    }
-    if args.json {
-        output::json(&record)?;
-    } else {
-        people(&record)?;
-    }
-    Ok(ExitCode::SUCCESS)
+    // What can't be written is known before anything is measured.
+    let svg = args.svg.as_deref().map(Output::open).transpose()?;
+    let Ended { done, failure } = drive(args.device, world, Bench(args))?;
+    let (record, times) = done;
+    let told = {
+        let mut out = output::beside(args.svg.as_deref());
+        if args.json {
+            output::json_to(&mut *out, &record)
+        } else {
+            people(&mut *out, &record)
+        }
+    };
+    let drawn = svg.map_or(Ok(()), |mut file| file.text(&picture::svg(&record, &times)));
+    status([failure.map_or(Ok(()), Err), told, drawn])
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -130,7 +136,7 @@ impl Job for Bench<'_> {
         self,
         controller: &Controller<D, M, A>,
         about: &About,
-    ) -> Result<Self::Output, Failure> {
+    ) -> Result<Ended<Self::Output>, Failure> {
         let args = self.0;
         let failed = |error: &dyn std::fmt::Display| about.failed(error);
         let namespace = about.namespace(controller, args.namespace)?;
@@ -142,10 +148,20 @@ impl Job for Bench<'_> {
                 namespace.block_size()
             )));
         }
+        if u64::from(blocks) > namespace.blocks() {
+            return Err(Failure::NoBlocks {
+                name: about.device.clone(),
+                namespace: namespace.id(),
+                size: namespace.blocks(),
+                lba: 0,
+                blocks: blocks.into(),
+            });
+        }
         let bench = Reads {
             namespace,
             blocks,
             time: Duration::from_secs_f64(args.seconds),
+            interrupt: about.interrupt,
         };
         // To three digits.
         let times = Histogram::new_with_bounds(1, LONGEST, 3).map_err(|error| failed(&error))?;
@@ -159,8 +175,11 @@ impl Job for Bench<'_> {
             "128" => bench.measure::<_, 128>(controller, times),
             _ => bench.measure::<_, 32>(controller, times),
         };
-        let (times, took) = measured.map_err(|error| failed(&error))?;
+        let Measured { times, took, cause } = measured.map_err(|error| failed(&error))?;
         let reads = times.len();
+        if let (0, Some(Cause::Controller(message))) = (reads, &cause) {
+            return Err(failed(message));
+        }
         let iops = reads as f64 / took.as_secs_f64();
         let micros = |nanos: u64| nanos as f64 / 1000.0;
         let record = Record {
@@ -186,8 +205,20 @@ impl Job for Bench<'_> {
                     })
                     .collect(),
             },
+            complete: cause.is_none(),
         };
-        Ok((record, times))
+        let failure = cause.map(|cause| {
+            let done = Done::Reads {
+                name: about.device.clone(),
+                reads,
+                seconds: took.as_secs_f64(),
+            };
+            CutShort { done, cause }.into()
+        });
+        Ok(Ended {
+            done: (record, times),
+            failure,
+        })
     }
 }
 
@@ -196,16 +227,25 @@ struct Reads {
     namespace: Namespace,
     blocks: u32,
     time: Duration,
+    interrupt: &'static Interrupt,
+}
+
+/// What reads took, and what ended them before their time.
+struct Measured {
+    /// Of each read, in nanoseconds.
+    times: Histogram<u64>,
+    /// Of all of them.
+    took: Duration,
+    cause: Option<Cause>,
 }
 
 impl Reads {
-    /// Reads for as long as is asked for; keeps how long each read took, in nanoseconds, and returns that with
-    /// how long all of them did.
+    /// Reads for as long as is asked for, or until the user asks to end or a read fails.
     fn measure<C: ControllerHandle, const DEPTH: usize>(
         &self,
         controller: C,
         mut times: Histogram<u64>,
-    ) -> Result<(Histogram<u64>, Duration), NvmeError<ErrorOf<C>>> {
+    ) -> Result<Measured, NvmeError<ErrorOf<C>>> {
         let size = u64::from(self.blocks) * u64::from(self.namespace.stride());
         let page = 4096;
         let options = QueueOptions {
@@ -237,22 +277,36 @@ impl Reads {
             given.map_err(|refused| NvmeError::Request(refused.reason))?;
         }
         let mut is_over = false;
+        let mut cause = None;
         let mut count = 0_u32;
-        while let Some(ended) = pair.wait()? {
+        loop {
+            let ended = match pair.wait() {
+                Ok(Some(ended)) => ended,
+                Ok(None) => break,
+                // What was measured is there all the same.
+                Err(error) => {
+                    cause = Some(Cause::Controller(error.to_string()));
+                    break;
+                }
+            };
             let now = Instant::now();
-            ended.result.map_err(NvmeError::Command)?;
-            if let Some(begun) = begun.get_mut(usize::from(ended.slot.number())) {
+            if let Err(status) = ended.result {
+                cause = cause.or(Some(Cause::Controller(status.to_string())));
+            } else if let Some(begun) = begun.get_mut(usize::from(ended.slot.number())) {
                 let took = now.duration_since(*begun).as_nanos();
                 times.saturating_record(u64::try_from(took).unwrap_or(LONGEST));
                 *begun = now;
             }
             count = count.wrapping_add(1);
             if count.is_multiple_of(BATCH) {
-                is_over = start.elapsed() >= self.time;
+                is_over |= start.elapsed() >= self.time;
                 let millis = start.elapsed().as_millis();
                 bar.set_position(u64::try_from(millis).unwrap_or(u64::MAX));
             }
-            if is_over {
+            if !is_over && cause.is_none() && self.interrupt.is_asked() {
+                cause = Some(Cause::Interrupted);
+            }
+            if is_over || cause.is_some() {
                 let released = pair.release(ended.slot);
                 released.map_err(|refused| NvmeError::Request(refused.reason))?;
             } else {
@@ -261,7 +315,11 @@ impl Reads {
             }
         }
         bar.finish_and_clear();
-        Ok((times, start.elapsed()))
+        Ok(Measured {
+            times,
+            took: start.elapsed(),
+            cause,
+        })
     }
 }
 
@@ -273,8 +331,7 @@ fn progress(time: Duration) -> ProgressBar {
     ProgressBar::new(millis).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-fn people(record: &Record) -> Result<(), Failure> {
-    let mut out = output::stdout();
+fn people(out: &mut dyn Write, record: &Record) -> Result<(), Failure> {
     let subject = output::SUBJECT;
     writeln!(
         out,

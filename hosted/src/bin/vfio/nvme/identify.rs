@@ -10,7 +10,7 @@ use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
 use vfio_drivers::nvme::{Controller, Namespace, NvmeError};
 
-use super::drive::{About, Job, drive};
+use super::drive::{About, Ended, Job, drive, status};
 use crate::describe;
 use crate::failure::Failure;
 use crate::output;
@@ -91,13 +91,13 @@ struct Format {
 struct Identify;
 
 pub(super) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
-    let record = drive(args.device, world, Identify)?;
-    if args.json {
-        output::json(&record)?;
+    let Ended { done, failure } = drive(args.device, world, Identify)?;
+    let told = if args.json {
+        output::json(&done)
     } else {
-        people(&record)?;
-    }
-    Ok(ExitCode::SUCCESS)
+        people(&done)
+    };
+    status([failure.map_or(Ok(()), Err), told])
 }
 
 impl Job for Identify {
@@ -107,12 +107,12 @@ impl Job for Identify {
         self,
         controller: &Controller<D, M, A>,
         about: &About,
-    ) -> Result<Record, Failure> {
+    ) -> Result<Ended<Record>, Failure> {
         let failed = |error| about.failed(&error);
         let info = controller.info();
         let health = unless_stopped(controller.health()).map_err(failed)?.ok();
         let namespaces = namespaces(controller).map_err(failed)?;
-        Ok(Record {
+        Ok(Ended::whole(Record {
             device: about.device.clone(),
             simulated: about.simulated,
             mode: about.mode,
@@ -135,7 +135,7 @@ impl Job for Identify {
             power_on_hours: health.map(|health| health.power_on_hours),
             media_errors: health.map(|health| health.media_errors),
             namespaces,
-        })
+        }))
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 pub(crate) mod contents;
+pub(crate) mod cut_short;
 pub(crate) mod drive;
 mod identify;
 mod picture;
@@ -14,7 +15,8 @@ use crate::target::World;
 
 /// Drive an NVMe controller: see what it is, read and write its blocks, and measure it.
 ///
-/// The controller is this program's meanwhile: it is reset, and shut down at the end.
+/// The controller is this program's meanwhile: it is reset, and shut down at the end. Ctrl-C ends early, with what was
+/// done until then told and the controller shut down; the second Ctrl-C ends at once.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(subcommand)]
