@@ -1,8 +1,13 @@
 //! The program `vfio`, as a user runs it.
 
 use std::fs;
+use std::io::Write as _;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use vfio_core::sys::InfoRequest;
 use vfio_guest::Device;
@@ -10,6 +15,12 @@ use vfio_guest::Device;
 use crate::program::{self, Ended};
 use crate::session::{Session, Through};
 use crate::world::{World, group};
+
+/// The exit status of what was interrupted.
+const INTERRUPTED: i32 = 130;
+
+/// More than a pipe holds.
+const PIPE: usize = 128 << 10;
 
 /// The program starts, says what it is, and ends well.
 pub(crate) fn version(_: &World) -> Result<String> {
@@ -187,7 +198,91 @@ pub(crate) fn nvme(_: &World, device: &Device) -> Result<String> {
         fs::metadata("/run/nvme.svg")?.len() > 1000,
         "nothing is drawn"
     );
-    Ok(format!("{} IOPS", bench["iops"]))
+    let streamed = stream(address, size)?;
+    let reads = interrupted(address)?;
+    Ok(format!(
+        "{} IOPS, {streamed} blocks through a pipe, {reads} reads until Ctrl-C",
+        bench["iops"]
+    ))
+}
+
+/// Starts the program, with pipes all around.
+fn started(arguments: &[&str]) -> Result<Child> {
+    let mut command = Command::new("/bin/vfio");
+    command.args(arguments).stdin(Stdio::piped());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().context("vfio does not start")
+}
+
+/// Sends Ctrl-C once the process catches it.
+fn interrupt(child: &Child) -> Result<()> {
+    let path = format!("/proc/{}/status", child.id());
+    let end = Instant::now() + Duration::from_secs(60);
+    let bit = 1_u64 << (Signal::INT.as_raw() - 1);
+    loop {
+        let status = fs::read_to_string(&path)?;
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let mask = u64::from_str_radix(mask.context("no SigCgt")?.trim(), 16)?;
+        if mask & bit != 0 {
+            break;
+        }
+        ensure!(Instant::now() < end, "it does not catch Ctrl-C");
+        sleep(Duration::from_millis(20));
+    }
+    sleep(Duration::from_secs(1));
+    kill_process(Pid::from_child(child), Signal::INT)?;
+    Ok(())
+}
+
+/// Blocks are written as they come through a pipe, until Ctrl-C, and are there then. They are left empty.
+fn stream(address: &str, size: u64) -> Result<u64> {
+    // A step of 4 MiB, and a part of the next that never gets whole.
+    let step: Vec<u8> = (0..4 << 20).map(|at| (at / 13 % 251) as u8).collect();
+    let blocks = (4 << 20) / size;
+    let mut child = started(&["nvme", "write", "--yes", "--json", address, "-"])?;
+    let mut stdin = child.stdin.take().context("no stdin")?;
+    stdin.write_all(&step)?;
+    // The pipe takes that only once the step is written.
+    stdin.write_all(&step[..PIPE])?;
+    interrupt(&child)?;
+    let output = child.wait_with_output()?;
+    drop(stdin);
+    let said = String::from_utf8(output.stderr)?;
+    let record: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(
+        output.status.code() == Some(INTERRUPTED) && record["blocks"] == blocks,
+        "{}: {record} {said}",
+        output.status
+    );
+    let to = "/run/nvme-to";
+    let count = blocks.to_string();
+    good(&["nvme", "read", address, to, "--blocks", &count])?;
+    ensure!(
+        fs::read(to)? == step,
+        "what was written before Ctrl-C is not there"
+    );
+    fs::write(to, vec![0; step.len()])?;
+    good(&["nvme", "write", "--yes", address, to])?;
+    fs::remove_file(to)?;
+    Ok(blocks)
+}
+
+/// Ctrl-C ends a measurement with its figures, and the controller can be driven again.
+fn interrupted(address: &str) -> Result<u64> {
+    let child = started(&["nvme", "bench", "--json", "--seconds", "3600", address])?;
+    interrupt(&child)?;
+    let output = child.wait_with_output()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(
+        output.status.code() == Some(INTERRUPTED),
+        "{}: {said}",
+        output.status
+    );
+    let record: Value = serde_json::from_slice(&output.stdout)?;
+    let reads = record["reads"].as_u64().context("no reads")?;
+    ensure!(reads > 0, "{record}");
+    good(&["nvme", "identify", address])?;
+    Ok(reads)
 }
 
 /// Nothing is written over what somebody may miss, wherever it is, without being told to. The disk is empty at first, and
