@@ -140,6 +140,7 @@ fn peer(bar: &Window<Bar<&Device<Opaque>>>) {
 
 fn registers<A: Access>(mut window: Window<A>) {
     used((Window::len(&window), Window::is_empty(&window)));
+    used(Window::check::<u16>(&window, any()).is_ok());
     used(Window::read::<u8>(&mut window, any()).is_ok());
     used(Window::read::<u64>(&mut window, any()).is_ok());
     used(Window::write::<u16>(&mut window, any(), any()).is_ok());
