@@ -68,14 +68,29 @@ pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
     let Some(mut controller) = report.keep(Step::Start, started) else {
         return report;
     };
-    let found = first_namespace(&controller);
+    blocks(&mut report, device, &mut controller, lent);
+    report.keep(
+        Step::ShutDown,
+        controller.shut_down().map_err(Outcome::Device),
+    );
+    report
+}
+
+/// Tries what is done with blocks, and puts back what was on them.
+fn blocks<D: DeviceHandle, A: Access, M: DmaHandle>(
+    report: &mut Report<A::Error>,
+    device: D,
+    controller: &mut Controller<D, M, A>,
+    lent: Lent<'_>,
+) {
+    let found = first_namespace(&*controller);
     let Some(namespace) = report.keep(Step::Namespace, found) else {
-        return report;
+        return;
     };
     let longest = controller.longest_transfer().unwrap_or(KEPT).min(KEPT);
     let area = Area::new(&namespace, longest, lent.kept.len()).ok_or(Outcome::NotThere);
     let area = area.and_then(|area| {
-        keep(&controller, &area, lent.kept)?;
+        keep(&*controller, &area, lent.kept)?;
         Ok(area)
     });
     let area = match area {
@@ -83,17 +98,17 @@ pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
         // Nothing was written.
         Err(outcome) => {
             let _: Option<()> = report.keep(Step::RoundTrip, Err(outcome));
-            return report;
+            return;
         }
     };
     let mut trial = Trial {
-        report: &mut report,
+        report: &mut *report,
         ends: lent.ends,
     };
-    steps::steps(&mut trial, device, &&controller, &area);
+    steps::steps(&mut trial, device, &&*controller, &area);
     let restarted = controller.restart().map_err(Outcome::Device);
     report.keep(Step::Restart, restarted);
-    let restored = put_back(&mut controller, &area, lent.kept);
+    let restored = put_back(controller, &area, lent.kept);
     let restored = restored.map_err(|error| Outcome::NotRestored {
         namespace: area.namespace.id,
         lba: area.lba,
@@ -102,11 +117,6 @@ pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
         error,
     });
     report.keep(Step::Restore, restored);
-    report.keep(
-        Step::ShutDown,
-        controller.shut_down().map_err(Outcome::Device),
-    );
-    report
 }
 
 /// The steps that are tried one after the other.
