@@ -1,13 +1,19 @@
-//! Time: the local APIC's timer and the time stamp counter, whose speeds are measured against the
-//! old interval timer, which counts 1,193,182 times a second.
+//! Time: the time stamp counter and the local APIC's timer.
+//!
+//! How fast the first counts is told by the processor, by the hypervisor, or by its paravirtual
+//! clock; where nobody tells, it is measured against the old interval timer or the real-time clock.
+//! The APIC's timer is measured against it.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use spin::Mutex;
 use x86_64::instructions::interrupts as flag;
+use x86_64::registers::model_specific::Msr;
 
 use crate::apic::{self, ApicError};
+use crate::frequency::{self, FRACTION, Leaf, MeasureError};
+use crate::paging::address_of;
 use crate::{interrupts, port};
 
 /// Why time can't be told.
@@ -16,35 +22,76 @@ use crate::{interrupts, port};
 pub enum ClockError {
     /// Interrupts can't be had.
     Apic(ApicError),
-    /// The interval timer stands still, or the APIC's does.
+    /// Nobody tells how fast the time stamp counter counts: neither CPUID nor a paravirtual clock,
+    /// and the machine has neither an interval timer nor a real-time clock.
+    NoSource,
+    /// The machine's timers can't be compared: the processor is held back all the time.
+    Unsteady,
+    /// The time stamp counter stands still, or the APIC's timer does.
     Stopped,
 }
+
+/// A timer of the machine's that the time stamp counter is measured against.
+struct Timer {
+    /// Ticks in a second.
+    hertz: u64,
+    /// Over how many of them is measured.
+    ticks: u32,
+    /// The bits that it has.
+    mask: u32,
+}
+
+/// Channel 0 of the interval timer (Intel 8254), over 1 ms.
+const INTERVAL: Timer = Timer {
+    hertz: 1_193_182,
+    ticks: 1193,
+    mask: 0xffff,
+};
+/// The periodic flag of the real-time clock (Motorola MC146818), over 8 ms.
+const REAL_TIME: Timer = Timer {
+    hertz: 1024,
+    ticks: 8,
+    mask: u32::MAX,
+};
+/// Ticks of the APIC's timer over which that is measured.
+const APIC_TICKS: u32 = 8192;
 
 /// Channel 0 of the interval timer, and how it is told what to do.
 const CHANNEL: u16 = 0x40;
 const CONTROL: u16 = 0x43;
-/// Its ticks in 5 ms.
-const TICKS: u16 = 5966;
-/// How often it is read before it is taken to stand still.
-const PATIENCE: u32 = 10_000_000;
+/// The real-time clock: which register, and its value.
+const CMOS: u16 = 0x70;
+const CMOS_DATA: u16 = 0x71;
+/// Its registers: the rate; what is enabled; the flags, which a read clears.
+const RATE: u8 = 0xa;
+const ENABLES: u8 = 0xb;
+const FLAGS: u8 = 0xc;
+/// In the rate: 32,768 a second, by 32. In the other two: a period passed.
+const BY_32: u8 = 0x26;
+const PERIODIC: u8 = 1 << 6;
+/// In what is enabled: hours are counted to 24, as they are by all firmware.
+const HOURS_24: u8 = 1 << 1;
 
 /// The APIC timer's ticks in a millisecond, once they were counted.
 static PER_MILLISECOND: AtomicU32 = AtomicU32::new(0);
-/// The time stamp counter's in a millisecond, counted with them.
+/// The time stamp counter's, once they are known.
 static STAMPS_PER_MILLISECOND: AtomicU64 = AtomicU64::new(0);
 /// Who uses the timer.
 static TIMER: Mutex<()> = Mutex::new(());
+
+/// What KVM's paravirtual clock writes (Linux 6.12, Documentation/virt/kvm/x86/msr.rst): the last
+/// 8 bytes begin with the factor and the shift.
+#[repr(C, align(32))]
+struct TimeInfo([AtomicU64; 4]);
+
+static TIME_INFO: TimeInfo = TimeInfo([const { AtomicU64::new(0) }; 4]);
 
 /// The time since the processor was started.
 ///
 /// # Errors
 /// [`ClockError`]
 pub fn now() -> Result<Duration, ClockError> {
-    if STAMPS_PER_MILLISECOND.load(Ordering::Relaxed) == 0 {
-        let _timer = TIMER.lock();
-        calibrate()?;
-    }
-    let per_millisecond = STAMPS_PER_MILLISECOND.load(Ordering::Relaxed);
+    let per_millisecond = stamps_per_millisecond()?;
     let stamp = stamp();
     let millis = stamp.checked_div(per_millisecond);
     let rest = stamp.checked_rem(per_millisecond);
@@ -68,6 +115,10 @@ pub fn stamp() -> u64 {
 /// # Errors
 /// [`ClockError`]
 pub fn wait(timeout: Duration, is_there: impl Fn() -> bool) -> Result<bool, ClockError> {
+    // What has come needs no clock.
+    if is_there() {
+        return Ok(true);
+    }
     let _timer = TIMER.lock();
     let per_millisecond = calibrate()?;
     let millis = timeout.as_secs().saturating_mul(1000);
@@ -118,42 +169,105 @@ fn calibrate() -> Result<u32, ClockError> {
     if known != 0 {
         return Ok(known);
     }
+    let stamps_per_millisecond = stamps_per_millisecond()?;
     apic::start().map_err(ClockError::Apic)?;
-    // Channel 0, both bytes, mode 2: it counts down from 65536 over and over.
-    port::write::<u8>(CONTROL, 0x34);
-    port::write::<u8>(CHANNEL, 0);
-    port::write::<u8>(CHANNEL, 0);
-    let start = count();
-    let first = stamp();
     apic::start_silent_timer();
-    let passed = |_| start.wrapping_sub(count()) >= TICKS;
-    if !(0..PATIENCE).any(passed) {
-        return Err(ClockError::Stopped);
-    }
-    let ticks = u32::MAX.saturating_sub(apic::timer_left());
-    let stamps = stamp().saturating_sub(first);
-    let passed = start.wrapping_sub(count()).max(TICKS);
+    let count = || u32::MAX.wrapping_sub(apic::timer_left());
+    let measured = frequency::measure(APIC_TICKS, u32::MAX, &stamp, &count);
     apic::start_timer(0);
-    // Ticks of the interval timer in a millisecond, times ticks of the other in one of them.
-    let per_millisecond = u64::from(ticks)
-        .wrapping_mul(1193)
-        .checked_div(passed.into());
+    let stamps_per_tick = measured.map_err(|error| match error {
+        MeasureError::Stopped => ClockError::Stopped,
+        MeasureError::Unsteady => ClockError::Unsteady,
+    })?;
+    let per_millisecond = (stamps_per_millisecond << FRACTION).checked_div(stamps_per_tick);
     let per_millisecond = u32::try_from(per_millisecond.unwrap_or(0)).unwrap_or(u32::MAX);
-    let stamps = stamps.wrapping_mul(1193).checked_div(passed.into());
-    let stamps = stamps.unwrap_or(0);
-    if per_millisecond == 0 || stamps == 0 {
+    if per_millisecond == 0 {
         return Err(ClockError::Stopped);
     }
-    STAMPS_PER_MILLISECOND.store(stamps, Ordering::Relaxed);
     PER_MILLISECOND.store(per_millisecond, Ordering::Relaxed);
     Ok(per_millisecond)
 }
 
-/// The interval timer's count.
-fn count() -> u16 {
+/// The time stamp counter's ticks in a millisecond, which are asked for or counted once.
+fn stamps_per_millisecond() -> Result<u64, ClockError> {
+    let known = STAMPS_PER_MILLISECOND.load(Ordering::Relaxed);
+    if known != 0 {
+        return Ok(known);
+    }
+    let stamps = match frequency::told(&cpuid).or_else(paravirtual) {
+        Some(stamps) => stamps,
+        None => measured()?,
+    };
+    STAMPS_PER_MILLISECOND.store(stamps, Ordering::Relaxed);
+    Ok(stamps)
+}
+
+fn cpuid(number: u32) -> Leaf {
+    let leaf = core::arch::x86_64::__cpuid(number);
+    [leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]
+}
+
+/// The frequency in kHz that the paravirtual clock tells.
+fn paravirtual() -> Option<u64> {
+    let mut clock = Msr::new(frequency::paravirtual(&cpuid)?);
+    let TimeInfo([.., scale]) = &TIME_INFO;
+    // SAFETY: KVM has the register, and writes to the 32 bytes at that address, which are atomics
+    // and stay where they are. Bit 0 turns it on.
+    unsafe { clock.write(address_of(&raw const TIME_INFO) | 1) };
+    // It has written before the next instruction.
+    let [a, b, c, d, shift, ..] = scale.load(Ordering::Acquire).to_le_bytes();
+    // SAFETY: this turns it off.
+    unsafe { clock.write(0) };
+    frequency::scaled(u32::from_le_bytes([a, b, c, d]), i8::from_le_bytes([shift]))
+}
+
+/// The frequency in kHz, measured against the first timer that counts.
+fn measured() -> Result<u64, ClockError> {
+    let mut error = ClockError::NoSource;
+    let mut against = |timer: &Timer, count: &dyn Fn() -> u32| match frequency::measure(
+        timer.ticks,
+        timer.mask,
+        &stamp,
+        count,
+    ) {
+        Ok(stamps) => Some((stamps.saturating_mul(timer.hertz) >> FRACTION) / 1000),
+        Err(MeasureError::Unsteady) => {
+            error = ClockError::Unsteady;
+            None
+        }
+        Err(MeasureError::Stopped) => None,
+    };
+    // Both bytes, mode 2: it counts down from 65536 over and over.
+    port::write::<u8>(CONTROL, 0x34);
+    port::write::<u8>(CHANNEL, 0);
+    port::write::<u8>(CHANNEL, 0);
+    let mut khz = against(&INTERVAL, &count);
+    if khz.is_none() {
+        set_cmos(RATE, BY_32);
+        // The flag takes the interrupt, which the silent controllers keep to themselves.
+        set_cmos(ENABLES, PERIODIC | HOURS_24);
+        let periods = AtomicU32::new(0);
+        khz = against(&REAL_TIME, &|| {
+            port::write(CMOS, FLAGS);
+            let passed = u32::from(port::read::<u8>(CMOS_DATA) & PERIODIC != 0);
+            periods.fetch_add(passed, Ordering::Relaxed)
+        });
+        set_cmos(ENABLES, HOURS_24);
+    }
+    khz.ok_or(error)
+}
+
+/// Writes a register of the real-time clock.
+fn set_cmos(register: u8, value: u8) {
+    port::write(CMOS, register);
+    port::write(CMOS_DATA, value);
+}
+
+/// How far the interval timer counted.
+fn count() -> u32 {
     // Both bytes are kept until they are read.
     port::write::<u8>(CONTROL, 0);
     let low = port::read::<u8>(CHANNEL);
     let high = port::read::<u8>(CHANNEL);
-    u16::from_le_bytes([low, high])
+    u32::from(u16::from_le_bytes([low, high])).wrapping_neg()
 }

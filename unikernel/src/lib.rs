@@ -8,7 +8,7 @@
 //! # From the machine up
 //!
 //! - `boot`: the PVH entry, the command line and the [memory map](memory_map).
-//! - `paging`, `exceptions`, `apic`, `interrupts`, `clock`: the processor.
+//! - `paging`, `exceptions`, `apic`, `interrupts`, `clock` with [`frequency`]: the processor.
 //! - [`acpi`], [`pci`]: which devices there are, and where.
 //! - [`shim`]: files, containers, groups, devices, memory and interrupts, as VFIO has them.
 //! - `log`, `exit`: what the host sees.
@@ -75,6 +75,7 @@
 extern crate std;
 
 pub mod acpi;
+pub mod frequency;
 pub mod memory_map;
 pub mod pci;
 pub mod shim;
