@@ -24,12 +24,16 @@ pub struct Tables<'p, P> {
     width: usize,
 }
 
-/// Where the configuration spaces of segment 0 are.
+/// Where the configuration spaces of buses are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Segment {
-    /// Where that of bus 0 is.
+    /// Where those of bus 0 are, or would be.
     pub base: u64,
+    /// The segment that the buses are in.
+    pub number: u16,
+    /// The first bus, which is no bridge's.
+    pub first_bus: u8,
     /// The last bus.
     pub last_bus: u8,
 }
@@ -159,24 +163,22 @@ impl<'p, P: Physical> Tables<'p, P> {
         None
     }
 
-    /// Where the configuration spaces of segment 0 are: as the MCFG table says; without one, as
-    /// the host bridge says in byte code (`_CBA`), which has all buses.
+    /// Where configuration spaces are, by their number: as the MCFG table says; without one, as the
+    /// host bridge says in byte code (`_CBA`), which has all buses of segment 0.
     #[must_use]
-    pub fn segment(&self) -> Option<Segment> {
+    pub fn segment(&self, n: usize) -> Option<Segment> {
         let Some(table) = self.table(b"MCFG") else {
-            return Some(Segment {
-                base: host_bridge(self.byte_code()?)?,
-                last_bus: u8::MAX,
-            });
+            let base = self.byte_code().and_then(host_bridge)?;
+            return (n == 0).then_some(Segment::all(base));
         };
-        let (entries, _) = table.get(HEAD + 8..)?.as_chunks::<16>();
-        entries.iter().find_map(|entry| {
-            let entry = McfgEntry::ref_from_bytes(entry).ok()?;
-            let is_first = entry.segment == 0 && entry.first_bus == 0;
-            is_first.then_some(Segment {
-                base: entry.base,
-                last_bus: entry.last_bus,
-            })
+        let at = n.checked_mul(size_of::<McfgEntry>())?;
+        let entries = table.get(HEAD + 8..)?.get(at..)?;
+        let (entry, _) = McfgEntry::ref_from_prefix(entries).ok()?;
+        Some(Segment {
+            base: entry.base,
+            number: entry.segment,
+            first_bus: entry.first_bus,
+            last_bus: entry.last_bus,
         })
     }
 
@@ -188,6 +190,19 @@ impl<'p, P: Physical> Tables<'p, P> {
             _ => field(fixed, 40, 4)?,
         };
         table(self.physical, address, b"DSDT")
+    }
+}
+
+impl Segment {
+    /// All buses of segment 0, those of bus 0 at `base`.
+    #[must_use]
+    pub const fn all(base: u64) -> Self {
+        Self {
+            base,
+            number: 0,
+            first_bus: 0,
+            last_bus: u8::MAX,
+        }
     }
 }
 
@@ -372,23 +387,29 @@ mod tests {
     #[test]
     fn configuration_space_is_where_the_table_says() {
         let mut memory = Memory(Vec::new());
-        let entry = [
-            &[0; 8][..],
-            &0xb000_0000_u64.to_le_bytes(),
-            &[0, 0, 0, 0x7f, 0, 0, 0, 0],
+        let segments = [
+            (0xb000_0000_u64, 0, 0, 0x7f),
+            (0xb000_0000, 0, 0x80, 0xff),
+            (0x8_0000_0000, 1, 0, 0),
         ]
-        .concat();
-        let table = memory.add(b"MCFG", &entry);
+        .map(|(base, number, first_bus, last_bus)| Segment {
+            base,
+            number,
+            first_bus,
+            last_bus,
+        });
+        let mut body = std::vec![0; 8];
+        for segment in segments {
+            body.extend(segment.base.to_le_bytes());
+            body.extend(segment.number.to_le_bytes());
+            body.extend([segment.first_bus, segment.last_bus, 0, 0, 0, 0]);
+        }
+        let table = memory.add(b"MCFG", &body);
         let rsdp = memory.root(&[table]);
         let tables = Tables::find(&memory, rsdp).unwrap();
-        let base = 0xb000_0000;
-        assert_eq!(
-            tables.segment(),
-            Some(Segment {
-                base,
-                last_bus: 0x7f
-            })
-        );
+        let found = (0..).map_while(|n| tables.segment(n));
+        assert!(found.eq(segments));
+        assert_eq!(tables.segment(usize::MAX), None);
         assert_eq!(Power::find(&memory, rsdp), None);
     }
 
@@ -398,15 +419,9 @@ mod tests {
         let code = memory.add(b"DSDT", CODE);
         let fixed = memory.add(b"FACP", &fixed(code, false));
         let rsdp = memory.root(&[fixed]);
-        let segment = Tables::find(&memory, rsdp).unwrap().segment();
-        let base = 0xe000_0000;
-        assert_eq!(
-            segment,
-            Some(Segment {
-                base,
-                last_bus: 0xff
-            })
-        );
+        let tables = Tables::find(&memory, rsdp).unwrap();
+        assert_eq!(tables.segment(0), Some(Segment::all(0xe000_0000)));
+        assert_eq!(tables.segment(1), None);
         let off = [(0x604, 5 << 10 | 1 << 13), (0, 6 << 10 | 1 << 13)];
         assert_eq!(Power::find(&memory, rsdp), Some(Power::Registers(off)));
     }
@@ -437,7 +452,7 @@ mod tests {
                 memory.0[at] ^= bits;
                 // Whatever it is, it ends.
                 if let Some(tables) = Tables::find(&memory, rsdp) {
-                    let _ = tables.segment();
+                    let _ = (0..).map_while(|n| tables.segment(n)).count();
                     let _ = Power::find(&memory, rsdp);
                 }
                 memory.0[at] ^= bits;

@@ -14,6 +14,7 @@ use vfio_drivers::edu::{Edu, EduError};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::acpi::Segment;
 use vfio_unikernel::boot::Boot;
+use vfio_unikernel::clock::{self, ClockError};
 use vfio_unikernel::pci::{Address, Registers, Space, SpaceError};
 use vfio_unikernel::shim::DiscoverError;
 
@@ -31,6 +32,7 @@ enum Error {
     Edu(EduError<vfio_unikernel::pci::NoError>),
     Irq(IrqError),
     Errno(Errno),
+    Clock(ClockError),
     /// What was written does not come back.
     Lost,
     /// It did not come, as it should be.
@@ -63,6 +65,9 @@ fn main(boot: &Boot) -> Result<(), Error> {
         b"msix" => return msix(boot),
         b"reset" => return reset(boot),
         b"registers" => return registers(),
+        b"clock" => return speed(),
+        b"unplaced" => return unplaced(boot),
+        b"too-large" => return too_large(boot),
         _ => (),
     }
     Err(Error::Unknown)
@@ -213,8 +218,8 @@ fn silent(boot: &Boot) -> Result<(), Error> {
 /// memory.
 fn cycle(boot: &Boot) -> Result<(), Error> {
     let segment = Segment {
-        base: 0x200_0000,
         last_bus: 0,
+        ..Segment::all(0x200_0000)
     };
     let space = Space::mapped(segment).map_err(Error::Space)?;
     for device in 0..32 {
@@ -276,6 +281,60 @@ fn high(boot: &Boot) -> Result<(), Error> {
         Err(Error::NoDevice)
     } else {
         Ok(())
+    }
+}
+
+/// A BAR for which there are too few page tables; one that is small can be mapped afterwards.
+fn too_large(boot: &Boot) -> Result<(), Error> {
+    let session = open(boot, 0x1b36, 0x0005)?;
+    let large = session.device.bring_up(pci_region::BAR2);
+    let small = session.device.bring_up(pci_region::BAR0);
+    small.map(drop).map_err(Error::BringUp)?;
+    large.map(drop).map_err(Error::BringUp)
+}
+
+/// The speed of the time stamp counter, in MHz; and time passes by the APIC's timer as by that.
+fn speed() -> Result<(), Error> {
+    const SLEPT: Duration = Duration::from_millis(100);
+    let start = clock::now().map_err(Error::Clock)?;
+    let stamp = clock::stamp();
+    clock::sleep(SLEPT).map_err(Error::Clock)?;
+    let passed = clock::now().map_err(Error::Clock)?.saturating_sub(start);
+    let micros = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
+    let mhz = clock::stamp().saturating_sub(stamp).checked_div(micros);
+    defmt::info!("{=u64} MHz, slept {=u64} us", mhz.unwrap_or(0), micros);
+    if passed < SLEPT * 9 / 10 {
+        return Err(Error::Lost);
+    }
+    Ok(())
+}
+
+/// A BAR of a network card (8086:10d3) that the firmware left without a place is no region: where
+/// it would be is memory.
+fn unplaced(boot: &Boot) -> Result<(), Error> {
+    let machine = machine();
+    machine.discover(boot).map_err(Error::Discover)?;
+    let (group, function) = machine.find(0x8086, 0x10d3).ok_or(Error::NoDevice)?;
+    // As a firmware leaves it that has no room.
+    let registers = Registers::new(Space, function.address);
+    registers.set_word(0x04, 0);
+    registers.set_long(0x10, 0);
+    machine.discover(boot).map_err(Error::Discover)?;
+    let mut name = [0; 13];
+    let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
+    let session = Session::open_in(Mode::NoIommu, &machine, &place).map_err(Error::Open)?;
+    let mut buffer = [0; 256];
+    let [bar0, bar1] = [pci_region::BAR0, pci_region::BAR1].map(|index| {
+        let region = session.device.region(index, &mut buffer);
+        region.map_or((u64::MAX, 0), |region| (region.size, region.offset))
+    });
+    defmt::info!("BAR 0: {=u64} bytes, BAR 1: {=u64} bytes", bar0.0, bar1.0);
+    let write = session.device.write(bar0.1, 0x8000, &[0xef; 4]);
+    let map = session.device.bring_up(pci_region::BAR0);
+    if bar0.0 == 0 && bar1.0 == 0x2_0000 && write.is_err() && map.is_err() {
+        Ok(())
+    } else {
+        Err(Error::Lost)
     }
 }
 

@@ -3,30 +3,53 @@
 use core::ffi::CStr;
 use core::fmt;
 
-/// The address of a function: bus, device, function. There is one segment.
+/// The address of a function: segment, bus, device, function.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(u16);
+pub struct Address(u32);
 
 impl Address {
-    /// The address of a function; of `device` and `function` no more than 5 and 3 bits count.
+    /// The address of a function in segment 0; of `device` and `function` no more than 5 and 3 bits
+    /// count.
     #[must_use]
     pub const fn new(bus: u8, device: u8, function: u8) -> Self {
-        Self(u16::from_be_bytes([
+        Self(u32::from_be_bytes([
+            0,
+            0,
             bus,
             (device & 0x1f) << 3 | function & 7,
         ]))
     }
 
+    /// The same in another segment.
+    #[must_use]
+    pub const fn in_segment(self, segment: u16) -> Self {
+        let ([s1, s0], [_, _, bus, devfn]) = (segment.to_be_bytes(), self.0.to_be_bytes());
+        Self(u32::from_be_bytes([s1, s0, bus, devfn]))
+    }
+
+    /// The segment.
+    #[must_use]
+    pub const fn segment(self) -> u16 {
+        let [s1, s0, ..] = self.0.to_be_bytes();
+        u16::from_be_bytes([s1, s0])
+    }
+
+    /// Segment and bus in one number.
+    #[must_use]
+    pub const fn segment_bus(self) -> u32 {
+        self.0 >> 8
+    }
+
     /// The bus.
     #[must_use]
     pub const fn bus(self) -> u8 {
-        self.0.to_be_bytes()[0]
+        self.0.to_be_bytes()[2]
     }
 
     /// Device and function in one number.
     #[must_use]
     pub const fn devfn(self) -> u8 {
-        self.0.to_be_bytes()[1]
+        self.0.to_be_bytes()[3]
     }
 
     /// The device.
@@ -49,11 +72,11 @@ impl Address {
             high => b'a'.saturating_add(high).saturating_sub(10),
         };
         let pair = |value: u8| [digit(value >> 4), digit(value)];
-        let ([b1, b0], [d1, d0]) = (pair(self.bus()), pair(self.device()));
+        let [high, low, bus, _] = self.0.to_be_bytes();
+        let ([s3, s2], [s1, s0]) = (pair(high), pair(low));
+        let ([b1, b0], [d1, d0]) = (pair(bus), pair(self.device()));
         let f = digit(self.function());
-        [
-            b'0', b'0', b'0', b'0', b':', b1, b0, b':', d1, d0, b'.', f, 0,
-        ]
+        [s3, s2, s1, s0, b':', b1, b0, b':', d1, d0, b'.', f, 0]
     }
 
     /// Whether `name` is the function's.
@@ -67,7 +90,8 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "0000:{:02x}:{:02x}.{}",
+            "{:04x}:{:02x}:{:02x}.{}",
+            self.segment(),
             self.bus(),
             self.device(),
             self.function()
@@ -84,8 +108,16 @@ impl fmt::Debug for Address {
 #[cfg(feature = "defmt")]
 impl defmt::Format for Address {
     fn format(&self, f: defmt::Formatter<'_>) {
-        let (bus, device, function) = (self.bus(), self.device(), self.function());
-        defmt::write!(f, "0000:{=u8:02x}:{=u8:02x}.{=u8}", bus, device, function);
+        let (segment, bus) = (self.segment(), self.bus());
+        let (device, function) = (self.device(), self.function());
+        defmt::write!(
+            f,
+            "{=u16:04x}:{=u8:02x}:{=u8:02x}.{=u8}",
+            segment,
+            bus,
+            device,
+            function
+        );
     }
 }
 
@@ -102,5 +134,12 @@ mod tests {
         assert!(address.is_named(c"0000:ab:1f.7"));
         assert!(!address.is_named(c"0000:ab:1f.6"));
         assert!(!address.is_named(c"0000:ab:1f.7 "));
+        let address = address.in_segment(0x10f);
+        assert_eq!(address.name(), *b"010f:ab:1f.7\0");
+        assert_eq!(address.to_string(), "010f:ab:1f.7");
+        assert_eq!(
+            (address.segment(), address.bus(), address.devfn()),
+            (0x10f, 0xab, 0xff)
+        );
     }
 }

@@ -49,24 +49,49 @@ const UPPER_LIMIT: u16 = 0x2c;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 
-/// Gives all registers a place, and bridges what they pass on, where no firmware did: where one
-/// did, what it left without a place has none.
+/// Gives all registers a place, and bridges what they pass on, where no firmware did. Where one did,
+/// all stays as it is: what it left without a place it had no room for.
 ///
-/// # Errors
-/// [`AssignError`]
+/// What does not fit is told to `report`, and the rest gets its place.
 pub fn assign<S: Spaces>(
     spaces: S,
     functions: &[Function],
     room: &mut Room,
-) -> Result<(), AssignError> {
-    if functions
+    report: &mut dyn FnMut(AssignError),
+) {
+    let mut has_place = functions
         .iter()
-        .any(|function| has_place(spaces, *function))
-    {
-        return Ok(());
+        .map(|function| has_place(spaces, *function));
+    if has_place.any(|has_place| has_place) {
+        return;
     }
-    let places = Places { spaces, functions };
-    places.bus(0, room, false)
+    let mut places = Places {
+        spaces,
+        functions,
+        report,
+    };
+    for (n, function) in functions.iter().enumerate() {
+        // The functions of a bus are together.
+        let before = n.checked_sub(1).and_then(|n| functions.get(n));
+        let is_first = before.is_none_or(|before| !is_beside(before, function));
+        if is_first && bridge_to(functions, function).is_none() {
+            places.bus(function.address, room, false);
+        }
+    }
+}
+
+/// The bridge that leads to the bus of a function; none where the bus is a root.
+fn bridge_to<'f>(functions: &'f [Function], function: &Function) -> Option<&'f Function> {
+    functions.iter().find(|bridge| {
+        bridge.secondary != 0
+            && bridge.secondary == function.address.bus()
+            && bridge.address.segment() == function.address.segment()
+    })
+}
+
+/// Whether two functions are on the same bus.
+fn is_beside(a: &Function, b: &Function) -> bool {
+    a.address.segment_bus() == b.address.segment_bus()
 }
 
 /// Whether a function's registers have a place.
@@ -88,58 +113,54 @@ fn count(function: Function) -> usize {
 struct Places<'s, S> {
     spaces: S,
     functions: &'s [Function],
+    report: &'s mut dyn FnMut(AssignError),
 }
 
 impl<S: Spaces> Places<'_, S> {
-    /// Places what is on a bus, and then what is behind its bridges; `room` loses what is taken.
-    /// Behind a bridge only what may be fetched ahead reaches above 4 GiB.
-    fn bus(&self, bus: u8, room: &mut Room, behind: bool) -> Result<(), AssignError> {
-        let on_bus = |function: &&Function| function.address.bus() == bus;
+    /// Places what is on the bus of `first`, and then what is behind its bridges; `room` loses what
+    /// is taken. Behind a bridge only what may be fetched ahead reaches above 4 GiB.
+    fn bus(&mut self, first: Address, room: &mut Room, behind: bool) {
+        let on_bus = |function: &&Function| function.address.segment_bus() == first.segment_bus();
         for function in self.functions.iter().filter(on_bus) {
-            self.function(*function, room, behind)?;
+            self.function(*function, room, behind);
         }
         for function in self.functions.iter().filter(on_bus) {
             if function.secondary != 0 {
-                self.bridge(*function, room)?;
+                self.bridge(*function, room);
             }
         }
-        Ok(())
     }
 
     /// Places the registers of a function that have no place.
-    fn function(
-        &self,
-        function: Function,
-        room: &mut Room,
-        behind: bool,
-    ) -> Result<(), AssignError> {
+    fn function(&mut self, function: Function, room: &mut Room, behind: bool) {
         let address = function.address;
         let registers = Registers::new(self.spaces, address);
         let mut regions = [Region::MISSING; 6];
         size_bars(registers, count(function), &mut regions);
         for ((bar, region), register) in regions.iter().enumerate().zip(&BARS) {
-            let size = region.size;
-            if size == 0 {
+            if !region.lacks_place() {
                 continue;
             }
-            let no_room = AssignError::NoRoom { address, bar, size };
-            let place = place(region, room, behind).ok_or(no_room)?;
+            let Some(place) = place(region, room, behind) else {
+                let size = region.size;
+                (self.report)(AssignError::NoRoom { address, bar, size });
+                continue;
+            };
             let [low, high] = halves(place);
             registers.set_long(*register, low);
             if region.kind.is_64_bit() {
                 registers.set_long(register.saturating_add(4), high);
             }
         }
-        Ok(())
     }
 
     /// Places what is behind a bridge, and has the bridge pass it on.
-    fn bridge(&self, function: Function, room: &mut Room) -> Result<(), AssignError> {
+    fn bridge(&mut self, function: Function, room: &mut Room) {
         let registers = Registers::new(self.spaces, function.address);
         let command = registers.command();
         if command.contains(Command::MEMORY) {
             // The firmware set it up, with what is behind it.
-            return Ok(());
+            return;
         }
         let mut inside = Room {
             low: aligned(&room.low, BRIDGE_GRAIN),
@@ -151,7 +172,8 @@ impl<S: Spaces> Places<'_, S> {
             inside.high = inside.high.end..inside.high.end;
         }
         let start = inside.clone();
-        self.bus(function.secondary, &mut inside, true)?;
+        let bus = Address::new(function.secondary, 0, 0).in_segment(function.address.segment());
+        self.bus(bus, &mut inside, true);
         let low = used(&start.low, &inside.low, BRIDGE_GRAIN, &mut room.low);
         let high = used(&start.high, &inside.high, BRIDGE_GRAIN, &mut room.high);
         let io = used(&start.io, &inside.io, BRIDGE_IO_GRAIN, &mut room.io);
@@ -166,7 +188,6 @@ impl<S: Spaces> Places<'_, S> {
         let [last, ..] = (io.end.saturating_sub(1) >> 8).to_le_bytes();
         registers.set_word(IO, u16::from_le_bytes([first & 0xf0, last & 0xf0]));
         registers.set_command(command | Command::MEMORY | Command::IO | Command::MASTER);
-        Ok(())
     }
 }
 

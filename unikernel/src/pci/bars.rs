@@ -49,6 +49,18 @@ impl Region {
         address: 0,
         size: 0,
     };
+
+    /// Whether nobody gave it a place.
+    #[must_use]
+    pub const fn lacks_place(&self) -> bool {
+        self.size != 0 && self.address == 0
+    }
+
+    /// Whether it is there, and has a place.
+    #[must_use]
+    pub const fn has_place(&self) -> bool {
+        self.size != 0 && self.address != 0
+    }
 }
 
 impl RegionKind {

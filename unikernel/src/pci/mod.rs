@@ -20,7 +20,7 @@ pub use assign::{AssignError, Room, assign};
 pub(crate) use bars::BARS;
 pub use bars::{Region, RegionKind, Regions, size_bars};
 pub use registers::{NoError, Registers, Spaces, Width};
-pub use scan::{FUNCTIONS_MOST, Function, Functions, ScanError, scan};
+pub use scan::{BridgeFault, FUNCTIONS_MOST, Function, Functions, ScanError, scan};
 #[cfg(feature = "image")]
 pub use space::{Space, SpaceError};
 

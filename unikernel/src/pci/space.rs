@@ -3,9 +3,10 @@
 
 use core::ops::Range;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use spin::Mutex;
+use heapless::Vec;
+use spin::{Mutex, MutexGuard};
 use vfio_core::mmio::{Mapped, Protection};
 
 use super::{Address, Spaces, Width, halves};
@@ -17,12 +18,14 @@ use crate::{port, registers};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space;
 
-/// Where it is mapped; 0 where it is behind I/O ports.
-static BASE: AtomicU64 = AtomicU64::new(0);
-/// The last bus that it has there.
-static LAST_BUS: AtomicU8 = AtomicU8::new(0);
-/// The buses up to this one are mapped.
-static MAPPED_BUS: AtomicU8 = AtomicU8::new(0);
+/// How many entries of the table can be used.
+const SEGMENTS_MOST: usize = 16;
+
+/// Where it is mapped; nowhere where it is behind I/O ports.
+static SEGMENTS: Mutex<Vec<Segment, SEGMENTS_MOST>> = Mutex::new(Vec::new());
+/// The bus that was reached last, with its segment, and where its configuration spaces are.
+static BUS_REACHED: AtomicU32 = AtomicU32::new(u32::MAX);
+static BASE_REACHED: AtomicU64 = AtomicU64::new(0);
 
 /// Why configuration space can't be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub enum SpaceError {
         /// Where it should be.
         base: u64,
     },
+    /// The machine has more stretches of it than an image can have.
+    TooMany,
 }
 
 /// Bytes of the configuration spaces of a bus.
@@ -51,15 +56,26 @@ const DATA: u16 = 0xcfc;
 static PORTS: Mutex<()> = Mutex::new(());
 
 impl Space {
-    /// Finds it: that of segment 0, or behind I/O ports.
+    /// Finds it: where the tables say, or behind I/O ports. What of it can't be used is logged and
+    /// left out.
     ///
     /// # Errors
-    /// [`SpaceError`]
+    /// [`SpaceError`], where nothing is left.
     pub fn find<P: Physical>(physical: &P, rsdp: u64) -> Result<Self, SpaceError> {
-        let tables = Tables::find(physical, rsdp);
-        match tables.and_then(|tables| tables.segment()) {
-            Some(segment) => Self::mapped(segment),
-            None => Ok(Self),
+        let mut found = Ok(Self);
+        forget();
+        if let Some(tables) = Tables::find(physical, rsdp) {
+            for segment in (0..).map_while(|n| tables.segment(n)) {
+                if let Err(error) = add(segment) {
+                    defmt::error!("segment {=u16} is left out: {}", segment.number, error);
+                    found = Err(error);
+                }
+            }
+        }
+        if segments().is_empty() {
+            found
+        } else {
+            Ok(Self)
         }
     }
 
@@ -68,36 +84,32 @@ impl Space {
     /// # Errors
     /// [`SpaceError`]
     pub fn mapped(segment: Segment) -> Result<Self, SpaceError> {
-        let base = segment.base;
-        if !base.is_multiple_of(paging::PAGE) || base == 0 {
-            return Err(SpaceError::Misaligned { base });
-        }
-        // Bus 0 is there; the others are mapped when something is looked for on them.
-        paging::map(base..base.saturating_add(BUS), Kind::Device).map_err(SpaceError::Map)?;
-        BASE.store(base, Ordering::Relaxed);
-        LAST_BUS.store(segment.last_bus, Ordering::Relaxed);
-        MAPPED_BUS.store(0, Ordering::Relaxed);
-        Ok(Self)
+        forget();
+        add(segment).map(|()| Self)
     }
 
-    /// Where it is, if it is mapped.
-    pub(crate) fn range(self) -> Option<Range<u64>> {
-        let base = BASE.load(Ordering::Relaxed);
-        let end = of_bus(LAST_BUS.load(Ordering::Relaxed)).saturating_add(BUS);
-        (base != 0).then_some(base..end)
+    /// Its stretches, by their number. Behind I/O ports there is one.
+    pub(crate) fn segment(self, n: usize) -> Option<Segment> {
+        let segments = segments();
+        if segments.is_empty() && n == 0 {
+            return Some(Segment::all(0));
+        }
+        segments.get(n).copied()
     }
 
     /// Reads, or writes `value`; what was read. What is not there loses writes.
     #[inline(never)]
     fn transfer(address: Address, offset: u16, width: Width, value: Option<u32>) -> u32 {
-        let (bus, value) = (address.bus(), value.map(u64::from));
-        if BASE.load(Ordering::Relaxed) == 0 {
-            return ports(address, offset, width, value);
+        let value = value.map(u64::from);
+        if address.segment_bus() != BUS_REACHED.load(Ordering::Relaxed) {
+            match reach(address) {
+                Reach::Ports => return ports(address, offset, width, value),
+                Reach::Nowhere => return u32::MAX,
+                Reach::Mapped => (),
+            }
         }
-        if bus > MAPPED_BUS.load(Ordering::Relaxed) && !reach(bus) {
-            return u32::MAX;
-        }
-        let at = of_bus(bus).saturating_add(u64::from(address.devfn()) << 12);
+        let base = BASE_REACHED.load(Ordering::Relaxed);
+        let at = base.saturating_add(u64::from(address.devfn()) << 12);
         let base = usize::try_from(at).ok();
         let base = base.and_then(|at| NonNull::new(core::ptr::with_exposed_provenance_mut(at)));
         let read = base.and_then(|base| {
@@ -111,22 +123,70 @@ impl Space {
     }
 }
 
-/// Maps the configuration spaces up to those of `bus`; whether there are any.
-#[cold]
-#[inline(never)]
-fn reach(bus: u8) -> bool {
-    let range = of_bus(MAPPED_BUS.load(Ordering::Relaxed))..of_bus(bus).saturating_add(BUS);
-    if bus > LAST_BUS.load(Ordering::Relaxed) || paging::map(range, Kind::Device).is_err() {
-        return false;
+impl Segment {
+    /// Where the configuration spaces of its buses are, in bytes.
+    pub(crate) fn range(&self) -> Range<u64> {
+        let at = |bus: u8| self.base.saturating_add(u64::from(bus).saturating_mul(BUS));
+        at(self.first_bus)..at(self.last_bus).saturating_add(BUS)
     }
-    MAPPED_BUS.store(bus, Ordering::Relaxed);
-    true
 }
 
-/// Where the configuration spaces of a bus are.
-fn of_bus(bus: u8) -> u64 {
-    BASE.load(Ordering::Relaxed)
-        .saturating_add(u64::from(bus).saturating_mul(BUS))
+#[inline(never)]
+fn segments() -> MutexGuard<'static, Vec<Segment, SEGMENTS_MOST>> {
+    SEGMENTS.lock()
+}
+
+/// Forgets where it is.
+fn forget() {
+    segments().clear();
+    BUS_REACHED.store(u32::MAX, Ordering::Relaxed);
+}
+
+/// Takes a stretch, of which the first bus must be there: the others are mapped when something is
+/// looked for on them.
+fn add(segment: Segment) -> Result<(), SpaceError> {
+    let (base, start) = (segment.base, segment.range().start);
+    if !base.is_multiple_of(paging::PAGE) || base == 0 {
+        return Err(SpaceError::Misaligned { base });
+    }
+    paging::map(start..start.saturating_add(BUS), Kind::Device).map_err(SpaceError::Map)?;
+    segments().push(segment).map_err(|_| SpaceError::TooMany)
+}
+
+/// How the configuration spaces of a bus are reached.
+enum Reach {
+    Ports,
+    Mapped,
+    Nowhere,
+}
+
+/// Maps the configuration spaces of a bus.
+#[cold]
+#[inline(never)]
+fn reach(address: Address) -> Reach {
+    let (segments, bus) = (segments(), address.bus());
+    if segments.is_empty() {
+        return Reach::Ports;
+    }
+    let mut segments = segments.iter();
+    let segment = segments.find(|segment| {
+        segment.number == address.segment() && (segment.first_bus..=segment.last_bus).contains(&bus)
+    });
+    let Some(segment) = segment else {
+        return Reach::Nowhere;
+    };
+    let range = Segment {
+        first_bus: bus,
+        last_bus: bus,
+        ..*segment
+    }
+    .range();
+    if paging::map(range.clone(), Kind::Device).is_err() {
+        return Reach::Nowhere;
+    }
+    BASE_REACHED.store(range.start, Ordering::Relaxed);
+    BUS_REACHED.store(address.segment_bus(), Ordering::Relaxed);
+    Reach::Mapped
 }
 
 /// As [`Space::transfer`], through the ports.
@@ -148,7 +208,7 @@ fn select(address: Address, offset: u16) -> u16 {
 
 impl Spaces for Space {
     fn size(&self) -> u16 {
-        if BASE.load(Ordering::Relaxed) == 0 {
+        if segments().is_empty() {
             PORTS_SIZE
         } else {
             MAPPED_SIZE

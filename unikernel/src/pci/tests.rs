@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::{
-    Address, AssignError, Functions, Region, RegionKind, Registers, Room, ScanError, Spaces, Width,
-    assign, scan, size_bars,
+    Address, AssignError, BridgeFault, FUNCTIONS_MOST, Functions, Region, RegionKind, Registers,
+    Room, ScanError, Spaces, Width, assign, scan, size_bars,
 };
+use crate::acpi::Segment;
 
 /// The bytes of a configuration space, and which bits can be written.
 type Bytes = (Vec<u8>, Vec<u8>);
@@ -16,6 +17,8 @@ type Bytes = (Vec<u8>, Vec<u8>);
 #[derive(Default)]
 pub(crate) struct Machine {
     spaces: RefCell<BTreeMap<Address, Bytes>>,
+    /// The roots besides bus 0 of each segment: any function on them.
+    roots: Vec<Address>,
 }
 
 impl Machine {
@@ -61,6 +64,19 @@ impl Machine {
         });
     }
 
+    /// Whether the bus of a function is a root, or a bridge leads to it.
+    fn leads_to(&self, address: Address) -> bool {
+        let is_root = |root: &Address| root.segment_bus() == address.segment_bus();
+        let leads = |(bridge, (bytes, _)): (&Address, &Bytes)| {
+            bytes[0x0e] & 0x7f == 1
+                && bytes[0x19] == address.bus()
+                && bridge.segment() == address.segment()
+        };
+        address.bus() == 0
+            || self.roots.iter().any(is_root)
+            || self.spaces.borrow().iter().any(leads)
+    }
+
     fn change(&self, address: Address, change: impl FnOnce(&mut [u8], &mut [u8])) {
         let mut spaces = self.spaces.borrow_mut();
         let (bytes, writable) = spaces.get_mut(&address).unwrap();
@@ -71,9 +87,40 @@ impl Machine {
         Registers::new(self, address)
     }
 
-    fn scan(&self) -> Result<Functions, ScanError> {
-        let mut functions = Functions::new();
-        scan(self, &mut functions).map(|()| functions)
+    /// Scans all buses of segment 0; the functions, and what is left out.
+    fn scan(&self) -> (Functions, Vec<ScanError>) {
+        self.scan_segments(&[Segment::all(0)])
+    }
+
+    fn scan_segments(&self, segments: &[Segment]) -> (Functions, Vec<ScanError>) {
+        let (mut functions, mut errors) = (Functions::new(), Vec::new());
+        let segments = segments.iter().copied();
+        scan(self, segments, &mut functions, &mut |error| {
+            errors.push(error)
+        });
+        (functions, errors)
+    }
+
+    /// The functions, of which none is left out.
+    fn whole_scan(&self) -> Functions {
+        let (functions, errors) = self.scan();
+        assert_eq!(errors, []);
+        functions
+    }
+
+    /// Places what has no place; what does not fit.
+    fn assign(&self, functions: &Functions) -> Vec<AssignError> {
+        let mut errors = Vec::new();
+        assign(self, functions, &mut room(), &mut |error| {
+            errors.push(error)
+        });
+        errors
+    }
+
+    /// Adds a bridge to the host, as QEMU's roots are shown.
+    fn add_host(&self, address: Address) {
+        self.add(address, 0);
+        self.put(address, 0x0a, &[0, 6]);
     }
 }
 
@@ -85,7 +132,9 @@ impl Spaces for &Machine {
     fn read(&self, address: Address, offset: u16, width: Width) -> u32 {
         let spaces = self.spaces.borrow();
         let mut value = [0xff; 4];
-        if let Some((bytes, _)) = spaces.get(&address) {
+        if let Some((bytes, _)) = spaces.get(&address)
+            && self.leads_to(address)
+        {
             let at = usize::from(offset);
             value = [0; 4];
             value[..width.bytes()].copy_from_slice(&bytes[at..at + width.bytes()]);
@@ -94,8 +143,11 @@ impl Spaces for &Machine {
     }
 
     fn write(&self, address: Address, offset: u16, width: Width, value: u32) {
+        let leads = self.leads_to(address);
         let mut spaces = self.spaces.borrow_mut();
-        if let Some((bytes, writable)) = spaces.get_mut(&address) {
+        if let Some((bytes, writable)) = spaces.get_mut(&address)
+            && leads
+        {
             let new = value.to_le_bytes();
             for (n, new) in new.iter().enumerate().take(width.bytes()) {
                 let at = usize::from(offset) + n;
@@ -117,6 +169,14 @@ fn at(bus: u8, device: u8) -> Address {
     Address::new(bus, device, 0)
 }
 
+fn addresses(functions: &Functions) -> Vec<Address> {
+    functions.iter().map(|function| function.address).collect()
+}
+
+fn behind(bridge: Address, fault: BridgeFault) -> ScanError {
+    ScanError::Behind { bridge, fault }
+}
+
 #[test]
 fn functions_are_found_behind_bridges_without_numbers() {
     let machine = Machine::default();
@@ -127,8 +187,7 @@ fn functions_are_found_behind_bridges_without_numbers() {
     machine.add(at(2, 5), 0);
     machine.add(at(0, 4), 1);
     machine.add(at(3, 0), 0);
-    let functions = machine.scan().unwrap();
-    let found: Vec<_> = functions.iter().map(|function| function.address).collect();
+    let functions = machine.whole_scan();
     let expected = [
         at(0, 0),
         Address::new(0, 0, 3),
@@ -138,7 +197,7 @@ fn functions_are_found_behind_bridges_without_numbers() {
         at(2, 5),
         at(3, 0),
     ];
-    assert_eq!(found, expected);
+    assert_eq!(addresses(&functions), expected);
     // Its own bus, the one behind it, the last behind it.
     assert_eq!(
         machine.registers(at(0, 2)).long(0x18) & 0xff_ffff,
@@ -155,31 +214,162 @@ fn functions_are_found_behind_bridges_without_numbers() {
 }
 
 #[test]
-fn bridges_that_lead_to_each_other_are_refused() {
-    let machine = Machine::default();
-    machine.add(at(0, 1), 1);
+fn a_bus_that_no_bridge_leads_to_is_a_root() {
+    let machine = Machine {
+        roots: std::vec![at(0x80, 0), at(0xff, 0)],
+        ..Machine::default()
+    };
+    machine.add_host(at(0, 0));
     machine.add(at(0, 2), 1);
-    machine.put(at(0, 1), 0x19, &[1]);
-    machine.put(at(0, 2), 0x19, &[1]);
-    let bridge = at(0, 2);
-    assert_eq!(machine.scan(), Err(ScanError::BusTwice { bridge, bus: 1 }));
+    machine.put(at(0, 2), 0x18, &[0, 1, 1]);
+    machine.add(at(1, 0), 0);
+    machine.add(at(0x80, 0), 1);
+    machine.put(at(0x80, 0), 0x18, &[0x80, 0x81, 0x81]);
+    machine.add(at(0x81, 0), 0);
+    machine.add(at(0xff, 31), 0);
+    let first = [at(0, 0), at(0, 2), at(1, 0)];
+    assert_eq!(addresses(&machine.whole_scan()), first);
+    // One more bridge to the host says that there are others.
+    machine.add_host(at(0, 1));
+    let all = [
+        at(0, 0),
+        at(0, 1),
+        at(0, 2),
+        at(1, 0),
+        at(0x80, 0),
+        at(0x81, 0),
+        at(0xff, 31),
+    ];
+    assert_eq!(addresses(&machine.whole_scan()), all);
+}
+
+#[test]
+fn roots_get_numbers_and_places_of_their_own() {
+    let machine = Machine {
+        roots: std::vec![at(2, 0), at(0x80, 0)],
+        ..Machine::default()
+    };
+    machine.add_host(at(0, 0));
+    machine.add_host(at(0, 1));
+    for bus in [0, 2, 0x80] {
+        machine.add(at(bus, 3), 1);
+    }
+    for bus in [1, 3, 0x81] {
+        machine.add(at(bus, 0), 0);
+        machine.bar(at(bus, 0), 0, 0x10_0000, 0);
+    }
+    let functions = machine.whole_scan();
+    // No bridge gets the number of a root.
+    for (bridge, numbers) in [
+        (at(0, 3), 0x01_01_00),
+        (at(2, 3), 0x03_03_02),
+        (at(0x80, 3), 0x81_81_80),
+    ] {
+        assert_eq!(machine.registers(bridge).long(0x18) & 0xff_ffff, numbers);
+    }
+    assert_eq!(machine.assign(&functions), []);
+    for (bus, place) in [(1, 0xc000_0000), (3, 0xc010_0000), (0x81, 0xc020_0000)] {
+        assert_eq!(machine.registers(at(bus, 0)).long(0x10), place);
+    }
+}
+
+#[test]
+fn every_stretch_of_the_table_has_a_root() {
+    let machine = Machine {
+        roots: std::vec![at(0x40, 0)],
+        ..Machine::default()
+    };
+    let other = |address: Address| address.in_segment(1);
+    for address in [
+        at(0, 0),
+        at(0x40, 3),
+        other(at(0, 0)),
+        other(at(1, 0)),
+        at(0x90, 0),
+    ] {
+        machine.add(address, 0);
+    }
+    machine.add(other(at(0, 1)), 1);
+    let stretch = |number, first_bus, last_bus| Segment {
+        base: 0,
+        number,
+        first_bus,
+        last_bus,
+    };
+    let stretches = [
+        stretch(0, 0x40, 0x7f),
+        stretch(0, 0, 0x3f),
+        stretch(1, 0, 1),
+    ];
+    let (functions, errors) = machine.scan_segments(&stretches);
+    assert_eq!(errors, []);
+    let all = [
+        at(0x40, 3),
+        at(0, 0),
+        other(at(0, 0)),
+        other(at(0, 1)),
+        other(at(1, 0)),
+    ];
+    assert_eq!(addresses(&functions), all);
+}
+
+#[test]
+fn an_odd_bridge_leaves_out_what_is_behind_it_alone() {
+    let machine = Machine::default();
+    for device in [1, 2, 3] {
+        machine.add(at(0, device), 1);
+    }
+    machine.add(at(1, 0), 0);
+    machine.add(at(2, 0), 0);
+    // Two lead to the same bus; the numbers of firmware may come in any order.
+    machine.put(at(0, 1), 0x18, &[0, 2, 2]);
+    machine.put(at(0, 2), 0x18, &[0, 2, 2]);
+    machine.put(at(0, 3), 0x18, &[0, 1, 1]);
+    let (functions, errors) = machine.scan();
+    assert_eq!(errors, [behind(at(0, 2), BridgeFault::BusTwice)]);
+    let all = [at(0, 1), at(0, 2), at(0, 3), at(2, 0), at(1, 0)];
+    assert_eq!(addresses(&functions), all);
+    assert_eq!(functions[1].secondary, 0);
 
     let machine = Machine::default();
     for bus in 0..20 {
         machine.add(at(bus, 0), 1);
     }
-    assert!(matches!(machine.scan(), Err(ScanError::TooDeep { .. })));
+    machine.add(at(0, 5), 0);
+    let (functions, errors) = machine.scan();
+    assert_eq!(functions.len(), 10);
+    assert_eq!(errors, [behind(at(8, 0), BridgeFault::TooDeep)]);
 }
 
 #[test]
-fn more_functions_than_there_is_room_for_are_refused() {
+fn a_bus_gets_no_number_that_its_bridges_do_not_pass_on() {
+    let machine = Machine::default();
+    machine.add(at(0, 1), 1);
+    machine.put(at(0, 1), 0x18, &[0, 1, 2]);
+    for device in [1, 2] {
+        machine.add(at(1, device), 1);
+    }
+    machine.add(at(2, 0), 0);
+    let (functions, errors) = machine.scan();
+    assert_eq!(errors, [behind(at(1, 2), BridgeFault::NoBus)]);
+    assert_eq!(
+        addresses(&functions),
+        [at(0, 1), at(1, 1), at(1, 2), at(2, 0)]
+    );
+}
+
+#[test]
+fn functions_for_which_there_is_no_room_are_counted() {
     let machine = Machine::default();
     for device in 0..32 {
         for function in 0..8 {
             machine.add(Address::new(0, device, function), 0x80);
         }
     }
-    assert_eq!(machine.scan(), Err(ScanError::TooMany));
+    let (functions, errors) = machine.scan();
+    assert_eq!(functions.len(), FUNCTIONS_MOST);
+    let left_out = 256 - u32::try_from(FUNCTIONS_MOST).unwrap();
+    assert_eq!(errors, [ScanError::TooMany { left_out }]);
 }
 
 #[test]
@@ -224,8 +414,8 @@ fn registers_without_a_place_get_one_and_bridges_pass_it_on() {
     machine.bar(at(1, 0), 0, 0x4000, 4);
     machine.bar(at(1, 0), 2, 1 << 33, 0xc);
     machine.bar(at(1, 0), 4, 0x20, 1);
-    let functions = machine.scan().unwrap();
-    assign(&machine, &functions, &mut room()).unwrap();
+    let functions = machine.whole_scan();
+    assert_eq!(machine.assign(&functions), []);
 
     let (endpoint, bridge) = (machine.registers(at(0, 1)), machine.registers(at(0, 2)));
     let behind = machine.registers(at(1, 0));
@@ -253,22 +443,25 @@ fn what_firmware_placed_stays_where_it_is() {
         machine.bar(at(0, device), 0, 0x1000, 0);
     }
     machine.put(at(0, 2), 0x10, &[0, 0, 0, 0xfe]);
-    let functions = machine.scan().unwrap();
-    assign(&machine, &functions, &mut room()).unwrap();
+    let functions = machine.whole_scan();
+    assert_eq!(machine.assign(&functions), []);
     assert_eq!(machine.registers(at(0, 1)).long(0x10), 0);
     assert_eq!(machine.registers(at(0, 2)).long(0x10), 0xfe00_0000);
 }
 
 #[test]
-fn what_does_not_fit_is_an_error() {
+fn what_does_not_fit_is_told_and_the_rest_is_placed() {
     let machine = Machine::default();
     machine.add(at(0, 3), 0);
     machine.bar(at(0, 3), 1, 1 << 31, 0);
-    let functions = machine.scan().unwrap();
+    machine.bar(at(0, 3), 2, 0x1000, 0);
+    let functions = machine.whole_scan();
     let error = AssignError::NoRoom {
         address: at(0, 3),
         bar: 1,
         size: 1 << 31,
     };
-    assert_eq!(assign(&machine, &functions, &mut room()), Err(error));
+    assert_eq!(machine.assign(&functions), [error]);
+    assert_eq!(machine.registers(at(0, 3)).long(0x14), 0);
+    assert_eq!(machine.registers(at(0, 3)).long(0x18), 0xc000_0000);
 }

@@ -184,8 +184,9 @@ impl Description {
                 whole(12)?;
                 let vectors = (registers.word(at(2)) & 0x7ff).saturating_add(1);
                 let table = MsixTable::new(registers.long(at(4)), vectors);
-                let is_inside = self
-                    .bar(table.bar())
+                let bar = usize::try_from(table.bar()).ok();
+                let is_inside = bar
+                    .and_then(|bar| self.bars.get(bar))
                     .is_some_and(|bar| bar.kind != RegionKind::Io && table.range().end <= bar.size);
                 if !is_inside {
                     return Err(DescribeError::TableOutside {
@@ -299,11 +300,11 @@ impl Description {
         [irq(intx, 0), irq(fixed, msi), msix, None, None]
     }
 
-    /// A BAR.
+    /// A BAR that has a place: without one there is memory, and not the device.
     #[must_use]
     pub fn bar(&self, index: u32) -> Option<&Region> {
         let index = usize::try_from(index).ok()?;
-        self.bars.get(index).filter(|bar| bar.size != 0)
+        self.bars.get(index).filter(|bar| bar.has_place())
     }
 
     /// The region that `offset` of the device's file is in, and how far in it.
@@ -425,6 +426,24 @@ mod tests {
             reply[8] = index;
             assert_eq!(description.answer(request, &mut reply), Err(Errno::EINVAL));
         }
+    }
+
+    #[test]
+    fn a_bar_without_a_place_is_no_region() {
+        let (machine, address) = machine(&[(0x40, &[0x11, 0, 0x40, 0, 0, 0x20, 0, 0])]);
+        machine.put(address, 0x12, &[0, 0]);
+        machine.bar(address, 2, 0x1000, 0);
+        machine.put(address, 0x18, &[0, 0, 0x20, 0xfe]);
+        let mut description = Description::UNKNOWN;
+        description.read(machine.registers(address)).unwrap();
+        assert_eq!(description.bar(0), None);
+        assert_eq!(stretches(&description, 0), []);
+        assert_eq!(stretches(&description, 2), [(0, 0x1000, Access::Mapped)]);
+        // It has the table of MSI-X, which can't be reached.
+        assert_eq!(
+            description.msix.map(|msix| msix.table.vectors()),
+            Some(0x41)
+        );
     }
 
     #[test]

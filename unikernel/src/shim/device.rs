@@ -70,7 +70,7 @@ impl Device {
             .description
             .bars
             .iter()
-            .filter(|region| region.size != 0)
+            .filter(|region| region.has_place())
         {
             command |= match region.kind {
                 RegionKind::Io => Command::IO,

@@ -20,9 +20,7 @@ use super::files::{File, Files, Released};
 use super::mapping::Mapping;
 use super::memory::Memory;
 use crate::boot::Boot;
-use crate::pci::{
-    AssignError, Function, Functions, Room, ScanError, Space, SpaceError, assign, scan,
-};
+use crate::pci::{Function, Functions, Room, Space, SpaceError, assign, scan};
 use crate::{clock, interrupts, paging, physical};
 
 /// The machine's PCI devices, as VFIO offers them. There is one machine: every value stands for
@@ -70,10 +68,6 @@ const IO: core::ops::Range<u64> = 0xc000..0x1_0000;
 pub enum DiscoverError {
     /// Configuration space can't be reached.
     Space(SpaceError),
-    /// The devices can't be found.
-    Scan(ScanError),
-    /// Registers of theirs have no place.
-    Assign(AssignError),
 }
 
 /// An open file; closed on drop.
@@ -240,7 +234,8 @@ impl GuestPci {
         Self { word }
     }
 
-    /// Finds the devices, and gives their registers a place where the firmware did not.
+    /// Finds the devices, and gives their registers a place where the firmware did not. What can't
+    /// be offered is logged as an error, and the rest is.
     ///
     /// # Errors
     /// [`DiscoverError`]
@@ -257,8 +252,14 @@ impl GuestPci {
     pub fn discover_in(&self, space: Space, boot: &Boot) -> Result<(), DiscoverError> {
         let functions = &mut state().functions;
         functions.clear();
-        scan(space, functions).map_err(DiscoverError::Scan)?;
-        assign(space, functions, &mut room(space, boot)).map_err(DiscoverError::Assign)
+        let segments = (0..).map_while(|n| space.segment(n));
+        scan(space, segments, functions, &mut |error| {
+            defmt::error!("left out: {}", error);
+        });
+        assign(space, functions, &mut room(space, boot), &mut |error| {
+            defmt::error!("{}", error);
+        });
+        Ok(())
     }
 
     /// The function of a group, which may be a bridge; there are as many groups as functions.
@@ -324,15 +325,18 @@ fn room(space: Space, boot: &Boot) -> Room {
     let low_memory = boot.memory.iter().map(|stretch| stretch.range().end);
     let start = low_memory.filter(|end| *end <= LOW_END).fold(LOW, u64::max);
     let mut low = start..LOW_END;
-    if let Some(config) = space
-        .range()
-        .filter(|range| range.start < LOW_END && low.start < range.end)
+    for taken in (0..)
+        .map_while(|n| space.segment(n))
+        .map(|segment| segment.range())
     {
         // The larger part of what it leaves.
-        if config.start.saturating_sub(low.start) >= low.end.saturating_sub(config.end) {
-            low.end = config.start;
+        if taken.end <= low.start || low.end <= taken.start {
+            continue;
+        }
+        if taken.start.saturating_sub(low.start) >= low.end.saturating_sub(taken.end) {
+            low.end = taken.start;
         } else {
-            low.start = config.end;
+            low.start = taken.end;
         }
     }
     let limit = paging::limit();
