@@ -9,12 +9,15 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use spin::Mutex;
 use x86_64::registers::control::Cr3;
 
-/// How many tables there are: 4 for the first 2 MiB, and one for each 1 GiB that is mapped
-/// besides.
-const TABLES_LEN: usize = 24;
+/// How many tables there are: 4 for the first 2 MiB, one for each 1 GiB that is mapped besides
+/// where the processor has no pages of that size, and one for each 512 GiB. They take no room in
+/// the file.
+const TABLES_LEN: usize = 84;
 
 /// Those that the entry fills.
 const BOOT_TABLES: usize = 4;
+/// How many a range of 1 GiB or more may take: one that is too large leaves the last to others.
+const TABLES_MOST: usize = TABLES_LEN - 8;
 
 /// An entry leads somewhere.
 const PRESENT: u64 = 1 << 0;
@@ -47,8 +50,17 @@ pub(crate) struct Table([AtomicU64; 512]);
 pub(crate) static TABLES: [Table; TABLES_LEN] =
     [const { Table([const { AtomicU64::new(0) }; 512]) }; TABLES_LEN];
 
-/// How many tables are in use besides those.
-static USED: Mutex<usize> = Mutex::new(0);
+/// Which tables are in use.
+static TAKEN: Mutex<Taken> = Mutex::new(Taken {
+    used: BOOT_TABLES,
+    most: TABLES_LEN,
+});
+
+struct Taken {
+    /// How many, and how many may be.
+    used: usize,
+    most: usize,
+}
 
 /// What is mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,8 +83,12 @@ pub enum MapError {
         /// The end of the processor's addresses.
         limit: u64,
     },
-    /// No page table is left.
-    NoTable,
+    /// There are page tables for what is before this address, but no more: without pages of 1 GiB
+    /// there are some for 64 GiB and more in all.
+    NoTable {
+        /// The address.
+        address: u64,
+    },
     /// Memory and registers would be in one page.
     Mixed {
         /// Where the page is.
@@ -103,14 +119,20 @@ pub fn map(range: Range<u64>, kind: Kind) -> Result<(), MapError> {
         return Err(MapError::OutOfReach { end, limit });
     }
     let huge = has_huge_pages();
-    let mut used = USED.lock();
+    let mut taken = TAKEN.lock();
+    let len = range.end.saturating_sub(range.start);
+    taken.most = if len < HUGE_PAGE {
+        TABLES_LEN
+    } else {
+        TABLES_MOST
+    };
     // The first large page is mapped by the entry.
     let mut at = range.start.max(LARGE_PAGE) & !LARGE_PAGE.wrapping_sub(1);
     while at < range.end {
         let is_huge =
             huge && at.is_multiple_of(HUGE_PAGE) && range.end.wrapping_sub(at) >= HUGE_PAGE;
         let size = if is_huge { HUGE_PAGE } else { LARGE_PAGE };
-        map_page(&mut used, at, size, kind)?;
+        map_page(&mut taken, at, size, kind)?;
         // Below the limit nothing wraps.
         at = at.wrapping_add(size);
     }
@@ -144,9 +166,10 @@ fn page_table() -> &'static Table {
 }
 
 /// Maps one large or huge page.
-fn map_page(used: &mut usize, at: u64, size: u64, kind: Kind) -> Result<(), MapError> {
+fn map_page(taken: &mut Taken, at: u64, size: u64, kind: Kind) -> Result<(), MapError> {
     let [top, ..] = &TABLES;
-    let third = table_behind(used, entry(top, at, 39)).ok_or(MapError::NoTable)?;
+    let none = MapError::NoTable { address: at };
+    let third = table_behind(taken, entry(top, at, 39)).ok_or(none)?;
     let slot = if size == HUGE_PAGE {
         entry(third, at, 30)
     } else {
@@ -154,7 +177,7 @@ fn map_page(used: &mut usize, at: u64, size: u64, kind: Kind) -> Result<(), MapE
         if slot.load(Ordering::Relaxed) & LARGE != 0 {
             return fits(slot, at, kind);
         }
-        entry(table_behind(used, slot).ok_or(MapError::NoTable)?, at, 21)
+        entry(table_behind(taken, slot).ok_or(none)?, at, 21)
     };
     if slot.load(Ordering::Relaxed) & PRESENT != 0 {
         return fits(slot, at, kind);
@@ -190,15 +213,15 @@ fn entry(table: &'static Table, at: u64, shift: u32) -> &'static AtomicU64 {
 }
 
 /// The table that an entry leads to; a new one where it leads nowhere yet.
-fn table_behind(used: &mut usize, slot: &AtomicU64) -> Option<&'static Table> {
+fn table_behind(taken: &mut Taken, slot: &AtomicU64) -> Option<&'static Table> {
     let entry = slot.load(Ordering::Relaxed);
     if entry & PRESENT != 0 {
         let base = TABLES.as_ptr();
         let offset = (entry & ADDRESS).checked_sub(address_of(base))?;
         return TABLES.get(usize::try_from(offset / PAGE).ok()?);
     }
-    let table = TABLES.get(BOOT_TABLES.saturating_add(*used))?;
-    *used = used.saturating_add(1);
+    let table = TABLES.get(taken.used).filter(|_| taken.used < taken.most)?;
+    taken.used = taken.used.saturating_add(1);
     // 8 bytes at a time, which the compiler does not do where it makes code small.
     // SAFETY: the table is in use by nobody yet, and atomics may be written through a shared
     // reference.

@@ -31,7 +31,10 @@ impl Mapping {
         {
             return Err(Errno::EINVAL);
         }
-        paging::map(range.clone(), Kind::Device).map_err(|_| Errno::ENOMEM)?;
+        paging::map(range.clone(), Kind::Device).map_err(|error| {
+            defmt::error!("registers can't be mapped: {}", error);
+            Errno::ENOMEM
+        })?;
         let at = |at| usize::try_from(at).map_err(|_| Errno::EINVAL);
         let base = core::ptr::with_exposed_provenance_mut(at(range.start)?);
         let base = NonNull::new(base).ok_or(Errno::EINVAL)?;
