@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::image::Image;
 use super::log::{Dictionary, Line};
@@ -28,6 +29,10 @@ pub(crate) enum Model {
     Pc,
     /// PCI Express and qboot, which sets no device up.
     Microvm,
+    /// As microvm, without the interval timer.
+    MicrovmNoPit,
+    /// As microvm, with no timer but the APIC's.
+    MicrovmNoTimer,
 }
 
 /// Who runs the processor.
@@ -57,7 +62,13 @@ pub(crate) struct Machine {
     pub(crate) command_line: String,
     /// Whether it has no `isa-debug-exit`, so that an image has to turn it off.
     pub(crate) has_no_exit: bool,
+    /// Whether it is held back again and again, for longer than it runs.
+    pub(crate) is_held_back: bool,
 }
+
+/// For how long a machine is held back, and for how long it then runs. The interval timer wraps around after 55 ms.
+const HELD: Duration = Duration::from_millis(60);
+const RUNS: Duration = Duration::from_millis(4);
 
 /// How an image ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +111,8 @@ impl Model {
             Self::Q35 => "q35",
             Self::Pc => "pc",
             Self::Microvm => "microvm,pcie=on",
+            Self::MicrovmNoPit => "microvm,pcie=on,pit=off",
+            Self::MicrovmNoTimer => "microvm,pcie=on,pit=off,rtc=off",
         }
     }
 }
@@ -157,6 +170,11 @@ impl Machine {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut running = Running(command.spawn().context("cannot start QEMU")?);
         let mut serial = running.0.stdout.take().context("QEMU has no output")?;
+        let (is_over, held_back) = mpsc::channel::<()>();
+        if self.is_held_back {
+            let qemu = Pid::from_child(&running.0);
+            thread::spawn(move || hold_back(qemu, &held_back));
+        }
         let (sender, receiver) = mpsc::channel();
         let reader = thread::spawn(move || {
             let mut buffer = [0; 4096];
@@ -179,6 +197,8 @@ impl Machine {
                 Err(RecvTimeoutError::Disconnected) => break false,
             }
         };
+        // From here on its number may be another process's.
+        drop(is_over);
         let end = if hung {
             End::Hung
         } else {
@@ -192,6 +212,15 @@ impl Machine {
             lines,
             time: start.elapsed(),
         })
+    }
+}
+
+/// Holds a process back again and again, until `is_over` has no sender any more.
+fn hold_back(process: Pid, is_over: &mpsc::Receiver<()>) {
+    let runs = |time| is_over.recv_timeout(time) == Err(RecvTimeoutError::Timeout);
+    while runs(RUNS) && kill_process(process, Signal::STOP).is_ok() {
+        thread::sleep(HELD);
+        let _ = kill_process(process, Signal::CONT);
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         memory: options.memory.clone(),
         command_line: options.append.clone(),
         has_no_exit: false,
+        is_held_back: false,
     };
     let boot = machine.boot(&qemu, &image, Duration::from_secs(options.time_limit))?;
     println!(

@@ -4,7 +4,7 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use super::image::{self, Image};
 use super::machine::{End, Machine, Model, Running};
@@ -60,6 +60,10 @@ pub(crate) fn steps(steps: &mut Steps) {
     steps.run("unikernel: a unikernel of one's own", own);
     steps.run("unikernel: an executor that awaits interrupts", executor);
     steps.run("unikernel: turned off by ACPI", turned_off);
+    steps.run(
+        "unikernel: a clock of a processor that is held back",
+        held_back,
+    );
     for world in bad() {
         steps.run(&format!("unikernel: {}", world.name), || world.fails());
     }
@@ -211,6 +215,14 @@ const PASSED_NVME: Images = &[("nvme", &passthrough::NVME, WRITE)];
 /// A root port, and what is behind it.
 const PORT: &str = "pcie-root-port,id=port1,chassis=1";
 
+/// A second root with a root port, and what is behind it; conventional PCI has no root ports.
+const ROOT: &[&str] = &[
+    "pxb-pcie,id=root2,bus_nr=0x80",
+    "pcie-root-port,id=port2,bus=root2,chassis=2",
+    "edu,bus=port2",
+];
+const ROOT_PC: &[&str] = &["pxb,id=root2,bus_nr=0x80", "edu,bus=root2,addr=1"];
+
 /// A machine with a device, whose image is told what to try.
 fn trial(word: &str, model: Model, device: &str) -> Machine {
     Machine {
@@ -219,14 +231,12 @@ fn trial(word: &str, model: Model, device: &str) -> Machine {
     }
 }
 
-/// A machine with memory behind a BAR that does not fit below 4 GiB.
-fn above_4_gib(model: Model) -> Machine {
-    let options = [
-        "-object",
-        "memory-backend-ram,id=shared,size=4G,reserve=off",
-    ];
+/// A machine with memory behind a BAR of `size`, which does not fit below 4 GiB. QEMU's usual
+/// processor has no pages of 1 GiB.
+fn above_4_gib(model: Model, size: &str) -> Machine {
+    let memory = format!("memory-backend-ram,id=shared,size={size},reserve=off");
     Machine {
-        options: options.map(str::to_owned).into(),
+        options: vec!["-object".into(), memory],
         command_line: "trial=high".into(),
         ..Machine::new(model, &["ivshmem-plain,memdev=shared"])
     }
@@ -260,6 +270,32 @@ fn good() -> Vec<World> {
             Model::Microvm,
             &[PORT, "edu,bus=port1"],
         ),
+        edu(
+            "edu on microvm without an interval timer",
+            Model::MicrovmNoPit,
+            &["edu"],
+        ),
+        edu("edu behind a second root", Model::Q35, ROOT),
+        edu("edu behind a second root on pc", Model::Pc, ROOT_PC),
+        edu("edu behind a second root on microvm", Model::Microvm, ROOT),
+        World {
+            name: "a BAR that the firmware did not place",
+            image: "trials",
+            machine: trial("unplaced", Model::Q35, "e1000e"),
+            says: &["BAR 0: 0 bytes, BAR 1: 131072 bytes"],
+        },
+        World {
+            name: "a BAR of 32 GiB without pages of 1 GiB",
+            image: "trials",
+            machine: above_4_gib(Model::Q35, "32G"),
+            says: &["34359738368 bytes"],
+        },
+        inspect(
+            "a BAR larger than the address space",
+            Model::Microvm,
+            &["pci-testdev,membar=1T"],
+            &["NoRoom", "region 0: 0x1000 bytes"],
+        ),
         World {
             name: "MSI-X on two vectors",
             image: "trials",
@@ -281,13 +317,13 @@ fn good() -> Vec<World> {
         World {
             name: "a BAR above 4 GiB on q35",
             image: "trials",
-            machine: above_4_gib(Model::Q35),
+            machine: above_4_gib(Model::Q35, "4G"),
             says: &["times 4 GiB"],
         },
         World {
             name: "a BAR above 4 GiB on microvm",
             image: "trials",
-            machine: above_4_gib(Model::Microvm),
+            machine: above_4_gib(Model::Microvm, "4G"),
             says: &["times 4 GiB"],
         },
         inspect(
@@ -321,10 +357,19 @@ fn bad() -> Vec<World> {
             says: &["NoDevice"],
         },
         World {
-            name: "a BAR larger than the address space",
-            image: "inspect",
-            machine: Machine::new(Model::Microvm, &["pci-testdev,membar=1T"]),
-            says: &["NoRoom"],
+            name: "a machine on which nothing tells the time",
+            image: "edu",
+            machine: Machine::new(Model::MicrovmNoTimer, &["edu"]),
+            says: &["NoSource"],
+        },
+        World {
+            name: "a BAR for which there are too few page tables",
+            image: "trials",
+            machine: Machine {
+                command_line: "trial=too-large".into(),
+                ..Machine::new(Model::Microvm, &["pci-testdev,membar=128G"])
+            },
+            says: &["NoTable { address: 0x", "Map(Errno(12))"],
         },
         World {
             name: "memory too small for the image",
@@ -418,6 +463,36 @@ impl World {
             .iter()
             .try_for_each(|why| boot.failed_because(why))
     }
+}
+
+/// How far apart the speeds of one clock may be, in percent: that of the time stamp counter is the host's.
+const SPEEDS_APART: u64 = 3;
+
+/// A machine that is held back again and again, for longer than its interval timer takes to wrap around, finds the same speed of
+/// its clock as one that is not.
+fn held_back() -> Result<()> {
+    let qemu = Qemu::installed()?;
+    let image = Image::build("trials")?;
+    let speed = |is_held_back| {
+        let machine = Machine {
+            is_held_back,
+            ..trial("clock", Model::Microvm, "edu")
+        };
+        let boot = machine.boot(&qemu, &image, LIMIT)?;
+        boot.succeeded()?;
+        let mut words = boot
+            .lines
+            .iter()
+            .flat_map(|line| line.text.split_once(" MHz"));
+        let (speed, _) = words.next().context("the image says no speed")?;
+        Ok::<u64, anyhow::Error>(speed.parse()?)
+    };
+    let (free, held) = (speed(false)?, speed(true)?);
+    ensure!(
+        free.abs_diff(held) * 100 <= free * SPEEDS_APART,
+        "{held} MHz where it is held back, {free} MHz where it is not"
+    );
+    Ok(())
 }
 
 /// Without `isa-debug-exit`, the machine is turned off by what ACPI says of it.
