@@ -5,7 +5,6 @@
 #![no_std]
 #![no_main]
 
-use core::arch::global_asm;
 use core::convert::Infallible;
 use core::ffi::CStr;
 use core::ptr::NonNull;
@@ -21,7 +20,8 @@ use vfio_core::sys::{
 use vfio_drivers::edu::{Edu, EduError};
 
 // From 32-bit mode (PVH) to 64 bits, on tables that map 4 GiB; the last GiB is not cached.
-global_asm!(
+#[cfg(panic = "abort")]
+core::arch::global_asm!(
     ".pushsection .note.Xen, \"a\", @note; .long 4, 8, 18; .asciz \"Xen\"; .quad pvh_start; .popsection",
     ".pushsection .bss; .balign 4096; tables: .skip 6 * 4096; .popsection",
     ".pushsection .data; gdt: .quad 0, 0xaf9b000000ffff, 0xcf93000000ffff",
@@ -42,7 +42,7 @@ global_asm!(
     ".text; config: mov eax, edi; mov dx, 0xcf8; out dx, eax; mov dx, 0xcfc; in eax, dx; ret",
     "end: mov eax, edi; out 0xf4, eax; 2: hlt; jmp 2b",
     ".global memset; memset: mov r8, rdi; mov eax, esi; mov rcx, rdx; rep stosb; mov rax, r8; ret",
-    main = sym main,
+    main = sym start,
 );
 
 unsafe extern "C" {
@@ -128,7 +128,7 @@ fn factorial(shim: Shim) -> Result<u32, EduError<Infallible>> {
     Edu::new(bar0)?.factorial(5)
 }
 
-extern "C" fn main() -> ! {
+extern "C" fn start() -> ! {
     // The functions of bus 0.
     let edu = (0..256)
         .map(|devfn| 1 << 31 | devfn << 8)
@@ -142,7 +142,19 @@ extern "C" fn main() -> ! {
     })
 }
 
+#[cfg(panic = "abort")]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     end(0x11)
+}
+
+// Built by another profile than that of images, it is a program of the host, with std's handler.
+#[cfg(not(panic = "abort"))]
+extern crate std;
+#[cfg(not(panic = "abort"))]
+#[unsafe(no_mangle)]
+extern "C" fn main() -> i32 {
+    let _ = &start;
+    std::eprintln!("this is an image: `cargo xtask unikernel --worlds` builds and boots it");
+    2
 }

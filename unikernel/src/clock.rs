@@ -249,7 +249,8 @@ fn measured() -> Result<u64, ClockError> {
         let periods = AtomicU32::new(0);
         khz = against(&REAL_TIME, &|| {
             port::write(CMOS, FLAGS);
-            let passed = u32::from(port::read::<u8>(CMOS_DATA) & PERIODIC != 0);
+            // Its lowest bits are 0. Where there is no clock, all are ones.
+            let passed = u32::from(port::read::<u8>(CMOS_DATA) & (PERIODIC | 0xf) == PERIODIC);
             periods.fetch_add(passed, Ordering::Relaxed)
         });
         set_cmos(ENABLES, HOURS_24);

@@ -70,6 +70,13 @@
         clippy::unwrap_used
     )
 )]
+#![cfg_attr(
+    all(feature = "image", not(panic = "abort"), not(test)),
+    expect(
+        dead_code,
+        reason = "built by another profile than that of images, nothing starts them"
+    )
+)]
 
 #[cfg(test)]
 extern crate std;
@@ -114,7 +121,7 @@ mod port;
 #[cfg(feature = "image")]
 #[expect(unsafe_code, reason = "registers are read and written")]
 mod registers;
-#[cfg(feature = "image")]
+#[cfg(all(feature = "image", panic = "abort"))]
 #[expect(unsafe_code, reason = "they are what C gives, under C's names")]
 mod runtime;
 

@@ -12,8 +12,8 @@ pub mod opaque;
 #[cfg(feature = "freestanding")]
 mod panic;
 // The unikernel's: what an image links is what is proved.
-#[cfg(feature = "freestanding")]
+#[cfg(all(feature = "freestanding", panic = "abort"))]
 #[path = "../../../unikernel/src/runtime.rs"]
 mod runtime;
-#[cfg(feature = "freestanding")]
+#[cfg(all(feature = "freestanding", panic = "abort"))]
 mod strlen;

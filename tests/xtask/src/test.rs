@@ -47,6 +47,9 @@ pub(crate) fn run_all() -> Result<ExitCode> {
                 .args(["--", "-D", "warnings"]))
         });
     }
+    steps.run("all features at once", || {
+        run(cargo().args(["check", "--workspace", "--all-features"]))
+    });
     steps.run("tests", || {
         run(cargo().args(["test", "--workspace", "--features", FEATURES]))
     });

@@ -255,8 +255,10 @@ fn high(boot: &Boot) -> Result<(), Error> {
     let config = DeviceConfig::ask(&session.device, &mut [0; 64]).map_err(|_| Error::Command)?;
     let mut config = Config::new(config);
     let above = config.read_u32(0x1c).map_err(|_| Error::Command)?;
-    // Sized, as a driver would: registers of 256 bytes, and memory of 4 GiB. The device keeps its place.
-    for (register, mask) in [(0x10, 0xffff_ff00), (0x18, 0xc), (0x1c, 0xffff_ffff)] {
+    // Sized, as a driver would: registers of 256 bytes, and memory. The device keeps its place.
+    let size = u64::try_from(bar.len()).map_err(|_| Error::Lost)?;
+    let upper = u32::try_from(size.wrapping_neg() >> 32).map_err(|_| Error::Lost)?;
+    for (register, mask) in [(0x10, 0xffff_ff00), (0x18, 0xc), (0x1c, upper)] {
         let before = config.read_u32(register).map_err(|_| Error::Command)?;
         config
             .write_u32(register, u32::MAX)

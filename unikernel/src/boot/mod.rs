@@ -2,8 +2,10 @@
 //!
 //! [`entry!`](crate::entry) names the function that an image consists of.
 
+#[cfg(panic = "abort")]
 mod entry;
 
+#[cfg(panic = "abort")]
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -52,9 +54,26 @@ unsafe extern "Rust" {
 
 /// Makes `$main` an image: a function of [`Boot`] that returns a result whose error has a
 /// `defmt::Format`.
+///
+/// Images are built by a profile that aborts on panics. By another one the image is a program of the
+/// host, which says so.
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
+        #[cfg(not(panic = "abort"))]
+        const _: () = {
+            extern crate std;
+
+            let _ = &$main;
+
+            /// The host's program.
+            #[unsafe(no_mangle)]
+            extern "C" fn main() -> i32 {
+                std::eprintln!("this is an image: `cargo xtask unikernel` builds and boots it");
+                2
+            }
+        };
+
         #[unsafe(no_mangle)]
         fn vfio_unikernel_main(boot: &$crate::boot::Boot) -> $crate::exit::Status {
             match $main(boot) {
@@ -116,7 +135,8 @@ fn set_up(info: u32) -> Result<Boot, BootError> {
     })
 }
 
-/// Says where, and ends the image. The message is left out: it would need `core::fmt`.
+/// Says where, and ends the image. The host's programs have a handler of std's. The message is left out: it would need `core::fmt`.
+#[cfg(panic = "abort")]
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     log::abandon();

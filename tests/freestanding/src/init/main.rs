@@ -10,7 +10,6 @@ mod system;
 mod text;
 
 use core::ffi::CStr;
-use core::panic::PanicInfo;
 
 use vfio_core::session::{Mode, Place, Session};
 use vfio_freestanding::checks::Check;
@@ -27,8 +26,9 @@ const EDU: &CStr = c"0000:00:05.0";
 
 /// rustix asserts what it was promised, so that a panic can't be ruled out: it ends the machine, and the results lack
 /// their last line.
+#[cfg(panic = "abort")]
 #[panic_handler]
-fn panic(_: &PanicInfo<'_>) -> ! {
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     system::say(c"init: panicked\n");
     system::power_off()
 }

@@ -113,6 +113,10 @@ pub(crate) fn write_all(file: impl AsFd, mut bytes: &[u8]) -> Result<(), Failure
 }
 
 /// Says something on the console, where there is one.
+#[cfg_attr(
+    not(panic = "abort"),
+    expect(unused_unsafe, reason = "with rustix's std, it is a safe function")
+)]
 pub(crate) fn say(text: &CStr) {
     // SAFETY: nothing here closes the standard files that the kernel opened for its init; where it opened none, the
     // call is refused.
