@@ -38,6 +38,15 @@ pub struct Segment {
     pub last_bus: u8,
 }
 
+/// Where configuration spaces are, one stretch after the other.
+#[derive(Clone, Debug)]
+pub struct Segments<'p> {
+    /// Entries of the MCFG table.
+    entries: &'p [u8],
+    /// Or what the host bridge says.
+    bridge: Option<u64>,
+}
+
 /// How a machine is turned off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Power {
@@ -163,23 +172,20 @@ impl<'p, P: Physical> Tables<'p, P> {
         None
     }
 
-    /// Where configuration spaces are, by their number: as the MCFG table says; without one, as the
-    /// host bridge says in byte code (`_CBA`), which has all buses of segment 0.
+    /// Where configuration spaces are: as the MCFG table says; without one, as the host bridge says
+    /// in byte code (`_CBA`), which has all buses of segment 0.
     #[must_use]
-    pub fn segment(&self, n: usize) -> Option<Segment> {
-        let Some(table) = self.table(b"MCFG") else {
-            let base = self.byte_code().and_then(host_bridge)?;
-            return (n == 0).then_some(Segment::all(base));
-        };
-        let at = n.checked_mul(size_of::<McfgEntry>())?;
-        let entries = table.get(HEAD + 8..)?.get(at..)?;
-        let (entry, _) = McfgEntry::ref_from_prefix(entries).ok()?;
-        Some(Segment {
-            base: entry.base,
-            number: entry.segment,
-            first_bus: entry.first_bus,
-            last_bus: entry.last_bus,
-        })
+    pub fn segments(&self) -> Segments<'p> {
+        match self.table(b"MCFG") {
+            Some(table) => Segments {
+                entries: table.get(HEAD + 8..).unwrap_or_default(),
+                bridge: None,
+            },
+            None => Segments {
+                entries: &[],
+                bridge: self.byte_code().and_then(host_bridge),
+            },
+        }
     }
 
     /// The byte code that describes the machine: the DSDT.
@@ -190,6 +196,24 @@ impl<'p, P: Physical> Tables<'p, P> {
             _ => field(fixed, 40, 4)?,
         };
         table(self.physical, address, b"DSDT")
+    }
+}
+
+impl Iterator for Segments<'_> {
+    type Item = Segment;
+
+    fn next(&mut self) -> Option<Segment> {
+        if let Some(base) = self.bridge.take() {
+            return Some(Segment::all(base));
+        }
+        let (entry, rest) = McfgEntry::ref_from_prefix(self.entries).ok()?;
+        self.entries = rest;
+        Some(Segment {
+            base: entry.base,
+            number: entry.segment,
+            first_bus: entry.first_bus,
+            last_bus: entry.last_bus,
+        })
     }
 }
 
@@ -407,9 +431,7 @@ mod tests {
         let table = memory.add(b"MCFG", &body);
         let rsdp = memory.root(&[table]);
         let tables = Tables::find(&memory, rsdp).unwrap();
-        let found = (0..).map_while(|n| tables.segment(n));
-        assert!(found.eq(segments));
-        assert_eq!(tables.segment(usize::MAX), None);
+        assert!(tables.segments().eq(segments));
         assert_eq!(Power::find(&memory, rsdp), None);
     }
 
@@ -420,8 +442,7 @@ mod tests {
         let fixed = memory.add(b"FACP", &fixed(code, false));
         let rsdp = memory.root(&[fixed]);
         let tables = Tables::find(&memory, rsdp).unwrap();
-        assert_eq!(tables.segment(0), Some(Segment::all(0xe000_0000)));
-        assert_eq!(tables.segment(1), None);
+        assert!(tables.segments().eq([Segment::all(0xe000_0000)]));
         let off = [(0x604, 5 << 10 | 1 << 13), (0, 6 << 10 | 1 << 13)];
         assert_eq!(Power::find(&memory, rsdp), Some(Power::Registers(off)));
     }
@@ -452,7 +473,7 @@ mod tests {
                 memory.0[at] ^= bits;
                 // Whatever it is, it ends.
                 if let Some(tables) = Tables::find(&memory, rsdp) {
-                    let _ = (0..).map_while(|n| tables.segment(n)).count();
+                    let _ = tables.segments().count();
                     let _ = Power::find(&memory, rsdp);
                 }
                 memory.0[at] ^= bits;

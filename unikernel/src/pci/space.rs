@@ -65,7 +65,7 @@ impl Space {
         let mut found = Ok(Self);
         forget();
         if let Some(tables) = Tables::find(physical, rsdp) {
-            for segment in (0..).map_while(|n| tables.segment(n)) {
+            for segment in tables.segments() {
                 if let Err(error) = add(segment) {
                     defmt::error!("segment {=u16} is left out: {}", segment.number, error);
                     found = Err(error);
