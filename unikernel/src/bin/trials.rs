@@ -278,7 +278,7 @@ fn high(boot: &Boot) -> Result<(), Error> {
             return Err(Error::Lost);
         }
     }
-    defmt::info!("{} bytes at {=u32} times 4 GiB", bar.len(), above);
+    defmt::info!("{=u64} bytes at {=u32} times 4 GiB", size, above);
     if above == 0 {
         Err(Error::NoDevice)
     } else {
