@@ -71,7 +71,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         lba: u64,
         blocks: u32,
     ) -> Result<CommandId, Refused> {
-        self.transfer(Way::Read, slot, namespace, lba, blocks)
+        self.transfer_either(Way::Read, slot, namespace, lba, blocks)
     }
 
     /// Puts a write of `blocks` blocks from `lba` on into the queue, with the data in the slot.
@@ -88,7 +88,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         blocks: u32,
     ) -> Result<CommandId, Refused> {
         let way = Way::Write(Metadata::Zeros);
-        self.transfer(way, slot, namespace, lba, blocks)
+        self.transfer_either(way, slot, namespace, lba, blocks)
     }
 
     /// Puts a write into the queue as [`QueuePair::write`] does, with the metadata of the slot
@@ -104,7 +104,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         blocks: u32,
     ) -> Result<CommandId, Refused> {
         let way = Way::Write(Metadata::Given);
-        self.transfer(way, slot, namespace, lba, blocks)
+        self.transfer_either(way, slot, namespace, lba, blocks)
     }
 
     /// Puts a flush into the queue: when it completes, what was written and completed before is
@@ -217,6 +217,18 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             }
         }
         Ok(())
+    }
+
+    /// [`QueuePair::transfer`], once for both ways.
+    fn transfer_either(
+        &mut self,
+        way: Way,
+        slot: Slot,
+        namespace: &Namespace,
+        lba: u64,
+        blocks: u32,
+    ) -> Result<CommandId, Refused> {
+        self.transfer(way, slot, namespace, lba, blocks)
     }
 
     /// Puts a read or a write into the queue.
