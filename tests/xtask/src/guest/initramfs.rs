@@ -139,6 +139,8 @@ fn built(packages: &[&str], programs: &[&str], profile: &str) -> Result<PathBuf>
         .args(programs.iter().flat_map(|program| ["--bin", program]))
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        // The emulated processor is slow; what is compared there byte by byte are whole disks.
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
         // Symbols stay for backtraces; the rest would be most of the initramfs.
         .env("CARGO_PROFILE_DEV_STRIP", "debuginfo");
     run(&mut build)?;
