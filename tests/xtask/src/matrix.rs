@@ -50,6 +50,14 @@ impl Matrix {
         }
     }
 
+    /// Adds what another matrix tells.
+    pub(crate) fn append(&mut self, other: Self) {
+        for cell in other.cells {
+            let detail = cell.reason.unwrap_or_default();
+            self.add(&cell.driver, &cell.world, cell.outcome, &detail);
+        }
+    }
+
     /// Adds how a step ended in which `driver` ran in `world`.
     pub(crate) fn add_step(&mut self, driver: &str, world: &str, ended: &Result<()>) {
         match ended {

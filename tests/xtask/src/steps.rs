@@ -71,6 +71,12 @@ impl Steps {
         self.ended.extend(ended.into_iter().map(|(_, step)| step));
     }
 
+    /// Keeps what ran beside these steps, behind them.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.ended.extend(other.ended);
+        self.matrix.append(other.matrix);
+    }
+
     /// Notes a step that was not run.
     pub(crate) fn not_run(&mut self, name: &str, reason: &str) {
         let outcome = Outcome::NotRun(reason.into());

@@ -71,18 +71,35 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(steps.finish())
 }
 
+/// What guests are booted with.
+pub(crate) struct Tools {
+    programs: Programs,
+    qemu: Qemu,
+}
+
 /// Runs the guest tests, with one step for each kernel and what runs on it.
 pub(crate) fn steps(options: &Options, steps: &mut Steps) {
+    if let Some(tools) = tools(steps) {
+        boot_all(options, &tools, steps);
+    }
+}
+
+/// Obtains what guests are booted with, as a step; none where it fails.
+pub(crate) fn tools(steps: &mut Steps) -> Option<Tools> {
     let mut tools = None;
     steps.run("guest programs", || {
         let qemu = Qemu::obtain()?;
         println!("{}", qemu.version());
-        tools = Some((initramfs::build()?, qemu));
+        let programs = initramfs::build()?;
+        tools = Some(Tools { programs, qemu });
         Ok(())
     });
-    let Some((programs, qemu)) = tools else {
-        return;
-    };
+    tools
+}
+
+/// Boots every guest, side by side.
+pub(crate) fn boot_all(options: &Options, tools: &Tools, steps: &mut Steps) {
+    let Tools { programs, qemu } = tools;
     let worlds = options.kernels.iter().flat_map(|choice| {
         let worlds = World::ALL.into_iter().map(move |world| (choice, world));
         worlds.filter(|(_, world)| world.is_wanted(options))
@@ -93,7 +110,7 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
         let name = format!("guest: {choice}{}", world.suffix());
         if let Some(reason) = choice.missing().or_else(|| world.missing(choice)) {
             println!("\n== {name}");
-            match world.cases(&programs, &world.plan(choice, &qemu, options)) {
+            match world.cases(programs, &world.plan(choice, qemu, options)) {
                 Ok(cases) => {
                     let results = Results::not_run(cases, reason);
                     println!("{results}");
@@ -104,7 +121,7 @@ pub(crate) fn steps(options: &Options, steps: &mut Steps) {
             steps.not_run(&name, reason);
             continue;
         }
-        let (programs, qemu, reported) = (&programs, &qemu, &reported);
+        let reported = &reported;
         let place = boots.len();
         boots.push((name.clone(), move || {
             let mut results = None;
