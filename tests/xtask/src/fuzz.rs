@@ -1,12 +1,9 @@
 //! Coverage-guided fuzzing: the targets in tests/fuzz under libFuzzer, from the captured replies.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
-use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -14,6 +11,7 @@ use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
 
 use crate::paths;
+use crate::side_by_side::side_by_side;
 use crate::steps::Steps;
 use crate::tools::{cargo, read, require, run as run_command, shown};
 
@@ -53,9 +51,6 @@ enum Target {
     /// Any device: what the answering side says of it is what the reader finds.
     Roundtrip,
 }
-
-/// How many targets run at once at most.
-const WORKERS: usize = 2;
 
 /// How long each target runs in [`crate::test`].
 const SHORT: Duration = Duration::from_secs(15);
@@ -147,22 +142,8 @@ fn build() -> Result<PathBuf> {
 /// A target found something, or can't run.
 fn fuzz(programs: &Path, targets: &[Target], time: Duration) -> Result<()> {
     let seeds = seeds()?;
-    let waiting = Mutex::new(VecDeque::from(targets.to_vec()));
-    let ended = Mutex::new(Vec::new());
-    let next = || waiting.lock().ok()?.pop_front();
-    let worker = || {
-        while let Some(target) = next() {
-            let outcome = target.fuzz(programs, &seeds, time);
-            if let Ok(mut ended) = ended.lock() {
-                ended.push((target, outcome));
-            }
-        }
-    };
-    let workers = thread::available_parallelism().map_or(1, usize::from);
-    thread::scope(|scope| {
-        for _ in 0..workers.min(WORKERS) {
-            scope.spawn(worker);
-        }
+    let ended = side_by_side(targets.to_vec(), |target| {
+        (target, target.fuzz(programs, &seeds, time))
     });
 
     let mut table = Table::new();
@@ -175,9 +156,6 @@ fn fuzz(programs: &Path, targets: &[Target], time: Duration) -> Result<()> {
         "corpus",
     ]);
     let mut found = Vec::new();
-    let mut ended = ended.into_inner().unwrap_or_default();
-    ended.sort_by_key(|(target, _)| targets.iter().position(|other| other == target));
-    ensure!(ended.len() == targets.len(), "not all targets were run");
     for (target, outcome) in ended {
         let Summary {
             executions,

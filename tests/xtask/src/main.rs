@@ -6,6 +6,7 @@ mod guest;
 mod matrix;
 mod paths;
 mod proofs;
+mod side_by_side;
 mod simulated;
 mod soundness;
 mod steps;

@@ -1,18 +1,13 @@
 //! Steps that are announced, go on when one fails, and end in a count.
 
 use std::fmt;
-use std::panic::resume_unwind;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
 use crate::matrix::Matrix;
-
-/// How many of the steps that may run side by side do: a guest keeps one processor busy.
-const SIDE_BY_SIDE: usize = 2;
+use crate::side_by_side::side_by_side;
 
 /// How the steps so far ended.
 #[derive(Default)]
@@ -45,30 +40,8 @@ impl Steps {
     where
         F: FnOnce() -> Result<()> + Send,
     {
-        let waiting = Mutex::new(steps.into_iter().enumerate());
-        let next = || {
-            waiting
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .next()
-        };
-        let work = || {
-            let mut ended = Vec::new();
-            while let Some((place, (name, step))) = next() {
-                ended.push((place, Step::run(&name, step)));
-            }
-            ended
-        };
-        let mut ended = thread::scope(|scope| {
-            let workers = [(); SIDE_BY_SIDE].map(|()| scope.spawn(work));
-            let ended = workers.into_iter().flat_map(|worker| {
-                let ended = worker.join();
-                ended.unwrap_or_else(|panic| resume_unwind(panic))
-            });
-            ended.collect::<Vec<_>>()
-        });
-        ended.sort_by_key(|(place, _)| *place);
-        self.ended.extend(ended.into_iter().map(|(_, step)| step));
+        let ended = side_by_side(steps, |(name, step)| Step::run(&name, step));
+        self.ended.extend(ended);
     }
 
     /// Keeps what ran beside these steps, behind them.

@@ -16,7 +16,6 @@ pub(crate) mod source;
 use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -104,44 +103,38 @@ pub(crate) fn boot_all(options: &Options, tools: &Tools, steps: &mut Steps) {
         let worlds = World::ALL.into_iter().map(move |world| (choice, world));
         worlds.filter(|(_, world)| world.is_wanted(options))
     });
-    let reported = Mutex::new(Vec::new());
-    let mut boots = Vec::new();
+    let mut booted = Vec::new();
     for (choice, world) in worlds {
         let name = format!("guest: {choice}{}", world.suffix());
-        if let Some(reason) = choice.missing().or_else(|| world.missing(choice)) {
-            println!("\n== {name}");
-            match world.cases(programs, &world.plan(choice, qemu, options)) {
-                Ok(cases) => {
-                    let results = Results::not_run(cases, reason);
-                    println!("{results}");
-                    results.add_to(&mut steps.matrix, &name);
-                }
-                Err(error) => eprintln!("error: {error:#}."),
-            }
-            steps.not_run(&name, reason);
+        let Some(reason) = choice.missing().or_else(|| world.missing(choice)) else {
+            booted.push((name, choice, world, None));
             continue;
+        };
+        println!("\n== {name}");
+        match world.cases(programs, &world.plan(choice, qemu, options)) {
+            Ok(cases) => {
+                let results = Results::not_run(cases, reason);
+                println!("{results}");
+                results.add_to(&mut steps.matrix, &name);
+            }
+            Err(error) => eprintln!("error: {error:#}."),
         }
-        let reported = &reported;
-        let place = boots.len();
-        boots.push((name.clone(), move || {
-            let mut results = None;
-            let ended = test(choice, world, options, programs, qemu, &mut results);
-            let mut all = reported.lock().unwrap_or_else(PoisonError::into_inner);
-            all.extend(results.map(|results| (place, name, results)));
-            ended
-        }));
+        steps.not_run(&name, reason);
     }
     // A kernel is fetched once, before guests that have it are side by side. What goes wrong is
     // told where it is booted.
     for choice in &options.kernels {
         let _ = choice.missing().is_none().then(|| kernel::obtain(choice));
     }
-    steps.run_side_by_side(boots);
-    let reported = reported.into_inner();
-    let mut reported = reported.unwrap_or_else(PoisonError::into_inner);
-    reported.sort_by_key(|(place, ..)| *place);
-    for (_, name, results) in reported {
-        results.add_to(&mut steps.matrix, &name);
+    let boots = booted.iter_mut().map(|(name, choice, world, results)| {
+        let boot = || test(choice, *world, options, programs, qemu, results);
+        (name.clone(), boot)
+    });
+    steps.run_side_by_side(boots.collect());
+    for (name, _, _, results) in booted {
+        if let Some(results) = results {
+            results.add_to(&mut steps.matrix, &name);
+        }
     }
 }
 
