@@ -1,7 +1,7 @@
 //! Capabilities that own what they hold, to be kept, made up and compared.
 
-use vfio_core::abi::{AtomicCompFlags, IovaRange, RegionSparseMmapArea};
-use vfio_core::caps::{
+use vfio_core::wire::abi::{AtomicCompFlags, IovaRange, RegionSparseMmapArea};
+use vfio_core::wire::caps::{
     Array, Caps, DeviceCap, IommuCap, RegionCap, RegionKind, SparseMmap, Typed, Unknown, ZpciBase,
     ZpciGroup,
 };

@@ -1,9 +1,9 @@
 //! A device described from its own replies, so that the answering side can stand in for it.
 
-use vfio_core::abi::{DeviceFlags, HotResetFlags, PciDependentDevice, RegionFlags};
-use vfio_core::info::{DeviceInfo, HotResetInfo, IommuInfo, IrqInfo, RegionInfo};
-use vfio_core::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{DeviceFlags, HotResetFlags, PciDependentDevice, RegionFlags};
+use vfio_core::wire::info::{DeviceInfo, HotResetInfo, IommuInfo, IrqInfo, RegionInfo};
+use vfio_core::wire::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
 
 use crate::capability::{Capability, collect};
 use crate::outcome::Kind;

@@ -1,10 +1,10 @@
 //! One answer for all INFO ioctls: what became of a reply, whichever structure it has.
 
-use vfio_core::info::{
-    DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
-};
 use vfio_core::query::{self, QueryError, ReplyBuffer};
 use vfio_core::sys::{Errno, InfoRequest, Sys};
+use vfio_core::wire::info::{
+    DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
+};
 
 use crate::capability::{Capability, collect};
 

@@ -5,14 +5,14 @@ use core::error::Error;
 use core::fmt;
 use core::time::Duration;
 
-use vfio_core::abi::{DeviceFlags, FeatureId, MigState, pci_irq, pci_region};
 use vfio_core::device::Device;
+use vfio_core::device::irq::{Action, Data};
 use vfio_core::dma::{AddressSpace, Direction, Dma};
-use vfio_core::irq::{Action, Data};
 use vfio_core::mmio::{Access, ReadWrite, Window};
+use vfio_core::open::{Mode, Place, Session};
 use vfio_core::pci::{Command, Config, DeviceConfig};
-use vfio_core::session::{Mode, Place, Session};
 use vfio_core::sys::{Errno, Sys};
+use vfio_core::wire::abi::{DeviceFlags, FeatureId, MigState, pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu};
 
 /// How a session ends.

@@ -8,36 +8,29 @@
 //!
 //! # From the bytes up
 //!
-//! - [`abi`]: the kernel's structures and numbers, and nothing else.
-//! - [`chain`]: a reader over `&[u8]` that checks a chain once as a whole, and a writer that
-//!   lays one out as the kernel does.
-//! - [`caps`]: typed capabilities for each INFO ioctl; what is unknown is kept.
-//! - [`info`]: finished replies, interpreted.
+//! Each room imports only from those before it; a test holds that.
+//!
+//! - [`wire`]: the parsing half. Bytes, and nothing that asks anybody: the kernel's structures,
+//!   capability chains, finished replies, and the answering side.
+//! - [`handle`]: how what is made of a device holds on to it, borrowed or owned.
+//! - [`mmio`]: register access, mapped, trapped or simulated.
 //! - [`sys`]: the shim, all that this crate asks of the world below it.
 //! - [`query`]: the INFO protocol over the shim, in a buffer of any size.
-//! - [`container`], [`iommufd`], [`device`]: what is open, closed on drop.
-//! - [`handle`]: how what is made of a device holds on to it, borrowed or owned.
-//! - [`session`]: a device that is open for driving, in whichever way the system has.
-//! - [`iova`]: the addresses that a device uses for memory, given out and taken back.
-//! - [`dma`]: memory that a device reads and writes.
-//! - [`irq`]: interrupts as events.
-//! - [`coverage`], [`region`]: which bytes of a region can be mapped, and bringing them into reach.
-//! - [`mmio`]: register access, mapped, trapped or simulated.
-//! - [`feature`], [`reset`], [`ioeventfd`], [`migration`]: what a device can be told beyond its
-//!   registers and interrupts.
-//! - [`dirty`], [`dma_buf`], [`display`]: what was written by DMA, BARs for other devices, planes.
+//! - [`device`]: what an open device can do: regions in reach of register accesses, interrupts,
+//!   reset, features, migration and the rest.
+//! - [`open`]: the ways to an open device, and one API over them.
+//! - [`dma`]: memory that a device reads and writes, and the addresses that it has for the device.
 //! - [`pci`]: configuration space, its header, BARs and capabilities, and the MSI-X table.
-//! - [`server`]: the answering side, for where there is no kernel to ask.
 //!
 //! # Example
 //!
 //! A region from a reply that was captured with a buffer of 64 bytes:
 //!
 //! ```
-//! use vfio_core::caps::RegionCap;
-//! use vfio_core::info::{InfoError, RegionInfo};
+//! use vfio_core::wire::caps::RegionCap;
+//! use vfio_core::wire::info::{InfoError, RegionInfo};
 //!
-//! # use vfio_core::{abi::RegionFlags, server, sys::{InfoRequest, put_argsz}};
+//! # use vfio_core::{wire::abi::RegionFlags, wire::server, sys::{InfoRequest, put_argsz}};
 //! # let caps = [RegionCap::MsixMappable];
 //! # let flags = RegionFlags::READ | RegionFlags::WRITE | RegionFlags::MMAP;
 //! # let region = server::Region { flags, size: 0x4000, offset: 0, caps: &caps };
@@ -94,39 +87,20 @@ extern crate alloc;
 
 #[macro_use]
 mod fmt;
-
 #[macro_use]
-pub mod abi;
-pub mod caps;
-pub mod chain;
-#[cfg(feature = "pci_types")]
-mod config_region;
-pub mod container;
-pub mod coverage;
+pub mod wire;
+
 pub mod device;
-pub mod dirty;
-pub mod display;
 pub mod dma;
-pub mod dma_buf;
-pub mod feature;
 #[expect(
     unsafe_code,
     reason = "the trait is unsafe to implement, and a projection keeps a pointer"
 )]
 pub mod handle;
-pub mod info;
-pub mod ioeventfd;
-pub mod iommufd;
-pub mod iova;
-pub mod irq;
-pub mod migration;
 pub mod mmio;
+pub mod open;
 #[cfg(doctest)]
 mod ownership;
 pub mod pci;
 pub mod query;
-pub mod region;
-pub mod reset;
-pub mod server;
-pub mod session;
 pub mod sys;

@@ -4,7 +4,7 @@
 //!
 //! A mapped window:
 //! ```
-//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadWrite, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
 //!     let mut window = device.map::<ReadWrite>(region, 0).ok().unwrap();
 //!     let _ = window.read::<u32>(0);
@@ -12,7 +12,7 @@
 //! }
 //! ```
 //! ```compile_fail,E0505
-//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadWrite, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
 //!     let mut window = device.map::<ReadWrite>(region, 0).ok().unwrap();
 //!     drop(device);
@@ -22,8 +22,8 @@
 //! A block of registers, made of one:
 //! ```compile_fail,E0515
 //! # use vfio_core::mmio::{Block, ReadWrite, Registers};
-//! # use vfio_core::region::Bar;
-//! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
+//! # use vfio_core::device::region::Bar;
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, sys::Sys};
 //! fn keep<'d, S: Sys, R: Registers>(
 //!     device: Device<S>,
 //!     region: &RegionInfo<'_>,
@@ -34,7 +34,7 @@
 //! ```
 //! A trapped window:
 //! ```compile_fail,E0505
-//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadWrite, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
 //!     let mut window = device.trap::<ReadWrite>(region).unwrap();
 //!     drop(device);
@@ -61,7 +61,7 @@
 //! ```
 //! A write that the kernel makes:
 //! ```compile_fail,E0505
-//! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>, event: &S::Event) {
 //!     let write = device.ioeventfd(region, 0, 1_u32, event).ok().unwrap();
 //!     drop(device);
@@ -78,7 +78,7 @@
 //! }
 //! ```
 //! ```compile_fail,E0505
-//! # use vfio_core::{device::Device, info::RegionInfo, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
 //!     let edid = device.edid(region).unwrap();
 //!     drop(device);
@@ -154,7 +154,7 @@
 //! the memory may be dropped, and others given out at its addresses, before a device is attached
 //! and the kernel pins what is there:
 //! ```
-//! # use vfio_core::{abi::IoasMapFlags, iommufd::Ioas, sys::Sys};
+//! # use vfio_core::{wire::abi::IoasMapFlags, open::iommufd::Ioas, sys::Sys};
 //! fn map<S: Sys>(ioas: &Ioas<S>, memory: S::Memory) {
 //!     let flags = IoasMapFlags::READABLE | IoasMapFlags::WRITEABLE;
 //!     // SAFETY: the memory is never freed.
@@ -163,7 +163,7 @@
 //! }
 //! ```
 //! ```compile_fail,E0133
-//! # use vfio_core::{abi::IoasMapFlags, iommufd::Ioas, sys::Sys};
+//! # use vfio_core::{wire::abi::IoasMapFlags, open::iommufd::Ioas, sys::Sys};
 //! fn map<S: Sys>(ioas: &Ioas<S>, memory: S::Memory) {
 //!     let flags = IoasMapFlags::READABLE | IoasMapFlags::WRITEABLE;
 //!     let _ = ioas.map(&memory, 0..4096, 0x10_0000, flags);
@@ -171,7 +171,7 @@
 //! }
 //! ```
 //! ```compile_fail,E0133
-//! # use vfio_core::{abi::DmaMapFlags, container::Container, sys::Sys};
+//! # use vfio_core::{wire::abi::DmaMapFlags, open::container::Container, sys::Sys};
 //! fn map<S: Sys>(container: &Container<S>, memory: S::Memory) {
 //!     let _ = container.map(&memory, 0..4096, 0x10_0000, DmaMapFlags::WRITE);
 //! }
@@ -191,7 +191,7 @@
 //! The same holds for the BAR of a device:
 //! ```compile_fail,E0133
 //! # use vfio_core::{device::Device, dma::{AddressSpace, Direction}};
-//! # use vfio_core::{mmio::Window, region::Bar, sys::Sys};
+//! # use vfio_core::{mmio::Window, device::region::Bar, sys::Sys};
 //! fn map<S: Sys>(space: &AddressSpace<S>, bar: Window<Bar<&Device<S>>>) {
 //!     let _ = space.map_bar(&bar, 0..4096, 0x10_0000, Direction::Both);
 //! }
@@ -219,7 +219,7 @@
 //!
 //! A device that no IOMMU confines is opened by who gives the word for it,
 //! ```
-//! # use vfio_core::{session::{Place, Session}, sys::{NoIommu, Sys}};
+//! # use vfio_core::{open::{Place, Session}, sys::{NoIommu, Sys}};
 //! fn open<S: Sys + Clone>(sys: &S, place: Place<'_>) {
 //!     // SAFETY: the device is given no memory.
 //!     let noiommu = Some(unsafe { NoIommu::acknowledge() });
@@ -228,7 +228,7 @@
 //! ```
 //! which nobody does without a promise,
 //! ```compile_fail,E0133
-//! # use vfio_core::{session::{Place, Session}, sys::{NoIommu, Sys}};
+//! # use vfio_core::{open::{Place, Session}, sys::{NoIommu, Sys}};
 //! fn open<S: Sys + Clone>(sys: &S, place: Place<'_>) {
 //!     let noiommu = Some(NoIommu::acknowledge());
 //!     let _ = Session::open(sys, &Place { noiommu, ..place });
@@ -240,7 +240,7 @@
 //! ```
 //! and there is no other way to it.
 //! ```compile_fail,E0061
-//! # use vfio_core::{container::Container, sys::Sys};
+//! # use vfio_core::{open::container::Container, sys::Sys};
 //! fn open<S: Sys + Clone>(container: &Container<S>) {
 //!     let _ = container.attach_noiommu(3);
 //! }
@@ -419,7 +419,7 @@
 //! ```
 //! And what a region does not permit can't be asked for:
 //! ```compile_fail,E0277
-//! # use vfio_core::{device::Device, info::RegionInfo, mmio::ReadOnly, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadOnly, sys::Sys};
 //! fn write<S: Sys>(device: &Device<S>, region: &RegionInfo<'_>) {
 //!     let mut window = device.trap::<ReadOnly>(region).unwrap();
 //!     let _ = window.write(0, 1_u32);
@@ -517,10 +517,10 @@
 //!
 //! # Interrupts
 //!
-//! [`Vectors`](crate::irq::Vectors) are at most 64:
+//! [`Vectors`](crate::device::irq::Vectors) are at most 64:
 //! ```
 //! # use std::ffi::CStr;
-//! # use vfio_core::{device::Device, irq::Vectors, sys::*};
+//! # use vfio_core::{device::Device, device::irq::Vectors, sys::*};
 //! # struct Nobody;
 //! # impl Sys for Nobody {
 //! #     type Fd = ();
@@ -541,7 +541,7 @@
 //! ```
 //! ```compile_fail,E0080
 //! # use std::ffi::CStr;
-//! # use vfio_core::{device::Device, irq::Vectors, sys::*};
+//! # use vfio_core::{device::Device, device::irq::Vectors, sys::*};
 //! # struct Nobody;
 //! # impl Sys for Nobody {
 //! #     type Fd = ();
@@ -619,15 +619,15 @@
 //!
 //! What is made of a shim can be sent and shared where everything of the shim can be:
 //! ```
-//! use vfio_core::container::{Container, Group};
+//! use vfio_core::open::container::{Container, Group};
 //! use vfio_core::device::Device;
 //! use vfio_core::dma::{Buffer, Dma};
-//! use vfio_core::iommufd::Ioas;
-//! use vfio_core::irq::Vectors;
-//! use vfio_core::migration::MigrationData;
+//! use vfio_core::open::iommufd::Ioas;
+//! use vfio_core::device::irq::Vectors;
+//! use vfio_core::device::migration::MigrationData;
 //! use vfio_core::mmio::{Block, Registers, Window};
-//! use vfio_core::region::{Bar, Trapped};
-//! use vfio_core::session::Session;
+//! use vfio_core::device::region::{Bar, Trapped};
+//! use vfio_core::open::Session;
 //! use vfio_core::sys::Sys;
 //!
 //! fn shared<T: Send + Sync>() {}
@@ -656,14 +656,14 @@
 //! }
 //! ```
 //! ```compile_fail,E0277
-//! # use vfio_core::{device::Device, mmio::Window, region::Bar, sys::Sys};
+//! # use vfio_core::{device::Device, mmio::Window, device::region::Bar, sys::Sys};
 //! # fn sent<T: Send>() {}
 //! fn window<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
 //!     sent::<Window<Bar<&'d Device<S>>>>();
 //! }
 //! ```
 //! ```compile_fail,E0277
-//! # use vfio_core::{device::Device, irq::Vectors, sys::Sys};
+//! # use vfio_core::{device::Device, device::irq::Vectors, sys::Sys};
 //! # fn shared<T: Sync>() {}
 //! fn vectors<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
 //!     shared::<Vectors<&'d Device<S>, 1>>();
@@ -689,7 +689,7 @@
 //!
 //! An event is named by itself, and stays open until the request was made:
 //! ```
-//! # use vfio_core::{abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
+//! # use vfio_core::{wire::abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
 //! fn named<S: Sys>(sys: &S, fd: &S::Fd, event: S::Event) -> Result<u32, Errno> {
 //!     let mut request = DeviceIoeventfd::default();
 //!     let events = [Some(&event)];
@@ -700,7 +700,7 @@
 //! }
 //! ```
 //! ```compile_fail,E0505
-//! # use vfio_core::{abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
+//! # use vfio_core::{wire::abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
 //! fn named<S: Sys>(sys: &S, fd: &S::Fd, event: S::Event) -> Result<u32, Errno> {
 //!     let mut request = DeviceIoeventfd::default();
 //!     let events = [Some(&event)];
@@ -711,7 +711,7 @@
 //! ```
 //! A number is none, whatever it is that of:
 //! ```compile_fail,E0308
-//! # use vfio_core::{abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
+//! # use vfio_core::{wire::abi::DeviceIoeventfd, sys::{Errno, Exchange, Sys}};
 //! fn named<S: Sys>(sys: &S, fd: &S::Fd, number: i32) -> Result<u32, Errno> {
 //!     let mut request = DeviceIoeventfd::default();
 //!     let events = [Some(&number)];

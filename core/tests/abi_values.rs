@@ -1,6 +1,6 @@
 //! What a user of the ABI's values relies on: nothing that the kernel says gets lost.
 
-use vfio_core::abi::{
+use vfio_core::wire::abi::{
     DeviceInfo, FeatureFlags, FeatureId, InfoCapHeader, RegionCapId, RegionFlags, RegionInfo,
     RegionSubtype, RegionType,
 };

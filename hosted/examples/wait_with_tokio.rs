@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use vfio_core::abi::pci_irq;
+use vfio_core::device::irq::{Action, Data, Vectors};
 use vfio_core::device::{Device, DeviceHandle};
-use vfio_core::irq::{Action, Data, Vectors};
-use vfio_core::session::Session;
+use vfio_core::open::Session;
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::pci_irq;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::System;
 use vfio_hosted::linux::Linux;

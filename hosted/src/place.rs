@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use vfio_core::session::Place;
+use vfio_core::open::Place;
 use vfio_core::sys::NoIommu;
 
 /// Where a device is to be found: a [`Place`] that keeps its names.
@@ -23,7 +23,7 @@ pub struct OwnedPlace {
 }
 
 impl OwnedPlace {
-    /// The place, to open a [`Session`](vfio_core::session::Session) at.
+    /// The place, to open a [`Session`](vfio_core::open::Session) at.
     #[must_use]
     pub fn as_place(&self) -> Place<'_> {
         Place {

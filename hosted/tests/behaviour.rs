@@ -2,14 +2,14 @@
 
 use std::ffi::CString;
 
-use vfio_core::abi::{Extension, HotResetFlags, PciDependentDevice};
-use vfio_core::container::{Container, Group};
 use vfio_core::device::Device;
+use vfio_core::device::reset::Ownership;
 use vfio_core::dma::AddressSpace;
-use vfio_core::iommufd::Ioas;
-use vfio_core::reset::Ownership;
-use vfio_core::session::{Mode, Session};
+use vfio_core::open::container::{Container, Group};
+use vfio_core::open::iommufd::Ioas;
+use vfio_core::open::{Mode, Session};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{Extension, HotResetFlags, PciDependentDevice};
 use vfio_hosted::sim::{Description, HotReset, Kernel, Model, model};
 use vfio_tests::behaviour::{dirty, feature, hot_reset, ioeventfd, low_power, migration};
 

@@ -1,10 +1,10 @@
 //! How many system calls it takes to open a device, and to map memory for it.
 
-use vfio_core::abi::pci_region;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
-use vfio_core::session::{Mode, Session};
+use vfio_core::open::{Mode, Session};
 use vfio_core::sys::{NoIommu, Pages, Sys as _};
+use vfio_core::wire::abi::pci_region;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::sim::{Calls, Kernel, model};
 

@@ -1,10 +1,10 @@
 //! Every system call of a session fails, one after the other: each time the session ends in an
 //! error that says so, and leaves nothing open or mapped.
 
-use vfio_core::abi::pci_irq;
-use vfio_core::irq::{Action, Data, IrqError};
-use vfio_core::session::{Mode, Place, Session};
+use vfio_core::device::irq::{Action, Data, IrqError};
+use vfio_core::open::{Mode, Place, Session};
 use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest, NoIommu, Sys as _, ValueRequest};
+use vfio_core::wire::abi::pci_irq;
 use vfio_hosted::failing::{Call, Failing, Fault};
 use vfio_hosted::sim::{Kernel, model};
 use vfio_tests::session::{self, Differs, Ended, Reach};

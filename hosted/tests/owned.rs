@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use vfio_core::abi::{RegionFlags, pci_irq, pci_region};
 use vfio_core::device::Device;
+use vfio_core::device::irq::{Action, Data, IrqError, Vectors, Waker};
+use vfio_core::device::region::{Bar, RegionError, Whole};
 use vfio_core::dma::{Buffer, BufferPart, Chunk, Direction, Dma, Pool, PoolError};
-use vfio_core::irq::{Action, Data, IrqError, Vectors, Waker};
 use vfio_core::mmio::{Access, OffsetError, ReadOnly, ReadWrite, Width, Window};
-use vfio_core::region::{Bar, RegionError, Whole};
-use vfio_core::session::Session;
+use vfio_core::open::Session;
 use vfio_core::sys::{Errno, Sys};
+use vfio_core::wire::abi::{RegionFlags, pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_hosted::failing::{Call, Failing, Fault};
 use vfio_hosted::sim::{Description, Kernel, Model, model};

@@ -1,10 +1,10 @@
 //! Devices that are opened and closed over and over, and driven by threads at once.
 
-use vfio_core::container::Container;
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, Dma};
-use vfio_core::iommufd::Ioas;
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
+use vfio_core::open::container::Container;
+use vfio_core::open::iommufd::Ioas;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::sim::{Kernel, model};
 use vfio_tests::session::{self, Reach};

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use vfio_core::container::{Container, Group};
 use vfio_core::device::Device;
+use vfio_core::device::irq::Vectors;
+use vfio_core::device::region::{Bar, Trapped};
 use vfio_core::dma::{Buffer, Dma};
-use vfio_core::iommufd::Ioas;
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::Window;
-use vfio_core::region::{Bar, Trapped};
-use vfio_core::session::Session;
+use vfio_core::open::Session;
+use vfio_core::open::container::{Container, Group};
+use vfio_core::open::iommufd::Ioas;
 use vfio_core::sys::Sys;
 use vfio_hosted::failing::Failing;
 use vfio_hosted::linux::Linux;

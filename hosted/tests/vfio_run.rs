@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 use vfio_drivers::edu::Step;
 
 fn run(arguments: &[&str]) -> Output {

@@ -3,13 +3,13 @@
 use core::mem::ManuallyDrop;
 
 use anyhow::{Result, anyhow, ensure};
-use vfio_core::abi::{DeviceFeatureDmaLoggingRange, DmaMapFlags, FeatureId};
-use vfio_core::caps::IommuCap;
-use vfio_core::container::Container;
 use vfio_core::device::Device;
-use vfio_core::dirty::Pages;
-use vfio_core::feature::FeatureError;
+use vfio_core::device::dirty::Pages;
+use vfio_core::device::feature::FeatureError;
+use vfio_core::open::container::Container;
 use vfio_core::sys::{self, Errno, Sys};
+use vfio_core::wire::abi::{DeviceFeatureDmaLoggingRange, DmaMapFlags, FeatureId};
+use vfio_core::wire::caps::IommuCap;
 
 /// The size of a page, in bytes.
 const PAGE: u64 = 4096;

@@ -1,10 +1,10 @@
 //! Which features devices have.
 
 use anyhow::{Result, ensure};
-use vfio_core::abi::FeatureId;
 use vfio_core::device::Device;
-use vfio_core::feature::{FeatureError, Support};
+use vfio_core::device::feature::{FeatureError, Support};
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::FeatureId;
 
 /// What a PCI device without migration has, with SR-IOV or without.
 ///

@@ -1,13 +1,13 @@
 //! Hot resets.
 
 use anyhow::{Result, anyhow, ensure};
-use vfio_core::abi::pci_region;
-use vfio_core::container::Group;
 use vfio_core::device::Device;
+use vfio_core::device::reset::{HotResetError, Ownership};
 use vfio_core::mmio::ReadWrite;
+use vfio_core::open::container::Group;
 use vfio_core::pci::{Command, Config, DeviceConfig};
-use vfio_core::reset::{HotResetError, Ownership};
 use vfio_core::sys::{Errno, Sys};
+use vfio_core::wire::abi::pci_region;
 
 /// A reset of the device by its own group, which takes it along alone or with others of the
 /// group; it is not `on_root_bus`, or can't be reset.

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device;
-use vfio_core::ioeventfd::IoeventfdError;
+use vfio_core::device::ioeventfd::IoeventfdError;
 use vfio_core::mmio::{Access, ReadWrite, Width, Window};
 use vfio_core::sys::{Errno, Sys};
+use vfio_core::wire::abi::pci_region;
 
 use super::hot_reset;
 

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use vfio_core::abi::{FeatureId, pci_region};
 use vfio_core::device::Device;
-use vfio_core::feature::FeatureError;
+use vfio_core::device::feature::FeatureError;
 use vfio_core::mmio::{Access, ReadWrite, Window};
 use vfio_core::sys::{Errno, Sys};
+use vfio_core::wire::abi::{FeatureId, pci_region};
 
 /// The longest that a device may take to wake.
 const PATIENCE: Duration = Duration::from_secs(5);

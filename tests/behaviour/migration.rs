@@ -1,12 +1,12 @@
 //! Migration: the sample device `mtty` to another of its kind.
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::abi::{FeatureId, MigState, MigrationFlags};
 use vfio_core::device::Device;
-use vfio_core::feature::{FeatureError, Support};
-use vfio_core::migration::{MigrationData, MigrationError};
+use vfio_core::device::feature::{FeatureError, Support};
+use vfio_core::device::migration::{MigrationData, MigrationError};
 use vfio_core::mmio::ReadWrite;
 use vfio_core::sys::{Errno, Sys};
+use vfio_core::wire::abi::{FeatureId, MigState, MigrationFlags};
 
 /// The scratch register of a UART.
 const SCRATCH: usize = 7;

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use vfio_core::caps::CapError;
-use vfio_core::chain::ChainError;
-use vfio_core::info::Malformed;
+use vfio_core::wire::caps::CapError;
+use vfio_core::wire::chain::ChainError;
+use vfio_core::wire::info::Malformed;
 use vfio_tests::capability::Content;
 use vfio_tests::outcome::{Kind, Outcome, decode};
 use vfio_tests::reply::Reply;

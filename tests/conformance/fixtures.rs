@@ -5,10 +5,10 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
-use vfio_core::abi;
-use vfio_core::caps::{Caps, RegionKind, Typed};
-use vfio_core::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, RegionInfo};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi;
+use vfio_core::wire::caps::{Caps, RegionKind, Typed};
+use vfio_core::wire::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, RegionInfo};
 use vfio_tests::capability::{Capability, Content, collect};
 use vfio_tests::fixture::{self, Fixture};
 use vfio_tests::outcome::Kind;

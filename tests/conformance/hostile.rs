@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use vfio_core::abi::RegionCapId;
-use vfio_core::caps::RegionCap;
-use vfio_core::info::{Malformed, Mappable, RegionInfo};
 use vfio_core::query::{self, MAX_CALLS, QueryError, Staged};
 use vfio_core::sys::{Errno, InfoRequest};
+use vfio_core::wire::abi::RegionCapId;
+use vfio_core::wire::caps::RegionCap;
+use vfio_core::wire::info::{Malformed, Mappable, RegionInfo};
 use vfio_tests::hostile::{Case, cases};
 use vfio_tests::outcome::{Kind, Outcome, ask, decode};
 use vfio_tests::reply::Reply;

@@ -5,17 +5,17 @@ use std::mem::discriminant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use vfio_core::abi::{
+use vfio_core::query::MAX_CALLS;
+use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{
     AtomicCompFlags, IovaRange, RegionSparseMmapArea, RegionSubtype, RegionType, ZpciGroupFlags,
 };
-use vfio_core::caps::{
+use vfio_core::wire::caps::{
     Caps, DeviceCap, IommuCap, RegionCap, RegionKind, Typed, ZpciBase, ZpciGroup,
 };
-use vfio_core::chain::{Align, Writer};
-use vfio_core::info::Malformed;
-use vfio_core::query::MAX_CALLS;
-use vfio_core::server::{Device, Dialect, Iommu, IommuDriver, Region};
-use vfio_core::sys::Errno;
+use vfio_core::wire::chain::{Align, Writer};
+use vfio_core::wire::info::Malformed;
+use vfio_core::wire::server::{Device, Dialect, Iommu, IommuDriver, Region};
 use vfio_tests::capability::{Capability, Content, collect};
 use vfio_tests::outcome::{Kind, Outcome, ask, decode};
 use vfio_tests::reply::Reply;

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use vfio_core::server::{Device, Dialect, Iommu, IommuDriver};
 use vfio_core::sys::Errno;
+use vfio_core::wire::server::{Device, Dialect, Iommu, IommuDriver};
 use vfio_tests::described::Described;
 use vfio_tests::fixture::{self, Fixture};
 use vfio_tests::outcome::Kind;

@@ -1,8 +1,8 @@
 //! The check of sparse areas agrees with a map that has a mark for every byte.
 
 use proptest::prelude::*;
-use vfio_core::abi::RegionSparseMmapArea;
-use vfio_core::caps::{AreaError, SparseMmap};
+use vfio_core::wire::abi::RegionSparseMmapArea;
+use vfio_core::wire::caps::{AreaError, SparseMmap};
 
 /// Bytes of the map: no region here is larger.
 const BYTES: u64 = 64;

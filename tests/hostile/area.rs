@@ -1,8 +1,8 @@
 //! Sparse areas and IOVA ranges.
 
-use vfio_core::abi::{IovaRange, RegionSparseMmapArea};
-use vfio_core::caps::{AreaError, CapError};
-use vfio_core::info::Malformed;
+use vfio_core::wire::abi::{IovaRange, RegionSparseMmapArea};
+use vfio_core::wire::caps::{AreaError, CapError};
+use vfio_core::wire::info::Malformed;
 
 use super::{Case, cap, counted, push};
 use crate::capability::{Capability, Content};

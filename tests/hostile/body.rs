@@ -1,7 +1,7 @@
 //! Bodies of capabilities.
 
-use vfio_core::abi::{AtomicCompFlags, RegionSubtype, RegionType};
-use vfio_core::caps::{CapError, RegionKind, ZpciBase, ZpciGroup};
+use vfio_core::wire::abi::{AtomicCompFlags, RegionSubtype, RegionType};
+use vfio_core::wire::caps::{CapError, RegionKind, ZpciBase, ZpciGroup};
 
 use super::{Case, UNKNOWN_ID, cap, counted, known, push};
 use crate::capability::{Capability, Content};

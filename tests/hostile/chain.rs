@@ -1,6 +1,6 @@
 //! Links and starts of chains.
 
-use vfio_core::chain::ChainError;
+use vfio_core::wire::chain::ChainError;
 
 use super::{Case, UNKNOWN_ID, known, link, push};
 use crate::outcome::Kind;

@@ -9,10 +9,10 @@ mod chain;
 mod legal;
 mod size;
 
-use vfio_core::abi::{AtomicCompFlags, RegionSubtype, RegionType};
-use vfio_core::caps::{CapError, RegionKind};
-use vfio_core::chain::ChainError;
-use vfio_core::info::Malformed;
+use vfio_core::wire::abi::{AtomicCompFlags, RegionSubtype, RegionType};
+use vfio_core::wire::caps::{CapError, RegionKind};
+use vfio_core::wire::chain::ChainError;
+use vfio_core::wire::info::Malformed;
 
 use crate::capability::Content;
 use crate::outcome::{Kind, Outcome};

@@ -1,7 +1,7 @@
 //! Sizes: argsz, and the count of a list that follows the structure.
 
-use vfio_core::chain::ChainError;
-use vfio_core::info::Malformed;
+use vfio_core::wire::chain::ChainError;
+use vfio_core::wire::info::Malformed;
 
 use super::{Case, known, link, push};
 use crate::outcome::{Kind, Outcome};

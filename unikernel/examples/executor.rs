@@ -9,14 +9,14 @@ use core::future::{self, Future};
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
-use vfio_core::abi::{pci_irq, pci_region};
+use vfio_core::device::irq::Vectors;
 use vfio_core::device::{Device, DeviceHandle};
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::field::{ReadPureWrite, WriteOnly};
 use vfio_core::mmio::{Access, Block};
+use vfio_core::open::{Mode, Session};
 use vfio_core::registers;
-use vfio_core::session::{Mode, Session};
 use vfio_core::sys::{Errno, NoIommu};
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use x86_64::instructions::interrupts;

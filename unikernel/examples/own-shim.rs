@@ -9,14 +9,14 @@ use core::convert::Infallible;
 use core::ffi::CStr;
 use core::ptr::NonNull;
 
-use vfio_core::abi::RegionFlags;
 use vfio_core::device::Device;
 use vfio_core::mmio::{Mapped, ReadWrite};
-use vfio_core::server;
 use vfio_core::sys::{
     Absent, Errno, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
     put_argsz,
 };
+use vfio_core::wire::abi::RegionFlags;
+use vfio_core::wire::server;
 use vfio_drivers::edu::{Edu, EduError};
 
 // From 32-bit mode (PVH) to 64 bits, on tables that map 4 GiB; the last GiB is not cached.

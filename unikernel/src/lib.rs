@@ -47,7 +47,7 @@
 //!
 //! A unikernel that has its own way to start, its own drivers for its buses and its own interrupts
 //! needs nothing of this crate: it implements [`Sys`](vfio_core::sys::Sys) over what it has, and
-//! has the core's [`server`](vfio_core::server) answer the INFO ioctls. What it does not have it
+//! has the core's [`server`](vfio_core::wire::server) answer the INFO ioctls. What it does not have it
 //! leaves out: the trait's defaults say `ENOSYS`. `examples/own-shim.rs` is a whole unikernel of
 //! that kind, which boots, maps the BAR of `edu` and runs the driver on it.
 //!

@@ -1,26 +1,34 @@
 //! An open device.
 
-#![forbid(unsafe_code)]
-
+pub mod coverage;
+pub mod dirty;
+pub mod display;
+pub mod dma_buf;
+pub mod feature;
+#[cfg(test)]
+pub(crate) mod file;
 mod handle;
 mod inventory;
-mod region;
+pub mod ioeventfd;
+pub mod irq;
+pub mod migration;
+pub mod region;
+pub mod reset;
 
 pub use handle::DeviceHandle;
-pub use inventory::{Interrupt, Inventory, InventoryError};
-pub use region::Region;
+pub use inventory::{Interrupt, Inventory, InventoryError, Region};
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use crate::abi;
-use crate::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
 use crate::query::{self, QueryError, ReplyBuffer};
 use crate::sys::{self, Errno, Sys, ValueRequest};
+use crate::wire::abi;
+use crate::wire::info::{DeviceInfo, HotResetInfo, IrqInfo, RegionInfo};
 
 /// An open device; closed on drop.
 ///
 /// ```
-/// use vfio_core::abi::{pci_irq, pci_region};
+/// use vfio_core::wire::abi::{pci_irq, pci_region};
 /// use vfio_core::device::Device;
 /// use vfio_core::sys::Sys;
 ///

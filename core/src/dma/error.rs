@@ -2,10 +2,10 @@
 
 use core::fmt;
 
-use crate::abi;
-use crate::iova::{IovaError, IovaRangesError};
+use crate::dma::iova::{IovaError, IovaRangesError};
 use crate::query::QueryError;
 use crate::sys::Errno;
+use crate::wire::abi;
 
 /// Why memory could not be given to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,10 +17,12 @@
 
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 mod access;
+mod attach;
 #[expect(unsafe_code, reason = "memory is freed only when it is unmapped")]
 mod buffer;
 mod error;
 mod handle;
+pub mod iova;
 mod options;
 #[expect(unsafe_code, reason = "the traits are unsafe to implement")]
 mod part;
@@ -28,8 +30,11 @@ mod part;
 mod pool;
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 mod reachable;
-mod space;
+mod session;
 
+#[doc(no_inline)]
+pub use crate::open::{AddressSpace, Direction};
+pub use attach::AttachError;
 pub use buffer::Buffer;
 pub use error::DmaError;
 pub use handle::DmaHandle;
@@ -37,14 +42,13 @@ pub use options::BufferOptions;
 pub use part::{BufferHandle, BufferPart};
 pub use pool::{Chunk, Pool, PoolError, PoolHandle};
 pub use reachable::Reachable;
-pub use space::{AddressSpace, Direction};
 
 use heapless::Vec;
 use spin::Mutex;
 
-use crate::abi::{IommuIovaRange, IovaRange};
-use crate::iova::{IovaAllocator, IovaError, IovaRangesError};
+use crate::dma::iova::{IovaAllocator, IovaError, IovaRangesError};
 use crate::sys::{Errno, Sys};
+use crate::wire::abi::{IommuIovaRange, IovaRange};
 
 /// An I/O address space, with room for `N` buffers and usable ranges of addresses together: see
 /// [`IovaAllocator`].

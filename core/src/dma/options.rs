@@ -54,7 +54,7 @@ impl BufferOptions {
     }
 
     /// Asks for the address `iova`, a multiple of the page size. Nobody has the first page, at 0,
-    /// who does not ask for it ([`IovaAllocator`](crate::iova::IovaAllocator#places)).
+    /// who does not ask for it ([`IovaAllocator`](crate::dma::iova::IovaAllocator#places)).
     #[must_use]
     pub const fn at(self, iova: u64) -> Self {
         Self {

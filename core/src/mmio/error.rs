@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::sys::Errno;
+use crate::wire::Errno;
 
 /// An offset that does not name a register. Offsets and lengths are in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

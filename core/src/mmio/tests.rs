@@ -9,10 +9,10 @@ use super::{
     Access, Mapped, NotPermitted, OffsetError, Protection, RegisterError, SharedMemory, TrapError,
     Window,
 };
-use crate::region::Trapped;
+use crate::device::file::File;
+use crate::device::region::Trapped;
 use crate::registers;
-use crate::sys::Errno;
-use crate::sys::file::File;
+use crate::wire::Errno;
 
 /// Memory in place of a BAR, aligned as a page is.
 #[repr(align(4096))]

@@ -3,13 +3,13 @@
 use core::fmt;
 
 use super::{Command, Config, ConfigError, DeviceConfig, TransferError};
-use crate::abi;
+use crate::device::region::{Bar, RegionError, Whole};
 use crate::device::{Device, DeviceHandle};
-use crate::info::RegionInfo;
 use crate::mmio::Window;
 use crate::query::QueryError;
-use crate::region::{Bar, RegionError, Whole};
 use crate::sys::Sys;
+use crate::wire::abi;
+use crate::wire::info::RegionInfo;
 
 /// Why a device could not be made ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

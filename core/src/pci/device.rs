@@ -3,10 +3,10 @@
 use core::fmt;
 
 use super::{ConfigAccess, ConfigWrite, EXTENDED_SIZE};
-use crate::abi;
 use crate::device::DeviceHandle;
 use crate::query::{QueryError, ReplyBuffer};
 use crate::sys::Errno;
+use crate::wire::abi;
 
 /// The config region of a device ([`abi::pci_region::CONFIG`]): each access is one system call.
 #[derive(Clone, Copy)]
@@ -127,8 +127,8 @@ impl core::error::Error for TransferError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::device::file::File;
     use crate::pci::{Command, Config, ConfigError};
-    use crate::sys::file::File;
 
     /// Where the config region lies in the device's file.
     const REGION: u64 = 0x700_0000_0000;

@@ -49,68 +49,48 @@
 //! interrupt capabilities are partly virtual, and writes that it does not allow are dropped. The
 //! size of a BAR is the size of its region, interrupts are set up by `VFIO_DEVICE_SET_IRQS`, and
 //! some capabilities are hidden: the extended list then starts with a header of id 0.
-#![forbid(unsafe_code)]
 
 mod access;
-mod acs;
-mod aer;
-mod af;
-mod ari;
-mod ats;
 mod bar;
 mod bring_up;
 mod capability;
 mod config;
+#[cfg(feature = "pci_types")]
+mod config_region;
 mod device;
 mod error;
-mod express;
 mod field;
 mod header;
 mod id;
 mod list;
-mod msi;
-mod msix;
 mod msix_table;
-mod pasid;
-mod power;
 #[cfg(test)]
 mod sample;
-mod serial;
 mod snapshot;
-mod sriov;
-mod vendor;
 
 pub use access::{ConfigAccess, ConfigWrite};
-pub use acs::{AccessControl, AcsFlags};
-pub use aer::{AerControl, CorrectableErrors, ErrorReporting, UncorrectableErrors};
-pub use af::{AdvancedFeatures, AfCapabilities};
-pub use ari::{AlternativeRouting, AriFlags};
-pub use ats::{AddressTranslation, AtsControl};
 pub use bar::{Bar, Bars, BarsIter, ExpansionRom, UnpairedBar};
 pub use bring_up::BringUpError;
-pub use capability::{Body, Capability, TypedCapability};
+pub use capability::{
+    AccessControl, AcsFlags, AddressTranslation, AdvancedFeatures, AerControl, AfCapabilities,
+    AlternativeRouting, AriFlags, AtsControl, Body, Capability, CorrectableErrors,
+    DesignatedVendor, DeviceCapabilities, DeviceCapabilities2, DeviceControl, DeviceControl2,
+    DeviceStatus, ErrorReporting, Express2, ExtendedVendor, Link, LinkSpeed, Msi, MsiControl, Msix,
+    MsixControl, Pasid, PasidFlags, PciExpress, PortType, PowerCapabilities, PowerManagement,
+    PowerState, SerialNumber, SrIov, SrIovControl, TypedCapability, UncorrectableErrors,
+    VendorSpecific,
+};
 pub use config::Config;
 pub use device::{DeviceConfig, TransferError};
 pub use error::{ConfigError, ListError};
-pub use express::{
-    DeviceCapabilities, DeviceCapabilities2, DeviceControl, DeviceControl2, DeviceStatus, Express2,
-    Link, LinkSpeed, PciExpress, PortType,
-};
 pub use header::{Class, Command, HeaderLayout, HeaderType, Id, InterruptPin, Status};
 pub use id::{CapabilityId, ExtendedId, StandardId};
 pub use list::{Capabilities, Entry, ExtendedCapabilities};
-pub use msi::{Msi, MsiControl};
-pub use msix::{Msix, MsixControl};
 pub use msix_table::{MsixEntry, MsixPending, MsixTable, TableError, VectorControl};
-pub use pasid::{Pasid, PasidFlags};
-pub use power::{PowerCapabilities, PowerManagement, PowerState};
-pub use serial::SerialNumber;
 pub use snapshot::{PastEnd, Snapshot};
-pub use sriov::{SrIov, SrIovControl};
-pub use vendor::{DesignatedVendor, ExtendedVendor, VendorSpecific};
 
 #[cfg(feature = "pci_types")]
-pub use crate::config_region::ConfigRegion;
+pub use config_region::ConfigRegion;
 
 /// Bytes of a conventional configuration space.
 pub const CONVENTIONAL_SIZE: u16 = 0x100;

@@ -2,12 +2,12 @@
 
 use core::fmt;
 
-use crate::info::{InfoError, Malformed};
 use crate::sys::Errno;
+use crate::wire::info::{InfoError, Malformed};
 
 /// A question that got no usable answer.
 ///
-/// `H` is the fixed structure of the reply, from [`crate::abi`].
+/// `H` is the fixed structure of the reply, from [`crate::wire::abi`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryError<H> {
     /// The system call failed.

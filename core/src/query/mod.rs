@@ -18,10 +18,12 @@ pub use error::QueryError;
 
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
-use crate::abi;
-use crate::caps::RegionCap;
-use crate::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo};
 use crate::sys::{Errno, InfoRequest, Sys};
+use crate::wire::abi;
+use crate::wire::caps::RegionCap;
+use crate::wire::info::{
+    DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
+};
 
 /// How many times one question is asked at most.
 pub const MAX_CALLS: u32 = 4;

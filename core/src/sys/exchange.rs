@@ -17,7 +17,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use super::table::{Contents, Pointer};
 use super::{Absent, Errno, ExchangeRequest};
-use crate::abi::{IommuIoasIovaRanges, IommuIovaRange};
+use crate::wire::abi::{IommuIoasIovaRanges, IommuIovaRange};
 
 /// A request, its structure, the memory that a pointer in it is to name, and the files (`F`) or
 /// events (`E`) whose numbers are to stand in it. One that names neither has [`Absent`] for both.
@@ -265,7 +265,7 @@ impl<F, E> defmt::Format for Parts<'_, F, E> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::abi::{
+    use crate::wire::abi::{
         DeviceFeature, DmaUnmapFlags, FeatureFlags, FeatureId, IommuType1DmaMap, IommuType1DmaUnmap,
     };
 
@@ -297,7 +297,7 @@ mod tests {
         let refused = Plain::new(ExchangeRequest::MapDma, map.as_mut_bytes());
         assert_eq!(refused.unwrap_err(), Errno::EINVAL);
 
-        let mut map = crate::abi::IommuIoasMapFile::default();
+        let mut map = crate::wire::abi::IommuIoasMapFile::default();
         let refused = Plain::new(ExchangeRequest::IoasMapFile, map.as_mut_bytes());
         assert_eq!(refused.unwrap_err(), Errno::EINVAL);
 

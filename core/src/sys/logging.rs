@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 use super::exchange::fill;
 use super::opening::feature;
 use super::{Errno, Exchange, ExchangeRequest};
-use crate::abi::{
+use crate::wire::abi::{
     Bitmap, DeviceFeature, DeviceFeatureDmaLoggingControl, DeviceFeatureDmaLoggingRange,
     DeviceFeatureDmaLoggingReport, DirtyPagesFlags, DmaUnmapFlags, FeatureFlags, FeatureId,
     IommuType1DirtyBitmap, IommuType1DirtyBitmapGet, IommuType1DmaUnmap,

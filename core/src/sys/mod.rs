@@ -20,10 +20,7 @@
 //!   [`Errno::EINVAL`] for one that the method does not make, `ENOSYS` for a method that the world
 //!   does not have.
 
-mod errno;
 mod exchange;
-#[cfg(test)]
-pub(crate) mod file;
 mod group;
 mod logging;
 mod memory;
@@ -40,7 +37,6 @@ use core::ffi::CStr;
 use core::ptr::NonNull;
 use core::time::Duration;
 
-pub use errno::Errno;
 pub use exchange::{Exchange, Parts};
 pub use group::GroupPath;
 pub use logging::{
@@ -50,11 +46,13 @@ pub use memory::{Pages, Span};
 pub use naming::LOW_POWER_WAKEUP_LEN;
 pub use noiommu::NoIommu;
 pub use opening::{DMA_BUF_LEN, MIG_STATE_LEN};
-pub use request::{FdRequest, InfoRequest, NameRequest, ValueRequest};
+pub use request::{FdRequest, NameRequest, ValueRequest};
 pub use sync::SyncSys;
 pub use table::{Descriptor, ExchangeRequest};
 
 pub use crate::mmio::{Absent, Protection};
+#[doc(no_inline)]
+pub use crate::wire::{Errno, InfoRequest, put_argsz};
 
 use crate::mmio::{Access, Addressable};
 
@@ -599,21 +597,5 @@ pub(crate) const fn nothing(answer: u32) -> Result<(), Errno> {
     match answer {
         0 => Ok(()),
         _ => Err(Errno::EPROTO),
-    }
-}
-
-/// Stores the length of `reply`, cut to `u32::MAX`, in its first four bytes: argsz.
-///
-/// # Errors
-/// `EINVAL` where `reply` is shorter than that.
-#[inline]
-pub fn put_argsz(reply: &mut [u8]) -> Result<(), Errno> {
-    let len = u32::try_from(reply.len()).unwrap_or(u32::MAX);
-    match reply.first_chunk_mut::<4>() {
-        Some(argsz) => {
-            *argsz = len.to_ne_bytes();
-            Ok(())
-        }
-        None => Err(Errno::EINVAL),
     }
 }

@@ -7,7 +7,7 @@ use zerocopy::IntoBytes;
 use super::exchange::fill;
 use super::opening::feature;
 use super::{Errno, Exchange, ExchangeRequest};
-use crate::abi::{
+use crate::wire::abi::{
     BindFlags, DeviceBindIommufd, DeviceFeature, DeviceIoeventfd, DeviceLowPowerEntryWithWakeup,
     FeatureFlags, FeatureId, IommuIoasMapFile, IrqSet, IrqSetFlags, PciHotReset,
 };

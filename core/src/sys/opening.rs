@@ -6,7 +6,7 @@ use zerocopy::IntoBytes;
 
 use super::exchange::fill;
 use super::{Errno, Exchange, ExchangeRequest};
-use crate::abi::{
+use crate::wire::abi::{
     DeviceFeature, DeviceFeatureDmaBuf, DeviceFeatureMigState, DeviceGfxPlaneInfo, FeatureFlags,
     FeatureId, GfxPlaneFlags, MigState, RegionDmaRange,
 };

@@ -4,59 +4,7 @@
 //! without trusting its caller.
 
 use super::{Errno, NoIommu};
-use crate::abi::{Extension, ioctl};
-
-/// A request that fills a structure whose first `u32`, argsz, bounds what the kernel writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum InfoRequest {
-    /// `VFIO_GROUP_GET_STATUS`, on a group.
-    GroupStatus,
-    /// `VFIO_IOMMU_GET_INFO`, on a container.
-    Iommu,
-    /// `VFIO_DEVICE_GET_INFO`, on a device.
-    Device,
-    /// `VFIO_DEVICE_GET_REGION_INFO`, on a device.
-    Region,
-    /// `VFIO_DEVICE_GET_IRQ_INFO`, on a device.
-    Irq,
-    /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`, on a device.
-    PciHotReset,
-}
-
-impl InfoRequest {
-    /// The request's number (linux/vfio.h), and the bytes of its structure that the kernel reads.
-    #[inline]
-    const fn row(self) -> (u32, usize) {
-        match self {
-            Self::GroupStatus => (ioctl::group::GET_STATUS, 8),
-            Self::Iommu => (ioctl::container::IOMMU_GET_INFO, 16),
-            Self::Device => (ioctl::device::GET_INFO, 16),
-            Self::Region => (ioctl::device::GET_REGION_INFO, 32),
-            Self::Irq => (ioctl::device::GET_IRQ_INFO, 16),
-            // 12 on a device; a container takes the number for that of its IOMMU.
-            Self::PciHotReset => (ioctl::device::GET_PCI_HOT_RESET_INFO, 16),
-        }
-    }
-
-    /// The request's number.
-    #[inline]
-    #[must_use]
-    pub const fn number(self) -> u32 {
-        self.row().0
-    }
-
-    /// How many bytes of the structure the kernel reads, whatever argsz says, on every kind of
-    /// VFIO file; no more than [`InfoRequest::LEAST_MAX`].
-    #[inline]
-    #[must_use]
-    pub const fn least(self) -> usize {
-        self.row().1
-    }
-
-    /// The most that [`InfoRequest::least`] says.
-    pub const LEAST_MAX: usize = Self::Region.least();
-}
+use crate::wire::abi::{Extension, ioctl};
 
 /// A request whose argument is a plain number, or nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

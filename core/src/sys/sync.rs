@@ -11,9 +11,9 @@ use super::Sys;
 #[cfg_attr(not(feature = "alloc"), doc = "```ignore")]
 /// use std::sync::Arc;
 /// use std::thread::{self, JoinHandle};
-/// use vfio_core::abi::pci_irq;
+/// use vfio_core::wire::abi::pci_irq;
 /// use vfio_core::device::Device;
-/// use vfio_core::irq::{IrqError, Vectors};
+/// use vfio_core::device::irq::{IrqError, Vectors};
 /// use vfio_core::sys::SyncSys;
 ///
 /// fn serve<S: SyncSys + 'static>(device: Arc<Device<S>>) -> JoinHandle<Result<(), IrqError>> {

@@ -4,7 +4,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::abi::{
+use crate::wire::abi::{
     Bitmap, DeviceBindIommufd, DeviceFeature, DeviceFeatureDmaBuf, DeviceFeatureDmaLoggingControl,
     DeviceFeatureDmaLoggingReport, DeviceFeatureMigState, DeviceGfxPlaneInfo, DeviceIoeventfd,
     DeviceLowPowerEntryWithWakeup, DirtyPagesFlags, DmaUnmapFlags, FeatureFlags, FeatureId,

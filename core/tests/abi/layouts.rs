@@ -4,7 +4,7 @@ use std::mem::{offset_of, size_of};
 
 use iommufd_bindings::iommufd::*;
 use vfio_bindings::bindings::vfio::*;
-use vfio_core::abi::*;
+use vfio_core::wire::abi::*;
 
 use crate::missing::*;
 

@@ -3,7 +3,7 @@
 use bitflags::Flags;
 use iommufd_bindings::iommufd::*;
 use vfio_bindings::bindings::vfio::*;
-use vfio_core::abi::*;
+use vfio_core::wire::abi::*;
 
 use crate::missing::*;
 

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::path::Path;
 
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 
 use super::group::is_vfio_driver;
 use super::sysfs;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 
 use super::sysfs;
 use super::{Address, Device, DiscoveryError, pci_ids};

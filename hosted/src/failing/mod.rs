@@ -5,7 +5,7 @@
 //! and then once for each of them.
 //!
 //! ```
-//! use vfio_core::container::{Container, OpenError};
+//! use vfio_core::open::container::{Container, OpenError};
 //! use vfio_core::sys::Errno;
 //! use vfio_hosted::failing::{Call, Failing, Fault};
 //! use vfio_hosted::sim::Kernel;

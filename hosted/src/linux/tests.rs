@@ -8,8 +8,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::vec::Vec;
 
 use rustix::fs::OFlags;
-use vfio_core::abi::IommuType1DmaMap;
 use vfio_core::sys::ExchangeRequest;
+use vfio_core::wire::abi::IommuType1DmaMap;
 use zerocopy::IntoBytes as _;
 
 fn c_path(path: &std::path::Path) -> CString {

@@ -1,8 +1,10 @@
 //! Capabilities.
 
 use serde::Serialize;
-use vfio_core::abi::{DeviceCapId, IommuCapId, RegionCapId};
-use vfio_core::caps::{Caps, DeviceCap, IommuCap, RegionCap, Typed, Unknown, ZpciBase, ZpciGroup};
+use vfio_core::wire::abi::{DeviceCapId, IommuCapId, RegionCapId};
+use vfio_core::wire::caps::{
+    Caps, DeviceCap, IommuCap, RegionCap, Typed, Unknown, ZpciBase, ZpciGroup,
+};
 
 use super::{hex, names};
 

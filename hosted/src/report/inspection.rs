@@ -1,13 +1,13 @@
 //! All that VFIO says of an open device.
 
 use serde::Serialize;
-use vfio_core::abi::{DeviceFlags, IommuIovaRange, pci_irq, pci_region};
-use vfio_core::coverage::{Access, Coverage};
 use vfio_core::device::Device;
+use vfio_core::device::coverage::{Access, Coverage};
 use vfio_core::dma::AddressSpace;
-use vfio_core::iommufd;
+use vfio_core::open::iommufd;
 use vfio_core::query::QueryError;
 use vfio_core::sys::{Errno, Sys};
+use vfio_core::wire::abi::{DeviceFlags, IommuIovaRange, pci_irq, pci_region};
 
 use super::{Cap, Dependent, caps, names};
 
@@ -295,7 +295,7 @@ fn region<S: Sys>(
     is_pci: bool,
     page: u64,
     buffer: &mut Vec<u8>,
-) -> Result<Region, QueryError<vfio_core::abi::RegionInfo>> {
+) -> Result<Region, QueryError<vfio_core::wire::abi::RegionInfo>> {
     let info = device.region(index, buffer)?;
     let name = match info.kind() {
         Some(kind) => kind.to_string(),

@@ -1,8 +1,8 @@
 //! A captured reply.
 
 use serde::Serialize;
-use vfio_core::abi::{self, HotResetFlags};
-use vfio_core::info::{
+use vfio_core::wire::abi::{self, HotResetFlags};
+use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
 use zerocopy::{FromBytes, IntoBytes};

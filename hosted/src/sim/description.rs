@@ -2,12 +2,12 @@
 
 use std::vec::Vec;
 
-use vfio_core::abi::{
+use vfio_core::wire::abi::{
     AtomicCompFlags, DeviceFlags, HotResetFlags, MigrationFlags, PciDependentDevice, RegionFlags,
     RegionSparseMmapArea,
 };
-use vfio_core::caps::{self, RegionKind, SparseMmap, Unknown};
-use vfio_core::server::{self, Dialect, Irq};
+use vfio_core::wire::caps::{self, RegionKind, SparseMmap, Unknown};
+use vfio_core::wire::server::{self, Dialect, Irq};
 
 use super::{Config, Iommu};
 

@@ -3,11 +3,11 @@
 use std::string::{String, ToString};
 use std::vec::Vec;
 
-use vfio_core::abi::{
+use vfio_core::sys::{Errno, InfoRequest, Protection, Span};
+use vfio_core::wire::abi::{
     DeviceFlags, PciDependentDevice, RegionFlags, RegionSparseMmapArea, pci_region,
 };
-use vfio_core::server::{Dialect, Irq};
-use vfio_core::sys::{Errno, InfoRequest, Protection, Span};
+use vfio_core::wire::server::{Dialect, Irq};
 
 use super::config::Config;
 use super::dma_log::DmaLog;
@@ -207,7 +207,7 @@ impl Device {
 
     /// Whether the kernel that it describes is one of before Linux 6.6.
     pub(super) fn is_of_old_kernel(&self) -> bool {
-        self.model.description.dialect.align == vfio_core::chain::Align::Packed
+        self.model.description.dialect.align == vfio_core::wire::chain::Align::Packed
     }
 
     /// Where `span` is, if it may be mapped so.

@@ -4,11 +4,11 @@
 
 use core::mem::size_of;
 
-use vfio_core::abi::{
+use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{
     Bitmap, DirtyPagesFlags, DmaUnmapFlags, IommuType1DirtyBitmap, IommuType1DirtyBitmapGet,
     IommuType1DmaUnmap,
 };
-use vfio_core::sys::Errno;
 
 use super::exchange::structure::get;
 use super::kernel::lock;

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::vec::Vec;
 
-use vfio_core::abi::{
+use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{
     DeviceFeatureDmaLoggingControl, DeviceFeatureDmaLoggingRange, DeviceFeatureDmaLoggingReport,
 };
-use vfio_core::sys::Errno;
 use zerocopy::FromBytes;
 
 use super::device::Device;

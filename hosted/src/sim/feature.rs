@@ -2,12 +2,12 @@
 
 use core::mem::size_of;
 
-use vfio_core::abi::{
+use vfio_core::sys::{Errno, Parts};
+use vfio_core::wire::abi::{
     DeviceFeature, DeviceFeatureDmaLoggingControl, DeviceFeatureDmaLoggingReport,
     DeviceFeatureMigDataSize, DeviceFeatureMigState, DeviceFeatureMigration,
     DeviceLowPowerEntryWithWakeup, FeatureFlags, FeatureId, MigState, MigrationFlags,
 };
-use vfio_core::sys::{Errno, Parts};
 
 use super::device::Device;
 use super::exchange::Answer;

@@ -4,9 +4,9 @@
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{HotResetFlags, PciDependentDevice, PciHotReset};
-use vfio_core::server;
 use vfio_core::sys::{Errno, InfoRequest};
+use vfio_core::wire::abi::{HotResetFlags, PciDependentDevice, PciHotReset};
+use vfio_core::wire::server;
 
 use super::exchange::structure::get;
 use super::kernel::lock;

@@ -4,9 +4,9 @@
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{IrqSetFlags, pci_irq};
-use vfio_core::server::{IrqData, IrqRequest};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{IrqSetFlags, pci_irq};
+use vfio_core::wire::server::{IrqData, IrqRequest};
 
 use super::event::Signal;
 use super::exchange::Answer;

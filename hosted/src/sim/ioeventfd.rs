@@ -1,8 +1,8 @@
 //! Writes that the kernel makes when an event is signalled (drivers/vfio/pci/vfio_pci_rdwr.c of
 //! Linux).
 
-use vfio_core::abi::{DeviceIoeventfd, IoeventfdFlags, pci_region};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{DeviceIoeventfd, IoeventfdFlags, pci_region};
 
 use super::device::Device;
 use super::event::Signal;

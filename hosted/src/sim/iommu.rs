@@ -3,9 +3,9 @@
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::IovaRange;
-use vfio_core::caps::{self, Array, Unknown};
-use vfio_core::server::{self, Dialect, IommuDriver};
+use vfio_core::wire::abi::IovaRange;
+use vfio_core::wire::caps::{self, Array, Unknown};
+use vfio_core::wire::server::{self, Dialect, IommuDriver};
 
 use super::space::{EVERYTHING, Space};
 

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{
+use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{
     DmaMapFlags, DmaUnmapFlags, IoasMapFlags, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap,
     IommuType1DmaMap, IommuType1DmaUnmap, IovaRange,
 };
-use vfio_core::sys::Errno;
 use zerocopy::IntoBytes;
 
 use super::Iommu;

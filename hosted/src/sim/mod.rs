@@ -18,7 +18,7 @@
 //!
 //! ```
 //! use vfio_core::sys::{FdRequest, NameRequest, Sys, ValueRequest};
-//! use vfio_core::{abi::Extension, query};
+//! use vfio_core::{wire::abi::Extension, query};
 //! use vfio_hosted::sim::{self, Kernel, model};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {

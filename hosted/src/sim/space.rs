@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::IovaRange;
+use vfio_core::wire::abi::IovaRange;
 
 use super::dma_memory::{PAGE, Pages};
 use super::fault::FaultReason;

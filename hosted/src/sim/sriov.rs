@@ -1,7 +1,7 @@
 //! The tokens of SR-IOV functions (drivers/vfio/pci/vfio_pci_core.c of Linux).
 
-use vfio_core::abi::{DeviceFeature, FeatureFlags, FeatureId};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{DeviceFeature, FeatureFlags, FeatureId};
 
 /// A token, a UUID.
 pub(super) type Uuid = [u8; 16];

@@ -3,8 +3,8 @@
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
-use vfio_core::abi::{DmaMapFlags, DmaUnmapFlags, IommuType1DmaMap, IommuType1DmaUnmap};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{DmaMapFlags, DmaUnmapFlags, IommuType1DmaMap, IommuType1DmaUnmap};
 
 use super::dma_memory::{DmaMemory, PAGE};
 use super::space::{Area, SharedSpace};

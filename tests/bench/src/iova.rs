@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use serde::Serialize;
-use vfio_core::abi::IovaRange;
-use vfio_core::iova::{IovaAllocator, IovaError};
+use vfio_core::dma::iova::{IovaAllocator, IovaError};
+use vfio_core::wire::abi::IovaRange;
 use zerocopy::FromZeros as _;
 
 /// The most buffers: as many as type 1 maps by default.

@@ -15,9 +15,9 @@ use pci_driver::regions::{BackedByPciSubregion as _, PciMemoryRegion, PciRegion}
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use serde::Serialize;
 use vfio_core::device::Device;
+use vfio_core::device::region::Trapped;
 use vfio_core::mmio::field::ReadWrite;
 use vfio_core::mmio::{Block, Window};
-use vfio_core::region::Trapped;
 use vfio_core::registers;
 use vfio_core::sys::{Protection, Span, Sys as _};
 use vfio_hosted::linux::{Fd, Linux, Mapping};

@@ -9,13 +9,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Result, anyhow};
-use vfio_core::abi::{
+use vfio_core::sys::{InfoRequest, put_argsz};
+use vfio_core::wire::abi::{
     DeviceFlags, IovaRange, IrqFlags, PciDependentDevice, RegionFlags, RegionSparseMmapArea,
     ioctl as request,
 };
-use vfio_core::caps::{Array, IommuCap, RegionCap, RegionKind, SparseMmap};
-use vfio_core::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
-use vfio_core::sys::{InfoRequest, put_argsz};
+use vfio_core::wire::caps::{Array, IommuCap, RegionCap, RegionKind, SparseMmap};
+use vfio_core::wire::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
 
 /// The regions of the device.
 pub(crate) const REGIONS: usize = 10;

@@ -4,11 +4,11 @@ use core::hint::black_box;
 
 use anyhow::{Result, anyhow, ensure};
 use serde::Serialize;
-use vfio_core::abi::{RegionFlags, RegionSparseMmapArea};
-use vfio_core::caps::{Array, RegionCap, SparseMmap};
-use vfio_core::info::RegionInfo;
-use vfio_core::server::{Device, Region};
 use vfio_core::sys::{InfoRequest, put_argsz};
+use vfio_core::wire::abi::{RegionFlags, RegionSparseMmapArea};
+use vfio_core::wire::caps::{Array, RegionCap, SparseMmap};
+use vfio_core::wire::info::RegionInfo;
+use vfio_core::wire::server::{Device, Region};
 
 use crate::time;
 

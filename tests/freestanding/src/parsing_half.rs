@@ -4,8 +4,8 @@
 #![no_std]
 #![no_main]
 
-use vfio_core::info::Mappable;
 use vfio_core::query;
+use vfio_core::wire::info::Mappable;
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 
 vfio_freestanding::entry!(run);

@@ -14,9 +14,9 @@ use core::hint::black_box;
 use core::ptr::NonNull;
 
 use vfio_core::device::Device;
+use vfio_core::device::region::Bar;
 use vfio_core::mmio::field::ReadWrite;
 use vfio_core::mmio::{Block, Mapped, Protection, RegisterError, Window};
-use vfio_core::region::Bar;
 use vfio_core::registers;
 use vfio_freestanding::opaque::used;
 use vfio_hosted::linux::Linux;

@@ -1,8 +1,8 @@
 //! Which bytes of a region may be mapped, by slower rules than the crate's.
 
-use vfio_core::abi::{RegionFlags, RegionSparseMmapArea};
-use vfio_core::coverage::{Access, Coverage, Span};
-use vfio_core::info::{Mappable, RegionInfo};
+use vfio_core::wire::abi::{RegionFlags, RegionSparseMmapArea};
+use vfio_core::device::coverage::{Access, Coverage, Span};
+use vfio_core::wire::info::{Mappable, RegionInfo};
 
 /// Sizes of pages in bytes that hosts have, and numbers that are none.
 const PAGES: [u64; 8] = [0x1000, 0x4000, 0x1_0000, 1, 1 << 63, 0, 0x1001, u64::MAX];

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 use std::fmt::{Debug, Display};
 
-use vfio_core::abi;
-use vfio_core::caps::{Array, CapError, Caps, DeviceCap, RegionCap, Typed};
-use vfio_core::chain::{Chain, ChainError};
-use vfio_core::info::{
+use vfio_core::wire::abi;
+use vfio_core::wire::caps::{Array, CapError, Caps, DeviceCap, RegionCap, Typed};
+use vfio_core::wire::chain::{Chain, ChainError};
+use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
 

@@ -4,11 +4,11 @@ use std::ffi::{CStr, CString};
 use std::path::Path;
 
 use anyhow::Result;
-use vfio_core::container::{Container, Group};
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::AddressSpace;
-use vfio_core::iommufd::Ioas;
-pub(crate) use vfio_core::session::Mode;
+pub(crate) use vfio_core::open::Mode;
+use vfio_core::open::container::{Container, Group};
+use vfio_core::open::iommufd::Ioas;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 

@@ -3,8 +3,8 @@
 use std::ffi::{CStr, CString};
 
 use anyhow::{Context as _, Result, anyhow};
-use vfio_core::abi::Extension;
 use vfio_core::sys::{Errno, FdRequest, InfoRequest, NameRequest, Sys as _, ValueRequest};
+use vfio_core::wire::abi::Extension;
 use vfio_guest::Device;
 use vfio_hosted::linux::{Fd, Linux};
 

@@ -2,13 +2,13 @@
 
 use std::error::Error;
 
-use vfio_core::abi::pci_region;
 use vfio_core::device::DeviceHandle;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::Reachable;
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{Block, after_status, before_doorbell};
-use vfio_core::region::Bar;
 use vfio_core::registers;
+use vfio_core::wire::abi::pci_region;
 
 use crate::Ended;
 

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use vfio_core::device::Device;
 use vfio_core::dma::Dma;
-use vfio_core::session::Session;
+use vfio_core::open::Session;
 use vfio_core::sys::Sys;
 use vfio_hosted::OwnedPlace;
 

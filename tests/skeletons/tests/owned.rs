@@ -5,12 +5,12 @@ use std::error::Error;
 use std::sync::Arc;
 use std::thread;
 
-use vfio_core::abi::{pci_irq, pci_region};
+use vfio_core::device::irq::Vectors;
+use vfio_core::device::region::Bar;
 use vfio_core::device::{Device, DeviceHandle};
 use vfio_core::dma::{Direction, Dma, DmaHandle};
-use vfio_core::irq::Vectors;
-use vfio_core::region::Bar;
 use vfio_core::sys::{SyncSys, Sys};
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::sim::{Kernel, model};

@@ -5,10 +5,10 @@
 use std::sync::Arc;
 use std::thread;
 
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::Dma;
-use vfio_core::region::Bar;
+use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions, QueuePair};
 use vfio_hosted::sim::{Kernel, model};
 use vfio_skeletons::{Ended, open};

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 
 use crate::paths;
 use crate::steps::Steps;

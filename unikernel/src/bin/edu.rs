@@ -2,11 +2,11 @@
 #![no_std]
 #![no_main]
 
-use vfio_core::container::OpenError;
+use vfio_core::device::region::RegionError;
 use vfio_core::dma::DmaError;
+use vfio_core::open::container::OpenError;
+use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::pci::BringUpError;
-use vfio_core::region::RegionError;
-use vfio_core::session::{Mode, Session, SessionError};
 use vfio_core::sys::{Errno, NoIommu};
 use vfio_drivers::RunError;
 use vfio_drivers::edu::{EduError, Outcome, run};

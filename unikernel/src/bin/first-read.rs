@@ -7,14 +7,14 @@
     reason = "a function keeps its name, to be found by the benches"
 )]
 
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device;
+use vfio_core::device::region::Bar;
 use vfio_core::mmio::Block;
 use vfio_core::mmio::field::ReadPure;
-use vfio_core::region::Bar;
+use vfio_core::open::{Mode, Session};
 use vfio_core::registers;
-use vfio_core::session::{Mode, Session};
 use vfio_core::sys::NoIommu;
+use vfio_core::wire::abi::pci_region;
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::pci::NoError;

@@ -3,17 +3,17 @@
 #![no_std]
 #![no_main]
 
-use vfio_core::abi::{IrqInfo, RegionFlags, RegionInfo, pci_irq, pci_region};
-use vfio_core::caps::RegionCap;
-use vfio_core::coverage::Access;
 use vfio_core::device::Device;
+use vfio_core::device::coverage::Access;
+use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::pci::{
     CapabilityId, Config, ConfigError, DeviceConfig, ExtendedId, HeaderLayout, StandardId,
     TransferError,
 };
 use vfio_core::query::QueryError;
-use vfio_core::session::{Mode, Session, SessionError};
 use vfio_core::sys::{Errno, NoIommu};
+use vfio_core::wire::abi::{IrqInfo, RegionFlags, RegionInfo, pci_irq, pci_region};
+use vfio_core::wire::caps::RegionCap;
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::shim::DiscoverError;

@@ -5,11 +5,11 @@
 
 use core::time::Duration;
 
-use vfio_core::abi::{pci_irq, pci_region};
-use vfio_core::irq::IrqError;
+use vfio_core::device::irq::IrqError;
+use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::pci::{BringUpError, Command, Config, DeviceConfig};
-use vfio_core::session::{Mode, Session, SessionError};
 use vfio_core::sys::{Errno, NoIommu, Pages, Sys};
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::{Edu, EduError};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::acpi::Segment;

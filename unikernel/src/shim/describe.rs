@@ -2,14 +2,14 @@
 
 use core::ops::Range;
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea, pci_region};
-use vfio_core::caps::{RegionCap, SparseMmap};
 use vfio_core::pci::{
     AfCapabilities, CONVENTIONAL_SIZE, CapabilityId, Config, ConfigAccess as _, ConfigError,
     DeviceCapabilities, Entry, ListError, Msi, MsiControl, MsixTable, PciExpress, StandardId,
 };
-use vfio_core::server::{self, Irq};
 use vfio_core::sys::{Errno, InfoRequest};
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea, pci_region};
+use vfio_core::wire::caps::{RegionCap, SparseMmap};
+use vfio_core::wire::server::{self, Irq};
 
 use crate::pci::{Region, RegionKind, Regions, Registers, Spaces, size_bars};
 
@@ -358,9 +358,9 @@ mod tests {
     use crate::pci::Address;
     use crate::pci::tests::Machine;
     use std::vec::Vec;
-    use vfio_core::coverage::{Access, Coverage};
-    use vfio_core::info::{DeviceInfo, IrqInfo, RegionInfo};
+    use vfio_core::device::coverage::{Access, Coverage};
     use vfio_core::sys::put_argsz;
+    use vfio_core::wire::info::{DeviceInfo, IrqInfo, RegionInfo};
 
     /// A device with a BAR of 16 KiB, and what stands in its configuration space.
     fn machine(capabilities: &[(usize, &[u8])]) -> (Machine, Address) {

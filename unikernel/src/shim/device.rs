@@ -2,10 +2,10 @@
 
 use core::time::Duration;
 
-use vfio_core::abi::{IrqSetFlags, pci_irq, pci_region};
 use vfio_core::pci::Command;
-use vfio_core::server::IrqRequest;
 use vfio_core::sys::{Errno, InfoRequest, Protection, Span};
+use vfio_core::wire::abi::{IrqSetFlags, pci_irq, pci_region};
+use vfio_core::wire::server::IrqRequest;
 
 use super::config::{self, Places};
 use super::describe::{DescribeError, Description, ResetPlace};

@@ -1,8 +1,8 @@
 //! What containers, groups and devices owe to each other (drivers/vfio/container.c and group.c of
 //! Linux, for devices without an IOMMU).
 
-use vfio_core::abi::{Extension, GroupFlags};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{Extension, GroupFlags};
 
 /// `EBADFD`: the file descriptor is of another kind.
 const EBADFD: Errno = Errno(77);

@@ -5,15 +5,15 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use spin::{Mutex, MutexGuard};
-use vfio_core::abi::ioctl;
 use vfio_core::mmio::Access as _;
+use vfio_core::open::Place;
 use vfio_core::pci::{HeaderLayout, Id};
-use vfio_core::server;
-use vfio_core::session::Place;
 use vfio_core::sys::{
     Errno, Exchange, ExchangeRequest, FdRequest, InfoRequest, NameRequest, NoIommu, Pages, Parts,
     Protection, Span, Sys, ValueRequest, put_argsz,
 };
+use vfio_core::wire::abi::ioctl;
+use vfio_core::wire::server;
 
 use super::device::{Bytes, Device};
 use super::files::{File, Files, Released};
@@ -284,7 +284,7 @@ impl GuestPci {
         Some((group, *function))
     }
 
-    /// Where [`Session`](vfio_core::session::Session) finds the function of a group. `name` takes
+    /// Where [`Session`](vfio_core::open::Session) finds the function of a group. `name` takes
     /// its name.
     #[must_use]
     pub fn place<'n>(&self, group: u32, name: &'n mut [u8; 13]) -> Option<Place<'n>> {

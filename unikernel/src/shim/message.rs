@@ -3,11 +3,11 @@
 use core::ops::Range;
 
 use heapless::Vec;
-use vfio_core::abi::pci_irq;
 use vfio_core::mmio::Window;
 use vfio_core::pci::{Command, MsiControl, MsixControl, MsixEntry, VectorControl};
-use vfio_core::server::{IrqData, IrqRequest};
 use vfio_core::sys::{Errno, Protection};
+use vfio_core::wire::abi::pci_irq;
+use vfio_core::wire::server::{IrqData, IrqRequest};
 
 use super::describe::{Description, MsiPlace, MsixPlace};
 use super::guest_pci::Event;

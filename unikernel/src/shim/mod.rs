@@ -3,7 +3,7 @@
 //! Each function that is no bridge is bound to VFIO, and has an IOMMU group of its own: that of
 //! `GuestPci::function(n)` is in group `n`, which no IOMMU confines. A container (`/dev/vfio/vfio`) has the one
 //! IOMMU driver that maps nothing, `VFIO_NOIOMMU_IOMMU`: a device reaches memory where it is. INFO
-//! ioctls are answered by the core's [`server`](vfio_core::server). Whoever makes a `GuestPci` gives
+//! ioctls are answered by the core's [`server`](vfio_core::wire::server). Whoever makes a `GuestPci` gives
 //! the word that devices are kept to their own memory ([`NoIommu`](vfio_core::sys::NoIommu)).
 //!
 //! # What is different from Linux

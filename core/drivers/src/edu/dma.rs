@@ -1,8 +1,8 @@
 //! The device's DMA engine.
 
 use vfio_core::device::DeviceHandle;
+use vfio_core::device::irq::Vectors;
 use vfio_core::dma::{Buffer, BufferOptions, Direction, DmaHandle};
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, Window, after_status, before_doorbell};
 
 use super::registers::{

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
+use vfio_core::device::irq::IrqError;
 use vfio_core::dma::DmaError;
-use vfio_core::irq::IrqError;
 use vfio_core::sys::Errno;
 
 /// What can go wrong with the device; `E` is how a register access can fail.

@@ -2,11 +2,11 @@
 
 use core::fmt;
 
-use vfio_core::abi::pci_irq;
 use vfio_core::device::DeviceHandle;
+use vfio_core::device::irq::{IrqError, Vectors};
 use vfio_core::dma::{Direction, DmaHandle};
-use vfio_core::irq::{IrqError, Vectors};
 use vfio_core::mmio::{Access, RegisterError, Window};
+use vfio_core::wire::abi::pci_irq;
 
 use super::registers::{COPY_MOST, DMA_HIGHEST};
 use super::{DmaEngine, Edu, EduError};

@@ -17,7 +17,7 @@ pub use run::run;
 use core::time::Duration;
 
 use vfio_core::device::DeviceHandle;
-use vfio_core::irq::Vectors;
+use vfio_core::device::irq::Vectors;
 use vfio_core::mmio::{Access, Block, Window};
 
 use registers::{COMPUTING, FACTORIAL_DONE, ID, ID_MASK, INTERRUPT, Registers};

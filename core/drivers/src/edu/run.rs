@@ -1,10 +1,10 @@
 //! The whole driver on an open device.
 
-use vfio_core::abi::pci_region;
 use vfio_core::dma::Dma;
 use vfio_core::mmio::Access;
-use vfio_core::session::Session;
+use vfio_core::open::Session;
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::pci_region;
 
 use super::{Report, exercise};
 use crate::RunError;

@@ -18,8 +18,8 @@ pub use ring::Ring;
 use core::time::Duration;
 
 use vfio_core::device::DeviceHandle;
+use vfio_core::device::irq::Vectors;
 use vfio_core::dma::{Buffer, DmaHandle};
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, Block, Window, after_status, before_doorbell};
 
 use registers::{

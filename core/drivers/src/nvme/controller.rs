@@ -6,10 +6,10 @@ use core::time::Duration;
 
 use spin::{Mutex, MutexGuard};
 use vfio_core::device::DeviceHandle;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::DmaHandle;
 use vfio_core::handle::Handle;
 use vfio_core::mmio::{Access, Block, Window};
-use vfio_core::region::Bar;
 use vfio_core::sys::Sys;
 
 use super::admin::{Admin, ENTRIES, opcode};

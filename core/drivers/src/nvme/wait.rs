@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use vfio_core::device::DeviceHandle;
-use vfio_core::irq::Vectors;
+use vfio_core::device::irq::Vectors;
 use vfio_core::mmio::Width as _;
 
 use super::admin::SPINS;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use vfio_core::device::Device;
+use vfio_core::device::region::Trapped;
 use vfio_core::mmio::{RegisterError, TrapError, Window};
-use vfio_core::region::Trapped;
 use vfio_core::sys::Sys;
 use vfio_hosted::report::Region;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use serde::Serialize;
-use vfio_core::info::Malformed;
+use vfio_core::wire::info::Malformed;
 use vfio_hosted::report::{self, Kind, Reply, Status};
 
 use crate::describe;

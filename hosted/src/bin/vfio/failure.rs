@@ -6,9 +6,9 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use vfio_core::info::Malformed;
-use vfio_core::session::SessionError;
+use vfio_core::open::SessionError;
 use vfio_core::sys::Errno;
+use vfio_core::wire::info::Malformed;
 use vfio_hosted::discovery::{Address, BindError, DiscoveryError, Obstacle};
 use vfio_hosted::report::Trouble;
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 use vfio_core::sys::Sys;
 use vfio_hosted::discovery::{Caller, Device};
 use vfio_hosted::report::{self, Inspection};

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use uuid::Uuid;
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 use vfio_hosted::discovery::System;
 
 use target::World;

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use vfio_core::abi::pci_region;
 use vfio_core::pci::{Config, ConfigError, DeviceConfig, Msix};
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::pci_region;
 use vfio_hosted::report::{self, Region, Trouble};
 
 use crate::failure::{self, Failure};

@@ -1,7 +1,7 @@
 //! The ways to a device, as arguments.
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 
 /// Takes the name of a mode.
 pub(crate) fn parser() -> impl TypedValueParser<Value = Mode> {

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 use serde::Serialize;
-use vfio_core::abi::{RegionFlags, pci_region};
 use vfio_core::device::Device;
+use vfio_core::device::region::Trapped;
 use vfio_core::mmio::{OffsetError, RegisterError, TrapError, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
-use vfio_core::region::Trapped;
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::{RegionFlags, pci_region};
 use vfio_hosted::report::{self, Region};
 
 use crate::access_error::AccessError;

@@ -6,12 +6,12 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use serde::Serialize;
-use vfio_core::abi::pci_region;
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::{Dma, DmaHandle};
 use vfio_core::mmio::{Access, Window};
-use vfio_core::session::{Mode, Session};
+use vfio_core::open::{Mode, Session};
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{Controller, Lent, Options};
 use vfio_drivers::{edu, nvme};
 use vfio_hosted::discovery;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use uuid::Uuid;
-use vfio_core::session::{Mode, Session};
+use vfio_core::open::{Mode, Session};
 use vfio_core::sys::{NoIommu, Sys};
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::{self, Address, Caller, Obstacle, System};

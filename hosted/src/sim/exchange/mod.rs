@@ -4,13 +4,13 @@ pub(in crate::sim) mod structure;
 
 use std::ops::Range;
 
-use vfio_core::abi::{
+use vfio_core::sys::{Errno, ExchangeRequest, Parts};
+use vfio_core::wire::abi::{
     AttachFlags, DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, IommuDestroy,
     IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap, IommuType1DmaMap,
     IommuType1DmaUnmap, PrecopyInfo,
 };
-use vfio_core::server::IrqRequest;
-use vfio_core::sys::{Errno, ExchangeRequest, Parts};
+use vfio_core::wire::server::IrqRequest;
 
 use structure::{get, get_prefix, get_two, get_whole, put};
 

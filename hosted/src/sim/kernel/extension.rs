@@ -1,7 +1,7 @@
 //! What a container has, VFIO's own or iommufd's.
 
-use vfio_core::abi::Extension;
 use vfio_core::sys::{Errno, InfoRequest};
+use vfio_core::wire::abi::Extension;
 
 use super::{Kernel, lock};
 

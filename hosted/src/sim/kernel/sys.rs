@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use vfio_core::abi::{Extension, ioctl};
-use vfio_core::server;
 use vfio_core::sys::{
     EVENTS_MOST, Errno, Exchange, FdRequest, InfoRequest, NameRequest, NoIommu, Pages, Parts,
     Protection, Span, Sys, ValueRequest, put_argsz,
 };
+use vfio_core::wire::abi::{Extension, ioctl};
+use vfio_core::wire::server;
 
 use super::{
     CONTAINER_PATH, DEVICE_PREFIX, Fd, GROUP_PREFIX, IOMMUFD_PATH, Kernel, NOIOMMU_PREFIX, lock,

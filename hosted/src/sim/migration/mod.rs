@@ -6,8 +6,8 @@ mod state;
 
 use std::vec::Vec;
 
-use vfio_core::abi::{MigState, PrecopyInfo, PrecopyInfoFlags};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{MigState, PrecopyInfo, PrecopyInfoFlags};
 
 use super::device::Device;
 use super::kernel::lock;

@@ -1,7 +1,7 @@
 //! The ways between the states.
 
-use vfio_core::abi::{MigState, MigrationFlags};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{MigState, MigrationFlags};
 
 /// The next state on the way from `from` to `to` that a device has.
 pub(super) fn next(flags: MigrationFlags, from: MigState, to: MigState) -> Result<MigState, Errno> {

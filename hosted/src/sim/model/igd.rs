@@ -1,7 +1,7 @@
 //! A graphics device with Intel's device-specific regions.
 
-use vfio_core::abi::{DeviceFlags, RegionFlags};
-use vfio_core::caps::RegionKind;
+use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
+use vfio_core::wire::caps::RegionKind;
 
 use super::{MAPPED, Model, TRAPPED, pci_irqs, pci_regions};
 use crate::sim::{Bar, Config, Description, Iommu, Memory, Region, RegionCap};

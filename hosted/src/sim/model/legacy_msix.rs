@@ -3,9 +3,9 @@
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionSparseMmapArea};
-use vfio_core::chain::Align;
-use vfio_core::server::Dialect;
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionSparseMmapArea};
+use vfio_core::wire::chain::Align;
+use vfio_core::wire::server::Dialect;
 
 use super::{MAPPED, Model, msix, pci_irqs, pci_regions};
 use crate::sim::{Bar, Config, Description, HotReset, Iommu, MsixTable, Region, RegionCap};

@@ -13,9 +13,9 @@ mod sparse;
 use std::boxed::Box;
 use std::fmt;
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags};
-use vfio_core::server::Irq;
 use vfio_core::sys::{Errno, InfoRequest};
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
+use vfio_core::wire::server::Irq;
 
 pub use igd::igd;
 pub use legacy_msix::{legacy_msix, legacy_msix_full};

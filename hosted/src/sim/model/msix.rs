@@ -1,6 +1,6 @@
 //! A device with an MSI-X table that may be mapped.
 
-use vfio_core::abi::DeviceFlags;
+use vfio_core::wire::abi::DeviceFlags;
 
 use super::{MAPPED, Model, pci_irqs, pci_regions};
 use crate::sim::{Bar, Config, Description, HotReset, MsixTable, Region, RegionCap};

@@ -2,8 +2,8 @@
 
 use std::vec;
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, MigrationFlags};
-use vfio_core::server::{Dialect, Irq};
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, MigrationFlags};
+use vfio_core::wire::server::{Dialect, Irq};
 
 use super::{Model, TRAPPED};
 use crate::sim::{Bar, Config, Description, Iommu, IommuCap, Mtty, Region};

@@ -3,7 +3,7 @@
 use super::msix::{BAR, TABLE, config};
 use super::{MAPPED, Model, pci_irqs, pci_regions};
 use crate::sim::{Description, HotReset, Nvme, NvmeNamespace, Region, RegionCap};
-use vfio_core::abi::DeviceFlags;
+use vfio_core::wire::abi::DeviceFlags;
 
 /// Blocks of the namespaces, so that each has 16 MiB.
 const BLOCKS_512: u64 = 32 << 10;

@@ -1,7 +1,7 @@
 //! A device of which only parts may be mapped.
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea};
-use vfio_core::server::Irq;
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea};
+use vfio_core::wire::server::Irq;
 
 use super::{MAPPED, Model, pci_regions};
 use crate::sim::{Bar, Config, Description, Region, RegionCap};

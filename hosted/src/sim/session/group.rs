@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex};
 use std::vec::Vec;
 
-use vfio_core::abi::{Extension, GroupFlags};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{Extension, GroupFlags};
 
 use super::{Container, ContainerIommu, Context, EBADFD, File, Session, Slot};
 use crate::discovery::Address;

@@ -2,14 +2,14 @@
 
 use std::ffi::CString;
 
-use vfio_core::abi::{pci_irq, pci_region};
-use vfio_core::container::OpenError;
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma, DmaError};
-use vfio_core::iommufd::IommufdError;
 use vfio_core::mmio::{ReadWrite, Window};
+use vfio_core::open::container::OpenError;
+use vfio_core::open::iommufd::IommufdError;
+use vfio_core::open::{Mode, Place, Session, SessionError};
 use vfio_core::pci::{Command, Config, DeviceConfig};
-use vfio_core::session::{Mode, Place, Session, SessionError};
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu, EduError, Outcome, exercise, run};
 
 use super::*;

@@ -4,7 +4,7 @@ use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{IrqSet, IrqSetFlags, pci_irq};
+use vfio_core::wire::abi::{IrqSet, IrqSetFlags, pci_irq};
 
 use super::*;
 use crate::sim::{Bus, Event, Registers, model};

@@ -3,12 +3,12 @@
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{
+use vfio_core::query;
+use vfio_core::sys::{InfoRequest, Protection, Span};
+use vfio_core::wire::abi::{
     DeviceAttachIommufdPt, DeviceBindIommufd, DeviceDetachIommufdPt, IoasMapFlags, IommuDestroy,
     IommuIoasAlloc, IommuIoasIovaRanges, IommuIoasMap, IommuIoasUnmap, IommuIovaRange,
 };
-use vfio_core::query;
-use vfio_core::sys::{InfoRequest, Protection, Span};
 use zerocopy::Immutable;
 
 use super::*;

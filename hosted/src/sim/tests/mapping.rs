@@ -1,8 +1,8 @@
 //! Regions in reach of register accesses.
 
-use vfio_core::abi::{DeviceFlags, RegionFlags};
 use vfio_core::mmio::{ReadOnly, ReadWrite, RegisterError, Window};
 use vfio_core::sys::{Protection, Span};
+use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 
 use super::*;
 use crate::sim::{Bar, Config, Description, MappingError, Region, model};

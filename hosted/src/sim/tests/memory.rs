@@ -8,12 +8,12 @@ use core::ptr::NonNull;
 use std::boxed::Box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::{BufferOptions, Direction, Dma, DmaError};
 use vfio_core::mmio::{ReadWrite, Window};
-use vfio_core::region::Bar;
-use vfio_core::session::{Mode, Place, Session, SessionError};
+use vfio_core::open::{Mode, Place, Session, SessionError};
+use vfio_core::wire::abi::pci_region;
 
 use super::*;
 use crate::failing::{Call, Failing, Fault};

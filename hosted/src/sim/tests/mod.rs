@@ -16,9 +16,11 @@ mod type1;
 
 use std::ops::Range;
 
-use vfio_core::abi::{DmaMapFlags, DmaUnmapFlags, Extension, IommuType1DmaMap, IommuType1DmaUnmap};
 use vfio_core::sys::{
     Errno, Exchange, ExchangeRequest, FdRequest, NameRequest, NoIommu, Pages, Sys, ValueRequest,
+};
+use vfio_core::wire::abi::{
+    DmaMapFlags, DmaUnmapFlags, Extension, IommuType1DmaMap, IommuType1DmaUnmap,
 };
 use zerocopy::IntoBytes;
 

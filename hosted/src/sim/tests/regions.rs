@@ -4,8 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{DeviceFlags, RegionFlags};
 use vfio_core::query;
+use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 
 use super::*;
 use crate::sim::{Bar, Bus, Config, Description, MsixTable, Region, Registers, model};

@@ -5,10 +5,10 @@
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{IovaRange, PciDependentDevice, RegionSparseMmapArea};
-use vfio_core::caps::{IommuCap, RegionCap, RegionKind};
-use vfio_core::info::Mappable;
 use vfio_core::query::{self, QueryError};
+use vfio_core::wire::abi::{IovaRange, PciDependentDevice, RegionSparseMmapArea};
+use vfio_core::wire::caps::{IommuCap, RegionCap, RegionKind};
+use vfio_core::wire::info::Mappable;
 
 use super::*;
 use crate::sim::model;

@@ -1,8 +1,8 @@
 //! Models whose replies a test gives.
 
-use vfio_core::abi::{self, DeviceFlags};
 use vfio_core::query::{self, QueryError};
 use vfio_core::sys::InfoRequest;
+use vfio_core::wire::abi::{self, DeviceFlags};
 
 use super::*;
 use crate::sim::Script;

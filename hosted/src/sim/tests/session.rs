@@ -2,8 +2,8 @@
 
 use std::vec::Vec;
 
-use vfio_core::abi::{GroupFlags, GroupStatus};
 use vfio_core::sys::InfoRequest;
+use vfio_core::wire::abi::{GroupFlags, GroupStatus};
 
 use super::*;
 use crate::sim::model;

@@ -1,11 +1,11 @@
 //! Physical and virtual functions, and the token between them.
 
-use vfio_core::abi::FeatureId;
-use vfio_core::container::{Container, OpenError};
 use vfio_core::device::Device;
-use vfio_core::feature::{FeatureError, Support};
-use vfio_core::iommufd::{Ioas, IommufdError};
-use vfio_core::session::{Mode, Place, Session, SessionError};
+use vfio_core::device::feature::{FeatureError, Support};
+use vfio_core::open::container::{Container, OpenError};
+use vfio_core::open::iommufd::{Ioas, IommufdError};
+use vfio_core::open::{Mode, Place, Session, SessionError};
+use vfio_core::wire::abi::FeatureId;
 
 use std::format;
 use std::string::String;

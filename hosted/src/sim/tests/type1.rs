@@ -2,9 +2,9 @@
 
 use std::vec::Vec;
 
-use vfio_core::abi::{IrqSetFlags, pci_irq};
 use vfio_core::mmio::Window;
 use vfio_core::query;
+use vfio_core::wire::abi::{IrqSetFlags, pci_irq};
 
 use super::interrupts::{Data, set_irqs};
 use super::*;

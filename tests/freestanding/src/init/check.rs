@@ -1,13 +1,13 @@
 //! The checks: what the kernel says of `edu`, against what is known of it.
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
-use vfio_core::container::Container;
 use vfio_core::device::{Device, Interrupt, Inventory};
 use vfio_core::dma::AddressSpace;
-use vfio_core::info::Mappable;
+use vfio_core::open::Session;
+use vfio_core::open::container::Container;
 use vfio_core::query::QueryError;
-use vfio_core::session::Session;
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
+use vfio_core::wire::info::Mappable;
 use vfio_drivers::RunError;
 use vfio_drivers::edu::Outcome;
 use vfio_freestanding::checks::Check;

@@ -1,9 +1,9 @@
 //! Why a check fails.
 
-use vfio_core::container::OpenError;
 use vfio_core::device::InventoryError;
+use vfio_core::open::SessionError;
+use vfio_core::open::container::OpenError;
 use vfio_core::query::QueryError;
-use vfio_core::session::SessionError;
 use vfio_core::sys::Errno;
 
 use crate::text::Text;

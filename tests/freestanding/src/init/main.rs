@@ -11,7 +11,7 @@ mod text;
 
 use core::ffi::CStr;
 
-use vfio_core::session::{Mode, Place, Session};
+use vfio_core::open::{Mode, Place, Session};
 use vfio_freestanding::checks::Check;
 use vfio_hosted::linux::Linux;
 

@@ -1,6 +1,6 @@
 //! The few functions of the ABI's declarations.
 
-use vfio_core::abi::{
+use vfio_core::wire::abi::{
     DeviceGfxPlaneInfo, FeatureFlags, FeatureId, PciDependentDevice, RegionCapId, RegionType,
 };
 use vfio_freestanding::opaque::{any, used};

@@ -2,11 +2,11 @@
 
 use core::hint::black_box;
 
-use vfio_core::abi::{IovaRange, PciDependentDevice, RegionSparseMmapArea};
-use vfio_core::caps::{
+use vfio_core::wire::abi::{IovaRange, PciDependentDevice, RegionSparseMmapArea};
+use vfio_core::wire::caps::{
     Array, CapError, Caps, DeviceCap, IommuCap, RegionCap, RegionKind, SparseMmap, Typed,
 };
-use vfio_core::chain::{Align, Chain, Writer};
+use vfio_core::wire::chain::{Align, Chain, Writer};
 use vfio_freestanding::opaque::{any, used};
 
 pub(crate) fn all(bytes: &mut [u8]) {

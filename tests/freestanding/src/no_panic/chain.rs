@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use vfio_core::chain::{Align, Capability, Chain, ChainError, Writer};
+use vfio_core::wire::chain::{Align, Capability, Chain, ChainError, Writer};
 use vfio_freestanding::opaque::{any, used};
 
 pub(crate) fn all(bytes: &mut [u8]) {

@@ -2,10 +2,10 @@
 
 use core::hint::black_box;
 
-use vfio_core::abi::Extension;
-use vfio_core::container::{Container, Group};
 use vfio_core::device::{Device, Inventory, Region};
+use vfio_core::open::container::{Container, Group};
 use vfio_core::sys::{FdRequest, NameRequest, ValueRequest};
+use vfio_core::wire::abi::Extension;
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, OpaqueMemory, any, used};
 
 use crate::{info, query};

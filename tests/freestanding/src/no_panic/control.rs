@@ -2,20 +2,20 @@
 
 use core::hint::black_box;
 
-use vfio_core::abi::{DeviceFeatureDmaLoggingRange, DeviceGfxPlaneInfo, RegionDmaRange};
-use vfio_core::container::{Container, Group};
 use vfio_core::device::Device;
-use vfio_core::dirty::Pages;
-use vfio_core::display::{Edid, PlaneMemory, PlaneType};
-use vfio_core::dma_buf::DmaBuf;
-use vfio_core::ioeventfd::Ioeventfd;
-use vfio_core::iommufd::Ioas;
-use vfio_core::migration::MigrationData;
-use vfio_core::reset::Ownership;
+use vfio_core::device::dirty::Pages;
+use vfio_core::device::display::{Edid, PlaneMemory, PlaneType};
+use vfio_core::device::dma_buf::DmaBuf;
+use vfio_core::device::ioeventfd::Ioeventfd;
+use vfio_core::device::migration::MigrationData;
+use vfio_core::device::reset::Ownership;
+use vfio_core::open::container::{Container, Group};
+use vfio_core::open::iommufd::Ioas;
 use vfio_core::sys::{
     Absent, DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Exchange,
     ExchangeRequest, MIG_STATE_LEN, UNMAP_DIRTY_LEN,
 };
+use vfio_core::wire::abi::{DeviceFeatureDmaLoggingRange, DeviceGfxPlaneInfo, RegionDmaRange};
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, any, used};
 
 pub(crate) fn all(bytes: &mut [u8]) {

@@ -1,7 +1,7 @@
 //! What can be mapped of a region.
 
-use vfio_core::coverage::Coverage;
-use vfio_core::info::RegionInfo;
+use vfio_core::device::coverage::Coverage;
+use vfio_core::wire::info::RegionInfo;
 use vfio_freestanding::opaque::{any, used};
 
 pub(crate) fn all(bytes: &[u8]) {

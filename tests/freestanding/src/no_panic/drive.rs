@@ -4,30 +4,30 @@ use core::hint::black_box;
 use core::ptr::NonNull;
 use core::time::Duration;
 
-use vfio_core::abi::{
-    DeviceBindIommufd, DeviceIoeventfd, IommuIoasIovaRanges, IommuIoasMapFile, IommuIovaRange,
-    IrqSet,
-};
-use vfio_core::container::Container;
 use vfio_core::device::Device;
-use vfio_core::display::Edid;
+use vfio_core::device::display::Edid;
+use vfio_core::device::ioeventfd::Ioeventfd;
+use vfio_core::device::irq::{Action, Data, Vectors, Waker};
+use vfio_core::device::region::{Bar, Trapped, Whole};
 use vfio_core::dma::{
     AddressSpace, Buffer, BufferOptions, BufferPart, Chunk, Direction, Dma, DmaError, DmaHandle,
     Pool, Reachable,
 };
 use vfio_core::handle::Projection;
-use vfio_core::ioeventfd::Ioeventfd;
-use vfio_core::iommufd::Ioas;
-use vfio_core::irq::{Action, Data, Vectors, Waker};
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
     self, Access, Addressable, Array, Block, Declared, Field, FieldError, Forward, Mapped, Origin,
     Part, Protection, ReadWrite, SharedMemory, Through, Width, Window,
 };
-use vfio_core::region::{Bar, Trapped, Whole};
+use vfio_core::open::container::Container;
+use vfio_core::open::iommufd::Ioas;
 use vfio_core::registers;
 use vfio_core::sys::{
     Exchange, ExchangeRequest, InfoRequest, LOW_POWER_WAKEUP_LEN, NoIommu, Parts, Sys as _,
+};
+use vfio_core::wire::abi::{
+    DeviceBindIommufd, DeviceIoeventfd, IommuIoasIovaRanges, IommuIoasMapFile, IommuIovaRange,
+    IrqSet,
 };
 use vfio_freestanding::opaque::{Opaque, OpaqueEvent, OpaqueFd, OpaqueMemory, any, used};
 

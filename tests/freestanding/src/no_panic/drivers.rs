@@ -3,11 +3,11 @@
 use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 
-use vfio_core::container::Container;
+use vfio_core::device::irq::Vectors;
 use vfio_core::device::{Device, DeviceHandle};
 use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaHandle};
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::{Access, ReadWrite, Window};
+use vfio_core::open::container::Container;
 use vfio_drivers::edu::{Outcome, exercise};
 use vfio_drivers::igb::{Copied, Igb};
 use vfio_drivers::nvme::{

@@ -2,8 +2,8 @@
 
 use core::hint::black_box;
 
-use vfio_core::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, RegionInfo};
-use vfio_core::info::{Malformed, Mappable};
+use vfio_core::wire::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, RegionInfo};
+use vfio_core::wire::info::{Malformed, Mappable};
 use vfio_freestanding::opaque::used;
 
 pub(crate) fn all(bytes: &[u8]) {

@@ -1,7 +1,7 @@
 //! The allocator of IOVAs.
 
-use vfio_core::abi::IovaRange;
-use vfio_core::iova::IovaAllocator;
+use vfio_core::dma::iova::IovaAllocator;
+use vfio_core::wire::abi::IovaRange;
 use vfio_freestanding::opaque::{any, used};
 
 pub(crate) fn all() {

@@ -2,12 +2,14 @@
 
 use core::hint::black_box;
 
-use vfio_core::abi::{GroupFlags, PciDependentDevice, RegionSparseMmapArea};
-use vfio_core::caps::{Array, DeviceCap, IommuCap, RegionCap, SparseMmap, ZpciBase, ZpciGroup};
-use vfio_core::server::{
+use vfio_core::sys::InfoRequest;
+use vfio_core::wire::abi::{GroupFlags, PciDependentDevice, RegionSparseMmapArea};
+use vfio_core::wire::caps::{
+    Array, DeviceCap, IommuCap, RegionCap, SparseMmap, ZpciBase, ZpciGroup,
+};
+use vfio_core::wire::server::{
     self, Device, Dialect, HotReset, Iommu, IommuDriver, Irq, IrqData, IrqRequest, Region,
 };
-use vfio_core::sys::InfoRequest;
 use vfio_freestanding::opaque::{any, used};
 
 const REQUESTS: [InfoRequest; 6] = [

@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use vfio_core::dma::{AddressSpace, Dma};
-use vfio_core::session::{Mode, Place, Session, SessionError};
+use vfio_core::open::{Mode, Place, Session, SessionError};
 use vfio_core::sys::{GroupPath, NoIommu, Sys};
 use vfio_freestanding::opaque::{Opaque, any, used};
 

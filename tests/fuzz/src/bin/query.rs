@@ -4,11 +4,11 @@
 use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
-use vfio_core::abi::{self, Extension, GroupFlags};
-use vfio_core::container::{Container, OpenError};
+use vfio_core::wire::abi::{self, Extension, GroupFlags};
+use vfio_core::open::container::{Container, OpenError};
 use vfio_core::device::{Device, Inventory};
 use vfio_core::dma::AddressSpace;
-use vfio_core::info::{
+use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
 use vfio_core::query::{self, MAX_CALLS, QueryError, ReplyBuffer, Staged};

@@ -5,21 +5,21 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::arbitrary::{self, Unstructured};
 use libfuzzer_sys::fuzz_target;
-use vfio_core::abi::{
+use vfio_core::wire::abi::{
     AtomicCompFlags, DeviceFlags, HotResetFlags, IommuInfoFlags, IovaRange, IrqFlags,
     PciDependentDevice, RegionFlags, RegionSparseMmapArea, RegionSubtype, RegionType,
     ZpciGroupFlags,
 };
-use vfio_core::caps::{
+use vfio_core::wire::caps::{
     Array, Caps, DeviceCap, IommuCap, RegionCap, RegionKind, SparseMmap, Typed, Unknown, ZpciBase,
     ZpciGroup,
 };
 use vfio_core::device::Inventory;
-use vfio_core::info::{
+use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
 use vfio_core::query;
-use vfio_core::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
+use vfio_core::wire::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
 use vfio_core::sys::{Errno, InfoRequest, put_argsz};
 use vfio_fuzz::areas;
 use vfio_tests::scripted::Scripted;

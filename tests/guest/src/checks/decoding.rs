@@ -4,11 +4,11 @@
 use std::os::unix::process::ExitStatusExt as _;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device as Opened;
 use vfio_core::mmio::{ReadWrite, RegisterError, TrapError};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::pci_region;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 

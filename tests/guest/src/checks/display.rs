@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, Result, ensure};
 use rustix::fs::SeekFrom;
-use vfio_core::abi::{GfxLinkState, RegionFlags};
-use vfio_core::caps::RegionKind;
 use vfio_core::device::Device as Opened;
-use vfio_core::display::{EdidError, PlaneMemory, PlaneType};
+use vfio_core::device::display::{EdidError, PlaneMemory, PlaneType};
 use vfio_core::mmio::ReadWrite;
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{GfxLinkState, RegionFlags};
+use vfio_core::wire::caps::RegionKind;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 

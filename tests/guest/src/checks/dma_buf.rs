@@ -3,12 +3,12 @@
 use std::ffi::CString;
 
 use anyhow::{Result, anyhow, ensure};
-use vfio_core::abi::{FeatureId, IoasMapFlags, RegionDmaRange, pci_region};
-use vfio_core::dma_buf::DmaBufError;
-use vfio_core::feature::FeatureError;
-use vfio_core::iommufd::Ioas;
+use vfio_core::device::dma_buf::DmaBufError;
+use vfio_core::device::feature::FeatureError;
+use vfio_core::open::iommufd::Ioas;
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{FeatureId, IoasMapFlags, RegionDmaRange, pci_region};
 use vfio_hosted::linux::Linux;
 
 use super::hardware::open;

@@ -1,11 +1,11 @@
 //! Does the reference driver drive the device?
 
 use anyhow::{Result, ensure};
-use vfio_core::abi::{pci_irq, pci_region};
+use vfio_core::device::irq::Vectors;
 use vfio_core::dma::Dma;
-use vfio_core::irq::Vectors;
-use vfio_core::session::{self, Session};
+use vfio_core::open::Session;
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::{Edu, Outcome, Report, exercise, run};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
@@ -30,7 +30,7 @@ pub(crate) fn edu(_: &World, device: &Device, mode: Mode) -> Result<String> {
 /// The same where there is no IOMMU: opened in the one mode that there is.
 pub(crate) fn edu_without_iommu(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
-    ensure!(session.mode == session::Mode::NoIommu, "{}", session.mode);
+    ensure!(session.mode == Mode::NoIommu, "{}", session.mode);
     passed(&run(Linux, session)?)
 }
 

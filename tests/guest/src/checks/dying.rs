@@ -5,10 +5,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
-use vfio_core::abi::pci_region;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::sys::{Pages, Sys as _};
+use vfio_core::wire::abi::pci_region;
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_guest::Device;
 use vfio_hosted::linux::{Linux, Memory};

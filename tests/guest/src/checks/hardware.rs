@@ -3,12 +3,12 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
-use vfio_core::container::Container;
-use vfio_core::irq::IrqError;
+use vfio_core::device::irq::IrqError;
+use vfio_core::open::container::Container;
+use vfio_core::open::{Mode, Session};
 use vfio_core::query::QueryError;
-use vfio_core::session::{Mode, Session};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -25,7 +25,7 @@ pub(super) fn open(
 ) -> Result<(Container<Linux>, vfio_core::device::Device<Linux>)> {
     let container = Container::open(Linux)?;
     let group = container.attach(group(device)?)?;
-    container.set_iommu(vfio_core::abi::Extension::TYPE1V2_IOMMU)?;
+    container.set_iommu(vfio_core::wire::abi::Extension::TYPE1V2_IOMMU)?;
     let name = std::ffi::CString::new(device.address())?;
     let opened = group.device(&name)?;
     Ok((container, opened))

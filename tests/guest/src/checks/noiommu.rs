@@ -9,12 +9,12 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
-use vfio_core::abi::Extension;
 use vfio_core::dma::{AddressSpace, Direction, Dma, DmaError};
 use vfio_core::mmio::Access as _;
+use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::query::QueryError;
-use vfio_core::session::{Mode, Session, SessionError};
 use vfio_core::sys::{Errno, Pages, Sys as _, ValueRequest};
+use vfio_core::wire::abi::Extension;
 use vfio_guest::Device;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::linux::{Fd, Linux};

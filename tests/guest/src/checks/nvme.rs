@@ -8,10 +8,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::Dma;
-use vfio_core::session::{Mode as SessionMode, Session};
+use vfio_core::open::{Mode as SessionMode, Session};
+use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{
     self, Controller, KEPT, Lent, Namespace, Options, Outcome, QueueOptions, Report, State, Step,
     exercise,

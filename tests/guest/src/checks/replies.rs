@@ -5,8 +5,8 @@
 //! byte and each error number.
 
 use anyhow::{Result, ensure};
-use vfio_core::server::{Dialect, IommuDriver};
 use vfio_core::sys::Errno;
+use vfio_core::wire::server::{Dialect, IommuDriver};
 use vfio_guest::{Device, Kind as Bus};
 use vfio_tests::described::Described;
 use vfio_tests::outcome::Kind;

@@ -3,11 +3,11 @@
 use std::ffi::CString;
 
 use anyhow::Result;
-use vfio_core::abi::Extension;
-use vfio_core::container::{Container, Group};
 use vfio_core::device::Device as Opened;
-use vfio_core::iommufd::Ioas;
-use vfio_core::reset::Ownership;
+use vfio_core::device::reset::Ownership;
+use vfio_core::open::container::{Container, Group};
+use vfio_core::open::iommufd::Ioas;
+use vfio_core::wire::abi::Extension;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 use vfio_tests::behaviour::{hot_reset, ioeventfd};

@@ -4,7 +4,7 @@ use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
 use vfio_core::dma::Dma;
-use vfio_core::session::Session;
+use vfio_core::open::Session;
 use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;
 use vfio_tests::session;

@@ -7,10 +7,10 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::abi::{Extension, pci_irq, pci_region};
-use vfio_core::container::{Container, OpenError};
 use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::open::container::{Container, OpenError};
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{Extension, pci_irq, pci_region};
 use vfio_guest::{Line, RESULTS};
 use vfio_hosted::linux::Linux;
 

@@ -3,8 +3,8 @@
 //! It has the shape of real ones: two queues with a ring of descriptors each in memory, a doorbell
 //! each, and one MSI-X vector.
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags};
-use vfio_core::server::Irq;
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
+use vfio_core::wire::server::Irq;
 use vfio_hosted::sim::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
 
 /// Bytes of the BAR.

@@ -5,15 +5,15 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::device::DeviceHandle;
+use vfio_core::device::irq::Vectors;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::{Buffer, Chunk, Direction, DmaHandle, Pool};
 use vfio_core::handle::Projection;
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::field::{ReadPure, ReadPureWrite, WriteOnly};
 use vfio_core::mmio::{Array, Block, Through, Window, after_status, before_doorbell};
-use vfio_core::region::Bar;
 use vfio_core::registers;
+use vfio_core::wire::abi::{pci_irq, pci_region};
 
 registers! {
     /// The whole card's registers.

@@ -1,7 +1,7 @@
 //! A simulated virtio block device (Virtual I/O Device 1.2, 5.2), whose registers, in BAR 0, are
 //! those of the MMIO transport (4.2.2), with one split queue (2.7).
 
-use vfio_core::abi::{DeviceFlags, RegionFlags};
+use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 use vfio_hosted::sim::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
 
 /// Bytes of the BAR.

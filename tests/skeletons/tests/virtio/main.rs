@@ -10,8 +10,8 @@ mod disk;
 mod hal;
 mod transport;
 
-use vfio_core::abi::pci_region;
-use vfio_core::region::Bar;
+use vfio_core::device::region::Bar;
+use vfio_core::wire::abi::pci_region;
 use vfio_hosted::sim::Kernel;
 use vfio_skeletons::{Ended, open};
 use virtio_drivers::device::blk::{SECTOR_SIZE, VirtIOBlk};

@@ -9,13 +9,13 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use vfio_core::abi::{IrqFlags, pci_irq, pci_region};
 use vfio_core::device::Device;
-use vfio_core::irq::{Action, Data};
+use vfio_core::device::irq::{Action, Data};
+use vfio_core::device::region::Whole;
 use vfio_core::mmio::Window;
-use vfio_core::region::Whole;
-use vfio_core::server::Irq;
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::{IrqFlags, pci_irq, pci_region};
+use vfio_core::wire::server::Irq;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::sim::{Description, Edu, Kernel, Model, model};
 use vfio_skeletons::copier::INSIDE;

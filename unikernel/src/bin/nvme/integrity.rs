@@ -2,7 +2,7 @@
 //! depths, polled and by interrupts, after a flush and after a restart.
 
 use spin::Mutex;
-use vfio_core::irq::Vectors;
+use vfio_core::device::irq::Vectors;
 use vfio_drivers::nvme::{Completion, Namespace, NvmeError, Slot};
 
 use super::{DEPTH, Drive, Failure, Opened, Pair, VECTOR, options};

@@ -8,15 +8,15 @@
 
 mod integrity;
 
-use vfio_core::abi::{pci_irq, pci_region};
-use vfio_core::container::OpenError;
 use vfio_core::device::Device;
+use vfio_core::device::irq::IrqError;
+use vfio_core::device::region::RegionError;
 use vfio_core::dma::Dma;
-use vfio_core::irq::IrqError;
+use vfio_core::open::container::OpenError;
+use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::pci::{BringUpError, Class};
-use vfio_core::region::RegionError;
-use vfio_core::session::{Mode, Session, SessionError};
 use vfio_core::sys::NoIommu;
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::nvme::{
     Controller, Cost, Namespace, NvmeError, Options, Places, QueueOptions, QueuePair, random_reads,
 };

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use vfio_core::irq::IrqError;
+use vfio_core::device::irq::IrqError;
 
 use crate::nvme::{NvmeError, Refused};
 

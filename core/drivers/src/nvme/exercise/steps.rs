@@ -2,9 +2,9 @@
 
 use core::time::Duration;
 
-use vfio_core::abi::pci_irq;
 use vfio_core::device::DeviceHandle;
-use vfio_core::irq::Vectors;
+use vfio_core::device::irq::Vectors;
+use vfio_core::wire::abi::pci_irq;
 
 use super::area::Area;
 use super::{Done, Outcome, Step, Trial};

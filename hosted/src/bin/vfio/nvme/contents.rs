@@ -179,9 +179,9 @@ fn found(head: &[u8], tail: &[u8], block: usize) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    use vfio_core::abi::pci_region;
     use vfio_core::dma::Dma;
-    use vfio_core::session::Session;
+    use vfio_core::open::Session;
+    use vfio_core::wire::abi::pci_region;
     use vfio_drivers::nvme::{Controller, Options, QueueOptions};
     use vfio_hosted::sim::{Kernel, Nvme, NvmeNamespace, model};
 

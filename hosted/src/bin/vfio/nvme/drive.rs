@@ -3,12 +3,12 @@
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use vfio_core::abi::pci_region;
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::{Dma, DmaHandle};
 use vfio_core::mmio::Access;
-use vfio_core::session::Session;
+use vfio_core::open::Session;
 use vfio_core::sys::Sys;
+use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions};
 use vfio_hosted::discovery;
 

@@ -291,9 +291,9 @@ mod tests {
 
     #[test]
     fn namespaces_that_can_not_be_used_are_listed_with_the_others() {
-        use vfio_core::abi::pci_region;
         use vfio_core::dma::Dma;
-        use vfio_core::session::Session;
+        use vfio_core::open::Session;
+        use vfio_core::wire::abi::pci_region;
         use vfio_drivers::nvme::Options;
         use vfio_hosted::sim::{Kernel, Nvme, NvmeNamespace, model};
 

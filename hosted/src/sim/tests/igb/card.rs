@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::{DeviceFlags, IrqFlags, RegionFlags};
-use vfio_core::server::Irq;
+use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
+use vfio_core::wire::server::Irq;
 
 use crate::sim::kernel::lock;
 use crate::sim::{Bar, Bus, Config, Description, Model, Region, Registers};

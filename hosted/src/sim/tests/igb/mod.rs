@@ -6,13 +6,13 @@ mod card;
 use std::time::Duration;
 use std::vec::Vec;
 
-use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::device::Device;
+use vfio_core::device::irq::Vectors;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::{Direction, Dma};
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::Window;
-use vfio_core::region::Bar;
-use vfio_core::session::{Mode, Place, Session};
+use vfio_core::open::{Mode, Place, Session};
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::igb::{Copied, FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
 
 use super::*;

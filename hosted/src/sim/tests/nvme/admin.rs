@@ -1,6 +1,6 @@
 //! Start, end, admin commands, queue pairs.
 
-use vfio_core::abi::pci_irq;
+use vfio_core::wire::abi::pci_irq;
 use vfio_drivers::nvme::{ErrorEntry, EventKind, Outcome, Refusal, State, Step, Version};
 
 use super::*;

@@ -1,6 +1,6 @@
 //! A controller that fails in each way that there is.
 
-use vfio_core::abi::pci_irq;
+use vfio_core::wire::abi::pci_irq;
 use vfio_drivers::nvme::{Misfit, State, StatusType};
 
 use super::*;

@@ -17,12 +17,12 @@ use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::Dma;
 use vfio_core::mmio::Window;
-use vfio_core::region::Bar;
-use vfio_core::session::{Mode, Place, Session};
+use vfio_core::open::{Mode, Place, Session};
+use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{
     Controller, KEPT, Lent, Namespace, NvmeError, Options, QueueOptions, QueuePair, Report,
     StatusCode, exercise,

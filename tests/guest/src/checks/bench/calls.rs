@@ -9,7 +9,7 @@ use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use vfio_core::session;
+use vfio_core::open::Mode;
 use vfio_guest::Device;
 
 use super::child::{COUNT, READY};
@@ -39,7 +39,7 @@ const NAMES: [(i64, &str); 16] = [
 ];
 
 /// The calls of each operation: `OPERATION` has all of them, `OPERATION, CALL` those of one kind.
-pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
+pub(super) fn figures(device: &Device, mode: Mode) -> Result<String> {
     // Why the kernel does not have the mode, where it does not.
     drop(open(device, mode)?);
     let mut figures = Figures::new();
@@ -62,7 +62,7 @@ pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
 }
 
 /// Has a process do `operation`, and counts what it calls.
-fn count(operation: &str, device: &Device, mode: session::Mode) -> Result<Figures> {
+fn count(operation: &str, device: &Device, mode: Mode) -> Result<Figures> {
     let mut child = Command::new("/proc/self/exe")
         .args([COUNT, operation, mode.name(), device.address()])
         .stdin(Stdio::piped())

@@ -5,12 +5,12 @@ use std::io::{self, BufRead as _, Write as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::abi::{pci_irq, pci_region};
+use vfio_core::device::irq::Vectors;
 use vfio_core::dma::{Direction, Dma};
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::{ReadWrite, Window};
-use vfio_core::session::{Mode, Session};
+use vfio_core::open::{Mode, Session};
 use vfio_core::sys::{Pages, Sys as _};
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::Edu;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::System;

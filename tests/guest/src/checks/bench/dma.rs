@@ -3,11 +3,11 @@
 use std::time::Instant;
 
 use anyhow::{Result, anyhow, ensure};
-use vfio_core::abi::IovaRange;
 use vfio_core::dma::Direction;
-use vfio_core::iova::IovaAllocator;
+use vfio_core::dma::iova::IovaAllocator;
 use vfio_core::mmio::Window;
 use vfio_core::sys::{Pages, Sys as _};
+use vfio_core::wire::abi::IovaRange;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 use zerocopy::FromZeros as _;

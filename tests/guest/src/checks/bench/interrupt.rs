@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use vfio_core::abi::{pci_irq, pci_region};
-use vfio_core::irq::{Action, Data, Vectors};
-use vfio_core::session;
+use vfio_core::device::irq::{Action, Data, Vectors};
+use vfio_core::open::Mode;
 use vfio_core::sys::Sys as _;
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::Edu;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
@@ -20,7 +20,7 @@ const RUNS: usize = 1000;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Nanoseconds of a bare eventfd's round trip, of one through VFIO without the device, and of the device's.
-pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
+pub(super) fn figures(device: &Device, mode: Mode) -> Result<String> {
     let mut figures = Figures::new();
     let event = Linux.event()?;
     let bare = median(RUNS, || {

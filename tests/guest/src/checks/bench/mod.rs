@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
-use vfio_core::session::{self, Session};
+use vfio_core::open::{Mode, Session};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 
@@ -59,20 +59,18 @@ pub(super) const COUNTED_CHECKS: &[Check] = &[Check {
 pub(super) const NOIOMMU_CHECKS: &[Check] = &[
     Check {
         name: "calls, noiommu",
-        on: On::Some(&["edu"], |_, device| {
-            calls::figures(device, session::Mode::NoIommu)
-        }),
+        on: On::Some(&["edu"], |_, device| calls::figures(device, Mode::NoIommu)),
     },
     Check {
         name: "registers, noiommu",
         on: On::Some(&["edu"], |_, device| {
-            register::figures(device, session::Mode::NoIommu)
+            register::figures(device, Mode::NoIommu)
         }),
     },
     Check {
         name: "interrupts, noiommu",
         on: On::Some(&["edu"], |_, device| {
-            interrupt::figures(device, session::Mode::NoIommu)
+            interrupt::figures(device, Mode::NoIommu)
         }),
     },
 ];
@@ -85,7 +83,7 @@ type Figures = BTreeMap<String, f64>;
 /// # Errors
 ///
 /// It can't be opened; [`NotRun`] where the kernel does not have the mode.
-fn open(device: &Device, mode: session::Mode) -> Result<Session<Linux>> {
+fn open(device: &Device, mode: Mode) -> Result<Session<Linux>> {
     match Session::open_in(mode, &Linux, &place(device)?.as_place()) {
         Err(error) if error.is_absence() => {
             Err(NotRun(format!("this kernel does not have the mode {mode}")).into())

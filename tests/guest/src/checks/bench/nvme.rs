@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use vfio_core::abi::pci_region;
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::Dma;
-use vfio_core::session::Session;
+use vfio_core::open::Session;
+use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{
     Controller, Namespace, Options, Places, QueueOptions, QueuePair, random_reads,
 };

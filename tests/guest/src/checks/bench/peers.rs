@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use pci_driver::backends::vfio::VfioPciDevice;
 use pci_driver::device::PciDevice as _;
 use pci_driver::regions::{MappedOwningPciRegion, PciRegion as _, Permissions};
-use vfio_core::session::Mode;
+use vfio_core::open::Mode;
 use vfio_guest::Device;
 use vfio_ioctls::{VfioContainer, VfioDevice};
 

@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use anyhow::Result;
-use vfio_core::abi::pci_region;
 use vfio_core::mmio::{ReadWrite, Window};
-use vfio_core::session;
+use vfio_core::open::Mode;
+use vfio_core::wire::abi::pci_region;
 use vfio_guest::Device;
 
 use super::{Figures, median, open, peers};
@@ -17,7 +17,7 @@ pub(super) const BATCH: u32 = 100;
 pub(super) const RUNS: usize = 200;
 
 /// Nanoseconds that a read takes.
-pub(super) fn figures(device: &Device, mode: session::Mode) -> Result<String> {
+pub(super) fn figures(device: &Device, mode: Mode) -> Result<String> {
     let session = open(device, mode)?;
     let mut mapped_window = session.device.bring_up(pci_region::BAR0)?;
     let mut reply = [0; 256];

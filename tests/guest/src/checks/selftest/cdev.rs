@@ -3,11 +3,11 @@
 use std::ffi::CString;
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::abi::{DeviceAttachIommufdPt, DeviceBindIommufd};
 use vfio_core::device::Device as Opened;
-use vfio_core::iommufd::Ioas;
+use vfio_core::open::iommufd::Ioas;
 use vfio_core::query::QueryError;
 use vfio_core::sys::{Errno, Exchange, ExchangeRequest, Sys as _};
+use vfio_core::wire::abi::{DeviceAttachIommufdPt, DeviceBindIommufd};
 use vfio_guest::Device;
 use vfio_hosted::linux::{Fd, Linux};
 use zerocopy::IntoBytes as _;

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::abi::{pci_irq, pci_region};
 use vfio_core::device::Device as Opened;
+use vfio_core::device::irq::Vectors;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::{Direction, Dma};
-use vfio_core::irq::Vectors;
 use vfio_core::mmio::Window;
-use vfio_core::region::Bar;
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::igb::{Copied, FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;

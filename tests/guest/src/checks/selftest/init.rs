@@ -6,9 +6,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use vfio_core::container::OpenError;
 use vfio_core::dma::AddressSpace;
-use vfio_core::iommufd::Ioas;
+use vfio_core::open::container::OpenError;
+use vfio_core::open::iommufd::Ioas;
 use vfio_core::sys::Errno;
 use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;

@@ -5,9 +5,9 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::device::Device as Opened;
+use vfio_core::device::region::Bar;
 use vfio_core::dma::Direction;
 use vfio_core::mmio::{ReadWrite, Window};
-use vfio_core::region::Bar;
 use vfio_core::sys::{Errno, Pages, Sys as _};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;

@@ -14,7 +14,7 @@ pub(super) mod sriov;
 
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::dma::AddressSpace;
-use vfio_core::iommufd::Ioas;
+use vfio_core::open::iommufd::Ioas;
 use vfio_core::sys::Errno;
 use vfio_hosted::linux::Linux;
 

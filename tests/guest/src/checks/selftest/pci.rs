@@ -4,10 +4,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use vfio_core::abi::{DeviceFlags, pci_irq};
-use vfio_core::irq::{Action, Data};
+use vfio_core::device::irq::{Action, Data};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::{Errno, Sys as _};
+use vfio_core::wire::abi::{DeviceFlags, pci_irq};
 use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;
 

@@ -1,15 +1,15 @@
 //! What is asserted whenever a device is opened.
 
 use anyhow::{Context as _, Result, bail, ensure};
-use vfio_core::abi::{DeviceFlags, IovaRange, RegionFlags, pci_irq, pci_region};
-use vfio_core::coverage::Access;
 use vfio_core::device::Device as Opened;
+use vfio_core::device::coverage::Access;
+use vfio_core::device::region::Bar;
+use vfio_core::dma::iova::IovaAllocator;
 use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma};
-use vfio_core::iova::IovaAllocator;
 use vfio_core::mmio::{ReadWrite, Window};
 use vfio_core::query::QueryError;
-use vfio_core::region::Bar;
 use vfio_core::sys::Errno;
+use vfio_core::wire::abi::{DeviceFlags, IovaRange, RegionFlags, pci_irq, pci_region};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 

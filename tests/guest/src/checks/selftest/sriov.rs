@@ -5,10 +5,10 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use vfio_core::container::OpenError;
 use vfio_core::device::Device as Opened;
 use vfio_core::dma::AddressSpace;
-use vfio_core::iommufd::{Ioas, IommufdError};
+use vfio_core::open::container::OpenError;
+use vfio_core::open::iommufd::{Ioas, IommufdError};
 use vfio_core::sys::Errno;
 use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;
