@@ -20,7 +20,8 @@ use vfio_core::wire::abi::pci_irq;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::System;
 use vfio_hosted::linux::Linux;
-use vfio_hosted::sim::{Kernel, model};
+use vfio_hosted::model;
+use vfio_hosted::sim::Kernel;
 
 /// Waits until the interrupt `vector` occurs, and returns how often it did.
 async fn interrupt<D, const N: usize>(vectors: &Vectors<D, N>, vector: usize) -> io::Result<u64>

@@ -4,7 +4,8 @@
 //!   no libc.
 //! - `discovery`: PCI devices in sysfs, what stands in the way of opening each, and binding them
 //!   to vfio-pci and back (feature `std`).
-//! - `sim`: a VFIO kernel in this process, for tests without hardware (feature `std`).
+//! - `model`: devices in software, for tests without hardware (feature `std`).
+//! - `sim`: a VFIO kernel in this process, which has such devices (feature `std`).
 //! - `failing`: a shim over another one, whose calls fail when a test says so (feature `std`).
 //! - `OwnedPlace`: where either finds a device, to open a session at (feature `std`).
 //! - `report`: INFO replies and devices for people and programs (feature `report`).
@@ -17,6 +18,10 @@ pub mod discovery;
 #[cfg(feature = "std")]
 pub mod failing;
 pub mod linux;
+#[cfg(feature = "std")]
+mod lock;
+#[cfg(feature = "std")]
+pub mod model;
 #[cfg(feature = "std")]
 mod place;
 #[cfg(feature = "report")]

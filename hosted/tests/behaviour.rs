@@ -10,7 +10,8 @@ use vfio_core::open::iommufd::Ioas;
 use vfio_core::open::{Mode, Session};
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{Extension, HotResetFlags, PciDependentDevice};
-use vfio_hosted::sim::{Description, HotReset, Kernel, Model, model};
+use vfio_hosted::model::{self, Description, HotReset, Model};
+use vfio_hosted::sim::Kernel;
 use vfio_tests::behaviour::{dirty, feature, hot_reset, ioeventfd, low_power, migration};
 
 const GROUP: u32 = 3;
@@ -129,7 +130,7 @@ fn ioeventfds() {
     ioeventfd::every_width(kernel, device, 0x1000).unwrap();
 }
 
-fn display_regions() -> Vec<Option<vfio_hosted::sim::Region>> {
+fn display_regions() -> Vec<Option<vfio_hosted::model::Region>> {
     model::edu().description().regions.clone()
 }
 

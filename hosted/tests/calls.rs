@@ -6,7 +6,8 @@ use vfio_core::open::{Mode, Session};
 use vfio_core::sys::{NoIommu, Pages, Sys as _};
 use vfio_core::wire::abi::pci_region;
 use vfio_hosted::OwnedPlace;
-use vfio_hosted::sim::{Calls, Kernel, model};
+use vfio_hosted::model;
+use vfio_hosted::sim::{Calls, Kernel};
 
 const NAME: &str = "0000:00:05.0";
 

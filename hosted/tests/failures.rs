@@ -6,7 +6,8 @@ use vfio_core::open::{Mode, Place, Session};
 use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest, NoIommu, Sys as _, ValueRequest};
 use vfio_core::wire::abi::pci_irq;
 use vfio_hosted::failing::{Call, Failing, Fault};
-use vfio_hosted::sim::{Kernel, model};
+use vfio_hosted::model;
+use vfio_hosted::sim::Kernel;
 use vfio_tests::session::{self, Differs, Ended, Reach};
 
 const GROUP: u32 = 26;

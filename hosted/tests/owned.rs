@@ -16,7 +16,8 @@ use vfio_core::sys::{Errno, Sys};
 use vfio_core::wire::abi::{RegionFlags, pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_hosted::failing::{Call, Failing, Fault};
-use vfio_hosted::sim::{Description, Kernel, Model, model};
+use vfio_hosted::model::{self, Description, Model};
+use vfio_hosted::sim::Kernel;
 
 const NAME: &str = "0000:00:05.0";
 
@@ -313,7 +314,7 @@ fn unmapped() -> Model {
     for region in description.regions.iter_mut().flatten() {
         region.flags.remove(RegionFlags::MMAP);
     }
-    Model::new(description).with_registers(vfio_hosted::sim::Edu::new())
+    Model::new(description).with_registers(vfio_hosted::model::Edu::new())
 }
 
 #[test]

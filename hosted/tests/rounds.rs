@@ -6,7 +6,8 @@ use vfio_core::open::Mode;
 use vfio_core::open::container::Container;
 use vfio_core::open::iommufd::Ioas;
 use vfio_hosted::OwnedPlace;
-use vfio_hosted::sim::{Kernel, model};
+use vfio_hosted::model;
+use vfio_hosted::sim::Kernel;
 use vfio_tests::session::{self, Reach};
 
 /// The modes in which memory is mapped.

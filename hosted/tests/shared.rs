@@ -43,7 +43,7 @@ const _: () = {
 
 #[test]
 fn a_device_is_closed_by_another_thread_than_opened_it() {
-    let kernel = Kernel::new().with_device("0000:00:05.0", vfio_hosted::sim::model::edu(), 3);
+    let kernel = Kernel::new().with_device("0000:00:05.0", vfio_hosted::model::edu(), 3);
     let place = kernel.place("0000:00:05.0").unwrap();
     let session = Session::open(&kernel, &place.as_place()).unwrap();
     std::thread::spawn(move || drop(session)).join().unwrap();

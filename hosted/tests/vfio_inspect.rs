@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use vfio_hosted::sim::Model;
+use vfio_hosted::model::Model;
 
 fn vfio(root: &Path, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vfio"))

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-use vfio_hosted::sim::Model;
+use vfio_hosted::model::Model;
 
 fn map(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vfio"))

@@ -21,9 +21,11 @@
 
 mod sys;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use vfio_core::sys::{Errno, ExchangeRequest, FdRequest, InfoRequest, NameRequest, ValueRequest};
+
+use crate::lock::lock;
 
 /// A shim over `S`, one of whose calls fails. Clones count together.
 #[derive(Clone, Debug)]
@@ -136,7 +138,7 @@ impl<S> Failing<S> {
     }
 
     fn count<R>(&self, act: impl FnOnce(&mut Count) -> R) -> R {
-        act(&mut self.count.lock().unwrap_or_else(PoisonError::into_inner))
+        act(&mut lock(&self.count))
     }
 
     /// Counts a call; what becomes of it, where it is not just made.

@@ -2,9 +2,8 @@
 //!
 //! A driver that is generic over [`Sys`](vfio_core::sys::Sys) is tested with it where there is no
 //! device, no IOMMU and no privilege. A [`Kernel`] has a container (`/dev/vfio/vfio`), an iommufd
-//! (`/dev/iommu`), groups (`/dev/vfio/N`) and devices (`/dev/vfio/devices/vfioN`); what a device
-//! is, its [`Model`] says: one of the ready-made ones, one that a test describes, or a [`Script`]
-//! whose replies a test gives, hostile ones too.
+//! (`/dev/iommu`), groups (`/dev/vfio/N`) and devices (`/dev/vfio/devices/vfioN`), each of which is
+//! a [`Model`](crate::model::Model).
 //!
 //! It answers as Linux does, errors included: what files owe to each other, the INFO ioctls,
 //! access to regions, trapped and mapped, the mappings of type1 and of iommufd, and the whole of
@@ -13,13 +12,20 @@
 //! refused with `ENOTTY`, as by a kernel that is built without them.
 //!
 //! Devices do DMA through a checked IOMMU: what is not mapped faults, transfers nothing, and is
-//! kept in [`Kernel::faults`]. The time that they need for their work does not depend on the
-//! machine (see [`Registers`]).
+//! kept in [`Kernel::faults`].
+//!
+//! # Time
+//!
+//! For devices time passes by one [step](crate::model::Registers#time) before each read of a region
+//! and each look at an event or at the clock, and on and on while somebody waits for an event. The
+//! clock goes on by 50 µs whenever it is looked at, and by how long an event was waited for in
+//! vain.
 //!
 //! ```
 //! use vfio_core::sys::{FdRequest, NameRequest, Sys, ValueRequest};
 //! use vfio_core::{wire::abi::Extension, query};
-//! use vfio_hosted::sim::{self, Kernel, model};
+//! use vfio_hosted::model;
+//! use vfio_hosted::sim::{self, Kernel};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let kernel = Kernel::new().with_device("0000:00:05.0", model::edu(), 26);
@@ -39,57 +45,22 @@
 //! ```
 #![deny(unsafe_code)]
 
-mod access;
-mod bus;
-mod config;
-mod description;
+mod answer;
+mod bitmap;
 mod device;
-mod dirty;
-mod dma_log;
-mod dma_memory;
-mod edu;
-mod event;
-mod exchange;
-mod fault;
-mod feature;
-mod foreign;
-mod hot_reset;
-mod interrupts;
-mod ioeventfd;
-mod iommu;
-mod iommufd;
+mod files;
+mod handle;
 mod kernel;
-mod mapping;
-mod migration;
-pub mod model;
-mod mtty;
-mod nvme;
-mod observation;
-mod power;
-mod registers;
-mod script;
-mod session;
-mod space;
-mod sriov;
-mod supply;
+mod ledger;
+mod memory;
+mod pages;
+mod signal;
+mod structure;
 #[cfg(test)]
 mod tests;
-mod type1;
 
-pub use bus::Bus;
-pub use config::{Bar, Config};
-pub use description::{Description, DeviceCap, HotReset, MsixTable, Region, RegionCap};
-pub use dma_memory::DmaMemory;
-pub use edu::Edu;
-pub use event::Event;
-pub use fault::{DmaAccess, Fault, FaultReason};
-pub use iommu::{Iommu, IommuCap};
-pub use kernel::{CONTAINER_PATH, Calls, Fd, IOMMUFD_PATH, Kernel};
-pub use mapping::{Mapping, MappingError};
-pub use model::Model;
-pub use mtty::Mtty;
-pub use nvme::{
-    Nvme, NvmeControl, NvmeCounts, NvmeFault, NvmeNamespace, NvmeProtection, NvmeRefusal,
-};
-pub use registers::{Memory, Registers};
-pub use script::Script;
+pub use device::MappingError;
+pub use handle::{Event, Fd, Mapping};
+pub use kernel::{CONTAINER_PATH, IOMMUFD_PATH, Kernel};
+pub use ledger::Calls;
+pub use memory::DmaMemory;

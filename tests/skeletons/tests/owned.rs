@@ -13,7 +13,8 @@ use vfio_core::sys::{SyncSys, Sys};
 use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_hosted::OwnedPlace;
-use vfio_hosted::sim::{Kernel, model};
+use vfio_hosted::model;
+use vfio_hosted::sim::Kernel;
 use vfio_skeletons::{Ended, open};
 
 /// A driver, by whichever handles.

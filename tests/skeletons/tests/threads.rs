@@ -10,7 +10,8 @@ use vfio_core::device::region::Bar;
 use vfio_core::dma::Dma;
 use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions, QueuePair};
-use vfio_hosted::sim::{Kernel, model};
+use vfio_hosted::model;
+use vfio_hosted::sim::Kernel;
 use vfio_skeletons::{Ended, open};
 
 type Owned = Controller<Arc<Device<Kernel>>, Arc<Dma<Kernel>>>;

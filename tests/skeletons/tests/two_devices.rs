@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use vfio_core::dma::{Buffer, BufferOptions, Direction};
 use vfio_core::open::{Mode, Session};
-use vfio_hosted::sim::{Kernel, model};
+use vfio_hosted::model;
+use vfio_hosted::sim::Kernel;
 use vfio_skeletons::Ended;
 use vfio_skeletons::copier::{Copier, HIGHEST};
 

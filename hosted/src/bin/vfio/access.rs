@@ -189,7 +189,7 @@ impl Task for Write<'_> {
 #[cfg(test)]
 pub(crate) mod tests {
     use vfio_core::pci::{Command, Config, DeviceConfig};
-    use vfio_hosted::sim::model;
+    use vfio_hosted::model;
 
     use super::*;
     use crate::target::simulate;

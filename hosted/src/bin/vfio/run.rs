@@ -329,7 +329,8 @@ impl Step {
 
 #[cfg(test)]
 mod tests {
-    use vfio_hosted::sim::{Kernel, Nvme as Simulated, NvmeControl, NvmeNamespace, model};
+    use vfio_hosted::model::{self, Nvme as Simulated, NvmeControl, NvmeNamespace};
+    use vfio_hosted::sim::Kernel;
 
     use super::*;
     use crate::target::simulate;

@@ -9,7 +9,8 @@ use vfio_core::sys::{NoIommu, Sys};
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::discovery::{self, Address, Caller, Obstacle, System};
 use vfio_hosted::linux::Linux;
-use vfio_hosted::sim::{Kernel, Model, model};
+use vfio_hosted::model::{self, Model};
+use vfio_hosted::sim::Kernel;
 
 use crate::failure::Failure;
 

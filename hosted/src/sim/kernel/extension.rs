@@ -3,12 +3,13 @@
 use vfio_core::sys::{Errno, InfoRequest};
 use vfio_core::wire::abi::Extension;
 
-use super::{Kernel, lock};
+use super::Kernel;
+use crate::lock::lock;
 
 impl Kernel {
     /// The error of a container's request that is not its own: type1's, or none without type1.
-    pub(in crate::sim) fn unknown_to_container(&self, container: u64) -> Errno {
-        if self.0.session().has_iommu(container) {
+    pub(super) fn unknown_to_container(&self, container: u64) -> Errno {
+        if self.files().has_iommu(container) {
             Errno::ENOTTY
         } else {
             Errno::EINVAL
@@ -20,7 +21,7 @@ impl Kernel {
         let is_there = match Extension(value) {
             Extension::TYPE1_IOMMU | Extension::TYPE1V2_IOMMU | Extension::UNMAP_ALL => true,
             Extension::DMA_CC_IOMMU => {
-                let device = self.0.session().first_bound(iommufd);
+                let device = self.files().first_bound(iommufd);
                 device.is_some_and(|device| lock(&device).iommu().is_coherent)
             }
             _ => false,
@@ -30,13 +31,13 @@ impl Kernel {
 
     /// `VFIO_IOMMU_GET_INFO` of an iommufd.
     pub(super) fn iommufd_info(&self, iommufd: u64, reply: &mut [u8]) -> Result<(), Errno> {
-        let mut session = self.0.session();
-        let device = session.first_bound(iommufd);
+        let mut files = self.files();
+        let device = files.first_bound(iommufd);
         let device = device.as_deref().map(lock);
-        let info = session
+        let info = files
             .iommufd(iommufd)?
             .container_info(device.as_ref().map(|device| device.iommu()))?;
-        drop(session);
+        drop(files);
         let dialect = device.map(|device| device.dialect()).unwrap_or_default();
         info.with_server(dialect, |iommu| iommu.answer(InfoRequest::Iommu, reply))
     }
@@ -47,12 +48,12 @@ impl Kernel {
             | Extension::TYPE1V2_IOMMU
             | Extension::UNMAP_ALL
             | Extension::UPDATE_VADDR => true,
-            Extension::NOIOMMU_IOMMU => self.0.session().has_noiommu(),
+            Extension::NOIOMMU_IOMMU => self.files().has_noiommu(),
             Extension::DMA_CC_IOMMU => {
-                let session = self.0.session();
-                let device = session.first_device(container);
-                let has_iommu = session.has_iommu(container);
-                drop(session);
+                let files = self.files();
+                let device = files.first_device(container);
+                let has_iommu = files.has_iommu(container);
+                drop(files);
                 has_iommu && device.is_some_and(|device| lock(&device).iommu().is_coherent)
             }
             _ => false,

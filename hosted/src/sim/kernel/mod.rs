@@ -1,54 +1,50 @@
 //! The simulated kernel.
 
-mod calls;
+mod exchange;
 mod extension;
-mod fd;
+mod feature;
+mod hot_reset;
+mod observation;
+mod path;
 mod sys;
 
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::fmt;
 use std::format;
 use std::string::ToString;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use vfio_core::sys::Errno;
 #[cfg(doc)]
 use vfio_core::sys::Sys;
 
-use super::Model;
-use super::device::Device;
-use super::event::{Bell, Event, Signal};
-use super::fault::FaultLog;
-use super::session::{File, Session};
-use super::supply::Supply;
 use crate::OwnedPlace;
+use crate::lock::lock;
+use crate::model::Model;
+use crate::sim::device::{Device, FaultLog};
+use crate::sim::files::{File, OpenFiles, Share, SharedFiles};
+use crate::sim::handle::{Event, Fd};
+use crate::sim::ledger::Ledger;
+use crate::sim::memory::Supply;
+use crate::sim::signal::{Bell, Signal};
+use path::{DEVICE_PREFIX, GROUP_PREFIX};
 
-pub use calls::Calls;
-pub use fd::Fd;
-
-/// Where the container is.
-pub const CONTAINER_PATH: &CStr = c"/dev/vfio/vfio";
-
-/// Where the iommufd is, which is a container as well.
-pub const IOMMUFD_PATH: &CStr = c"/dev/iommu";
+pub use path::{CONTAINER_PATH, IOMMUFD_PATH};
 
 /// A simulated kernel. Clones are the same kernel, and threads may share it.
 #[derive(Clone, Default)]
-pub struct Kernel(pub(in crate::sim) Arc<Shared>);
+pub struct Kernel(Arc<Shared>);
 
 #[derive(Default)]
-pub(in crate::sim) struct Shared {
-    session: Mutex<Session>,
-    calls: Mutex<Calls>,
-    pub(in crate::sim) faults: FaultLog,
-    pub(in crate::sim) mappings: AtomicUsize,
-    /// How many events are open.
-    pub(in crate::sim) events: AtomicUsize,
+struct Shared {
+    files: SharedFiles,
+    ledger: Arc<Ledger>,
+    faults: FaultLog,
     bell: Arc<Bell>,
     /// Memory for DMA.
-    pub(in crate::sim) supply: Arc<Supply>,
+    supply: Arc<Supply>,
     /// What the clock says, in nanoseconds.
     clock: AtomicU64,
     has_no_iommufd: Mutex<bool>,
@@ -69,7 +65,7 @@ impl Kernel {
     #[must_use]
     pub fn with_device(self, name: &str, model: Model, group: u32) -> Self {
         let device = Device::new(name, model, group, self.0.faults.clone());
-        let added = self.0.session().add(name.to_string(), group, device);
+        let added = self.files().add(name.to_string(), group, device);
         assert!(added.is_ok(), "there is a device {name} already");
         self
     }
@@ -82,7 +78,7 @@ impl Kernel {
     #[must_use]
     pub fn with_noiommu_device(self, name: &str, model: Model, group: u32) -> Self {
         let this = self.with_device(name, model, group);
-        this.0.session().without_iommu(group);
+        this.files().without_iommu(group);
         this
     }
 
@@ -100,7 +96,7 @@ impl Kernel {
         physical: &str,
     ) -> Self {
         let kernel = self.with_device(name, model, group);
-        let made = kernel.0.session().make_virtual(name, physical);
+        let made = kernel.files().make_virtual(name, physical);
         assert!(made.is_ok(), "there is no device {physical}");
         kernel
     }
@@ -108,7 +104,7 @@ impl Kernel {
     /// Adds a device of another driver to a group, which is then not viable.
     #[must_use]
     pub fn with_foreign_driver(self, group: u32) -> Self {
-        self.0.session().own_elsewhere(group);
+        self.files().own_elsewhere(group);
         self
     }
 
@@ -119,9 +115,9 @@ impl Kernel {
     /// Where the kernel has no device of that name.
     #[must_use]
     pub fn with_vectors(self, name: &str, most: u32) -> Self {
-        let session = self.0.session();
-        let device = session.place(name).map(|place| session.device(place));
-        drop(session);
+        let files = self.files();
+        let device = files.place(name).map(|place| files.device(place));
+        drop(files);
         let Some(Ok(device)) = device else {
             panic!("there is no device {name}");
         };
@@ -154,17 +150,15 @@ impl Kernel {
     /// device of that name.
     #[must_use]
     pub fn device_path(&self, name: &str) -> Option<CString> {
-        let session = self.0.session();
-        let place = session
-            .place(name)
-            .filter(|place| session.has_cdev(*place))?;
+        let files = self.files();
+        let place = files.place(name).filter(|place| files.has_cdev(*place))?;
         CString::new(format!("{DEVICE_PREFIX}{place}")).ok()
     }
 
     /// Where the device of a name is opened; none where there is no such device.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<OwnedPlace> {
-        let (group, is_noiommu) = self.0.session().group_of(name)?;
+        let (group, is_noiommu) = self.files().group_of(name)?;
         let has_iommufd = !*lock(&self.0.has_no_iommufd);
         Some(OwnedPlace {
             name: CString::new(name).ok()?,
@@ -177,8 +171,8 @@ impl Kernel {
     }
 
     /// Lets time pass by one step for all devices; tells whether any has more to do.
-    pub(in crate::sim) fn advance(&self) -> bool {
-        let devices = self.0.session().devices();
+    fn advance(&self) -> bool {
+        let devices = self.files().devices();
         let mut has_more = false;
         for device in devices {
             has_more |= lock(&device).advance();
@@ -186,88 +180,44 @@ impl Kernel {
         has_more
     }
 
-    /// The file behind `fd`, which must be of this kernel.
-    pub(in crate::sim) fn file(&self, fd: &Fd) -> Result<File, Errno> {
-        if Arc::ptr_eq(&self.0, &fd.kernel) {
-            self.0.session().file(fd.id)
-        } else {
-            Err(Errno::EBADF)
-        }
+    /// Lets the clock go on, and tells what it says then.
+    fn pass(&self, time: Duration) -> Duration {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        let before = self.0.clock.fetch_add(nanos, Ordering::AcqRel);
+        Duration::from_nanos(before.saturating_add(nanos))
     }
 
+    fn files(&self) -> MutexGuard<'_, OpenFiles> {
+        lock(&self.0.files)
+    }
+
+    /// Hands out the file that was opened with this id.
     fn fd(&self, id: u64) -> Fd {
-        Fd {
-            kernel: Arc::clone(&self.0),
-            id,
-        }
+        Fd::new(&self.0.ledger, Share::new(&self.0.files, id))
+    }
+
+    /// The file behind `fd`, which must be of this kernel.
+    fn file(&self, fd: &Fd) -> Result<File, Errno> {
+        fd.share().file_in(&self.0.files)
     }
 
     /// What counts in `event`, which must be of this kernel.
-    pub(in crate::sim) fn signal_of<'e>(&self, event: &'e Event) -> Result<&'e Signal, Errno> {
-        if Arc::ptr_eq(&self.0, &event.kernel) {
-            Ok(&event.signal)
-        } else {
-            Err(Errno::EBADF)
-        }
+    fn signal_of<'e>(&self, event: &'e Event) -> Result<&'e Signal, Errno> {
+        event.signal_in(&self.0.ledger)
     }
 
     /// Lets the device behind `file` do something.
-    pub(in crate::sim) fn with_device_of<R>(
+    fn with_device_of<R>(
         &self,
         file: File,
         act: impl FnOnce(&mut Device) -> Result<R, Errno>,
     ) -> Result<R, Errno> {
         let place = file.device().ok_or(Errno::EINVAL)?;
-        // The session is not locked meanwhile: a device may take its time.
-        let device = self.0.session().device(place)?;
+        // The files are not locked meanwhile: a device may take its time.
+        let device = self.files().device(place)?;
         let mut device = lock(&device);
         device.wake();
         act(&mut device)
-    }
-}
-
-/// What the path of a group begins with.
-const GROUP_PREFIX: &str = "/dev/vfio/";
-/// What the path of a group begins with that no IOMMU confines.
-const NOIOMMU_PREFIX: &str = "/dev/vfio/noiommu-";
-/// What the path of a device by itself begins with.
-const DEVICE_PREFIX: &str = "/dev/vfio/devices/vfio";
-
-/// The number at the end of a path, in the form that the kernel writes: without sign and leading
-/// zeros.
-fn number_behind(path: &str, prefix: &str) -> Option<u32> {
-    let text = path.strip_prefix(prefix)?;
-    let number: u32 = text.parse().ok()?;
-    (number.to_string() == text).then_some(number)
-}
-
-impl Shared {
-    /// Lets the clock go on, and tells what it says then.
-    fn pass(&self, time: Duration) -> Duration {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        let before = self.clock.fetch_add(nanos, Ordering::AcqRel);
-        Duration::from_nanos(before.saturating_add(nanos))
-    }
-
-    /// Forgets a mapping of the file `id`.
-    pub(in crate::sim) fn unmap(&self, id: u64) {
-        self.count(|calls| &mut calls.unmap);
-        self.mappings.fetch_sub(1, Ordering::AcqRel);
-        self.session().release(id);
-    }
-
-    pub(in crate::sim) fn session(&self) -> MutexGuard<'_, Session> {
-        lock(&self.session)
-    }
-
-    pub(in crate::sim) fn calls(&self) -> MutexGuard<'_, Calls> {
-        lock(&self.calls)
-    }
-
-    pub(in crate::sim) fn count(&self, kind: impl FnOnce(&mut Calls) -> &mut u64) {
-        let mut calls = self.calls();
-        let count = kind(&mut calls);
-        *count = count.saturating_add(1);
     }
 }
 
@@ -280,9 +230,4 @@ impl fmt::Debug for Kernel {
             .field("calls", &self.calls())
             .finish_non_exhaustive()
     }
-}
-
-/// Locks; a panic of another thread in the middle of a call is that thread's affair.
-pub(in crate::sim) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

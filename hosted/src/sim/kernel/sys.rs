@@ -3,7 +3,6 @@
 use core::ptr::NonNull;
 use std::ffi::CStr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use vfio_core::sys::{
@@ -13,15 +12,18 @@ use vfio_core::sys::{
 use vfio_core::wire::abi::{Extension, ioctl};
 use vfio_core::wire::server;
 
-use super::{
-    CONTAINER_PATH, DEVICE_PREFIX, Fd, GROUP_PREFIX, IOMMUFD_PATH, Kernel, NOIOMMU_PREFIX, lock,
-    number_behind,
+use super::Kernel;
+use super::path::{
+    CONTAINER_PATH, DEVICE_PREFIX, GROUP_PREFIX, IOMMUFD_PATH, NOIOMMU_PREFIX, number_behind,
 };
+use crate::lock::lock;
+use crate::sim::answer::Answer;
 use crate::sim::device::Device;
-use crate::sim::event::{Counter, Event, Signal};
-use crate::sim::exchange::Answer;
-use crate::sim::session::File;
-use crate::sim::{DmaMemory, Mapping};
+use crate::sim::files::File;
+use crate::sim::handle::{Event, Fd, Mapping};
+use crate::sim::memory::DmaMemory;
+use crate::sim::pages::PAGE;
+use crate::sim::signal::{Counter, Signal};
 
 /// By how much the clock goes on each time it is looked at.
 const STEP: Duration = Duration::from_micros(50);
@@ -36,17 +38,17 @@ impl Sys for Kernel {
     type Event = Event;
 
     fn page_size(&self) -> usize {
-        crate::sim::dma_memory::PAGE
+        PAGE
     }
 
     fn open(&self, path: &CStr) -> Result<Fd, Errno> {
-        self.0.count(|calls| &mut calls.open);
+        self.0.ledger.count(|calls| &mut calls.open);
         if path == CONTAINER_PATH {
-            return Ok(self.fd(self.0.session().open_container()));
+            return Ok(self.fd(self.files().open_container()));
         }
         let has_iommufd = !*lock(&self.0.has_no_iommufd);
         if path == IOMMUFD_PATH && has_iommufd {
-            return Ok(self.fd(self.0.session().open_iommufd()));
+            return Ok(self.fd(self.files().open_iommufd()));
         }
         let path = path.to_str().map_err(|_| Errno::ENOENT)?;
         if path.starts_with(NOIOMMU_PREFIX) {
@@ -55,42 +57,42 @@ impl Sys for Kernel {
         let opened = match number_behind(path, DEVICE_PREFIX) {
             Some(place) if has_iommufd => {
                 let place = usize::try_from(place).map_err(|_| Errno::ENOENT)?;
-                self.0.session().open_cdev(place)
+                self.files().open_cdev(place)
             }
             _ => {
                 let number = number_behind(path, GROUP_PREFIX).ok_or(Errno::ENOENT)?;
-                self.0.session().open_group(number, false)
+                self.files().open_group(number, false)
             }
         };
         Ok(self.fd(opened?))
     }
 
     fn open_group(&self, group: u32, noiommu: Option<NoIommu>) -> Result<Fd, Errno> {
-        self.0.count(|calls| &mut calls.open);
-        let opened = self.0.session().open_group(group, noiommu.is_some());
+        self.0.ledger.count(|calls| &mut calls.open);
+        let opened = self.files().open_group(group, noiommu.is_some());
         Ok(self.fd(opened?))
     }
 
     fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
-        self.0.count(|calls| &mut calls.ioctl_info);
+        self.0.ledger.count(|calls| &mut calls.ioctl_info);
         put_argsz(reply)?;
         // A container and a device share a number: the file decides what it means.
         let is_shared = request.number() == ioctl::container::IOMMU_GET_INFO;
         match self.file(fd)? {
             File::Container(container) => {
-                if !is_shared || !self.0.session().has_iommu(container) {
+                if !is_shared || !self.files().has_iommu(container) {
                     return Err(self.unknown_to_container(container));
                 }
-                let session = self.0.session();
-                let device = session.first_device(container).ok_or(Errno::EINVAL)?;
-                let used = lock(&session.type1(container)?.space).len();
-                drop(session);
+                let files = self.files();
+                let device = files.first_device(container).ok_or(Errno::EINVAL)?;
+                let used = lock(files.type1(container)?.space()).len();
+                drop(files);
                 lock(&device).iommu_info(InfoRequest::Iommu, reply, used)
             }
             File::Iommufd(iommufd) if is_shared => self.iommufd_info(iommufd, reply),
             File::Iommufd(_) => Err(Errno::ENOTTY),
             File::Group(number) if request == InfoRequest::GroupStatus => {
-                let flags = self.0.session().group_flags(number);
+                let flags = self.files().group_flags(number);
                 server::group_status(flags, reply)
             }
             File::Group(_) => Err(Errno::ENOTTY),
@@ -117,7 +119,7 @@ impl Sys for Kernel {
     }
 
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
-        self.0.count(|calls| &mut calls.ioctl_value);
+        self.0.ledger.count(|calls| &mut calls.ioctl_value);
         let value = request.argument(value)?;
         match (self.file(fd)?, request) {
             (File::Container(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
@@ -125,7 +127,7 @@ impl Sys for Kernel {
                 Ok(self.check_extension(container, value))
             }
             (File::Container(container), ValueRequest::SetIommu | ValueRequest::SetNoIommu(_)) => {
-                self.0.session().set_iommu(container, value).map(|()| 0)
+                self.files().set_iommu(container, value).map(|()| 0)
             }
             (File::Container(container), ValueRequest::UnsetContainer | ValueRequest::Reset) => {
                 Err(self.unknown_to_container(container))
@@ -140,7 +142,7 @@ impl Sys for Kernel {
                     Extension::TYPE1V2_IOMMU => true,
                     _ => return Err(Errno::EINVAL),
                 };
-                self.0.session().iommufd(iommufd)?.set_iommu(is_v2)?;
+                self.files().iommufd(iommufd)?.set_iommu(is_v2)?;
                 Ok(0)
             }
             (file @ (File::Device(_) | File::Cdev { is_bound: true, .. }), ValueRequest::Reset) => {
@@ -153,7 +155,7 @@ impl Sys for Kernel {
                 _,
             ) => Err(Errno::EINVAL),
             (File::Group(number), ValueRequest::UnsetContainer) => {
-                self.0.session().unset_container(number).map(|()| 0)
+                self.files().unset_container(number).map(|()| 0)
             }
             (
                 File::Group(_)
@@ -167,12 +169,12 @@ impl Sys for Kernel {
     }
 
     fn ioctl_fd(&self, fd: &Fd, request: FdRequest, argument: &Fd) -> Result<(), Errno> {
-        self.0.count(|calls| &mut calls.ioctl_fd);
+        self.0.ledger.count(|calls| &mut calls.ioctl_fd);
         match (self.file(fd)?, request) {
             // A group without an IOMMU was opened by who gave the word.
             (File::Group(number), FdRequest::SetContainer | FdRequest::SetContainerNoIommu(_)) => {
                 let argument = self.file(argument)?;
-                self.0.session().set_container(number, argument)
+                self.files().set_container(number, argument)
             }
             (File::Container(container), _) => Err(self.unknown_to_container(container)),
             (file, _) => Err(file.refusal()),
@@ -180,11 +182,11 @@ impl Sys for Kernel {
     }
 
     fn ioctl_name(&self, fd: &Fd, request: NameRequest, name: &CStr) -> Result<Fd, Errno> {
-        self.0.count(|calls| &mut calls.ioctl_name);
+        self.0.ledger.count(|calls| &mut calls.ioctl_name);
         match (self.file(fd)?, request) {
             (File::Group(number), NameRequest::GetDeviceFd) => {
                 let name = name.to_str().map_err(|_| Errno::ENODEV)?;
-                let opened = self.0.session().open_device(number, name)?;
+                let opened = self.files().open_device(number, name)?;
                 Ok(self.fd(opened))
             }
             (File::Container(container), _) => Err(self.unknown_to_container(container)),
@@ -193,19 +195,19 @@ impl Sys for Kernel {
     }
 
     fn pread(&self, fd: &Fd, buf: &mut [u8], offset: u64) -> Result<usize, Errno> {
-        self.0.count(|calls| &mut calls.pread);
+        self.0.ledger.count(|calls| &mut calls.pread);
         let file = self.file(fd)?;
         self.with_device_of(file, |device| device.read(buf, offset))
     }
 
     fn pwrite(&self, fd: &Fd, buf: &[u8], offset: u64) -> Result<usize, Errno> {
-        self.0.count(|calls| &mut calls.pwrite);
+        self.0.ledger.count(|calls| &mut calls.pwrite);
         let file = self.file(fd)?;
         self.with_device_of(file, |device| device.write(buf, offset))
     }
 
     fn exchange(&self, fd: &Fd, exchange: Exchange<'_, Fd, Event>) -> Result<u32, Errno> {
-        self.0.count(|calls| &mut calls.exchange);
+        self.0.ledger.count(|calls| &mut calls.exchange);
         if exchange.request().descriptor().is_some() {
             // Nobody would own what it opens.
             return Err(Errno::EINVAL);
@@ -215,7 +217,7 @@ impl Sys for Kernel {
     }
 
     fn exchange_open(&self, fd: &Fd, exchange: Exchange<'_>) -> Result<Option<Fd>, Errno> {
-        self.0.count(|calls| &mut calls.exchange);
+        self.0.ledger.count(|calls| &mut calls.exchange);
         if exchange.request().descriptor().is_none() {
             return Err(Errno::EINVAL);
         }
@@ -226,10 +228,10 @@ impl Sys for Kernel {
     }
 
     fn read(&self, fd: &Fd, buf: &mut [u8]) -> Result<usize, Errno> {
-        self.0.count(|calls| &mut calls.read);
+        self.0.ledger.count(|calls| &mut calls.read);
         match self.file(fd)? {
             File::Migration(id) => {
-                let (_, data) = self.0.session().migration(id)?;
+                let (_, data) = self.files().migration(id)?;
                 lock(&data).read(buf)
             }
             _ => Err(Errno::EINVAL),
@@ -237,11 +239,11 @@ impl Sys for Kernel {
     }
 
     fn write(&self, fd: &Fd, buf: &[u8]) -> Result<usize, Errno> {
-        self.0.count(|calls| &mut calls.write);
+        self.0.ledger.count(|calls| &mut calls.write);
         match self.file(fd)? {
             File::Migration(id) => {
-                let (place, data) = self.0.session().migration(id)?;
-                let device = self.0.session().device(place)?;
+                let (place, data) = self.files().migration(id)?;
+                let device = self.files().device(place)?;
                 lock(&device).resume(&data, buf)
             }
             _ => Err(Errno::EINVAL),
@@ -255,34 +257,33 @@ impl Sys for Kernel {
         memory: &DmaMemory,
         exchange: Exchange<'_>,
     ) -> Result<u32, Errno> {
-        self.0.count(|calls| &mut calls.exchange);
+        self.0.ledger.count(|calls| &mut calls.exchange);
         self.make(fd, nameless(exchange), Some(memory))
             .map(Answer::number)
     }
 
     fn map(&self, fd: &Fd, span: Span, protection: Protection) -> Result<Mapping, Errno> {
-        self.0.count(|calls| &mut calls.map);
+        self.0.ledger.count(|calls| &mut calls.map);
         let file = self.file(fd)?;
         let place = match file {
             File::Device(_) | File::Cdev { .. } => file.device().ok_or(Errno::EINVAL)?,
             _ => return Err(Errno::ENODEV),
         };
-        let device = self.0.session().device(place)?;
+        let device = self.files().device(place)?;
         let stretch = lock(&device).stretch(span, protection)?;
-        self.0.session().share(fd.id);
-        self.0.mappings.fetch_add(1, Ordering::AcqRel);
-        let kernel = Arc::clone(&self.0);
-        Ok(Mapping::new(kernel, fd.id, device, stretch, protection))
+        let share = fd.share().clone();
+        let ledger = &self.0.ledger;
+        Ok(Mapping::new(ledger, share, device, stretch, protection))
     }
 
     fn now(&self) -> Result<Duration, Errno> {
-        self.0.count(|calls| &mut calls.now);
+        self.0.ledger.count(|calls| &mut calls.now);
         self.advance();
-        Ok(self.0.pass(STEP))
+        Ok(self.pass(STEP))
     }
 
     fn memory(&self, len: usize, pages: Pages) -> Result<DmaMemory, Errno> {
-        self.0.count(|calls| &mut calls.memory);
+        self.0.ledger.count(|calls| &mut calls.memory);
         match pages {
             Pages::Ordinary => DmaMemory::ordinary(len, &self.0.supply),
             Pages::Huge(size) => DmaMemory::huge(len, size, &self.0.supply),
@@ -290,51 +291,47 @@ impl Sys for Kernel {
     }
 
     fn physical_memory(&self, len: usize, highest: u64) -> Result<(DmaMemory, u64), Errno> {
-        self.0.count(|calls| &mut calls.memory);
-        let memory = Arc::clone(self.0.session().physical());
+        self.0.ledger.count(|calls| &mut calls.memory);
+        let memory = Arc::clone(self.files().physical());
         DmaMemory::physical(&memory, len, highest)
     }
 
     #[expect(unsafe_code, reason = "the trait's method is unsafe to call")]
     unsafe fn foreign_memory(&self, base: NonNull<u8>, len: usize) -> Result<DmaMemory, Errno> {
-        self.0.count(|calls| &mut calls.memory);
+        self.0.ledger.count(|calls| &mut calls.memory);
         // SAFETY: the caller's promise is passed on.
         unsafe { DmaMemory::foreign(base, len) }
     }
 
     fn event(&self) -> Result<Event, Errno> {
-        self.0.count(|calls| &mut calls.event);
+        self.0.ledger.count(|calls| &mut calls.event);
         let signal = Signal::new(Counter::new(&self.0.bell)?);
-        self.0.events.fetch_add(1, Ordering::AcqRel);
-        Ok(Event {
-            kernel: Arc::clone(&self.0),
-            signal,
-        })
+        Ok(Event::new(&self.0.ledger, signal))
     }
 
     fn event_take(&self, event: &Event) -> Result<u64, Errno> {
-        self.0.count(|calls| &mut calls.event_read);
+        self.0.ledger.count(|calls| &mut calls.event_read);
         let signal = self.signal_of(event)?;
         self.advance();
         Ok(signal.take())
     }
 
     fn event_signal(&self, event: &Event) -> Result<(), Errno> {
-        self.0.count(|calls| &mut calls.event_write);
+        self.0.ledger.count(|calls| &mut calls.event_write);
         self.signal_of(event)?.signal();
         self.advance();
         Ok(())
     }
 
     fn events_wait(&self, events: &[&Event], timeout: Duration) -> Result<bool, Errno> {
-        self.0.count(|calls| &mut calls.event_read);
+        self.0.ledger.count(|calls| &mut calls.event_read);
         if events.len() > EVENTS_MOST {
             return Err(Errno::EINVAL);
         }
         for event in events {
             self.signal_of(event)?;
         }
-        let is_signalled = || events.iter().any(|event| event.signal.is_signalled());
+        let is_signalled = || events.iter().any(|event| event.signal().is_signalled());
         let deadline = Instant::now().checked_add(timeout);
         loop {
             let is_busy = self.advance();
@@ -345,7 +342,7 @@ impl Sys for Kernel {
                 deadline.saturating_duration_since(Instant::now())
             });
             if left.is_zero() {
-                self.0.pass(timeout);
+                self.pass(timeout);
                 return Ok(false);
             }
             if !is_busy && self.0.bell.wait(left.min(SLICE), is_signalled) {

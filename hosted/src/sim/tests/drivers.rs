@@ -13,7 +13,7 @@ use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu, EduError, Outcome, exercise, run};
 
 use super::*;
-use crate::sim::{DmaAccess, FaultReason, model};
+use crate::model::{self, DmaAccess, FaultReason};
 
 /// A kernel with edu, as `mode` needs it, and where edu is.
 fn with_edu(mode: Mode) -> (Kernel, Option<CString>) {

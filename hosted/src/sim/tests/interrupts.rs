@@ -7,7 +7,8 @@ use std::vec::Vec;
 use vfio_core::wire::abi::{IrqSet, IrqSetFlags, pci_irq};
 
 use super::*;
-use crate::sim::{Bus, Event, Registers, model};
+use crate::model::{self, Bus, Registers};
+use crate::sim::Event;
 
 const MASK: IrqSetFlags = IrqSetFlags::ACTION_MASK;
 const UNMASK: IrqSetFlags = IrqSetFlags::ACTION_UNMASK;

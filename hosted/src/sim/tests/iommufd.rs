@@ -12,7 +12,8 @@ use vfio_core::wire::abi::{
 use zerocopy::Immutable;
 
 use super::*;
-use crate::sim::{FaultReason, IOMMUFD_PATH, model};
+use crate::model::{self, FaultReason};
+use crate::sim::IOMMUFD_PATH;
 
 const FIXED: IoasMapFlags = IoasMapFlags::FIXED_IOVA;
 const RIGHTS: IoasMapFlags = IoasMapFlags::READABLE.union(IoasMapFlags::WRITEABLE);

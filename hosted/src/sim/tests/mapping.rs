@@ -5,7 +5,8 @@ use vfio_core::sys::{Protection, Span};
 use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 
 use super::*;
-use crate::sim::{Bar, Config, Description, MappingError, Region, model};
+use crate::model::{self, Bar, Config, Description, Region};
+use crate::sim::MappingError;
 
 const BOTH: Protection = Protection {
     read: true,

@@ -17,8 +17,8 @@ use vfio_core::wire::abi::pci_region;
 
 use super::*;
 use crate::failing::{Call, Failing, Fault};
-use crate::sim::supply::HUGE_PAGE;
-use crate::sim::{FaultReason, model};
+use crate::model::{self, FaultReason};
+use crate::sim::memory::HUGE_PAGE;
 
 /// What edu reaches.
 const HIGHEST: u64 = (1 << 28) - 1;

@@ -24,7 +24,8 @@ use vfio_core::wire::abi::{
 };
 use zerocopy::IntoBytes;
 
-use super::{CONTAINER_PATH, DmaMemory, Fd, Kernel, Model};
+use super::{CONTAINER_PATH, DmaMemory, Fd, Kernel};
+use crate::model::Model;
 
 const NAME: &str = "0000:01:00.0";
 const C_NAME: &std::ffi::CStr = c"0000:01:00.0";

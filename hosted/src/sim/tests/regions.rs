@@ -8,7 +8,7 @@ use vfio_core::query;
 use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 
 use super::*;
-use crate::sim::{Bar, Bus, Config, Description, MsixTable, Region, Registers, model};
+use crate::model::{self, Bar, Bus, Config, Description, MsixTable, Region, Registers};
 
 const CONFIG: u64 = 7 << 40;
 

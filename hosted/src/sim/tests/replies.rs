@@ -11,7 +11,7 @@ use vfio_core::wire::caps::{IommuCap, RegionCap, RegionKind};
 use vfio_core::wire::info::Mappable;
 
 use super::*;
-use crate::sim::model;
+use crate::model;
 
 /// Flags, number of regions, number of interrupts.
 fn device(opened: &Opened) -> (u32, u32, u32) {

@@ -5,7 +5,7 @@ use vfio_core::sys::InfoRequest;
 use vfio_core::wire::abi::{self, DeviceFlags};
 
 use super::*;
-use crate::sim::Script;
+use crate::model::Script;
 
 /// The bytes of a reply to `VFIO_DEVICE_GET_INFO`.
 fn info(argsz: u32, regions: u32) -> [u8; 16] {

@@ -6,7 +6,7 @@ use vfio_core::sys::InfoRequest;
 use vfio_core::wire::abi::{GroupFlags, GroupStatus};
 
 use super::*;
-use crate::sim::model;
+use crate::model;
 
 fn kernel() -> Kernel {
     Kernel::new().with_device(NAME, model::edu(), GROUP)

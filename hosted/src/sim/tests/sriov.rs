@@ -11,7 +11,7 @@ use std::format;
 use std::string::String;
 
 use super::*;
-use crate::sim::model;
+use crate::model;
 
 const PHYSICAL: &std::ffi::CStr = c"0000:03:00.0";
 const VIRTUAL: &std::ffi::CStr = c"0000:03:10.0";

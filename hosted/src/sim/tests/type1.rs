@@ -8,7 +8,7 @@ use vfio_core::wire::abi::{IrqSetFlags, pci_irq};
 
 use super::interrupts::{Data, set_irqs};
 use super::*;
-use crate::sim::{DmaAccess, FaultReason, Iommu, IommuCap, model};
+use crate::model::{self, DmaAccess, FaultReason, Iommu, IommuCap};
 
 const PAGE: u64 = 4096;
 

@@ -5,7 +5,7 @@
 
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
 use vfio_core::wire::server::Irq;
-use vfio_hosted::sim::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
+use vfio_hosted::model::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
 
 /// Bytes of the BAR.
 const BAR: u32 = 4096;

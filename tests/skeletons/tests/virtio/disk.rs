@@ -2,7 +2,7 @@
 //! those of the MMIO transport (4.2.2), with one split queue (2.7).
 
 use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
-use vfio_hosted::sim::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
+use vfio_hosted::model::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
 
 /// Bytes of the BAR.
 const BAR: u32 = 4096;

@@ -17,7 +17,8 @@ use vfio_core::sys::Sys;
 use vfio_core::wire::abi::{IrqFlags, pci_irq, pci_region};
 use vfio_core::wire::server::Irq;
 use vfio_hosted::OwnedPlace;
-use vfio_hosted::sim::{Description, Edu, Kernel, Model, model};
+use vfio_hosted::model::{self, Description, Edu, Model};
+use vfio_hosted::sim::Kernel;
 use vfio_skeletons::copier::INSIDE;
 use vfio_skeletons::{Ended, open};
 

@@ -183,7 +183,8 @@ mod tests {
     use vfio_core::open::Session;
     use vfio_core::wire::abi::pci_region;
     use vfio_drivers::nvme::{Controller, Options, QueueOptions};
-    use vfio_hosted::sim::{Kernel, Nvme, NvmeNamespace, model};
+    use vfio_hosted::model::{self, Nvme, NvmeNamespace};
+    use vfio_hosted::sim::Kernel;
 
     /// Bytes from the start that marks are in.
     const HEAD: usize = 128 << 10;

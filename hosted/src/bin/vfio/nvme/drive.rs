@@ -192,7 +192,7 @@ impl<J: Job> Task for Driven<J> {
 
 #[cfg(test)]
 mod tests {
-    use vfio_hosted::sim::{Nvme, NvmeNamespace, model};
+    use vfio_hosted::model::{self, Nvme, NvmeNamespace};
 
     use super::*;
     use crate::target::simulate;

@@ -295,7 +295,8 @@ mod tests {
         use vfio_core::open::Session;
         use vfio_core::wire::abi::pci_region;
         use vfio_drivers::nvme::Options;
-        use vfio_hosted::sim::{Kernel, Nvme, NvmeNamespace, model};
+        use vfio_hosted::model::{self, Nvme, NvmeNamespace};
+        use vfio_hosted::sim::Kernel;
 
         let nvme = Nvme::new()
             // Blocks of 2^20 bytes, and no blocks.

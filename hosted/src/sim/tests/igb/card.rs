@@ -8,8 +8,8 @@ use std::vec::Vec;
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
 use vfio_core::wire::server::Irq;
 
-use crate::sim::kernel::lock;
-use crate::sim::{Bar, Bus, Config, Description, Model, Region, Registers};
+use crate::lock::lock;
+use crate::model::{Bar, Bus, Config, Description, Model, Region, Registers};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -16,7 +16,8 @@ use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::igb::{Copied, FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
 
 use super::*;
-use crate::sim::{DmaAccess, FaultReason, MappingError};
+use crate::model::{DmaAccess, FaultReason};
+use crate::sim::MappingError;
 
 use card::{Shared, Trouble};
 

@@ -29,10 +29,10 @@ use vfio_drivers::nvme::{
 };
 
 use super::{C_NAME, GROUP, NAME};
-use crate::sim::{
-    Kernel, MappingError, Nvme, NvmeControl, NvmeFault, NvmeNamespace, NvmeProtection, NvmeRefusal,
-    model,
+use crate::model::{
+    self, Nvme, NvmeControl, NvmeFault, NvmeNamespace, NvmeProtection, NvmeRefusal,
 };
+use crate::sim::{Kernel, MappingError};
 
 type Error = NvmeError<MappingError>;
 type Started<'d> = Controller<&'d Device<Kernel>, &'d Dma<Kernel, 64>>;
