@@ -134,6 +134,15 @@ impl Region {
         self
     }
 
+    fn lend<'a>(&self, caps: &'a [caps::RegionCap<'a>]) -> server::Region<'a> {
+        server::Region {
+            flags: self.flags,
+            size: self.size,
+            offset: self.offset,
+            caps,
+        }
+    }
+
     /// How far `offset` of the device's file lies in the region, where it does.
     pub(crate) fn position(&self, offset: u64) -> Option<u64> {
         offset
@@ -159,18 +168,9 @@ impl Description {
                 caps.map(RegionCap::lend).collect()
             })
             .collect();
-        let regions: Vec<_> = self
-            .regions
-            .iter()
-            .zip(&region_caps)
-            .map(|(region, caps)| {
-                region.as_ref().map(|region| server::Region {
-                    flags: region.flags,
-                    size: region.size,
-                    offset: region.offset,
-                    caps,
-                })
-            })
+        let regions = self.regions.iter().zip(&region_caps);
+        let regions: Vec<_> = regions
+            .map(|(region, caps)| Some(region.as_ref()?.lend(caps)))
             .collect();
         let itself = [at];
         let hot_reset = match &self.hot_reset {

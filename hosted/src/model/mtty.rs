@@ -208,8 +208,23 @@ pub fn mtty(ports: u32) -> Model {
     let irq = |flags| Some(Irq { flags, count: 1 });
     let intx = IrqFlags::EVENTFD | IrqFlags::MASKABLE | IrqFlags::AUTOMASKED;
     let message = IrqFlags::EVENTFD | IrqFlags::NORESIZE;
-    // No IOMMU is behind it: the container pins what a driver asks for.
-    let iommu = Iommu {
+    Model::new(Description {
+        flags: DeviceFlags::PCI | DeviceFlags::RESET,
+        regions,
+        irqs: vec![irq(intx), irq(message), None, None, None],
+        config,
+        iommu: iommu(),
+        dialect: Dialect::MDEV,
+        migration: MigrationFlags::STOP_COPY | MigrationFlags::P2P | MigrationFlags::PRE_COPY,
+        logs_dma: true,
+        ..Default::default()
+    })
+    .with_registers(Mtty::new(usize::try_from(ports).unwrap_or(1)))
+}
+
+/// No IOMMU is behind it: the container pins what a driver asks for.
+fn iommu() -> Iommu {
+    Iommu {
         pgsizes: !0xfff,
         caps: vec![
             IommuCap::Migration {
@@ -219,17 +234,5 @@ pub fn mtty(ports: u32) -> Model {
             IommuCap::DmaAvail { avail: 0xffff },
         ],
         ..Iommu::default()
-    };
-    Model::new(Description {
-        flags: DeviceFlags::PCI | DeviceFlags::RESET,
-        regions,
-        irqs: vec![irq(intx), irq(message), None, None, None],
-        config,
-        iommu,
-        dialect: Dialect::MDEV,
-        migration: MigrationFlags::STOP_COPY | MigrationFlags::P2P | MigrationFlags::PRE_COPY,
-        logs_dma: true,
-        ..Default::default()
-    })
-    .with_registers(Mtty::new(usize::try_from(ports).unwrap_or(1)))
+    }
 }

@@ -289,37 +289,7 @@ impl Nvme {
         let dwords = u64::from(entry.dwords[0] >> 16) + 1;
         let len = usize::try_from(dwords).unwrap_or(0).min(1024) * 4;
         let mut page = std::vec![0; len.max(4096)];
-        // The kind of the events that its reading lets come again.
-        let kind = match entry.dwords[0] & 0xff {
-            log::ERRORS => {
-                for (index, error) in self.errors.iter().enumerate() {
-                    put(&mut page, index * 64, error);
-                }
-                Some(0)
-            }
-            log::HEALTH => {
-                let is_hot = TEMPERATURE >= self.features.temperature_threshold;
-                put(&mut page, 0, &[u8::from(is_hot) << 1]);
-                put(&mut page, 1, &TEMPERATURE.to_le_bytes());
-                put(&mut page, 3, &[100, 10]);
-                put(&mut page, 176, &self.error_count.to_le_bytes());
-                Some(1)
-            }
-            log::FIRMWARE => {
-                // The first slot is the one that runs.
-                put(&mut page, 0, &[1]);
-                put(&mut page, 8, FIRMWARE);
-                None
-            }
-            log::CHANGED => {
-                let changed = core::mem::take(&mut self.shared().changed);
-                for (index, id) in changed.iter().take(1024).enumerate() {
-                    put(&mut page, index * 4, &id.to_le_bytes());
-                }
-                Some(2)
-            }
-            _ => return Err(status::INVALID_LOG_PAGE | status::DO_NOT_RETRY),
-        };
+        let kind = self.write_log(entry.dwords[0] & 0xff, &mut page)?;
         page.truncate(len);
         prp::put(entry, &page, bus)?;
         // Unless the event is to be kept (RAE).
@@ -328,5 +298,39 @@ impl Nvme {
             self.tell_events(bus);
         }
         Ok(0)
+    }
+
+    /// Writes a log page; returns the kind of the events that its reading lets come again.
+    fn write_log(&self, id: u32, page: &mut [u8]) -> Result<Option<u8>, u16> {
+        Ok(match id {
+            log::ERRORS => {
+                for (index, error) in self.errors.iter().enumerate() {
+                    put(page, index * 64, error);
+                }
+                Some(0)
+            }
+            log::HEALTH => {
+                let is_hot = TEMPERATURE >= self.features.temperature_threshold;
+                put(page, 0, &[u8::from(is_hot) << 1]);
+                put(page, 1, &TEMPERATURE.to_le_bytes());
+                put(page, 3, &[100, 10]);
+                put(page, 176, &self.error_count.to_le_bytes());
+                Some(1)
+            }
+            log::FIRMWARE => {
+                // The first slot is the one that runs.
+                put(page, 0, &[1]);
+                put(page, 8, FIRMWARE);
+                None
+            }
+            log::CHANGED => {
+                let changed = core::mem::take(&mut self.shared().changed);
+                for (index, id) in changed.iter().take(1024).enumerate() {
+                    put(page, index * 4, &id.to_le_bytes());
+                }
+                Some(2)
+            }
+            _ => return Err(status::INVALID_LOG_PAGE | status::DO_NOT_RETRY),
+        })
     }
 }

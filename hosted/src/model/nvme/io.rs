@@ -28,15 +28,20 @@ const CHECKS: u32 = 7 << 26;
 const PAST_CACHE: u32 = 1 << 30;
 
 impl Nvme {
-    /// Makes a command of a queue pair.
-    pub(super) fn io(&mut self, entry: &Entry, bus: &mut Bus<'_>) -> Result<(), u16> {
-        let most = match self.options.transfer_shift {
+    /// The most bytes of a transfer.
+    fn longest(&self) -> usize {
+        match self.options.transfer_shift {
             0 => usize::MAX,
             shift => 1_usize
                 .checked_shl(shift.into())
                 .and_then(|pages| pages.checked_mul(4096))
                 .unwrap_or(usize::MAX),
-        };
+        }
+    }
+
+    /// Makes a command of a queue pair.
+    pub(super) fn io(&mut self, entry: &Entry, bus: &mut Bus<'_>) -> Result<(), u16> {
+        let most = self.longest();
         let is_cached = self.features.has_write_cache;
         let mut shared = self.shared();
         if entry.opcode == opcode::FLUSH && entry.namespace == u32::MAX {

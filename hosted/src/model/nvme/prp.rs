@@ -15,21 +15,13 @@ pub(super) fn stretches(
     len: usize,
     bus: &mut Bus<'_>,
 ) -> Result<Vec<(u64, usize)>, u16> {
-    let mut left = u64::try_from(len).map_err(|_| status::INVALID_FIELD)?;
-    let mut found = Vec::new();
-    let mut add = |address: u64, most: u64, left: &mut u64| {
-        let len = most.min(*left);
-        *left = left.wrapping_sub(len);
-        found.push((address, usize::try_from(len).unwrap_or(0)));
-    };
+    let len = u64::try_from(len).map_err(|_| status::INVALID_FIELD)?;
     if entry.first & 3 != 0 {
         return Err(status::INVALID_PRP_OFFSET);
     }
-    add(
-        entry.first,
-        PAGE.wrapping_sub(entry.first % PAGE),
-        &mut left,
-    );
+    let in_first = len.min(PAGE.wrapping_sub(entry.first % PAGE));
+    let mut found = std::vec![stretch(entry.first, in_first)];
+    let left = len.wrapping_sub(in_first);
     if left == 0 {
         return Ok(found);
     }
@@ -37,10 +29,24 @@ pub(super) fn stretches(
         if !entry.second.is_multiple_of(PAGE) {
             return Err(status::INVALID_PRP_OFFSET);
         }
-        add(entry.second, PAGE, &mut left);
-        return Ok(found);
+        found.push(stretch(entry.second, left));
+    } else {
+        follow(entry.second, left, &mut found, bus)?;
     }
-    let mut list = entry.second;
+    Ok(found)
+}
+
+fn stretch(address: u64, len: u64) -> (u64, usize) {
+    (address, usize::try_from(len).unwrap_or(0))
+}
+
+/// Adds the stretches of the PRP list at `list`, for `left` bytes.
+fn follow(
+    mut list: u64,
+    mut left: u64,
+    found: &mut Vec<(u64, usize)>,
+    bus: &mut Bus<'_>,
+) -> Result<(), u16> {
     if list & 7 != 0 {
         return Err(status::INVALID_PRP_OFFSET);
     }
@@ -56,11 +62,13 @@ pub(super) fn stretches(
         if is_last_of_page && left > PAGE {
             list = address;
         } else {
-            add(address, PAGE, &mut left);
+            let len = left.min(PAGE);
+            left = left.wrapping_sub(len);
+            found.push(stretch(address, len));
             list = list.wrapping_add(8);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 /// Writes data to the memory of a command.

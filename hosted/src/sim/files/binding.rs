@@ -52,24 +52,7 @@ impl OpenFiles {
             return Err(Errno::EINVAL);
         };
         let number = self.slot(place)?.group;
-        let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
-        if group.is_open {
-            return Err(Errno::EBUSY);
-        }
-        if is_bound {
-            return Err(Errno::EINVAL);
-        }
-        self.match_token(place, token)?;
-        let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
-        let File::Iommufd(iommufd) = iommufd else {
-            return Err(EBADFD);
-        };
-        if self.slot(place)?.open_files != 0 {
-            return Err(Errno::EINVAL);
-        }
-        if group.is_owned_elsewhere {
-            return Err(Errno::EPERM);
-        }
+        let iommufd = self.check_binding(place, is_bound, iommufd, token)?;
         let device = self.bind(place, iommufd)?;
         self.use_token(place, |users| users.saturating_add(1));
         let slot = self.devices.get_mut(place).ok_or(Errno::ENODEV)?;
@@ -82,6 +65,36 @@ impl OpenFiles {
             open.file = File::Cdev { place, is_bound };
         }
         Ok(device)
+    }
+
+    /// Checks that a device can be bound, and that it is to an iommufd.
+    fn check_binding(
+        &mut self,
+        place: usize,
+        is_bound: bool,
+        iommufd: File,
+        token: Option<Uuid>,
+    ) -> Result<u64, Errno> {
+        let number = self.slot(place)?.group;
+        let group = self.groups.get(&number).ok_or(Errno::ENODEV)?;
+        let is_owned_elsewhere = group.is_owned_elsewhere;
+        if group.is_open {
+            return Err(Errno::EBUSY);
+        }
+        if is_bound {
+            return Err(Errno::EINVAL);
+        }
+        self.match_token(place, token)?;
+        let File::Iommufd(iommufd) = iommufd else {
+            return Err(EBADFD);
+        };
+        if self.slot(place)?.open_files != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if is_owned_elsewhere {
+            return Err(Errno::EPERM);
+        }
+        Ok(iommufd)
     }
 
     /// Opens a device on an iommufd, in which it has a share until it is closed.

@@ -22,6 +22,11 @@ impl OpenFiles {
         }
         let file = open.file;
         self.files.remove(&id);
+        self.close(file);
+    }
+
+    /// What becomes of what nobody has open any more.
+    fn close(&mut self, file: File) {
         match file {
             File::Container(container) => {
                 if let Some(container) = self.containers.get_mut(&container) {
@@ -29,28 +34,15 @@ impl OpenFiles {
                 }
                 self.release_container(container);
             }
-            File::Migration(id) => {
-                self.migrations.remove(&id);
-            }
-            File::Iommufd(id) => {
-                self.iommufds.remove(&id);
-            }
+            File::Migration(id) => drop(self.migrations.remove(&id)),
+            File::Iommufd(id) => drop(self.iommufds.remove(&id)),
             File::Group(number) => {
                 if let Some(group) = self.groups.get_mut(&number) {
                     group.is_open = false;
                 }
                 self.release_group(number);
             }
-            File::Device(place) => {
-                let number = self.close_device(place);
-                let group = number.and_then(|number| self.groups.get_mut(&number));
-                if let Some(group) = group {
-                    group.open_devices = group.open_devices.saturating_sub(1);
-                }
-                if let Some(number) = number {
-                    self.release_group(number);
-                }
-            }
+            File::Device(place) => self.close_of_group(place),
             File::Cdev { place, is_bound } => {
                 if is_bound
                     && let Some(number) = self.close_device(place)
@@ -60,6 +52,17 @@ impl OpenFiles {
                 }
             }
         }
+    }
+
+    /// Closes a device that was opened through its group.
+    fn close_of_group(&mut self, place: usize) {
+        let Some(number) = self.close_device(place) else {
+            return;
+        };
+        if let Some(group) = self.groups.get_mut(&number) {
+            group.open_devices = group.open_devices.saturating_sub(1);
+        }
+        self.release_group(number);
     }
 
     /// Closes one of the files of a device; the number of its group.

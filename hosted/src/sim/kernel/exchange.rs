@@ -14,7 +14,7 @@ use crate::lock::lock;
 use crate::sim::answer::Answer;
 use crate::sim::files::File;
 use crate::sim::handle::{Event, Fd};
-use crate::sim::memory::DmaMemory;
+use crate::sim::memory::{DmaMemory, Iommufd};
 use crate::sim::structure::{get, get_prefix, get_two, get_whole, put};
 
 /// Memory to map, and which bytes of it.
@@ -120,20 +120,7 @@ impl Kernel {
                 put(argument, &request)
             }
             ExchangeRequest::Destroy => iommufd.destroy(get_whole::<IommuDestroy>(argument)?.id),
-            ExchangeRequest::MapDma => {
-                let request = get::<IommuType1DmaMap>(argument)?;
-                let (memory, range) = source.ok_or(Errno::EFAULT)?;
-                iommufd.map_dma(&request, memory, range)
-            }
-            ExchangeRequest::UnmapDma => {
-                let mut request = get::<IommuType1DmaUnmap>(argument)?;
-                let answer = iommufd.unmap_dma(&mut request);
-                if matches!(answer, Ok(()) | Err(Errno::ENOENT)) {
-                    put(argument, &request)?;
-                }
-                answer
-            }
-            _ => Err(Errno::ENOTTY),
+            _ => of_container_of(iommufd, parts.request, argument, source),
         }
     }
 
@@ -224,6 +211,31 @@ impl Kernel {
         let signals = signals.map(|event| event.map(signal).transpose()).collect();
         let device = self.files().device(place)?;
         lock(&device).set_irqs(parts.argument, signals)
+    }
+}
+
+/// A request of an iommufd as a container.
+fn of_container_of(
+    iommufd: &Iommufd,
+    request: ExchangeRequest,
+    argument: &mut [u8],
+    source: Source<'_>,
+) -> Result<(), Errno> {
+    match request {
+        ExchangeRequest::MapDma => {
+            let request = get::<IommuType1DmaMap>(argument)?;
+            let (memory, range) = source.ok_or(Errno::EFAULT)?;
+            iommufd.map_dma(&request, memory, range)
+        }
+        ExchangeRequest::UnmapDma => {
+            let mut request = get::<IommuType1DmaUnmap>(argument)?;
+            let answer = iommufd.unmap_dma(&mut request);
+            if matches!(answer, Ok(()) | Err(Errno::ENOENT)) {
+                put(argument, &request)?;
+            }
+            answer
+        }
+        _ => Err(Errno::ENOTTY),
     }
 }
 

@@ -52,17 +52,23 @@ impl Kernel {
                 lock(&device).enter_low_power(Some(signal.clone()))?;
             }
             FeatureId::MIG_DEVICE_STATE if flags.contains(FeatureFlags::SET) => {
-                let state = get::<DeviceFeatureMigState>(data)?.device_state;
-                // The data descriptor is handed out by itself: it has no number.
-                let opened = lock(&device).set_migration_state(MigState(state))?;
-                return Ok(match opened {
-                    Some(data) => Answer::Opened(self.files().open_migration(place, data)),
-                    None => Answer::Done,
-                });
+                return self.set_migration(place, data);
             }
             _ => lock(&device).feature(id, data, list)?,
         }
         Ok(Answer::Done)
+    }
+
+    /// Brings a device into a state of its migration, and opens the data of that.
+    fn set_migration(&self, place: usize, data: &[u8]) -> Result<Answer, Errno> {
+        let state = get::<DeviceFeatureMigState>(data)?.device_state;
+        let device = self.files().device(place)?;
+        // The data descriptor is handed out by itself: it has no number.
+        let opened = lock(&device).set_migration_state(MigState(state))?;
+        Ok(match opened {
+            Some(data) => Answer::Opened(self.files().open_migration(place, data)),
+            None => Answer::Done,
+        })
     }
 }
 

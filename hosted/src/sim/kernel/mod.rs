@@ -1,7 +1,7 @@
 //! The simulated kernel.
 
+mod container;
 mod exchange;
-mod extension;
 mod feature;
 mod hot_reset;
 mod observation;
@@ -16,9 +16,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use vfio_core::sys::Errno;
 #[cfg(doc)]
 use vfio_core::sys::Sys;
+use vfio_core::sys::{Errno, InfoRequest};
 
 use crate::OwnedPlace;
 use crate::lock::lock;
@@ -29,6 +29,7 @@ use crate::sim::handle::{Event, Fd};
 use crate::sim::ledger::Ledger;
 use crate::sim::memory::Supply;
 use crate::sim::signal::{Bell, Signal};
+use container::CONTAINER_INFO;
 use path::{DEVICE_PREFIX, GROUP_PREFIX};
 
 pub use path::{CONTAINER_PATH, IOMMUFD_PATH};
@@ -204,6 +205,26 @@ impl Kernel {
     /// What counts in `event`, which must be of this kernel.
     fn signal_of<'e>(&self, event: &'e Event) -> Result<&'e Signal, Errno> {
         event.signal_in(&self.0.ledger)
+    }
+
+    /// Answers an INFO ioctl of a device.
+    fn device_info(&self, file: File, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
+        let place = file.device().ok_or(Errno::EINVAL)?;
+        if request == InfoRequest::GroupStatus {
+            return Err(Errno::ENOTTY);
+        }
+        let request = if request.number() == CONTAINER_INFO {
+            InfoRequest::PciHotReset
+        } else {
+            request
+        };
+        let by_id = matches!(file, File::Cdev { .. })
+            && request == InfoRequest::PciHotReset
+            && self.with_device_of(file, |device| Ok(!device.is_scripted()))?;
+        if by_id {
+            return self.hot_reset_info_by_id(place, reply);
+        }
+        self.with_device_of(file, |device| device.info(request, reply))
     }
 
     /// Lets the device behind `file` do something.

@@ -9,10 +9,10 @@ use vfio_core::sys::{
     EVENTS_MOST, Errno, Exchange, FdRequest, InfoRequest, NameRequest, NoIommu, Pages, Parts,
     Protection, Span, Sys, ValueRequest, put_argsz,
 };
-use vfio_core::wire::abi::{Extension, ioctl};
 use vfio_core::wire::server;
 
 use super::Kernel;
+use super::container::CONTAINER_INFO;
 use super::path::{
     CONTAINER_PATH, DEVICE_PREFIX, GROUP_PREFIX, IOMMUFD_PATH, NOIOMMU_PREFIX, number_behind,
 };
@@ -76,95 +76,38 @@ impl Sys for Kernel {
     fn ioctl_info(&self, fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         self.0.ledger.count(|calls| &mut calls.ioctl_info);
         put_argsz(reply)?;
-        // A container and a device share a number: the file decides what it means.
-        let is_shared = request.number() == ioctl::container::IOMMU_GET_INFO;
-        match self.file(fd)? {
-            File::Container(container) => {
-                if !is_shared || !self.files().has_iommu(container) {
-                    return Err(self.unknown_to_container(container));
-                }
-                let files = self.files();
-                let device = files.first_device(container).ok_or(Errno::EINVAL)?;
-                let used = lock(files.type1(container)?.space()).len();
-                drop(files);
-                lock(&device).iommu_info(InfoRequest::Iommu, reply, used)
+        let file = self.file(fd)?;
+        match file {
+            File::Container(container) => self.container_info(container, request, reply),
+            File::Iommufd(iommufd) if request.number() == CONTAINER_INFO => {
+                self.iommufd_info(iommufd, reply)
             }
-            File::Iommufd(iommufd) if is_shared => self.iommufd_info(iommufd, reply),
-            File::Iommufd(_) => Err(Errno::ENOTTY),
             File::Group(number) if request == InfoRequest::GroupStatus => {
                 let flags = self.files().group_flags(number);
                 server::group_status(flags, reply)
             }
-            File::Group(_) => Err(Errno::ENOTTY),
-            File::Migration(_) => Err(Errno::ENOTTY),
-            file @ (File::Device(_) | File::Cdev { .. }) => {
-                let place = file.device().ok_or(Errno::EINVAL)?;
-                if request == InfoRequest::GroupStatus {
-                    return Err(Errno::ENOTTY);
-                }
-                let request = if is_shared {
-                    InfoRequest::PciHotReset
-                } else {
-                    request
-                };
-                let by_id = matches!(file, File::Cdev { .. })
-                    && request == InfoRequest::PciHotReset
-                    && self.with_device_of(file, |device| Ok(!device.is_scripted()))?;
-                if by_id {
-                    return self.hot_reset_info_by_id(place, reply);
-                }
-                self.with_device_of(file, |device| device.info(request, reply))
-            }
+            File::Iommufd(_) | File::Group(_) | File::Migration(_) => Err(Errno::ENOTTY),
+            File::Device(_) | File::Cdev { .. } => self.device_info(file, request, reply),
         }
     }
 
     fn ioctl_value(&self, fd: &Fd, request: ValueRequest, value: u32) -> Result<u32, Errno> {
         self.0.ledger.count(|calls| &mut calls.ioctl_value);
         let value = request.argument(value)?;
-        match (self.file(fd)?, request) {
-            (File::Container(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
-            (File::Container(container), ValueRequest::CheckExtension) => {
-                Ok(self.check_extension(container, value))
-            }
-            (File::Container(container), ValueRequest::SetIommu | ValueRequest::SetNoIommu(_)) => {
-                self.files().set_iommu(container, value).map(|()| 0)
-            }
-            (File::Container(container), ValueRequest::UnsetContainer | ValueRequest::Reset) => {
-                Err(self.unknown_to_container(container))
-            }
-            (File::Iommufd(_), ValueRequest::GetApiVersion) => Ok(ioctl::API_VERSION),
-            (File::Iommufd(iommufd), ValueRequest::CheckExtension) => {
-                Ok(self.has_as_container(iommufd, value))
-            }
-            (File::Iommufd(iommufd), ValueRequest::SetIommu | ValueRequest::SetNoIommu(_)) => {
-                let is_v2 = match Extension(value) {
-                    Extension::TYPE1_IOMMU => false,
-                    Extension::TYPE1V2_IOMMU => true,
-                    _ => return Err(Errno::EINVAL),
-                };
-                self.files().iommufd(iommufd)?.set_iommu(is_v2)?;
-                Ok(0)
-            }
-            (file @ (File::Device(_) | File::Cdev { is_bound: true, .. }), ValueRequest::Reset) => {
-                self.with_device_of(file, Device::reset).map(|()| 0)
-            }
-            (
-                File::Cdev {
-                    is_bound: false, ..
-                },
-                _,
-            ) => Err(Errno::EINVAL),
-            (File::Group(number), ValueRequest::UnsetContainer) => {
+        match self.file(fd)? {
+            File::Container(container) => self.container_value(container, request, value),
+            File::Iommufd(iommufd) => self.iommufd_value(iommufd, request, value),
+            File::Group(number) if request == ValueRequest::UnsetContainer => {
                 self.files().unset_container(number).map(|()| 0)
             }
-            (
-                File::Group(_)
-                | File::Device(_)
-                | File::Cdev { .. }
-                | File::Iommufd(_)
-                | File::Migration(_),
-                _,
-            ) => Err(Errno::ENOTTY),
+            file @ (File::Device(_) | File::Cdev { is_bound: true, .. })
+                if request == ValueRequest::Reset =>
+            {
+                self.with_device_of(file, Device::reset).map(|()| 0)
+            }
+            file @ (File::Group(_) | File::Device(_) | File::Cdev { .. } | File::Migration(_)) => {
+                Err(file.refusal())
+            }
         }
     }
 

@@ -71,7 +71,21 @@ impl Type1 {
             return Err(Errno::EINVAL);
         }
         let last = last_of(request.iova, size).ok_or(self.past_the_end)?;
-        let is_taken = !space.overlapping(request.iova, last).is_empty();
+        self.check_free(&space, request.iova, last, moves)?;
+        let area = Area {
+            last,
+            memory: memory.pages().clone(),
+            offset: range.start,
+            readable: rights.contains(DmaMapFlags::READ),
+            writable: rights.contains(DmaMapFlags::WRITE),
+        };
+        space.insert(request.iova, area);
+        Ok(())
+    }
+
+    /// Checks that `first` to `last` can be mapped, or that a mapping there can be moved.
+    fn check_free(&self, space: &Space, first: u64, last: u64, moves: bool) -> Result<(), Errno> {
+        let is_taken = !space.overlapping(first, last).is_empty();
         if moves {
             // No mapping has lost its address in the process: that is not simulated.
             return Err(if is_taken {
@@ -86,17 +100,9 @@ impl Type1 {
         if space.len() >= self.limit {
             return Err(Errno::ENOSPC);
         }
-        if !space.allows(request.iova, last) {
+        if !space.allows(first, last) {
             return Err(Errno::EINVAL);
         }
-        let area = Area {
-            last,
-            memory: memory.pages().clone(),
-            offset: range.start,
-            readable: rights.contains(DmaMapFlags::READ),
-            writable: rights.contains(DmaMapFlags::WRITE),
-        };
-        space.insert(request.iova, area);
         Ok(())
     }
 
