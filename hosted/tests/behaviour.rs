@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use vfio_conformance::behaviour::{dirty, feature, hot_reset, ioeventfd, low_power, migration};
 use vfio_core::device::Device;
 use vfio_core::device::reset::Ownership;
 use vfio_core::dma::AddressSpace;
@@ -12,7 +13,6 @@ use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{Extension, HotResetFlags, PciDependentDevice};
 use vfio_hosted::model::{self, Description, HotReset, Model};
 use vfio_hosted::sim::Kernel;
-use vfio_tests::behaviour::{dirty, feature, hot_reset, ioeventfd, low_power, migration};
 
 const GROUP: u32 = 3;
 const NAME: &str = "0000:01:00.0";

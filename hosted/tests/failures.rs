@@ -1,6 +1,7 @@
 //! Every system call of a session fails, one after the other: each time the session ends in an
 //! error that says so, and leaves nothing open or mapped.
 
+use vfio_conformance::session::{self, Differs, Ended, Reach};
 use vfio_core::device::irq::{Action, Data, IrqError};
 use vfio_core::open::{Mode, Place, Session};
 use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest, NoIommu, Sys as _, ValueRequest};
@@ -8,7 +9,6 @@ use vfio_core::wire::abi::pci_irq;
 use vfio_hosted::failing::{Call, Failing, Fault};
 use vfio_hosted::model;
 use vfio_hosted::sim::Kernel;
-use vfio_tests::session::{self, Differs, Ended, Reach};
 
 const GROUP: u32 = 26;
 const NAME: &str = "0000:00:05.0";

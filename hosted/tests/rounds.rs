@@ -1,5 +1,6 @@
 //! Devices that are opened and closed over and over, and driven by threads at once.
 
+use vfio_conformance::session::{self, Reach};
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, Dma};
 use vfio_core::open::Mode;
@@ -8,7 +9,6 @@ use vfio_core::open::iommufd::Ioas;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::model;
 use vfio_hosted::sim::Kernel;
-use vfio_tests::session::{self, Reach};
 
 /// The modes in which memory is mapped.
 const MODES: [Mode; 5] = [

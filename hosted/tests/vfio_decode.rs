@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use vfio_tests::capability::{Capability, Content};
-use vfio_tests::fixture;
-use vfio_tests::hostile;
-use vfio_tests::outcome::{Kind, Outcome};
+use vfio_conformance::capability::{Capability, Content};
+use vfio_conformance::fixture;
+use vfio_conformance::hostile;
+use vfio_conformance::outcome::{Kind, Outcome};
 
 /// Runs the program with `reply` on its standard input.
 fn decode(kind: Kind, options: &[&str], reply: &[u8]) -> Output {

@@ -1,7 +1,7 @@
 //! The INFO requests, and the head of the buffer that each of them fills.
 
-use super::Errno;
 use super::abi::ioctl;
+use super::errno::Errno;
 
 /// A request that fills a structure whose first `u32`, argsz, bounds what the kernel writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

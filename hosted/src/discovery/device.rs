@@ -8,7 +8,7 @@ use vfio_core::open::Mode;
 use super::group::is_vfio_driver;
 use super::sysfs;
 use super::{Address, DiscoveryError, Group, Member};
-use crate::OwnedPlace;
+use crate::place::OwnedPlace;
 
 /// PCI class codes of the bridges that a driver cannot be given: PCI to PCI, and CardBus.
 const BRIDGE_CLASSES: [u32; 2] = [0x06_04, 0x06_07];

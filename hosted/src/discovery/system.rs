@@ -7,7 +7,7 @@ use vfio_core::open::Mode;
 
 use super::sysfs;
 use super::{Address, Device, DiscoveryError, pci_ids};
-use crate::OwnedPlace;
+use crate::place::OwnedPlace;
 
 /// Where distributions keep pci.ids: Debian and its kin, then Fedora, Arch, Alpine and theirs.
 const PCI_IDS: [&str; 2] = ["usr/share/misc/pci.ids", "usr/share/hwdata/pci.ids"];

@@ -327,7 +327,7 @@ impl fmt::Display for Target {
 ///
 /// There are none, or they can't be read.
 fn seeds() -> Result<Vec<Vec<u8>>> {
-    let fixtures = paths::root().join("tests/fixtures");
+    let fixtures = paths::root().join("tests/conformance/fixtures");
     let mut replies = Vec::new();
     collect(&fixtures, &mut replies)?;
     replies.sort_unstable();

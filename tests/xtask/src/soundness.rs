@@ -21,7 +21,7 @@ const MEMCHECK: &str = "valgrind --quiet --error-exitcode=1 --leak-check=full \
                         --show-leak-kinds=definite --errors-for-leak-kinds=definite";
 
 /// Tests that run under either checker, by their packages' names.
-const PACKAGES: [&str; 3] = ["vfio-core", "vfio-hosted", "vfio-tests"];
+const PACKAGES: [&str; 3] = ["vfio-core", "vfio-hosted", "vfio-conformance"];
 
 /// The integration tests that run under either.
 const QUICK: [&str; 9] = [
@@ -115,7 +115,13 @@ fn races() -> Result<()> {
     let target = paths::target().join("thread-sanitizer");
     // What is not optimized calls generic functions of the standard library, as they are there.
     run(cargo()
-        .args(["build", "--package", "vfio-tests", "--example", "races"])
+        .args([
+            "build",
+            "--package",
+            "vfio-conformance",
+            "--example",
+            "races",
+        ])
         .args(["--target", &host])
         .env("CARGO_TARGET_DIR", &target)
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")

@@ -8,7 +8,8 @@ use crate::wire::abi::{
     RegionFlags, RegionInfo,
 };
 use crate::wire::caps::{DeviceCap, RegionCap};
-use crate::wire::{Errno, InfoRequest};
+use crate::wire::errno::Errno;
+use crate::wire::request::InfoRequest;
 
 /// A device to answer for.
 #[derive(Clone, Copy, Debug, Default)]

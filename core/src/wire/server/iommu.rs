@@ -6,7 +6,8 @@ use super::{Dialect, Placed, place, put, request};
 use crate::wire::abi::{IommuCapId, IommuInfoFlags, IommuType1Info};
 use crate::wire::caps::{IommuCap, Typed};
 use crate::wire::chain::{Align, Writer};
-use crate::wire::{Errno, InfoRequest};
+use crate::wire::errno::Errno;
+use crate::wire::request::InfoRequest;
 
 /// An IOMMU to answer for.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,8 +4,8 @@
 use zerocopy::FromBytes;
 
 use super::Irq;
-use crate::wire::Errno;
 use crate::wire::abi::{IrqFlags, IrqSet, IrqSetFlags, pci_irq};
+use crate::wire::errno::Errno;
 
 /// A request that concerns interrupts which are there.
 #[derive(Clone, Copy, Debug)]

@@ -19,10 +19,10 @@ pub use irqs::{IrqData, IrqRequest};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::wire::Errno;
 use crate::wire::abi::{GroupFlags, GroupStatus};
 use crate::wire::caps::Typed;
 use crate::wire::chain::{Align, Full, Writer};
+use crate::wire::errno::Errno;
 
 /// Answers `VFIO_GROUP_GET_STATUS`.
 ///

@@ -20,9 +20,9 @@ use std::time::Duration;
 use vfio_core::sys::Sys;
 use vfio_core::sys::{Errno, InfoRequest};
 
-use crate::OwnedPlace;
 use crate::lock::lock;
 use crate::model::Model;
+use crate::place::OwnedPlace;
 use crate::sim::device::{Device, FaultLog};
 use crate::sim::files::{File, OpenFiles, Share, SharedFiles};
 use crate::sim::handle::{Event, Fd};

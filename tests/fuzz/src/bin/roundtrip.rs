@@ -22,7 +22,7 @@ use vfio_core::query;
 use vfio_core::wire::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
 use vfio_core::sys::{Errno, InfoRequest, put_argsz};
 use vfio_fuzz::areas;
-use vfio_tests::scripted::Scripted;
+use vfio_conformance::scripted::Scripted;
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Unstructured::new(input);

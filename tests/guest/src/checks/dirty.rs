@@ -1,9 +1,9 @@
 //! Which memory do devices write: the tracking of a container, and the log of a device.
 
 use anyhow::Result;
+use vfio_conformance::behaviour::dirty;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
-use vfio_tests::behaviour::dirty;
 
 use super::hardware::open;
 use crate::world::World;

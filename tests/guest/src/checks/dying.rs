@@ -5,6 +5,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, ensure};
+use vfio_conformance::session::{self, Reach};
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::sys::{Pages, Sys as _};
@@ -12,7 +13,6 @@ use vfio_core::wire::abi::pci_region;
 use vfio_drivers::edu::{DmaEngine, Edu};
 use vfio_guest::Device;
 use vfio_hosted::linux::{Linux, Memory};
-use vfio_tests::session::{self, Reach};
 
 use crate::child;
 use crate::mode::{InGuest as _, Mode};

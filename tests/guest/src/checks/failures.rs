@@ -3,11 +3,11 @@
 //! device: that memory is never freed.
 
 use anyhow::{Result, anyhow, ensure};
+use vfio_conformance::session::{self, Differs, Ended, Reach};
 use vfio_core::sys::{Errno, ExchangeRequest, InfoRequest};
 use vfio_guest::Device;
 use vfio_hosted::failing::{Call, Failing, Fault};
 use vfio_hosted::linux::Linux;
-use vfio_tests::session::{self, Differs, Ended, Reach};
 
 use super::held;
 use crate::mode::{InGuest as _, Mode};

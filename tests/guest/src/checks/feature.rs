@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
+use vfio_conformance::behaviour::feature;
 use vfio_guest::Device;
-use vfio_tests::behaviour::feature;
 
 use super::hardware::open;
 use crate::world::World;

@@ -4,9 +4,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use vfio_conformance::behaviour::low_power;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
-use vfio_tests::behaviour::low_power;
 
 use super::hardware::open;
 use crate::mode::{InGuest as _, Mode};

@@ -3,8 +3,8 @@
 use std::fs;
 
 use anyhow::{Result, anyhow};
+use vfio_conformance::behaviour::migration;
 use vfio_guest::{Device, Kind};
-use vfio_tests::behaviour::migration;
 
 use super::hardware::open;
 use crate::mdev;

@@ -5,11 +5,11 @@
 //! byte and each error number.
 
 use anyhow::{Result, ensure};
+use vfio_conformance::described::Described;
+use vfio_conformance::outcome::Kind;
 use vfio_core::sys::Errno;
 use vfio_core::wire::server::{Dialect, IommuDriver};
 use vfio_guest::{Device, Kind as Bus};
-use vfio_tests::described::Described;
-use vfio_tests::outcome::Kind;
 
 use crate::session::{Session, Through};
 use crate::world::{World, version};

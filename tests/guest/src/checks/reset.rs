@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use anyhow::Result;
+use vfio_conformance::behaviour::{hot_reset, ioeventfd};
 use vfio_core::device::Device as Opened;
 use vfio_core::device::reset::Ownership;
 use vfio_core::open::container::{Container, Group};
@@ -10,7 +11,6 @@ use vfio_core::open::iommufd::Ioas;
 use vfio_core::wire::abi::Extension;
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
-use vfio_tests::behaviour::{hot_reset, ioeventfd};
 
 use super::hardware;
 use crate::world::{World, cdev, group};

@@ -3,11 +3,11 @@
 use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
+use vfio_conformance::session;
 use vfio_core::dma::Dma;
 use vfio_core::open::Session;
 use vfio_guest::{Device, Kind};
 use vfio_hosted::linux::Linux;
-use vfio_tests::session;
 
 use super::held;
 use crate::mode::{InGuest as _, Mode};

@@ -7,12 +7,12 @@
 
 use std::collections::BTreeSet;
 
+use vfio_conformance::capability::Content;
+use vfio_conformance::outcome::{Kind, Outcome, decode};
+use vfio_conformance::reply::Reply;
 use vfio_core::wire::caps::CapError;
 use vfio_core::wire::chain::ChainError;
 use vfio_core::wire::info::Malformed;
-use vfio_tests::capability::Content;
-use vfio_tests::outcome::{Kind, Outcome, decode};
-use vfio_tests::reply::Reply;
 
 /// Bytes behind the structure: room for four headers, and for gaps of any length between them.
 const ROOM: u32 = 36;

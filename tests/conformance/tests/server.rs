@@ -5,11 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use vfio_conformance::described::Described;
+use vfio_conformance::fixture::{self, Fixture};
+use vfio_conformance::outcome::Kind;
 use vfio_core::sys::Errno;
 use vfio_core::wire::server::{Device, Dialect, Iommu, IommuDriver};
-use vfio_tests::described::Described;
-use vfio_tests::fixture::{self, Fixture};
-use vfio_tests::outcome::Kind;
 
 /// Which kernel, which device, reached how.
 type Subject = (String, String, String);

@@ -1,12 +1,12 @@
 //! An inventory says of a region what the region's own answer says.
 
+use vfio_conformance::scripted::Scripted;
 use vfio_core::device::{Device, Inventory};
 use vfio_core::sys::InfoRequest;
 use vfio_core::wire::abi::{DeviceFlags, RegionCapId, RegionFlags, RegionSparseMmapArea};
 use vfio_core::wire::caps::{RegionCap, SparseMmap, Unknown};
 use vfio_core::wire::info::Mappable;
 use vfio_core::wire::server;
-use vfio_tests::scripted::Scripted;
 
 /// The areas that an inventory keeps of a region with these capabilities.
 fn kept(caps: &[RegionCap<'_>]) -> Option<Vec<RegionSparseMmapArea>> {

@@ -5,6 +5,10 @@ use std::mem::discriminant;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use vfio_conformance::capability::{Capability, Content, collect};
+use vfio_conformance::outcome::{Kind, Outcome, ask, decode};
+use vfio_conformance::reply::Reply;
+use vfio_conformance::scripted::{Growing, Scripted};
 use vfio_core::query::MAX_CALLS;
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{
@@ -16,10 +20,6 @@ use vfio_core::wire::caps::{
 use vfio_core::wire::chain::{Align, Writer};
 use vfio_core::wire::info::Malformed;
 use vfio_core::wire::server::{Device, Dialect, Iommu, IommuDriver, Region};
-use vfio_tests::capability::{Capability, Content, collect};
-use vfio_tests::outcome::{Kind, Outcome, ask, decode};
-use vfio_tests::reply::Reply;
-use vfio_tests::scripted::{Growing, Scripted};
 
 /// An id or a version that is not known in any of the three spaces.
 fn unknown() -> impl Strategy<Value = Content> {

@@ -1,5 +1,6 @@
-//! Conformance of `vfio-core` and `vfio-hosted`: the tests stand in `conformance/`, and what
-//! several of them need stands here.
+//! What the tests of several crates and worlds share: replies, behaviours, hostile inputs.
+//!
+//! `tests/README.md` says where a new test goes.
 
 pub mod behaviour;
 pub mod capability;

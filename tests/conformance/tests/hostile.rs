@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use vfio_conformance::hostile::{Case, cases};
+use vfio_conformance::outcome::{Kind, Outcome, ask, decode};
+use vfio_conformance::reply::Reply;
+use vfio_conformance::scripted::{Growing, Scripted};
 use vfio_core::query::{self, MAX_CALLS, QueryError, Staged};
 use vfio_core::sys::{Errno, InfoRequest};
 use vfio_core::wire::abi::RegionCapId;
 use vfio_core::wire::caps::RegionCap;
 use vfio_core::wire::info::{Malformed, Mappable, RegionInfo};
-use vfio_tests::hostile::{Case, cases};
-use vfio_tests::outcome::{Kind, Outcome, ask, decode};
-use vfio_tests::reply::Reply;
-use vfio_tests::scripted::{Growing, Scripted};
 
 /// What a kernel does that always gives the same reply.
 fn gives(reply: &[u8]) -> impl FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno> {

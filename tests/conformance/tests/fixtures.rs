@@ -5,13 +5,13 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::{Value, json};
+use vfio_conformance::capability::{Capability, Content, collect};
+use vfio_conformance::fixture::{self, Fixture};
+use vfio_conformance::outcome::Kind;
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi;
 use vfio_core::wire::caps::{Caps, RegionKind, Typed};
 use vfio_core::wire::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, RegionInfo};
-use vfio_tests::capability::{Capability, Content, collect};
-use vfio_tests::fixture::{self, Fixture};
-use vfio_tests::outcome::Kind;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The fixtures of an ioctl that have a meaning, and how many there must be.

@@ -5,6 +5,9 @@ use std::sync::LazyLock;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
+use vfio_conformance::hostile::{Case, cases};
+use vfio_conformance::outcome::Kind;
+use vfio_conformance::scripted::Scripted;
 use vfio_core::device::{Device, Inventory, InventoryError};
 use vfio_core::query::QueryError;
 use vfio_core::sys::{Errno, InfoRequest, Sys, put_argsz};
@@ -12,9 +15,6 @@ use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionCapId, RegionFlags, Regi
 use vfio_core::wire::caps::{RegionCap, RegionKind, SparseMmap};
 use vfio_core::wire::info::RegionInfo;
 use vfio_core::wire::server;
-use vfio_tests::hostile::{Case, cases};
-use vfio_tests::outcome::Kind;
-use vfio_tests::scripted::Scripted;
 
 const REGIONS: usize = 4;
 const IRQS: usize = 2;
