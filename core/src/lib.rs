@@ -33,8 +33,8 @@
 //! # use vfio_core::{wire::abi::RegionFlags, wire::server, sys::{InfoRequest, put_argsz}};
 //! # let caps = [RegionCap::MsixMappable];
 //! # let flags = RegionFlags::READ | RegionFlags::WRITE | RegionFlags::MMAP;
-//! # let region = server::Region { flags, size: 0x4000, offset: 0, caps: &caps };
-//! # let device = server::Device { regions: &[Some(region)], ..Default::default() };
+//! # let region = server::RegionReply { flags, size: 0x4000, offset: 0, caps: &caps };
+//! # let device = server::DeviceReply { regions: &[Some(region)], ..Default::default() };
 //! # let mut reply = [0; 64];
 //! # put_argsz(&mut reply).unwrap();
 //! # device.answer(InfoRequest::Region, &mut reply).unwrap();

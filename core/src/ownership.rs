@@ -4,39 +4,39 @@
 //!
 //! A mapped window:
 //! ```
-//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::CanReadWrite, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
-//!     let mut window = device.map::<ReadWrite>(region, 0).ok().unwrap();
+//!     let mut window = device.map::<CanReadWrite>(region, 0).ok().unwrap();
 //!     let _ = window.read::<u32>(0);
 //!     drop(device);
 //! }
 //! ```
 //! ```compile_fail,E0505
-//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::CanReadWrite, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
-//!     let mut window = device.map::<ReadWrite>(region, 0).ok().unwrap();
+//!     let mut window = device.map::<CanReadWrite>(region, 0).ok().unwrap();
 //!     drop(device);
 //!     let _ = window.read::<u32>(0);
 //! }
 //! ```
 //! A block of registers, made of one:
 //! ```compile_fail,E0515
-//! # use vfio_core::mmio::{Block, ReadWrite, Registers};
+//! # use vfio_core::mmio::{Block, CanReadWrite, Registers};
 //! # use vfio_core::device::region::Bar;
 //! # use vfio_core::{device::Device, wire::info::RegionInfo, sys::Sys};
 //! fn keep<'d, S: Sys, R: Registers>(
 //!     device: Device<S>,
 //!     region: &RegionInfo<'_>,
 //! ) -> Block<Bar<&'d Device<S>>, R> {
-//!     let window = device.map::<ReadWrite>(region, 0).ok().unwrap();
+//!     let window = device.map::<CanReadWrite>(region, 0).ok().unwrap();
 //!     window.into_block(0).unwrap()
 //! }
 //! ```
 //! A trapped window:
 //! ```compile_fail,E0505
-//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadWrite, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::CanReadWrite, sys::Sys};
 //! fn keep<S: Sys>(device: Device<S>, region: &RegionInfo<'_>) {
-//!     let mut window = device.trap::<ReadWrite>(region).unwrap();
+//!     let mut window = device.trap::<CanReadWrite>(region).unwrap();
 //!     drop(device);
 //!     let _ = window.read::<u32>(0);
 //! }
@@ -419,9 +419,9 @@
 //! ```
 //! And what a region does not permit can't be asked for:
 //! ```compile_fail,E0277
-//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::ReadOnly, sys::Sys};
+//! # use vfio_core::{device::Device, wire::info::RegionInfo, mmio::CanRead, sys::Sys};
 //! fn write<S: Sys>(device: &Device<S>, region: &RegionInfo<'_>) {
-//!     let mut window = device.trap::<ReadOnly>(region).unwrap();
+//!     let mut window = device.trap::<CanRead>(region).unwrap();
 //!     let _ = window.write(0, 1_u32);
 //! }
 //! ```
@@ -447,8 +447,8 @@
 //! }
 //! ```
 //! ```compile_fail,E0599
-//! # use vfio_core::mmio::{Access, Array, ReadOnly};
-//! fn launder<A: Access, R>(array: &Array<A, R, ReadOnly>) -> &A {
+//! # use vfio_core::mmio::{Access, Array, CanRead};
+//! fn launder<A: Access, R>(array: &Array<A, R, CanRead>) -> &A {
 //!     array.access()
 //! }
 //! ```

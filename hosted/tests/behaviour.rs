@@ -130,7 +130,7 @@ fn ioeventfds() {
     ioeventfd::every_width(kernel, device, 0x1000).unwrap();
 }
 
-fn display_regions() -> Vec<Option<vfio_hosted::model::Region>> {
+fn display_regions() -> Vec<Option<vfio_hosted::model::RegionDescription>> {
     model::edu().description().regions.clone()
 }
 

@@ -10,7 +10,7 @@ use vfio_core::device::Device;
 use vfio_core::device::irq::{Action, Data, IrqError, Vectors, Waker};
 use vfio_core::device::region::{Bar, RegionError, Whole};
 use vfio_core::dma::{Buffer, BufferPart, Chunk, Direction, Dma, Pool, PoolError};
-use vfio_core::mmio::{Access, OffsetError, ReadOnly, ReadWrite, Width, Window};
+use vfio_core::mmio::{Access, CanRead, CanReadWrite, OffsetError, Width, Window};
 use vfio_core::open::Session;
 use vfio_core::sys::{Errno, Sys};
 use vfio_core::wire::abi::{RegionFlags, pci_irq, pci_region};
@@ -276,8 +276,8 @@ fn a_sparse_region_is_reached_by_mappings_and_calls_as_by_calls_alone() -> Ended
     let Opened { device, .. } = open_by(&kernel, &kernel);
     let mut reply = [0; 512];
     let region = device.region(2, &mut reply)?;
-    let mut whole = device.reach::<ReadWrite>(&region)?;
-    let mut trapped = device.trap::<ReadWrite>(&region)?;
+    let mut whole = device.reach::<CanReadWrite>(&region)?;
+    let mut trapped = device.trap::<CanReadWrite>(&region)?;
     assert_eq!((whole.len(), kernel.live_mappings()), (64 << 10, 8));
     for page in 0..16 {
         for at in [page * 4096, page * 4096 + 0x238, page * 4096 + 4088] {
@@ -341,7 +341,7 @@ fn a_world_that_maps_no_regions_reaches_them() -> Ended {
         let mut reply = [0; 64];
         let region = device.region(pci_region::BAR0, &mut reply)?;
         let before = sys.calls();
-        let mut whole = Whole::reach::<ReadOnly>(device, &region)?;
+        let mut whole = Whole::reach::<CanRead>(device, &region)?;
         assert_eq!(whole.read::<u32>(0)?, 0x0100_00ed);
         Ok(before)
     };

@@ -10,7 +10,7 @@ use core::ffi::CStr;
 use core::ptr::NonNull;
 
 use vfio_core::device::Device;
-use vfio_core::mmio::{Mapped, ReadWrite};
+use vfio_core::mmio::{CanReadWrite, Mapped};
 use vfio_core::sys::{
     Absent, Errno, FdRequest, InfoRequest, NameRequest, Protection, Span, Sys, ValueRequest,
     put_argsz,
@@ -68,13 +68,13 @@ impl Sys for Shim {
     /// The device's questions are answered as the kernel would.
     fn ioctl_info(&self, (): &(), request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
-        let bar0 = server::Region {
+        let bar0 = server::RegionReply {
             flags: RegionFlags::READ | RegionFlags::WRITE | RegionFlags::MMAP,
             size: SIZE,
             ..Default::default()
         };
         let regions = [Some(bar0)];
-        let device = server::Device {
+        let device = server::DeviceReply {
             regions: &regions,
             ..Default::default()
         };
@@ -123,7 +123,7 @@ fn factorial(shim: Shim) -> Result<u32, EduError<Infallible>> {
     let (device, mut buffer) = (Device::new(shim, ()), [0; 32]);
     let region = device.region(0, &mut buffer).map_err(|_| EduError::Stuck)?;
     let bar0 = device
-        .map::<ReadWrite>(&region, 0)
+        .map::<CanReadWrite>(&region, 0)
         .map_err(|_| EduError::Stuck)?;
     Edu::new(bar0)?.factorial(5)
 }

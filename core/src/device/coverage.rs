@@ -9,7 +9,7 @@ use crate::wire::info::{Mappable, RegionInfo};
 /// How a stretch of a region is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Access {
+pub enum Reach {
     /// It can be mapped.
     Mapped,
     /// It must be read and written by system calls.
@@ -19,13 +19,13 @@ pub enum Access {
 /// A stretch of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Span {
+pub struct Stretch {
     /// Its start, in bytes from the start of the region.
     pub offset: u64,
     /// Its length in bytes, never 0.
     pub size: u64,
     /// How it is reached.
-    pub access: Access,
+    pub reach: Reach,
 }
 
 /// The stretches of a region in ascending order, from its start to its end without a gap.
@@ -117,21 +117,21 @@ impl<'a> Coverage<'a> {
 }
 
 impl Iterator for Coverage<'_> {
-    type Item = Span;
+    type Item = Stretch;
 
-    fn next(&mut self) -> Option<Span> {
+    fn next(&mut self) -> Option<Stretch> {
         let offset = self.at;
-        let (end, access) = match self.next_mapped() {
-            Some((start, _)) if start > offset => (start, Access::Trapped),
-            Some((_, end)) => (end, Access::Mapped),
-            None => (self.size, Access::Trapped),
+        let (end, reach) = match self.next_mapped() {
+            Some((start, _)) if start > offset => (start, Reach::Trapped),
+            Some((_, end)) => (end, Reach::Mapped),
+            None => (self.size, Reach::Trapped),
         };
         let size = end.checked_sub(offset).filter(|&size| size > 0)?;
         self.at = end;
-        Some(Span {
+        Some(Stretch {
             offset,
             size,
-            access,
+            reach,
         })
     }
 }
@@ -158,13 +158,13 @@ mod tests {
             .map(|areas| RegionCap::SparseMmap(SparseMmap::new(areas)))
             .collect();
         let flags = RegionFlags::READ | RegionFlags::MMAP;
-        let region = server::Region {
+        let region = server::RegionReply {
             flags,
             size,
             offset: 0,
             caps: &caps,
         };
-        let device = server::Device {
+        let device = server::DeviceReply {
             regions: &[Some(region)],
             ..Default::default()
         };
@@ -173,7 +173,7 @@ mod tests {
         device.answer(InfoRequest::Region, &mut reply).unwrap();
         let info = RegionInfo::decode(&reply).unwrap();
         Coverage::new(&info, page)
-            .map(|span| (span.offset, span.size, span.access == Access::Mapped))
+            .map(|span| (span.offset, span.size, span.reach == Reach::Mapped))
             .collect()
     }
 

@@ -18,7 +18,7 @@ use crate::wire::abi::{DeviceFeatureDmaLoggingRange, FeatureId};
 /// A stretch of addresses, cut into pages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Pages {
+pub struct PageRange {
     /// The first address, a multiple of the size of a page.
     pub iova: u64,
     /// The length in bytes, a multiple of the size of a page.
@@ -59,8 +59,8 @@ impl<S: Sys> Device<S> {
     /// # Errors
     /// [`FeatureError`]; `EINVAL` for a `bitmap` that is too short and for pages of less than 4
     /// KiB.
-    pub fn dma_log(&self, pages: Pages, bitmap: &mut [u64]) -> Result<(), FeatureError> {
-        let Pages { iova, size, page } = pages;
+    pub fn dma_log(&self, pages: PageRange, bitmap: &mut [u64]) -> Result<(), FeatureError> {
+        let PageRange { iova, size, page } = pages;
         let mut buffer = [0; DMA_LOGGING_REPORT_LEN];
         Exchange::dma_logging_report(&mut buffer, iova, size, page, bitmap)
             .and_then(|exchange| sys::send(self.sys(), self.fd(), exchange))

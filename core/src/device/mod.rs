@@ -16,7 +16,7 @@ pub mod region;
 pub mod reset;
 
 pub use handle::DeviceHandle;
-pub use inventory::{Interrupt, Inventory, InventoryError, Region};
+pub use inventory::{Inventory, InventoryError, InventoryIrq, InventoryRegion};
 
 use core::sync::atomic::{AtomicU32, Ordering};
 

@@ -2,11 +2,11 @@
 
 use core::marker::PhantomData;
 
-use super::{Access, Block, OffsetError, Origin as _, ReadWrite, Registers};
+use super::{Access, Block, CanReadWrite, OffsetError, Origin as _, Registers};
 
 /// `len` blocks of registers `R` in a row, at a place that was checked: an index is all that is
 /// left to be compared.
-pub struct Array<A: Access, R, P = ReadWrite> {
+pub struct Array<A: Access, R, P = CanReadWrite> {
     access: A,
     origin: A::Origin,
     len: usize,

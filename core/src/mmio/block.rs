@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 
 use super::field::{Pure, Read, Write};
-use super::{Access, Field, OffsetError, ReadWrite, Readable, Registers, Writable};
+use super::{Access, CanReadWrite, Field, OffsetError, Readable, Registers, Writable};
 
 /// The registers `R`, which [`registers!`](crate::registers) declares, at a place that was
 /// checked.
@@ -26,7 +26,7 @@ use super::{Access, Field, OffsetError, ReadWrite, Readable, Registers, Writable
 ///     Ok(timer.get(Timer::count)?)
 /// }
 /// ```
-pub struct Block<A: Access, R, P = ReadWrite> {
+pub struct Block<A: Access, R, P = CanReadWrite> {
     access: A,
     origin: A::Origin,
     registers: PhantomData<fn(R) -> R>,

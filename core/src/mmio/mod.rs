@@ -94,7 +94,7 @@ pub use mapped::Mapped;
 pub use origin::{Address, Origin};
 pub use part::Part;
 pub use permission::{
-    NotPermitted, Permission, Protection, ReadOnly, ReadWrite, Readable, Writable, WriteOnly,
+    CanRead, CanReadWrite, CanWrite, NotPermitted, Permission, Protection, Readable, Writable,
 };
 #[doc(hidden)]
 pub use registers::Declared;

@@ -32,7 +32,7 @@ impl Protection {
 }
 
 /// What a driver wants to do with device memory: a type, so that what it does not ask for does
-/// not compile. It is [`ReadOnly`], [`WriteOnly`] or [`ReadWrite`].
+/// not compile. It is [`CanRead`], [`CanWrite`] or [`CanReadWrite`].
 pub trait Permission: sealed::Sealed {
     /// What it permits.
     const PROTECTION: Protection;
@@ -42,7 +42,7 @@ pub trait Permission: sealed::Sealed {
 #[diagnostic::on_unimplemented(
     message = "the permission `{Self}` is not one to read",
     label = "this window can't be read",
-    note = "ask for the memory as `ReadOnly` or `ReadWrite`"
+    note = "ask for the memory as `CanRead` or `CanReadWrite`"
 )]
 pub trait Readable: Permission {}
 
@@ -50,7 +50,7 @@ pub trait Readable: Permission {}
 #[diagnostic::on_unimplemented(
     message = "the permission `{Self}` is not one to write",
     label = "this window can't be written",
-    note = "ask for the memory as `WriteOnly` or `ReadWrite`"
+    note = "ask for the memory as `CanWrite` or `CanReadWrite`"
 )]
 pub trait Writable: Permission {}
 
@@ -75,11 +75,11 @@ macro_rules! permission {
 
 permission! {
     /// To read, and not to write.
-    ReadOnly: true false, Readable;
+    CanRead: true false, Readable;
     /// To write, and not to read.
-    WriteOnly: false true, Writable;
+    CanWrite: false true, Writable;
     /// To read and to write.
-    ReadWrite: true true, Readable Writable;
+    CanReadWrite: true true, Readable Writable;
 }
 
 /// Device memory that does not permit what is to be done with it.

@@ -285,10 +285,10 @@ fn a_window_permits_no_more_than_its_memory() {
     let base = NonNull::from(&mut bar.0).cast();
     // SAFETY: the memory outlives the mapping, and nothing else reaches it meanwhile.
     let mapped = unsafe { Mapped::new(base, 64, read) };
-    let refused = Window::<_, super::ReadWrite>::with_permission(&mapped);
+    let refused = Window::<_, super::CanReadWrite>::with_permission(&mapped);
     assert_eq!(refused.unwrap_err(), NotPermitted { permitted: read });
-    assert!(Window::<_, super::WriteOnly>::with_permission(&mapped).is_err());
-    let mut window = Window::<_, super::ReadOnly>::with_permission(&mapped).unwrap();
+    assert!(Window::<_, super::CanWrite>::with_permission(&mapped).is_err());
+    let mut window = Window::<_, super::CanRead>::with_permission(&mapped).unwrap();
     assert_eq!(window.read::<u8>(63), Ok(5));
 }
 

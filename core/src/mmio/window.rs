@@ -4,15 +4,15 @@ use core::marker::PhantomData;
 use core::ptr::NonNull;
 
 use super::{
-    Access, Addressable, Array, Block, NotPermitted, OffsetError, Part, Permission, ReadWrite,
+    Access, Addressable, Array, Block, CanReadWrite, NotPermitted, OffsetError, Part, Permission,
     Readable, RegisterError, Registers, Through, Unrestricted, Width, Writable,
 };
 use crate::handle::{Handle, Projection};
 
 /// A stretch of device memory that is read and written at offsets known at run time.
 ///
-/// `P` is what the region permits: [`ReadOnly`](super::ReadOnly), [`ReadWrite`] or
-/// [`WriteOnly`](super::WriteOnly).
+/// `P` is what the region permits: [`CanRead`](super::CanRead), [`CanReadWrite`] or
+/// [`CanWrite`](super::CanWrite).
 ///
 /// ```
 /// use std::sync::atomic::AtomicU64;
@@ -33,7 +33,7 @@ use crate::handle::{Handle, Projection};
 /// ```
 #[derive(Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Window<A, P = ReadWrite> {
+pub struct Window<A, P = CanReadWrite> {
     access: A,
     permission: PhantomData<P>,
 }

@@ -49,7 +49,7 @@ unsafe impl Forward for Mapping {
 #[cfg(all(test, feature = "std"))]
 pub(super) mod tests {
     use super::*;
-    use vfio_core::mmio::{ReadOnly, ReadWrite, Window};
+    use vfio_core::mmio::{CanRead, CanReadWrite, Window};
 
     #[test]
     fn of_a_file_no_more_than_the_stretch_is_in_reach() {
@@ -86,9 +86,9 @@ pub(super) mod tests {
             write: false,
         };
         let mapping = Mapping::new(&fd, span, read).unwrap();
-        let refused = Window::<_, ReadWrite>::with_permission(&mapping);
+        let refused = Window::<_, CanReadWrite>::with_permission(&mapping);
         assert_eq!(refused.unwrap_err().permitted, read);
-        let mut window = Window::<_, ReadOnly>::with_permission(mapping).unwrap();
+        let mut window = Window::<_, CanRead>::with_permission(mapping).unwrap();
         assert_eq!(window.read::<u8>(4095), Ok(7));
     }
 }

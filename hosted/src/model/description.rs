@@ -7,7 +7,7 @@ use vfio_core::wire::abi::{
     RegionSparseMmapArea,
 };
 use vfio_core::wire::caps::{self, RegionKind, SparseMmap, Unknown};
-use vfio_core::wire::server::{self, Dialect, Irq};
+use vfio_core::wire::server::{self, Dialect, IrqReply};
 
 use super::{Config, Iommu};
 
@@ -21,9 +21,9 @@ pub struct Description {
     /// Its capabilities, in order.
     pub caps: Vec<DeviceCap>,
     /// Its regions by index; an index without one answers `EINVAL`.
-    pub regions: Vec<Option<Region>>,
+    pub regions: Vec<Option<RegionDescription>>,
     /// Its interrupts by index; an index without one answers `EINVAL`.
-    pub irqs: Vec<Option<Irq>>,
+    pub irqs: Vec<Option<IrqReply>>,
     /// What a hot reset takes along.
     pub hot_reset: HotReset,
     /// What region 7 reads as.
@@ -42,7 +42,7 @@ pub struct Description {
 
 /// A region of a device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Region {
+pub struct RegionDescription {
     /// Its flags; CAPS is set where there are capabilities.
     pub flags: RegionFlags,
     /// Bytes.
@@ -115,7 +115,7 @@ pub struct MsixTable {
     pub size: u64,
 }
 
-impl Region {
+impl RegionDescription {
     /// A region at the place that vfio-pci gives the index: each is a TiB after the other.
     #[must_use]
     pub fn new(index: u32, flags: RegionFlags, size: u64) -> Self {
@@ -134,8 +134,8 @@ impl Region {
         self
     }
 
-    fn lend<'a>(&self, caps: &'a [caps::RegionCap<'a>]) -> server::Region<'a> {
-        server::Region {
+    fn lend<'a>(&self, caps: &'a [caps::RegionCap<'a>]) -> server::RegionReply<'a> {
+        server::RegionReply {
             flags: self.flags,
             size: self.size,
             offset: self.offset,
@@ -157,7 +157,7 @@ impl Description {
     pub fn with_server<R>(
         &self,
         at: PciDependentDevice,
-        ask: impl FnOnce(&server::Device<'_>) -> R,
+        ask: impl FnOnce(&server::DeviceReply<'_>) -> R,
     ) -> R {
         let caps: Vec<_> = self.caps.iter().map(DeviceCap::lend).collect();
         let region_caps: Vec<Vec<_>> = self
@@ -178,7 +178,7 @@ impl Description {
             HotReset::Itself => Some(&itself[..]),
             HotReset::Devices(devices) => Some(devices.as_slice()),
         };
-        ask(&server::Device {
+        ask(&server::DeviceReply {
             flags: self.flags,
             caps: &caps,
             regions: &regions,

@@ -4,7 +4,7 @@ use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 use vfio_core::wire::caps::RegionKind;
 
 use super::pci::{MAPPED, TRAPPED, pci_irqs, pci_regions};
-use super::{Bar, Config, Description, Iommu, Memory, Model, Region, RegionCap};
+use super::{Bar, Config, Description, Iommu, Model, PlainMemory, RegionCap, RegionDescription};
 
 const FRAME_BUFFER: u64 = 16 << 20;
 const REGISTERS: u64 = 4 << 10;
@@ -24,10 +24,10 @@ pub fn igd() -> Model {
     let mut regions = pci_regions(
         &config,
         [
-            (0, Region::new(0, MAPPED, FRAME_BUFFER)),
-            (2, Region::new(2, MAPPED, REGISTERS)),
-            (6, Region::new(6, RegionFlags::READ, ROM)),
-            (8, Region::new(8, TRAPPED, VGA)),
+            (0, RegionDescription::new(0, MAPPED, FRAME_BUFFER)),
+            (2, RegionDescription::new(2, MAPPED, REGISTERS)),
+            (6, RegionDescription::new(6, RegionFlags::READ, ROM)),
+            (8, RegionDescription::new(8, TRAPPED, VGA)),
         ],
     );
     let bridge = Config::pci(0x8086, 0x29c0, 0x06_0000, 0);
@@ -39,12 +39,12 @@ pub fn igd() -> Model {
             (11, 256, RegionKind::INTEL_IGD_LPC_CFG),
         ]
         .map(|(index, size, kind)| {
-            let region = Region::new(index, RegionFlags::READ, size);
+            let region = RegionDescription::new(index, RegionFlags::READ, size);
             Some(region.with_cap(RegionCap::Type(kind)))
         }),
     );
     // The OpRegion starts with its signature, and its size in KiB.
-    let memory = Memory::new()
+    let memory = PlainMemory::new()
         .with(9, 0x00, b"IntelGraphicsMem")
         .with(9, 0x10, &8_u32.to_le_bytes())
         .with(10, 0, bridge.bytes())

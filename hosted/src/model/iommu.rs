@@ -147,9 +147,13 @@ impl Iommu {
     }
 
     /// Lends the IOMMU to the answering side.
-    pub fn with_server<R>(&self, dialect: Dialect, ask: impl FnOnce(&server::Iommu<'_>) -> R) -> R {
+    pub fn with_server<R>(
+        &self,
+        dialect: Dialect,
+        ask: impl FnOnce(&server::IommuReply<'_>) -> R,
+    ) -> R {
         let caps: Vec<_> = self.caps.iter().map(IommuCap::lend).collect();
-        ask(&server::Iommu {
+        ask(&server::IommuReply {
             driver: self.driver,
             iova_pgsizes: self.pgsizes,
             caps: &caps,

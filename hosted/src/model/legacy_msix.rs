@@ -8,7 +8,9 @@ use vfio_core::wire::chain::Align;
 use vfio_core::wire::server::Dialect;
 
 use super::pci::{MAPPED, pci_irqs, pci_regions};
-use super::{Bar, Config, Description, HotReset, Iommu, Model, MsixTable, Region, RegionCap, msix};
+use super::{
+    Bar, Config, Description, HotReset, Iommu, Model, MsixTable, RegionCap, RegionDescription, msix,
+};
 
 /// Linux 4.6 to 4.15: neither devices nor IOMMUs had capabilities.
 const LINUX_4_6: Dialect = Dialect {
@@ -45,7 +47,7 @@ pub fn legacy_msix_full() -> Model {
 
 /// A device whose one BAR, of `size` bytes, holds the MSI-X table of `count` entries.
 fn old(config: Config, size: u64, table: MsixTable, count: u32) -> Model {
-    let bar = Region::new(table.region, MAPPED, size)
+    let bar = RegionDescription::new(table.region, MAPPED, size)
         .with_cap(RegionCap::SparseMmap(areas_beside(table, size)));
     let index = usize::try_from(table.region).unwrap_or(0);
     let intx = config.bytes().get(0x3d).map_or(0, |pin| u32::from(*pin));

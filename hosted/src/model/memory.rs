@@ -12,7 +12,7 @@ use super::{Bus, Registers};
 /// Memory behind every region: it reads as zeros until it is written, and takes up room only
 /// where it was.
 #[derive(Clone, Default)]
-pub struct Memory {
+pub struct PlainMemory {
     pages: BTreeMap<(u32, u64), Box<[u8; PAGE]>>,
     /// What a reset does not take away.
     initial: BTreeMap<(u32, u64), Box<[u8; PAGE]>>,
@@ -20,7 +20,7 @@ pub struct Memory {
 
 const PAGE: usize = 4096;
 
-impl Memory {
+impl PlainMemory {
     /// Memory of zeros.
     #[must_use]
     pub const fn new() -> Self {
@@ -70,7 +70,7 @@ const fn split(offset: u64) -> (u64, usize) {
     (offset / page, (offset % page) as usize)
 }
 
-impl Registers for Memory {
+impl Registers for PlainMemory {
     fn read(&mut self, region: u32, offset: u64, data: &mut [u8], _: &mut Bus<'_>) {
         self.load(region, offset, data);
     }
@@ -110,9 +110,9 @@ impl Registers for Memory {
     }
 }
 
-impl fmt::Debug for Memory {
+impl fmt::Debug for PlainMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory")
+        f.debug_struct("PlainMemory")
             .field("pages", &self.pages.len())
             .finish_non_exhaustive()
     }
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_across_pages() {
-        let mut memory = Memory::new();
+        let mut memory = PlainMemory::new();
         let last = u64::MAX - 7;
         for offset in [0, 4094, 1 << 33, last] {
             memory.store(2, offset, b"vfio");
@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn a_reset_keeps_what_was_there_first() {
-        let mut memory = Memory::new().with(0, 8, b"first");
+        let mut memory = PlainMemory::new().with(0, 8, b"first");
         memory.store(0, 8, b"later and more");
         with_bus(|bus, _| memory.reset(bus));
         let mut data = [0xa5; 8];

@@ -35,14 +35,14 @@ use vfio_core::wire::abi::PciDependentDevice;
 
 pub use bus::{Bus, RootComplex};
 pub use config::{Bar, Config};
-pub use description::{Description, DeviceCap, HotReset, MsixTable, Region, RegionCap};
+pub use description::{Description, DeviceCap, HotReset, MsixTable, RegionCap, RegionDescription};
 pub use edu::{Edu, edu};
 pub use fault::{DmaAccess, Fault, FaultReason, Refusal};
 pub use igd::igd;
 pub(crate) use iommu::EVERYTHING;
 pub use iommu::{Iommu, IommuCap};
 pub use legacy_msix::{legacy_msix, legacy_msix_full};
-pub use memory::Memory;
+pub use memory::PlainMemory;
 pub use msix::msix;
 pub use mtty::{Mtty, mtty};
 pub use nvme::{
@@ -81,7 +81,7 @@ impl Model {
     pub fn new(description: Description) -> Self {
         Self {
             description,
-            registers: Box::new(Memory::new()),
+            registers: Box::new(PlainMemory::new()),
             script: None,
         }
     }

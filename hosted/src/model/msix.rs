@@ -3,7 +3,7 @@
 use vfio_core::wire::abi::DeviceFlags;
 
 use super::pci::{MAPPED, pci_irqs, pci_regions};
-use super::{Bar, Config, Description, HotReset, Model, MsixTable, Region, RegionCap};
+use super::{Bar, Config, Description, HotReset, Model, MsixTable, RegionCap, RegionDescription};
 
 /// Bytes of the BAR.
 pub(super) const BAR: u64 = 16 << 10;
@@ -30,7 +30,7 @@ pub(super) fn config() -> Config {
 #[must_use]
 pub fn msix() -> Model {
     let config = config();
-    let bar = Region::new(0, MAPPED, BAR).with_cap(RegionCap::MsixMappable);
+    let bar = RegionDescription::new(0, MAPPED, BAR).with_cap(RegionCap::MsixMappable);
     Model::new(Description {
         flags: DeviceFlags::PCI | DeviceFlags::RESET,
         regions: pci_regions(&config, [(0, bar)]),

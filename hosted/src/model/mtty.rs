@@ -6,10 +6,10 @@ use std::vec::Vec;
 
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, MigrationFlags};
-use vfio_core::wire::server::{Dialect, Irq};
+use vfio_core::wire::server::{Dialect, IrqReply};
 
 use super::pci::TRAPPED;
-use super::{Bar, Bus, Config, Description, Iommu, IommuCap, Model, Region, Registers};
+use super::{Bar, Bus, Config, Description, Iommu, IommuCap, Model, RegionDescription, Registers};
 
 /// One or two UARTs, each in a region of its own, whose output comes back as their input.
 ///
@@ -202,10 +202,10 @@ pub fn mtty(ports: u32) -> Model {
                 0..=1 if index < ports => PORT,
                 _ => 0,
             };
-            Some(Region::new(index, TRAPPED, size))
+            Some(RegionDescription::new(index, TRAPPED, size))
         })
         .collect();
-    let irq = |flags| Some(Irq { flags, count: 1 });
+    let irq = |flags| Some(IrqReply { flags, count: 1 });
     let intx = IrqFlags::EVENTFD | IrqFlags::MASKABLE | IrqFlags::AUTOMASKED;
     let message = IrqFlags::EVENTFD | IrqFlags::NORESIZE;
     Model::new(Description {

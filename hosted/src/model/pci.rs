@@ -3,9 +3,9 @@
 use std::vec::Vec;
 
 use vfio_core::wire::abi::{IrqFlags, RegionFlags};
-use vfio_core::wire::server::Irq;
+use vfio_core::wire::server::IrqReply;
 
-use super::{Config, Region};
+use super::{Config, RegionDescription};
 
 /// Read and write.
 pub(super) const TRAPPED: RegionFlags = RegionFlags::READ.union(RegionFlags::WRITE);
@@ -16,14 +16,14 @@ pub(super) const MAPPED: RegionFlags = TRAPPED.union(RegionFlags::MMAP);
 /// and the others empty.
 pub(super) fn pci_regions<const N: usize>(
     config: &Config,
-    present: [(usize, Region); N],
-) -> Vec<Option<Region>> {
+    present: [(usize, RegionDescription); N],
+) -> Vec<Option<RegionDescription>> {
     let config_len = u64::try_from(config.bytes().len()).unwrap_or(0);
     let mut regions: Vec<_> = (0..9)
         .map(|index| match index {
-            7 => Some(Region::new(7, TRAPPED, config_len)),
+            7 => Some(RegionDescription::new(7, TRAPPED, config_len)),
             8 => None,
-            _ => Some(Region::new(index, RegionFlags::empty(), 0)),
+            _ => Some(RegionDescription::new(index, RegionFlags::empty(), 0)),
         })
         .collect();
     for (index, region) in present {
@@ -36,9 +36,9 @@ pub(super) fn pci_regions<const N: usize>(
 
 /// The five interrupt indexes of a PCI device, each with its count; the error interrupt is there
 /// if `is_pcie`.
-pub(super) fn pci_irqs(intx: u32, msi: u32, msix: u32, is_pcie: bool) -> [Option<Irq>; 5] {
+pub(super) fn pci_irqs(intx: u32, msi: u32, msix: u32, is_pcie: bool) -> [Option<IrqReply>; 5] {
     let noresize = IrqFlags::EVENTFD | IrqFlags::NORESIZE;
-    let irq = |flags, count| Some(Irq { flags, count });
+    let irq = |flags, count| Some(IrqReply { flags, count });
     [
         irq(
             IrqFlags::EVENTFD | IrqFlags::MASKABLE | IrqFlags::AUTOMASKED,

@@ -1,10 +1,10 @@
 //! A device of which only parts may be mapped.
 
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea};
-use vfio_core::wire::server::Irq;
+use vfio_core::wire::server::IrqReply;
 
 use super::pci::{MAPPED, pci_regions};
-use super::{Bar, Config, Description, Model, Region, RegionCap};
+use super::{Bar, Config, Description, Model, RegionCap, RegionDescription};
 
 const PAGE: u64 = 4096;
 
@@ -29,16 +29,18 @@ pub fn sparse() -> Model {
     let regions = [
         (
             0,
-            Region::new(0, MAPPED, 16 << 10).with_cap(RegionCap::SparseMmap([whole].into())),
+            RegionDescription::new(0, MAPPED, 16 << 10)
+                .with_cap(RegionCap::SparseMmap([whole].into())),
         ),
         (
             2,
-            Region::new(2, MAPPED, 64 << 10).with_cap(RegionCap::SparseMmap(nine.collect())),
+            RegionDescription::new(2, MAPPED, 64 << 10)
+                .with_cap(RegionCap::SparseMmap(nine.collect())),
         ),
-        (8, Region::new(8, RegionFlags::empty(), 0)),
+        (8, RegionDescription::new(8, RegionFlags::empty(), 0)),
     ];
     let irqs = [0, 0, 0, 1, 1].map(|count| {
-        Some(Irq {
+        Some(IrqReply {
             flags: IrqFlags::EVENTFD,
             count,
         })

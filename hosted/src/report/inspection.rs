@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use vfio_core::device::Device;
-use vfio_core::device::coverage::{Access, Coverage};
+use vfio_core::device::coverage::{Coverage, Reach};
 use vfio_core::dma::AddressSpace;
 use vfio_core::open::iommufd;
 use vfio_core::query::QueryError;
@@ -25,12 +25,12 @@ pub struct Inspection {
     /// The device's capabilities.
     pub caps: Vec<Cap>,
     /// The regions that are there.
-    pub regions: Vec<Region>,
+    pub regions: Vec<RegionReport>,
     /// The interrupts that are there.
-    pub irqs: Vec<Irq>,
+    pub irqs: Vec<IrqReport>,
     /// The IOMMU of the device's container.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub iommu: Option<Iommu>,
+    pub iommu: Option<IommuReport>,
     /// The I/O address space of an iommufd that the device is attached to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ioas: Option<Ioas>,
@@ -42,7 +42,7 @@ pub struct Inspection {
 
 /// A region.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Region {
+pub struct RegionReport {
     /// Its index.
     pub index: u32,
     /// What the index means, or what the type capability says.
@@ -58,12 +58,12 @@ pub struct Region {
     /// Its capabilities.
     pub caps: Vec<Cap>,
     /// Its bytes from the first to the last, by how they are reached.
-    pub spans: Vec<Span>,
+    pub spans: Vec<StretchReport>,
 }
 
 /// A stretch of a region.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct Span {
+pub struct StretchReport {
     /// Its start, in bytes from the start of the region.
     pub offset: u64,
     /// Bytes.
@@ -74,7 +74,7 @@ pub struct Span {
 
 /// An interrupt index.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Irq {
+pub struct IrqReport {
     /// The index.
     pub index: u32,
     /// What the index means.
@@ -89,7 +89,7 @@ pub struct Irq {
 
 /// The IOMMU of a container.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Iommu {
+pub struct IommuReport {
     /// The names of its flags.
     pub flags: Vec<&'static str>,
     /// Its flags as a number.
@@ -182,7 +182,7 @@ pub fn inspect<S: Sys + Clone>(
     );
     for index in 0..indexes(this.num_irqs, &mut troubles) {
         match device.irq(index) {
-            Ok(irq) => this.irqs.push(Irq {
+            Ok(irq) => this.irqs.push(IrqReport {
                 index,
                 name: irq_name(index, is_pci),
                 flags: names(&irq.flags),
@@ -196,7 +196,7 @@ pub fn inspect<S: Sys + Clone>(
     match space {
         AddressSpace::Container(container) => match container.iommu_info(&mut buffer) {
             Ok(info) => {
-                this.iommu = Some(Iommu {
+                this.iommu = Some(IommuReport {
                     flags: names(&info.flags),
                     flags_raw: info.flags.bits(),
                     iova_pgsizes: info.iova_pgsizes,
@@ -244,7 +244,7 @@ fn ask_ioas<S: Sys>(ioas: &iommufd::Ioas<S>) -> Result<Ioas, Errno> {
 
 /// Asks a device about its regions alone: those that are there, and what could not be asked. `page` is the size of the
 /// host's pages in bytes.
-pub fn regions<S: Sys>(device: &Device<S>, page: u64) -> (Vec<Region>, Vec<Trouble>) {
+pub fn regions<S: Sys>(device: &Device<S>, page: u64) -> (Vec<RegionReport>, Vec<Trouble>) {
     let mut troubles = Vec::new();
     let mut buffer = vec![0; 256];
     let (count, is_pci) = match device.info(&mut buffer) {
@@ -265,7 +265,7 @@ fn ask_regions<S: Sys>(
     page: u64,
     buffer: &mut Vec<u8>,
     troubles: &mut Vec<Trouble>,
-) -> Vec<Region> {
+) -> Vec<RegionReport> {
     let mut regions = Vec::new();
     for index in 0..indexes(count, troubles) {
         match region(device, index, is_pci, page, buffer) {
@@ -295,18 +295,18 @@ fn region<S: Sys>(
     is_pci: bool,
     page: u64,
     buffer: &mut Vec<u8>,
-) -> Result<Region, QueryError<vfio_core::wire::abi::RegionInfo>> {
+) -> Result<RegionReport, QueryError<vfio_core::wire::abi::RegionInfo>> {
     let info = device.region(index, buffer)?;
     let name = match info.kind() {
         Some(kind) => kind.to_string(),
         None => region_name(index, is_pci),
     };
-    let spans = Coverage::new(&info, page).map(|span| Span {
+    let spans = Coverage::new(&info, page).map(|span| StretchReport {
         offset: span.offset,
         size: span.size,
-        mapped: span.access == Access::Mapped,
+        mapped: span.reach == Reach::Mapped,
     });
-    Ok(Region {
+    Ok(RegionReport {
         index,
         name,
         flags: names(&info.flags),

@@ -8,7 +8,8 @@ mod reply;
 
 pub use caps::{Area, Body, Cap, Range};
 pub use inspection::{
-    HotReset, Inspection, Ioas, Iommu, Irq, Region, Span, Trouble, inspect, regions,
+    HotReset, Inspection, Ioas, IommuReport, IrqReport, RegionReport, StretchReport, Trouble,
+    inspect, regions,
 };
 pub use reply::{Dependent, Fields, Kind, Reply, Status, decode};
 

@@ -15,7 +15,9 @@ use vfio_core::wire::abi::{
     ioctl as request,
 };
 use vfio_core::wire::caps::{Array, IommuCap, RegionCap, RegionKind, SparseMmap};
-use vfio_core::wire::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
+use vfio_core::wire::server::{
+    DeviceReply, Dialect, HotReset, IommuDriver, IommuReply, IrqReply, RegionReply,
+};
 
 /// The regions of the device.
 pub(crate) const REGIONS: usize = 10;
@@ -75,7 +77,7 @@ pub(crate) fn prepare() -> Result<()> {
     let type_ = [RegionCap::Type(RegionKind::INTEL_IGD_OPREGION)];
     let mapped = RegionFlags::READ | RegionFlags::WRITE | RegionFlags::MMAP;
     let region = |n: u64, size, caps| {
-        Some(Region {
+        Some(RegionReply {
             flags: mapped,
             size,
             offset: n << 40,
@@ -83,7 +85,7 @@ pub(crate) fn prepare() -> Result<()> {
         })
     };
     let plain: &[RegionCap<'_>] = &[];
-    let regions: [Option<Region<'_>>; REGIONS] = [
+    let regions: [Option<RegionReply<'_>>; REGIONS] = [
         region(0, 0x2_0000, &sparse),
         region(1, 0x1000, plain),
         region(2, 0x4000, &[RegionCap::MsixMappable]),
@@ -96,14 +98,14 @@ pub(crate) fn prepare() -> Result<()> {
         region(9, 0x2000, &type_),
     ];
     let irq = |count| {
-        Some(Irq {
+        Some(IrqReply {
             flags: IrqFlags::EVENTFD | IrqFlags::NORESIZE,
             count,
         })
     };
     let irqs = [irq(1), irq(1), irq(32), irq(1), irq(1)];
     let dependent = [PciDependentDevice::default(); 2];
-    let device = Device {
+    let device = DeviceReply {
         flags: DeviceFlags::PCI | DeviceFlags::RESET,
         caps: &[],
         regions: &regions,
@@ -133,7 +135,7 @@ pub(crate) fn prepare() -> Result<()> {
         IommuCap::DmaAvail { avail: 65535 },
         IommuCap::IovaRange(Array::new(&ranges)),
     ];
-    let iommu = Iommu {
+    let iommu = IommuReply {
         driver: IommuDriver::Type1,
         iova_pgsizes: 0x4020_1000,
         caps: &iommu_caps,

@@ -8,7 +8,7 @@ use vfio_core::sys::{InfoRequest, put_argsz};
 use vfio_core::wire::abi::{RegionFlags, RegionSparseMmapArea};
 use vfio_core::wire::caps::{Array, RegionCap, SparseMmap};
 use vfio_core::wire::info::RegionInfo;
-use vfio_core::wire::server::{Device, Region};
+use vfio_core::wire::server::{DeviceReply, RegionReply};
 
 use crate::time;
 
@@ -79,15 +79,15 @@ impl Case {
             })
             .collect();
         let caps = [RegionCap::SparseMmap(SparseMmap::new(&list))];
-        let region = Region {
+        let region = RegionReply {
             flags: RegionFlags::MMAP,
             size: u64::from(areas) * 0x2000,
             offset: 0,
             caps: &caps,
         };
-        let device = Device {
+        let device = DeviceReply {
             regions: &[Some(region)],
-            ..Device::default()
+            ..DeviceReply::default()
         };
         let mut reply = vec![0; 48 + 16 * list.len()];
         put_argsz(&mut reply)

@@ -3,7 +3,9 @@
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{DeviceFlags, HotResetFlags, PciDependentDevice, RegionFlags};
 use vfio_core::wire::info::{DeviceInfo, HotResetInfo, IommuInfo, IrqInfo, RegionInfo};
-use vfio_core::wire::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
+use vfio_core::wire::server::{
+    DeviceReply, Dialect, HotReset, IommuDriver, IommuReply, IrqReply, RegionReply,
+};
 
 use crate::capability::{Capability, collect};
 use crate::outcome::Kind;
@@ -16,7 +18,7 @@ pub struct Described {
     flags: DeviceFlags,
     caps: Vec<Capability>,
     regions: Vec<Option<DescribedRegion>>,
-    irqs: Vec<Option<Irq>>,
+    irqs: Vec<Option<IrqReply>>,
     hot_reset: Option<(HotResetFlags, Vec<PciDependentDevice>)>,
     iova_pgsizes: u64,
     iommu_caps: Vec<Capability>,
@@ -77,7 +79,7 @@ impl Described {
             Kind::Irq => {
                 let info = IrqInfo::decode(reply).unwrap();
                 place(&mut self.irqs, index + 1);
-                self.irqs[index] = Some(Irq {
+                self.irqs[index] = Some(IrqReply {
                     flags: info.flags,
                     count: info.count,
                 });
@@ -105,7 +107,7 @@ impl Described {
                 .iter()
                 .map(|cap| cap.content.to_iommu())
                 .collect();
-            let iommu = Iommu {
+            let iommu = IommuReply {
                 driver: self.driver,
                 iova_pgsizes: self.iova_pgsizes,
                 caps: &caps,
@@ -131,7 +133,7 @@ impl Described {
             .iter()
             .zip(&region_caps)
             .map(|(region, caps)| {
-                region.as_ref().map(|region| Region {
+                region.as_ref().map(|region| RegionReply {
                     flags: region.flags,
                     size: region.size,
                     offset: region.offset,
@@ -139,7 +141,7 @@ impl Described {
                 })
             })
             .collect();
-        let device = Device {
+        let device = DeviceReply {
             flags: self.flags,
             caps: &caps,
             regions: &regions,

@@ -8,7 +8,7 @@ use core::time::Duration;
 use vfio_core::device::Device;
 use vfio_core::device::irq::{Action, Data};
 use vfio_core::dma::{AddressSpace, Direction, Dma};
-use vfio_core::mmio::{Access, ReadWrite, Window};
+use vfio_core::mmio::{Access, CanReadWrite, Window};
 use vfio_core::open::{Mode, Place, Session};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::{Errno, Sys};
@@ -102,7 +102,9 @@ pub fn migrate<S: Sys + Clone>(sys: &S, from: &Place<'_>, to: &Place<'_>, mode: 
     let target = Session::open_in(mode, sys, to)?.device;
     let mut buffer = [0; 128];
     let region = source.region(0, &mut buffer)?;
-    source.trap::<ReadWrite>(&region)?.write(SCRATCH, 0x5a_u8)?;
+    source
+        .trap::<CanReadWrite>(&region)?
+        .write(SCRATCH, 0x5a_u8)?;
     source.migration()?;
     let none = || Differs {
         what: "data",
@@ -132,7 +134,7 @@ pub fn migrate<S: Sys + Clone>(sys: &S, from: &Place<'_>, to: &Place<'_>, mode: 
     target.set_migration_state(MigState::RUNNING)?;
     same("state", 2, target.migration_state()?.0)?;
     let region = target.region(0, &mut buffer)?;
-    let scratch: u8 = target.trap::<ReadWrite>(&region)?.read(SCRATCH)?;
+    let scratch: u8 = target.trap::<CanReadWrite>(&region)?.read(SCRATCH)?;
     same("scratch register", 0x5a, scratch)?;
     source.reset()?;
     Ok(target.reset()?)
@@ -195,8 +197,8 @@ pub fn drive<S: Sys, const N: usize>(device: &Device<S>, dma: &Dma<S, N>, reach:
     same("command", needed.bits().into(), config.command()?.bits())?;
     let region = device.region(pci_region::BAR0, &mut buffer)?;
     match reach {
-        Reach::Mapped => work(device, device.map::<ReadWrite>(&region, 0)?, dma)?,
-        Reach::Trapped => work(device, device.trap::<ReadWrite>(&region)?, dma)?,
+        Reach::Mapped => work(device, device.map::<CanReadWrite>(&region, 0)?, dma)?,
+        Reach::Trapped => work(device, device.trap::<CanReadWrite>(&region)?, dma)?,
     }
     Ok(config.set_command(command)?)
 }

@@ -63,7 +63,7 @@ fn inventory(answers: &[Answer], len: usize) -> Result<Kept, InventoryError> {
     let device = Device::new(world(answers), ());
     let mut inventory = Inventory::<REGIONS, IRQS, AREAS>::new();
     device.inventory_into(&mut vec![0x5a; len][..], &mut inventory)?;
-    let region = |region: &vfio_core::device::Region| Region {
+    let region = |region: &vfio_core::device::InventoryRegion| Region {
         flags: region.flags,
         size: region.size,
         offset: region.offset,
@@ -242,7 +242,7 @@ fn of_lists(lists: &[u64]) -> Vec<Answer> {
     let regions: Vec<_> = caps
         .iter()
         .map(|caps| {
-            Some(server::Region {
+            Some(server::RegionReply {
                 flags: RegionFlags::MMAP,
                 size: 0x1000,
                 offset: 0,
@@ -250,7 +250,7 @@ fn of_lists(lists: &[u64]) -> Vec<Answer> {
             })
         })
         .collect();
-    let device = server::Device {
+    let device = server::DeviceReply {
         regions: &regions,
         ..Default::default()
     };

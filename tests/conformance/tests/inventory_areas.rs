@@ -10,16 +10,16 @@ use vfio_core::wire::server;
 
 /// The areas that an inventory keeps of a region with these capabilities.
 fn kept(caps: &[RegionCap<'_>]) -> Option<Vec<RegionSparseMmapArea>> {
-    let region = server::Region {
+    let region = server::RegionReply {
         flags: RegionFlags::READ | RegionFlags::MMAP,
         size: 0x4000,
         offset: 0,
         caps,
     };
-    let described = server::Device {
+    let described = server::DeviceReply {
         flags: DeviceFlags::PCI,
         regions: &[Some(region)],
-        ..server::Device::default()
+        ..server::DeviceReply::default()
     };
     let sys = Scripted::new(|call, _, reply: &mut [u8]| {
         let request = match call {

@@ -19,7 +19,7 @@ use vfio_core::wire::caps::{
 };
 use vfio_core::wire::chain::{Align, Writer};
 use vfio_core::wire::info::Malformed;
-use vfio_core::wire::server::{Device, Dialect, Iommu, IommuDriver, Region};
+use vfio_core::wire::server::{DeviceReply, Dialect, IommuDriver, IommuReply, RegionReply};
 
 /// An id or a version that is not known in any of the three spaces.
 fn unknown() -> impl Strategy<Value = Content> {
@@ -186,12 +186,12 @@ fn answer(
         Kind::Region => {
             let caps: Vec<_> = chain.iter().map(Content::to_region).collect();
             let mut regions = [None; 6];
-            regions[5] = Some(Region {
+            regions[5] = Some(RegionReply {
                 size: u64::MAX,
                 caps: &caps,
                 ..Default::default()
             });
-            let device = Device {
+            let device = DeviceReply {
                 regions: &regions,
                 dialect,
                 ..Default::default()
@@ -200,7 +200,7 @@ fn answer(
         }
         Kind::Device => {
             let caps: Vec<_> = chain.iter().map(Content::to_device).collect();
-            let device = Device {
+            let device = DeviceReply {
                 caps: &caps,
                 dialect,
                 ..Default::default()
@@ -209,7 +209,7 @@ fn answer(
         }
         Kind::Iommu => {
             let caps: Vec<_> = chain.iter().map(Content::to_iommu).collect();
-            let iommu = Iommu {
+            let iommu = IommuReply {
                 driver,
                 iova_pgsizes: 0x1000,
                 caps: &caps,

@@ -9,7 +9,7 @@ use vfio_conformance::described::Described;
 use vfio_conformance::fixture::{self, Fixture};
 use vfio_conformance::outcome::Kind;
 use vfio_core::sys::Errno;
-use vfio_core::wire::server::{Device, Dialect, Iommu, IommuDriver};
+use vfio_core::wire::server::{DeviceReply, Dialect, IommuDriver, IommuReply};
 
 /// Which kernel, which device, reached how.
 type Subject = (String, String, String);
@@ -113,8 +113,8 @@ fn linux_7_3() {
 #[test]
 fn requests_of_other_files_are_refused() {
     let mut reply = [0; 64];
-    let device = Device::default();
-    let iommu = Iommu::default();
+    let device = DeviceReply::default();
+    let iommu = IommuReply::default();
     assert_eq!(
         device.answer(Kind::Iommu.request(), &mut reply),
         Err(Errno::ENOTTY)

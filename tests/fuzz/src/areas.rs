@@ -1,7 +1,7 @@
 //! Which bytes of a region may be mapped, by slower rules than the crate's.
 
 use vfio_core::wire::abi::{RegionFlags, RegionSparseMmapArea};
-use vfio_core::device::coverage::{Access, Coverage, Span};
+use vfio_core::device::coverage::{Reach, Coverage, Stretch};
 use vfio_core::wire::info::{Mappable, RegionInfo};
 
 /// Sizes of pages in bytes that hosts have, and numbers that are none.
@@ -36,7 +36,7 @@ pub fn check_coverage(region: &RegionInfo<'_>) {
     for page in PAGES {
         // Each area is one mapped stretch at most, with a trapped one before and after it.
         let limit = 2 * allowed.len() + 1;
-        let spans: Vec<Span> = Coverage::new(region, page).take(limit + 1).collect();
+        let spans: Vec<Stretch> = Coverage::new(region, page).take(limit + 1).collect();
         assert!(spans.len() <= limit, "{} spans", spans.len());
         check_spans(&spans, region.size, page, &allowed);
     }
@@ -60,14 +60,14 @@ pub fn check_kept(region: &RegionInfo<'_>, kept: Option<&[RegionSparseMmapArea]>
     assert_eq!(kept, expected.as_deref());
 }
 
-fn check_spans(spans: &[Span], size: u64, page: u64, allowed: &[(u128, u128)]) {
+fn check_spans(spans: &[Stretch], size: u64, page: u64, allowed: &[(u128, u128)]) {
     let mut at = 0;
     let mut mapped = 0_u128;
     for span in spans {
         assert_eq!(span.offset, at, "a gap before {span:?}");
         assert_ne!(span.size, 0, "{span:?} is empty");
         at = span.offset.checked_add(span.size).expect("ends past 2^64");
-        if span.access == Access::Trapped {
+        if span.reach == Reach::Trapped {
             continue;
         }
         mapped += u128::from(span.size);

@@ -4,7 +4,7 @@
 #![no_main]
 
 use vfio_core::device::Device;
-use vfio_core::device::coverage::Access;
+use vfio_core::device::coverage::Reach;
 use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::pci::{
     CapabilityId, Config, ConfigError, DeviceConfig, ExtendedId, HeaderLayout, StandardId,
@@ -124,9 +124,9 @@ fn region(device: &Device<GuestPci>, index: u32) -> Result<(), Error> {
     }
     for span in device.coverage(&region) {
         let (start, size) = (span.offset, span.size);
-        match span.access {
-            Access::Mapped => defmt::info!("    {=u64:#x}, {=u64:#x} bytes: mapped", start, size),
-            Access::Trapped => defmt::info!("    {=u64:#x}, {=u64:#x} bytes: trapped", start, size),
+        match span.reach {
+            Reach::Mapped => defmt::info!("    {=u64:#x}, {=u64:#x} bytes: mapped", start, size),
+            Reach::Trapped => defmt::info!("    {=u64:#x}, {=u64:#x} bytes: trapped", start, size),
         }
     }
     Ok(())

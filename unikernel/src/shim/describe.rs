@@ -9,7 +9,7 @@ use vfio_core::pci::{
 use vfio_core::sys::{Errno, InfoRequest};
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea, pci_region};
 use vfio_core::wire::caps::{RegionCap, SparseMmap};
-use vfio_core::wire::server::{self, Irq};
+use vfio_core::wire::server::{self, IrqReply};
 
 use crate::pci::{Region, RegionKind, Regions, Registers, Spaces, size_bars};
 
@@ -244,7 +244,7 @@ impl Description {
         if let Some(slot) = slot
             && index != pci_region::VGA
         {
-            let region = slot.insert(server::Region {
+            let region = slot.insert(server::RegionReply {
                 offset: u64::from(index) << REGION_SHIFT,
                 ..Default::default()
             });
@@ -272,7 +272,7 @@ impl Description {
         }
         let mut flags = DeviceFlags::PCI;
         flags.set(DeviceFlags::RESET, self.reset != ResetPlace::Missing);
-        let device = server::Device {
+        let device = server::DeviceReply {
             flags,
             regions: &regions,
             irqs: &self.irqs(),
@@ -283,9 +283,9 @@ impl Description {
 
     /// The interrupts, by index.
     #[must_use]
-    pub fn irqs(&self) -> [Option<Irq>; 5] {
+    pub fn irqs(&self) -> [Option<IrqReply>; 5] {
         let irq = |flags, count: u16| {
-            Some(Irq {
+            Some(IrqReply {
                 flags,
                 count: count.into(),
             })
@@ -358,7 +358,7 @@ mod tests {
     use crate::pci::Address;
     use crate::pci::tests::Machine;
     use std::vec::Vec;
-    use vfio_core::device::coverage::{Access, Coverage};
+    use vfio_core::device::coverage::{Coverage, Reach};
     use vfio_core::sys::put_argsz;
     use vfio_core::wire::info::{DeviceInfo, IrqInfo, RegionInfo};
 
@@ -384,7 +384,7 @@ mod tests {
     }
 
     /// The stretches of a region, by their access.
-    fn stretches(description: &Description, index: u32) -> Vec<(u64, u64, Access)> {
+    fn stretches(description: &Description, index: u32) -> Vec<(u64, u64, Reach)> {
         let mut reply = [0; 128];
         put_argsz(&mut reply).unwrap();
         reply[8..12].copy_from_slice(&index.to_ne_bytes());
@@ -392,7 +392,7 @@ mod tests {
         let region = RegionInfo::decode(&reply).unwrap();
         let spans = Coverage::new(&region, PAGE);
         spans
-            .map(|span| (span.offset, span.size, span.access))
+            .map(|span| (span.offset, span.size, span.reach))
             .collect()
     }
 
@@ -406,9 +406,9 @@ mod tests {
         let info = DeviceInfo::decode(&reply).unwrap();
         assert_eq!((info.num_regions, info.num_irqs), (9, 5));
         assert_eq!(info.flags, DeviceFlags::PCI);
-        assert_eq!(stretches(&description, 0), [(0, 0x4000, Access::Mapped)]);
+        assert_eq!(stretches(&description, 0), [(0, 0x4000, Reach::Mapped)]);
         assert_eq!(stretches(&description, 1), []);
-        assert_eq!(stretches(&description, 7), [(0, 256, Access::Trapped)]);
+        assert_eq!(stretches(&description, 7), [(0, 256, Reach::Trapped)]);
         for (index, count) in [(0_u32, 0), (1, 8), (2, 0)] {
             let mut reply = [0; 16];
             put_argsz(&mut reply).unwrap();
@@ -438,7 +438,7 @@ mod tests {
         description.read(machine.registers(address)).unwrap();
         assert_eq!(description.bar(0), None);
         assert_eq!(stretches(&description, 0), []);
-        assert_eq!(stretches(&description, 2), [(0, 0x1000, Access::Mapped)]);
+        assert_eq!(stretches(&description, 2), [(0, 0x1000, Reach::Mapped)]);
         // It has the table of MSI-X, which can't be reached.
         assert_eq!(
             description.msix.map(|msix| msix.table.vectors()),
@@ -451,9 +451,9 @@ mod tests {
         let msix: &[u8] = &[0x11, 0, 0x40, 0, 0, 0x20, 0, 0, 0, 0x30, 0, 0];
         let description = describe(&[(0x40, msix)]).unwrap();
         let expected = [
-            (0, 0x2000, Access::Mapped),
-            (0x2000, 0x1000, Access::Trapped),
-            (0x3000, 0x1000, Access::Mapped),
+            (0, 0x2000, Reach::Mapped),
+            (0x2000, 0x1000, Reach::Trapped),
+            (0x3000, 0x1000, Reach::Mapped),
         ];
         assert_eq!(stretches(&description, 0), expected);
         assert!(description.may_map(0, 0..0x2000) && !description.may_map(0, 0x1000..0x3000));
@@ -466,7 +466,7 @@ mod tests {
     fn a_table_among_registers_is_mapped_with_them() {
         let msix: &[u8] = &[0x11, 0, 0x03, 0, 0x00, 0x28, 0, 0, 0, 0x30, 0, 0];
         let description = describe(&[(0x40, msix)]).unwrap();
-        assert_eq!(stretches(&description, 0), [(0, 0x4000, Access::Mapped)]);
+        assert_eq!(stretches(&description, 0), [(0, 0x4000, Reach::Mapped)]);
         assert!(description.may_map(0, 0x2000..0x3000));
     }
 

@@ -2,7 +2,7 @@
 
 mod region;
 
-pub use region::Region;
+pub use region::InventoryRegion;
 
 use core::fmt;
 
@@ -20,15 +20,15 @@ pub struct Inventory<const R: usize, const I: usize, const A: usize> {
     flags: DeviceFlags,
     num_regions: u32,
     num_irqs: u32,
-    regions: [Option<Region>; R],
-    irqs: [Option<Interrupt>; I],
+    regions: [Option<InventoryRegion>; R],
+    irqs: [Option<InventoryIrq>; I],
     areas: AreaList<A>,
 }
 
 /// An interrupt index of an [`Inventory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Interrupt {
+pub struct InventoryIrq {
     /// How it is signalled and masked.
     pub flags: IrqFlags,
     /// How many interrupts it has.
@@ -133,20 +133,20 @@ impl<const R: usize, const I: usize, const A: usize> Inventory<R, I, A> {
 
     /// The regions by index; `None` where an index has none.
     #[must_use]
-    pub fn regions(&self) -> &[Option<Region>] {
+    pub fn regions(&self) -> &[Option<InventoryRegion>] {
         start(&self.regions, self.num_regions)
     }
 
     /// The interrupts by index; `None` where an index has none.
     #[must_use]
-    pub fn irqs(&self) -> &[Option<Interrupt>] {
+    pub fn irqs(&self) -> &[Option<InventoryIrq>] {
         start(&self.irqs, self.num_irqs)
     }
 
     /// The areas of a region that may be mapped; `None` where the region has no such list, and
     /// its MMAP flag alone decides.
     #[must_use]
-    pub fn areas(&self, region: &Region) -> Option<&[RegionSparseMmapArea]> {
+    pub fn areas(&self, region: &InventoryRegion) -> Option<&[RegionSparseMmapArea]> {
         self.areas.of(region)
     }
 }
@@ -175,7 +175,7 @@ fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
     device: &Device<S>,
     index: u32,
     buffer: &mut B,
-    slot: &mut Option<Region>,
+    slot: &mut Option<InventoryRegion>,
     areas: &mut AreaList<A>,
 ) -> Result<(), InventoryError> {
     let (mut said, mut kept) = (Said::default(), Ok(()));
@@ -183,7 +183,7 @@ fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
         kept = kept.and_then(|()| said.keep(&cap, areas));
     });
     match answer {
-        Ok(info) => *slot = Some(Region::new(&info, said)),
+        Ok(info) => *slot = Some(InventoryRegion::new(&info, said)),
         Err(QueryError::Errno(Errno::EINVAL)) => *slot = None,
         Err(error) => return Err(InventoryError::Region { index, error }),
     }
@@ -191,9 +191,9 @@ fn ask_region<S: Sys, B: ReplyBuffer + ?Sized, const A: usize>(
 }
 
 /// Asks about an interrupt index. It may be without one; the others keep their places.
-fn ask_irq<S: Sys>(device: &Device<S>, index: u32) -> Result<Option<Interrupt>, InventoryError> {
+fn ask_irq<S: Sys>(device: &Device<S>, index: u32) -> Result<Option<InventoryIrq>, InventoryError> {
     match device.irq(index) {
-        Ok(IrqInfo { flags, count, .. }) => Ok(Some(Interrupt { flags, count })),
+        Ok(IrqInfo { flags, count, .. }) => Ok(Some(InventoryIrq { flags, count })),
         Err(QueryError::Errno(Errno::EINVAL)) => Ok(None),
         Err(error) => Err(InventoryError::Irq { index, error }),
     }

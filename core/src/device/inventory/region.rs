@@ -7,7 +7,7 @@ use crate::wire::info::RegionInfo;
 /// A region of an [`Inventory`](super::Inventory).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Region {
+pub struct InventoryRegion {
     /// What may be done with it.
     pub flags: RegionFlags,
     /// Bytes.
@@ -73,7 +73,7 @@ impl Said {
     }
 }
 
-impl Region {
+impl InventoryRegion {
     /// What a reply says, and its capabilities.
     #[inline]
     pub(super) const fn new(info: &RegionInfo<'_>, caps: Said) -> Self {
@@ -111,7 +111,7 @@ impl<const A: usize> AreaList<A> {
     }
 
     /// The areas of a region, if it has a list of them.
-    pub(super) fn of(&self, region: &Region) -> Option<&[RegionSparseMmapArea]> {
+    pub(super) fn of(&self, region: &InventoryRegion) -> Option<&[RegionSparseMmapArea]> {
         let Areas { first, end } = region.caps.areas?;
         Some(self.list.get(first..end).unwrap_or_default())
     }

@@ -93,7 +93,7 @@ impl<D: DeviceHandle> Bar<D> {
         permitted::<P>(region.flags)?;
         let span = device
             .coverage(region)
-            .find(|span| span.offset == offset && span.access == coverage::Access::Mapped)
+            .find(|span| span.offset == offset && span.reach == coverage::Reach::Mapped)
             .ok_or(RegionError::NotMappable { offset })?;
         let mapping = map(&*device, region, span, P::PROTECTION)?;
         Window::with_permission(Self::new(device, mapping))
@@ -142,7 +142,7 @@ impl<D: DeviceHandle> Trapped<D> {
 fn map<S: Sys>(
     device: &Device<S>,
     region: &RegionInfo<'_>,
-    span: coverage::Span,
+    span: coverage::Stretch,
     protection: Protection,
 ) -> Result<S::Mapping, RegionError> {
     let position = region.offset.checked_add(span.offset);

@@ -77,7 +77,7 @@ impl<D: DeviceHandle> Whole<D> {
         let mut pieces = Vec::new();
         let mapped = device
             .coverage(region)
-            .filter(|span| span.access == coverage::Access::Mapped);
+            .filter(|span| span.reach == coverage::Reach::Mapped);
         for span in mapped {
             if pieces.is_full() {
                 break;

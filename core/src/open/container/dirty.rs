@@ -5,7 +5,7 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::Container;
-use crate::device::dirty::Pages;
+use crate::device::dirty::PageRange;
 use crate::sys::{self, DIRTY_BITMAP_LEN, Errno, Exchange, ExchangeRequest, Sys, UNMAP_DIRTY_LEN};
 use crate::wire::abi::{DirtyPagesFlags, IommuType1DirtyBitmap, IommuType1DmaUnmap};
 
@@ -34,8 +34,8 @@ impl<S: Sys> Container<S> {
     /// What the kernel returns: `EINVAL` where nothing is tracked, where a mapping is only in part
     /// within `pages`, and for another size of page than the smallest of the IOMMU. `EINVAL` as
     /// well for a `bitmap` that is too short.
-    pub fn dirty_pages(&self, pages: Pages, bitmap: &mut [u64]) -> Result<(), Errno> {
-        let Pages { iova, size, page } = pages;
+    pub fn dirty_pages(&self, pages: PageRange, bitmap: &mut [u64]) -> Result<(), Errno> {
+        let PageRange { iova, size, page } = pages;
         let mut buffer = [0; DIRTY_BITMAP_LEN];
         let exchange = Exchange::dirty_bitmap(&mut buffer, iova, size, page, bitmap)?;
         sys::send(self.sys(), self.fd(), exchange)
@@ -46,8 +46,8 @@ impl<S: Sys> Container<S> {
     ///
     /// # Errors
     /// As [`Container::dirty_pages`]; nothing is unmapped then.
-    pub fn unmap_dirty(&self, pages: Pages, bitmap: &mut [u64]) -> Result<u64, Errno> {
-        let Pages { iova, size, page } = pages;
+    pub fn unmap_dirty(&self, pages: PageRange, bitmap: &mut [u64]) -> Result<u64, Errno> {
+        let PageRange { iova, size, page } = pages;
         let mut buffer = [0; UNMAP_DIRTY_LEN];
         let exchange = Exchange::unmap_dirty(&mut buffer, iova, size, page, bitmap)?;
         sys::send(self.sys(), self.fd(), exchange)?;

@@ -14,15 +14,15 @@ use crate::wire::request::InfoRequest;
 /// A device to answer for.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Device<'a> {
+pub struct DeviceReply<'a> {
     /// Its flags; CAPS is set where there are capabilities.
     pub flags: DeviceFlags,
     /// Its capabilities.
     pub caps: &'a [DeviceCap<'a>],
     /// Its regions by index; an index without one answers `EINVAL`.
-    pub regions: &'a [Option<Region<'a>>],
+    pub regions: &'a [Option<RegionReply<'a>>],
     /// Its interrupts by index; an index without one answers `EINVAL`.
-    pub irqs: &'a [Option<Irq>],
+    pub irqs: &'a [Option<IrqReply>],
     /// What a hot reset takes along; a device on the root bus has none and answers `ENODEV`.
     pub hot_reset: Option<HotReset<'a>>,
     /// The kernel to answer like.
@@ -32,7 +32,7 @@ pub struct Device<'a> {
 /// A region to answer for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Region<'a> {
+pub struct RegionReply<'a> {
     /// Its flags; CAPS is set where there are capabilities.
     pub flags: RegionFlags,
     /// Bytes.
@@ -46,7 +46,7 @@ pub struct Region<'a> {
 /// An interrupt index to answer for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Irq {
+pub struct IrqReply {
     /// Its flags.
     pub flags: IrqFlags,
     /// How many interrupts it has.
@@ -63,7 +63,7 @@ pub struct HotReset<'a> {
     pub devices: &'a [PciDependentDevice],
 }
 
-impl Device<'_> {
+impl DeviceReply<'_> {
     /// Answers an INFO ioctl on the device.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::wire::request::InfoRequest;
 /// An IOMMU to answer for.
 #[derive(Clone, Copy, Debug, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Iommu<'a> {
+pub struct IommuReply<'a> {
     /// Who answers.
     pub driver: IommuDriver,
     /// A bit for each size, in bytes, of which mappings are made.
@@ -38,7 +38,7 @@ pub enum IommuDriver {
 /// Bytes of the structure in every 64-bit kernel.
 const FIXED: u32 = 24;
 
-impl Iommu<'_> {
+impl IommuReply<'_> {
     /// Answers an INFO ioctl on the container.
     ///
     /// # Errors
@@ -161,9 +161,9 @@ mod tests {
     #[test]
     fn no_capabilities_are_no_chain_from_either_driver() {
         for driver in [IommuDriver::Type1, IommuDriver::Iommufd] {
-            let iommu = Iommu {
+            let iommu = IommuReply {
                 driver,
-                ..Iommu::default()
+                ..IommuReply::default()
             };
             let mut reply = [0; 64];
             put_argsz(&mut reply).unwrap();

@@ -3,7 +3,7 @@
 
 use zerocopy::FromBytes;
 
-use super::Irq;
+use super::IrqReply;
 use crate::wire::abi::{IrqFlags, IrqSet, IrqSetFlags, pci_irq};
 use crate::wire::errno::Errno;
 
@@ -46,7 +46,7 @@ impl<'a> IrqRequest<'a> {
     /// # Errors
     /// `EINVAL` for interrupts that are not there, for flags that are not known, and for data that
     /// is cut short.
-    pub fn parse(argument: &'a [u8], irqs: &[Option<Irq>]) -> Result<Self, Errno> {
+    pub fn parse(argument: &'a [u8], irqs: &[Option<IrqReply>]) -> Result<Self, Errno> {
         let (head, data) = IrqSet::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
         let known = IrqSetFlags::DATA_TYPE_MASK | IrqSetFlags::ACTION_TYPE_MASK;
         let is_refused = head.index >= pci_irq::NUM

@@ -12,9 +12,9 @@ mod dialect;
 mod iommu;
 mod irqs;
 
-pub use device::{Device, HotReset, Irq, Region};
+pub use device::{DeviceReply, HotReset, IrqReply, RegionReply};
 pub use dialect::Dialect;
-pub use iommu::{Iommu, IommuDriver};
+pub use iommu::{IommuDriver, IommuReply};
 pub use irqs::{IrqData, IrqRequest};
 
 use zerocopy::{FromBytes, Immutable, IntoBytes};

@@ -8,7 +8,7 @@ use vfio_core::device::Device;
 use vfio_core::device::region::Trapped;
 use vfio_core::mmio::{RegisterError, TrapError, Window};
 use vfio_core::sys::Sys;
-use vfio_hosted::report::Region;
+use vfio_hosted::report::RegionReport;
 
 use crate::access_error::AccessError;
 use crate::failure::Failure;
@@ -68,7 +68,7 @@ pub(crate) struct Register {
 
 /// A register of an open device.
 pub(crate) struct Reached<'o, S: Sys> {
-    region: Region,
+    region: RegionReport,
     window: Window<Trapped<&'o Device<S>>>,
     offset: u64,
     width: Width,

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use comfy_table::{Cell, Color, Table};
 use vfio_hosted::report::{
-    Body, Cap, Dependent, Fields, HotReset, Inspection, Ioas, Iommu, Region, Reply, Status,
+    Body, Cap, Dependent, Fields, HotReset, Inspection, Ioas, IommuReport, RegionReport, Reply,
+    Status,
 };
 
 use crate::failure::Failure;
@@ -113,7 +114,7 @@ pub(crate) fn inspection(
     }
     writeln!(out, "{}", table.trim_fmt())?;
 
-    if let Some(Iommu {
+    if let Some(IommuReport {
         iova_pgsizes,
         caps,
         flags: names,
@@ -158,7 +159,7 @@ pub(crate) fn inspection(
 }
 
 /// One row for each way in which a part of a region is reached.
-fn add_region(table: &mut Table, region: &Region) {
+fn add_region(table: &mut Table, region: &RegionReport) {
     let head = [
         region.index.to_string(),
         region.name.clone(),

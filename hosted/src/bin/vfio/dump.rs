@@ -11,7 +11,7 @@ use vfio_core::device::Device;
 use vfio_core::device::region::Trapped;
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys;
-use vfio_hosted::report::Region;
+use vfio_hosted::report::RegionReport;
 
 use crate::access_error::AccessError;
 use crate::failure::Failure;
@@ -141,7 +141,7 @@ fn line_end(at: u64, end: u64) -> u64 {
 
 struct Reader<'d, S: Sys> {
     window: Window<Trapped<&'d Device<S>>>,
-    region: &'d Region,
+    region: &'d RegionReport,
     width: Option<Width>,
 }
 

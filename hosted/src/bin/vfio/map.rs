@@ -11,7 +11,7 @@ use serde::Serialize;
 use vfio_core::pci::{Config, ConfigError, DeviceConfig, Msix};
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::pci_region;
-use vfio_hosted::report::{self, Region, Trouble};
+use vfio_hosted::report::{self, RegionReport, Trouble};
 
 use crate::failure::{self, Failure};
 use crate::file::Output;
@@ -40,7 +40,7 @@ struct Map {
     simulated: bool,
     /// The page size of the host, in bytes.
     page: u64,
-    regions: Vec<Region>,
+    regions: Vec<RegionReport>,
     msix: Option<MsixPlace>,
     troubles: Vec<Trouble>,
 }
@@ -115,7 +115,7 @@ impl Task for Draw {
 /// Where the MSI-X capability says that the tables are.
 fn msix<S: Sys + Clone>(
     opened: &Opened<S>,
-    regions: &[Region],
+    regions: &[RegionReport],
 ) -> Result<Option<MsixPlace>, Trouble> {
     let Some(config) = regions
         .iter()

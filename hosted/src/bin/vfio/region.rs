@@ -11,7 +11,7 @@ use vfio_core::mmio::{OffsetError, RegisterError, TrapError, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::{RegionFlags, pci_region};
-use vfio_hosted::report::{self, Region};
+use vfio_hosted::report::{self, RegionReport};
 
 use crate::access_error::AccessError;
 use crate::failure::Failure;
@@ -155,9 +155,13 @@ fn place(offset: u64) -> usize {
 
 impl<S: Sys + Clone> Opened<S> {
     /// The region that is meant, if it permits what is intended.
-    pub(crate) fn region(&self, selector: &Selector, intent: Intent) -> Result<Region, Failure> {
+    pub(crate) fn region(
+        &self,
+        selector: &Selector,
+        intent: Intent,
+    ) -> Result<RegionReport, Failure> {
         let (regions, troubles) = report::regions(&self.session.device, self.page);
-        let regions: Vec<Region> = regions
+        let regions: Vec<RegionReport> = regions
             .into_iter()
             .filter(|region| region.size > 0)
             .collect();
@@ -197,7 +201,7 @@ impl<S: Sys + Clone> Opened<S> {
     }
 
     /// All of a region, through system calls.
-    pub(crate) fn window(&self, region: &Region) -> Window<Trapped<&Device<S>>> {
+    pub(crate) fn window(&self, region: &RegionReport) -> Window<Trapped<&Device<S>>> {
         let len = usize::try_from(region.size).unwrap_or(usize::MAX);
         Window::new(Trapped::new(&self.session.device, region.offset, len))
     }
@@ -224,12 +228,12 @@ impl<S: Sys + Clone> Opened<S> {
 }
 
 /// Whether looking at a region changes nothing: configuration space and the ROM.
-const fn is_harmless(region: &Region) -> bool {
+const fn is_harmless(region: &RegionReport) -> bool {
     matches!(region.index, pci_region::CONFIG | pci_region::ROM)
 }
 
-impl<'r> From<&'r Region> for Named<'r> {
-    fn from(region: &'r Region) -> Self {
+impl<'r> From<&'r RegionReport> for Named<'r> {
+    fn from(region: &'r RegionReport) -> Self {
         Self {
             index: region.index,
             name: &region.name,
@@ -238,7 +242,7 @@ impl<'r> From<&'r Region> for Named<'r> {
 }
 
 impl Selector {
-    fn means(&self, region: &Region) -> bool {
+    fn means(&self, region: &RegionReport) -> bool {
         match self {
             Self::Index(index) => region.index == *index,
             Self::Name(name) => folded(&region.name) == *name,

@@ -9,7 +9,7 @@ use std::vec::Vec;
 use vfio_core::wire::abi::DeviceFlags;
 
 use super::pci::{MAPPED, pci_irqs, pci_regions};
-use super::{Bar, Bus, Config, Description, Model, Region, Registers};
+use super::{Bar, Bus, Config, Description, Model, RegionDescription, Registers};
 
 /// The educational device: identification, liveness check, factorial, DMA engine and interrupts,
 /// all in region 0.
@@ -309,7 +309,7 @@ pub fn edu() -> Model {
         .with_capability(0x40, 0x05, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     Model::new(Description {
         flags: DeviceFlags::PCI,
-        regions: pci_regions(&config, [(0, Region::new(0, MAPPED, 1 << 20))]),
+        regions: pci_regions(&config, [(0, RegionDescription::new(0, MAPPED, 1 << 20))]),
         irqs: pci_irqs(1, 1, 0, false).into(),
         config,
         ..Default::default()

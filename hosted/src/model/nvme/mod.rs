@@ -28,7 +28,7 @@ use vfio_core::wire::abi::DeviceFlags;
 
 use super::msix::{BAR, TABLE, config};
 use super::pci::{MAPPED, pci_irqs, pci_regions};
-use super::{Description, HotReset, Model, Region, RegionCap};
+use super::{Description, HotReset, Model, RegionCap, RegionDescription};
 use control::Control;
 use features::Features;
 use options::Options;
@@ -169,7 +169,7 @@ pub fn nvme() -> Model {
 #[must_use]
 pub fn nvme_with(nvme: Nvme) -> Model {
     let config = config();
-    let bar = Region::new(0, MAPPED, BAR).with_cap(RegionCap::MsixMappable);
+    let bar = RegionDescription::new(0, MAPPED, BAR).with_cap(RegionCap::MsixMappable);
     Model::new(Description {
         flags: DeviceFlags::PCI | DeviceFlags::RESET,
         regions: pci_regions(&config, [(0, bar)]),

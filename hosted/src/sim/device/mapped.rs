@@ -6,7 +6,7 @@ use vfio_core::sys::{Errno, Protection, Span};
 use vfio_core::wire::abi::{RegionFlags, RegionSparseMmapArea};
 
 use super::Device;
-use crate::model::{Region, RegionCap};
+use crate::model::{RegionCap, RegionDescription};
 use crate::sim::pages::PAGE;
 
 /// Where a mapping is.
@@ -115,7 +115,7 @@ impl Device {
 }
 
 /// Whether the pages from `start` to `end` lie in an area of the region that may be mapped.
-fn may_be_mapped(region: &Region, start: u64, end: u64, page: u64) -> bool {
+fn may_be_mapped(region: &RegionDescription, start: u64, end: u64, page: u64) -> bool {
     let Some(end) = end.checked_next_multiple_of(page) else {
         return false;
     };

@@ -20,7 +20,7 @@ use vfio_core::wire::chain::Align;
 use vfio_core::wire::server::Dialect;
 
 use crate::discovery::Address;
-use crate::model::{Bus, Config, Description, Iommu, Model, Region, Registers};
+use crate::model::{Bus, Config, Description, Iommu, Model, RegionDescription, Registers};
 use crate::sim::memory::SharedSpace;
 use dma_log::DmaLog;
 use interrupts::Interrupts;
@@ -202,7 +202,7 @@ impl Device {
     }
 
     /// The region that `offset` of the device's file lies in, and how far in it.
-    fn region_at(&self, offset: u64) -> Option<(u32, &Region, u64)> {
+    fn region_at(&self, offset: u64) -> Option<(u32, &RegionDescription, u64)> {
         (0..)
             .zip(&self.description().regions)
             .find_map(|(index, region)| {

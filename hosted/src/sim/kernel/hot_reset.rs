@@ -38,7 +38,7 @@ impl Kernel {
     /// devices stand in the place of their groups.
     pub(super) fn hot_reset_info_by_id(&self, place: usize, reply: &mut [u8]) -> Result<(), Errno> {
         let (flags, devices) = self.files().affected_by_id(place)?;
-        let answering = server::Device {
+        let answering = server::DeviceReply {
             hot_reset: Some(server::HotReset {
                 flags,
                 devices: &devices,

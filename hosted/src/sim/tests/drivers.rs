@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use vfio_core::device::Device;
 use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma, DmaError};
-use vfio_core::mmio::{ReadWrite, Window};
+use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::open::container::OpenError;
 use vfio_core::open::iommufd::IommufdError;
 use vfio_core::open::{Mode, Place, Session, SessionError};
@@ -145,7 +145,7 @@ fn edu_passes_every_step_when_trapped() {
     let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-    let report = exercise(&device, device.trap::<ReadWrite>(&region).unwrap(), &dma);
+    let report = exercise(&device, device.trap::<CanReadWrite>(&region).unwrap(), &dma);
     assert!(report.passed(), "{report:?}");
 }
 
@@ -154,7 +154,7 @@ fn edu_interrupts_through_its_pin() {
     let (_kernel, _space, device) = open_edu(Mode::Type1v2);
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-    let mut edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
+    let mut edu = Edu::new(device.map::<CanReadWrite>(&region, 0).unwrap()).unwrap();
     let vectors = device.vectors::<1>(pci_irq::INTX).unwrap();
     for bits in [1, 2, 0x8000_0000] {
         edu.raise(bits, &vectors).unwrap();
@@ -170,7 +170,7 @@ fn a_driver_that_forgets_bus_mastering_moves_nothing() {
     let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-    let edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
+    let edu = Edu::new(device.map::<CanReadWrite>(&region, 0).unwrap()).unwrap();
     let mut engine = DmaEngine::new(edu, &dma, Direction::Both).unwrap();
     let memory = engine.memory().unwrap();
     Window::new(memory).write::<u64>(0, 7).unwrap();
@@ -197,7 +197,7 @@ fn rights_of_a_mapping_are_kept() {
         let dma = Dma::<_, 16>::new(kernel.clone(), space).unwrap();
         let mut buffer = [0; 64];
         let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-        let edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap()).unwrap();
+        let edu = Edu::new(device.map::<CanReadWrite>(&region, 0).unwrap()).unwrap();
         let word = 0x1234_5678_u32.to_le_bytes();
         let mut bytes = [0; 4];
         let mut source = DmaEngine::new(edu, &dma, Direction::ToDevice).unwrap();
@@ -234,7 +234,7 @@ fn an_interrupt_that_is_not_waited_for_by_the_one_who_started_it_arrives() {
     let vectors = device.vectors::<1>(pci_irq::MSI).unwrap();
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| vectors.wait(0, std::time::Duration::from_secs(20)));
-        let mut bar0 = device.map::<ReadWrite>(&region, 0).unwrap();
+        let mut bar0 = device.map::<CanReadWrite>(&region, 0).unwrap();
         bar0.write::<u32>(0x20, 0x80).unwrap();
         bar0.write::<u32>(0x08, 5).unwrap();
         assert_eq!(waits.join().unwrap(), Ok(1));
@@ -255,6 +255,6 @@ fn another_device_is_told_from_edu() {
     let device = Session::open(&kernel, &place).unwrap().device;
     let mut buffer = [0; 64];
     let region = device.region(pci_region::BAR0, &mut buffer).unwrap();
-    let edu = Edu::new(device.map::<ReadWrite>(&region, 0).unwrap());
+    let edu = Edu::new(device.map::<CanReadWrite>(&region, 0).unwrap());
     assert_eq!(edu.err(), Some(EduError::NotEdu { id: 0 }));
 }

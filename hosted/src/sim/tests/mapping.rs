@@ -1,11 +1,11 @@
 //! Regions in reach of register accesses.
 
-use vfio_core::mmio::{ReadOnly, ReadWrite, RegisterError, Window};
+use vfio_core::mmio::{CanRead, CanReadWrite, RegisterError, Window};
 use vfio_core::sys::{Protection, Span};
 use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 
 use super::*;
-use crate::model::{self, Bar, Config, Description, Region};
+use crate::model::{self, Bar, Config, Description, RegionDescription};
 use crate::sim::MappingError;
 
 const BOTH: Protection = Protection {
@@ -81,7 +81,7 @@ fn small(flags: RegionFlags) -> Opened {
     open(Model::new(Description {
         flags: DeviceFlags::PCI,
         regions: [
-            Some(Region::new(0, flags, 256)),
+            Some(RegionDescription::new(0, flags, 256)),
             None,
             None,
             None,
@@ -90,7 +90,7 @@ fn small(flags: RegionFlags) -> Opened {
             None,
         ]
         .into_iter()
-        .chain([Some(Region::new(
+        .chain([Some(RegionDescription::new(
             7,
             RegionFlags::READ | RegionFlags::WRITE,
             256,
@@ -127,9 +127,9 @@ fn protection_is_the_region_s_and_the_mapping_s() {
     let mapping = mapping.unwrap();
     // Who reaches past the types finds what the hardware would say.
     assert_eq!(mapping.write(0, &[1]), Err(MappingError::NotWritable));
-    let refused = Window::<_, ReadWrite>::with_permission(&mapping);
+    let refused = Window::<_, CanReadWrite>::with_permission(&mapping);
     assert_eq!(refused.unwrap_err().permitted, read);
-    let mut window = Window::<_, ReadOnly>::with_permission(mapping).unwrap();
+    let mut window = Window::<_, CanRead>::with_permission(mapping).unwrap();
     assert_eq!(window.read::<u8>(0), Ok(0));
 }
 

@@ -8,7 +8,7 @@ use vfio_core::query;
 use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
 
 use super::*;
-use crate::model::{self, Bar, Bus, Config, Description, MsixTable, Region, Registers};
+use crate::model::{self, Bar, Bus, Config, Description, MsixTable, RegionDescription, Registers};
 
 const CONFIG: u64 = 7 << 40;
 
@@ -103,7 +103,7 @@ fn io_ports_do_not_need_memory_decoding() {
     let config = Config::pci(0x1af4, 0x1000, 0x02_0000, 0).with_bar(0, Bar::Io { size: 32 });
     let opened = open(Model::new(Description {
         flags: DeviceFlags::PCI,
-        regions: vec![Some(Region::new(0, trapped, 32))],
+        regions: vec![Some(RegionDescription::new(0, trapped, 32))],
         config,
         ..Default::default()
     }));
@@ -146,7 +146,7 @@ fn a_large_bar_takes_no_room() {
     let trapped = RegionFlags::READ | RegionFlags::WRITE;
     let opened = open(Model::new(Description {
         flags: DeviceFlags::PCI,
-        regions: vec![None, None, Some(Region::new(2, trapped, size))],
+        regions: vec![None, None, Some(RegionDescription::new(2, trapped, size))],
         config,
         ..Default::default()
     }));
@@ -190,7 +190,7 @@ fn accesses_are_taken_apart_and_aligned() {
     let description = Description {
         flags: DeviceFlags::PCI,
         regions: (0..7)
-            .map(|index| Some(Region::new(index, flags, 64)))
+            .map(|index| Some(RegionDescription::new(index, flags, 64)))
             .collect(),
         msix_table: Some(MsixTable {
             region: 1,

@@ -4,7 +4,7 @@ use core::mem::ManuallyDrop;
 
 use anyhow::{Result, anyhow, ensure};
 use vfio_core::device::Device;
-use vfio_core::device::dirty::Pages;
+use vfio_core::device::dirty::PageRange;
 use vfio_core::device::feature::FeatureError;
 use vfio_core::open::container::Container;
 use vfio_core::sys::{self, Errno, Sys};
@@ -41,7 +41,7 @@ pub fn container<S: Sys>(sys: &S, container: &Container<S>) -> Result<String> {
     let both = DmaMapFlags::READ | DmaMapFlags::WRITE;
     // SAFETY: the memory is freed below, after it was unmapped, and nowhere else.
     unsafe { container.map(&memory, 0..len, IOVA, both) }?;
-    let all = Pages {
+    let all = PageRange {
         iova: IOVA,
         size: COUNT * PAGE,
         page: PAGE,
@@ -58,7 +58,7 @@ pub fn container<S: Sys>(sys: &S, container: &Container<S>) -> Result<String> {
         "the bitmap is {bitmap:x?}"
     );
     // Memory that is not mapped is not written.
-    let beside = Pages {
+    let beside = PageRange {
         iova: IOVA + 256 * PAGE,
         ..all
     };
@@ -67,17 +67,17 @@ pub fn container<S: Sys>(sys: &S, container: &Container<S>) -> Result<String> {
     ensure!(clean == [0; 2], "the bitmap is {clean:x?}");
 
     for (name, pages) in [
-        ("half a mapping", Pages { size: PAGE, ..all }),
+        ("half a mapping", PageRange { size: PAGE, ..all }),
         (
             "pages of another size",
-            Pages {
+            PageRange {
                 page: 2 * PAGE,
                 ..all
             },
         ),
         (
             "more pages than bits",
-            Pages {
+            PageRange {
                 size: 129 * PAGE,
                 ..all
             },
@@ -86,7 +86,7 @@ pub fn container<S: Sys>(sys: &S, container: &Container<S>) -> Result<String> {
         let answer = container.dirty_pages(pages, &mut bitmap);
         ensure!(answer == Err(Errno::EINVAL), "{name}: {answer:?}");
     }
-    let part = container.unmap_dirty(Pages { size: PAGE, ..all }, &mut bitmap);
+    let part = container.unmap_dirty(PageRange { size: PAGE, ..all }, &mut bitmap);
     ensure!(part == Err(Errno::EINVAL), "unmapped in part: {part:?}");
     let mut last = [0_u64; 2];
     ensure!(
@@ -120,7 +120,7 @@ pub fn missing<S: Sys>(opened: &Device<S>) -> Result<String> {
         iova: IOVA,
         length: PAGE,
     }];
-    let pages = Pages {
+    let pages = PageRange {
         iova: IOVA,
         size: PAGE,
         page: PAGE,
@@ -143,7 +143,7 @@ pub fn missing<S: Sys>(opened: &Device<S>) -> Result<String> {
         );
     }
     let short = opened.dma_log(
-        Pages {
+        PageRange {
             size: 65 * PAGE,
             ..pages
         },
@@ -195,7 +195,7 @@ pub fn logged<S: Sys>(opened: &Device<S>) -> Result<String> {
     ensure!(many == refused(start, Errno::E2BIG), "too many: {many:?}");
 
     opened.start_dma_logging(PAGE, &mut ranges)?;
-    let pages = Pages {
+    let pages = PageRange {
         iova: IOVA,
         size: COUNT * PAGE,
         page: PAGE,
@@ -204,7 +204,7 @@ pub fn logged<S: Sys>(opened: &Device<S>) -> Result<String> {
     opened.dma_log(pages, &mut bitmap)?;
     ensure!(bitmap == [1, 0], "what was set is lost: {bitmap:x?}");
     let small = opened.dma_log(
-        Pages {
+        PageRange {
             page: 2048,
             ..pages
         },

@@ -3,7 +3,7 @@
 use anyhow::{Result, anyhow, ensure};
 use vfio_core::device::Device;
 use vfio_core::device::reset::{HotResetError, Ownership};
-use vfio_core::mmio::ReadWrite;
+use vfio_core::mmio::CanReadWrite;
 use vfio_core::open::container::Group;
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::{Errno, Sys};
@@ -86,7 +86,7 @@ pub fn cleared<S: Sys>(
     for device in devices {
         enable(device)?;
         let region = device.region(pci_region::BAR0, &mut buffer)?;
-        let mut bar = device.trap::<ReadWrite>(&region)?;
+        let mut bar = device.trap::<CanReadWrite>(&region)?;
         bar.write(register, 0x1000_u32)?;
         ensure!(
             bar.read::<u32>(register)? == 0x1000,
@@ -97,7 +97,9 @@ pub fn cleared<S: Sys>(
     for device in devices {
         enable(device)?;
         let region = device.region(pci_region::BAR0, &mut buffer)?;
-        let left = device.trap::<ReadWrite>(&region)?.read::<u32>(register)?;
+        let left = device
+            .trap::<CanReadWrite>(&region)?
+            .read::<u32>(register)?;
         ensure!(left == 0, "{register:#x} is {left:#x} after the reset");
     }
     Ok(format!("{} functions reset", devices.len()))

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use vfio_core::device::Device;
 use vfio_core::device::ioeventfd::IoeventfdError;
-use vfio_core::mmio::{Access, ReadWrite, Width, Window};
+use vfio_core::mmio::{Access, CanReadWrite, Width, Window};
 use vfio_core::sys::{Errno, Sys};
 use vfio_core::wire::abi::pci_region;
 
@@ -26,7 +26,7 @@ pub fn every_width<S: Sys + core::fmt::Debug>(
     hot_reset::enable(opened)?;
     let mut buffer = [0; 256];
     let region = opened.region(pci_region::BAR0, &mut buffer)?;
-    let mut memory = opened.map::<ReadWrite>(&region, 0)?;
+    let mut memory = opened.map::<CanReadWrite>(&region, 0)?;
     let io = (sys, opened);
     write_on_event(io, &mut memory, free + 0x10, 0xa5_u8)?;
     write_on_event(io, &mut memory, free + 0x20, 0xa5a6_u16)?;

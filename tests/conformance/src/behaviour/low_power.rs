@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use vfio_core::device::Device;
 use vfio_core::device::feature::FeatureError;
-use vfio_core::mmio::{Access, ReadWrite, Window};
+use vfio_core::mmio::{Access, CanReadWrite, Window};
 use vfio_core::sys::{Errno, Sys};
 use vfio_core::wire::abi::{FeatureId, pci_region};
 
@@ -94,7 +94,7 @@ pub fn registers<S: Sys>(
 ) -> Result<String> {
     let mut buffer = [0; 256];
     let region = opened.region(pci_region::BAR0, &mut buffer)?;
-    let mut trapped = opened.trap::<ReadWrite>(&region)?;
+    let mut trapped = opened.trap::<CanReadWrite>(&region)?;
     let mut mapped = opened.bring_up(pci_region::BAR0)?;
     mapped
         .write(offset, 1_u32)
@@ -120,7 +120,11 @@ pub fn registers<S: Sys>(
     Ok("kept, trapped and mapped".into())
 }
 
-fn holds<A: Access>(window: &mut Window<A, ReadWrite>, offset: usize, expected: u32) -> Result<()> {
+fn holds<A: Access>(
+    window: &mut Window<A, CanReadWrite>,
+    offset: usize,
+    expected: u32,
+) -> Result<()> {
     let value: u32 = window.read(offset).map_err(|error| anyhow!("{error}"))?;
     ensure!(value == expected, "{value:#x}, not {expected:#x}");
     Ok(())

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use vfio_core::device::Device;
 use vfio_core::device::feature::{FeatureError, Support};
 use vfio_core::device::migration::{MigrationData, MigrationError};
-use vfio_core::mmio::ReadWrite;
+use vfio_core::mmio::CanReadWrite;
 use vfio_core::sys::{Errno, Sys};
 use vfio_core::wire::abi::{FeatureId, MigState, MigrationFlags};
 
@@ -192,7 +192,7 @@ fn read_all<S: Sys>(data: &mut MigrationData<S>) -> Result<Vec<u8>> {
 fn scratch<S: Sys>(device: &Device<S>, value: Option<u8>) -> Result<u8> {
     let mut buffer = [0; 128];
     let region = device.region(0, &mut buffer)?;
-    let mut ports = device.trap::<ReadWrite>(&region)?;
+    let mut ports = device.trap::<CanReadWrite>(&region)?;
     if let Some(value) = value {
         ports.write(SCRATCH, value)?;
     }

@@ -1,6 +1,6 @@
 //! The checks: what the kernel says of `edu`, against what is known of it.
 
-use vfio_core::device::{Device, Interrupt, Inventory};
+use vfio_core::device::{Device, Inventory, InventoryIrq};
 use vfio_core::dma::AddressSpace;
 use vfio_core::open::Session;
 use vfio_core::open::container::Container;
@@ -121,7 +121,7 @@ fn inventory(device: &Device<Linux>) -> Verdict {
     let regions = all.regions().iter().flatten().count();
     // All but VGA.
     same("the number of regions", length(regions), 8_u64)?;
-    let counts = |irq: &Option<Interrupt>| irq.map_or(0, |irq| u64::from(irq.count));
+    let counts = |irq: &Option<InventoryIrq>| irq.map_or(0, |irq| u64::from(irq.count));
     // INTx, MSI, and the request to give the device back; kernels disagree about the errors of PCI Express, which edu
     // does not have.
     let irqs = all.irqs().iter().map(counts);

@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use vfio_core::device::{Device, Inventory, Region};
+use vfio_core::device::{Device, Inventory, InventoryRegion};
 use vfio_core::open::container::{Container, Group};
 use vfio_core::sys::{FdRequest, NameRequest, ValueRequest};
 use vfio_core::wire::abi::Extension;
@@ -67,7 +67,10 @@ fn kept(inventory: &Inventory<10, 5, 16>) {
     used(Inventory::irqs(inventory));
     for region in Inventory::regions(inventory).iter().flatten() {
         used(Inventory::areas(inventory, region));
-        used((Region::kind(region), Region::is_msix_mappable(region)));
+        used((
+            InventoryRegion::kind(region),
+            InventoryRegion::is_msix_mappable(region),
+        ));
         used(region);
     }
 }

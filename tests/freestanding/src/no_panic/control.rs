@@ -3,7 +3,7 @@
 use core::hint::black_box;
 
 use vfio_core::device::Device;
-use vfio_core::device::dirty::Pages;
+use vfio_core::device::dirty::PageRange;
 use vfio_core::device::display::{Edid, PlaneMemory, PlaneType};
 use vfio_core::device::dma_buf::DmaBuf;
 use vfio_core::device::ioeventfd::Ioeventfd;
@@ -75,8 +75,8 @@ fn migration(device: &Device<Opaque>, bytes: &mut [u8]) {
     }
 }
 
-fn pages() -> Pages {
-    Pages {
+fn pages() -> PageRange {
+    PageRange {
         iova: any(),
         size: any(),
         page: any(),

@@ -16,8 +16,8 @@ use vfio_core::dma::{
 use vfio_core::handle::Projection;
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{
-    self, Access, Addressable, Array, Block, Declared, Field, FieldError, Forward, Mapped, Origin,
-    Part, Protection, ReadWrite, SharedMemory, Through, Width, Window,
+    self, Access, Addressable, Array, Block, CanReadWrite, Declared, Field, FieldError, Forward,
+    Mapped, Origin, Part, Protection, SharedMemory, Through, Width, Window,
 };
 use vfio_core::open::container::Container;
 use vfio_core::open::iommufd::Ioas;
@@ -76,23 +76,23 @@ pub(crate) fn all(bytes: &mut [u8]) {
 fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
     if let Ok(region) = Device::region(device, any(), bytes) {
         used(Device::coverage(device, &region).next());
-        if let Ok(window) = Device::map::<ReadWrite>(device, &region, any()) {
+        if let Ok(window) = Device::map::<CanReadWrite>(device, &region, any()) {
             peer(&window);
             registers(window);
         }
-        if let Ok(window) = Device::trap::<ReadWrite>(device, &region) {
+        if let Ok(window) = Device::trap::<CanReadWrite>(device, &region) {
             registers(window);
         }
-        if let Ok(window) = Device::reach::<ReadWrite>(device, &region) {
+        if let Ok(window) = Device::reach::<CanReadWrite>(device, &region) {
             registers(window);
         }
-        used(Trapped::reach_part::<ReadWrite>(device, &region, any(), any()).is_ok());
-        used(Trapped::reach::<ReadWrite>(device, &region).is_ok());
-        if let Ok(bar) = Bar::map::<ReadWrite>(device, &region, any()) {
+        used(Trapped::reach_part::<CanReadWrite>(device, &region, any(), any()).is_ok());
+        used(Trapped::reach::<CanReadWrite>(device, &region).is_ok());
+        if let Ok(bar) = Bar::map::<CanReadWrite>(device, &region, any()) {
             let bar = Window::through(&bar, |bar| bar);
             registers(bar);
         }
-        if let Ok(whole) = Whole::reach::<ReadWrite>(device, &region) {
+        if let Ok(whole) = Whole::reach::<CanReadWrite>(device, &region) {
             registers(whole);
         }
         used(Edid::new(device, &region).is_ok());
@@ -110,7 +110,7 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
     }
     // SAFETY: as above.
     let memory = Window::new(unsafe { SharedMemory::new(base, 0) });
-    let mut memory = Window::restrict::<ReadWrite>(memory);
+    let mut memory = Window::restrict::<CanReadWrite>(memory);
     used(Addressable::as_ptr(&OpaqueMemory));
     // SAFETY: the memory is empty.
     used(unsafe { Window::as_mut_slice(&mut memory) });

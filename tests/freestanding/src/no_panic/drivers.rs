@@ -6,7 +6,7 @@ use core::time::Duration;
 use vfio_core::device::irq::Vectors;
 use vfio_core::device::{Device, DeviceHandle};
 use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaHandle};
-use vfio_core::mmio::{Access, ReadWrite, Window};
+use vfio_core::mmio::{Access, CanReadWrite, Window};
 use vfio_core::open::container::Container;
 use vfio_drivers::edu::{Outcome, exercise};
 use vfio_drivers::igb::{Copied, Igb};
@@ -27,7 +27,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
     let Ok(region) = device.region(any(), reply) else {
         return;
     };
-    if let Ok(bar0) = device.map::<ReadWrite>(&region, any()) {
+    if let Ok(bar0) = device.map::<CanReadWrite>(&region, any()) {
         let report = exercise(&device, bar0, &dma);
         used(
             report
@@ -36,12 +36,12 @@ pub(crate) fn all(bytes: &mut [u8]) {
         );
     }
     if let (Ok(bar0), Ok(vectors)) = (
-        device.map::<ReadWrite>(&region, any()),
+        device.map::<CanReadWrite>(&region, any()),
         device.vectors::<1>(any()),
     ) {
         igb(bar0, &dma, &vectors);
     }
-    if let Ok(bar0) = device.map::<ReadWrite>(&region, any()) {
+    if let Ok(bar0) = device.map::<CanReadWrite>(&region, any()) {
         let lent = Lent {
             kept: bytes,
             ends: &AtomicBool::new(any()),
@@ -50,7 +50,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
         used(nvme::Report::passed(&report));
     }
     if let (Ok(bar0), Ok(vectors)) = (
-        device.map::<ReadWrite>(&region, any()),
+        device.map::<CanReadWrite>(&region, any()),
         device.vectors::<1>(any()),
     ) && let Ok(mut controller) = Controller::start(&device, bar0, &dma, options())
     {

@@ -8,7 +8,8 @@ use vfio_core::wire::caps::{
     Array, DeviceCap, IommuCap, RegionCap, SparseMmap, ZpciBase, ZpciGroup,
 };
 use vfio_core::wire::server::{
-    self, Device, Dialect, HotReset, Iommu, IommuDriver, Irq, IrqData, IrqRequest, Region,
+    self, DeviceReply, Dialect, HotReset, IommuDriver, IommuReply, IrqData, IrqReply, IrqRequest,
+    RegionReply,
 };
 use vfio_freestanding::opaque::{any, used};
 
@@ -49,7 +50,7 @@ fn device(dialect: Dialect, reply: &mut [u8]) {
     ];
     let devices: [PciDependentDevice; 3] = any();
     let regions = [
-        Some(Region {
+        Some(RegionReply {
             flags: any(),
             size: any(),
             offset: any(),
@@ -57,8 +58,8 @@ fn device(dialect: Dialect, reply: &mut [u8]) {
         }),
         None,
     ];
-    let irqs = [Some(any::<Irq>()), None];
-    let device = Device {
+    let irqs = [Some(any::<IrqReply>()), None];
+    let device = DeviceReply {
         flags: any(),
         caps: black_box(&caps),
         regions: black_box(&regions),
@@ -71,7 +72,7 @@ fn device(dialect: Dialect, reply: &mut [u8]) {
     };
     for asked in black_box(REQUESTS) {
         used(InfoRequest::number(asked));
-        used(Device::answer(&device, asked, reply));
+        used(DeviceReply::answer(&device, asked, reply));
     }
     if let Ok(request) = IrqRequest::parse(reply, black_box(&irqs)) {
         used(IrqRequest::concerns(&request, any()));
@@ -92,14 +93,14 @@ fn iommu(dialect: Dialect, reply: &mut [u8]) {
         IommuCap::IovaRange(Array::new(black_box::<&[_; 3]>(&ranges))),
     ];
     for driver in black_box([IommuDriver::Type1, IommuDriver::Iommufd]) {
-        let iommu = Iommu {
+        let iommu = IommuReply {
             driver,
             iova_pgsizes: any(),
             caps: black_box(&caps),
             dialect,
         };
         for asked in black_box(REQUESTS) {
-            used(Iommu::answer(&iommu, asked, reply));
+            used(IommuReply::answer(&iommu, asked, reply));
         }
     }
 }

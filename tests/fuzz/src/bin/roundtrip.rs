@@ -19,7 +19,7 @@ use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
 use vfio_core::query;
-use vfio_core::wire::server::{Device, Dialect, HotReset, Iommu, IommuDriver, Irq, Region};
+use vfio_core::wire::server::{DeviceReply, Dialect, HotReset, IommuReply, IommuDriver, IrqReply, RegionReply};
 use vfio_core::sys::{Errno, InfoRequest, put_argsz};
 use vfio_fuzz::areas;
 use vfio_conformance::scripted::Scripted;
@@ -51,13 +51,13 @@ fn device(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         _ if caps.is_empty() => Dialect::MDEV,
         _ => Dialect::LINUX_6_6,
     };
-    let device = Device {
+    let device = DeviceReply {
         flags: DeviceFlags::from_bits_retain(input.arbitrary()?) - DeviceFlags::CAPS,
         caps: &caps,
         regions: &vec![None; input.int_in_range(0..=20)?],
         irqs: &vec![None; input.int_in_range(0..=20)?],
         dialect,
-        ..Device::default()
+        ..DeviceReply::default()
     };
     let needs = |reply: &[u8]| needed(&DeviceInfo::decode(reply));
     let ask = |reply: &mut [u8]| device.answer(InfoRequest::Device, reply);
@@ -85,16 +85,16 @@ fn device(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 fn region(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let areas = sparse_areas(input)?;
     let caps = region_caps(input, &areas)?;
-    let region = Region {
+    let region = RegionReply {
         flags: RegionFlags::from_bits_retain(input.arbitrary()?) - RegionFlags::CAPS,
         size: size(input)?,
         offset: input.arbitrary()?,
         caps: &caps,
     };
-    let device = Device {
+    let device = DeviceReply {
         regions: &[None, Some(region)],
         dialect: any_dialect(input)?,
-        ..Device::default()
+        ..DeviceReply::default()
     };
     let is_sparse = caps
         .iter()
@@ -143,7 +143,7 @@ fn iommu(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         true => IommuDriver::Type1,
         false => IommuDriver::Iommufd,
     };
-    let iommu = Iommu {
+    let iommu = IommuReply {
         driver,
         iova_pgsizes: input.arbitrary()?,
         caps: &caps,
@@ -172,14 +172,14 @@ fn iommu(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 }
 
 fn irq(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
-    let irq = Irq {
+    let irq = IrqReply {
         flags: IrqFlags::from_bits_retain(input.arbitrary()?),
         count: input.arbitrary()?,
     };
-    let device = Device {
+    let device = DeviceReply {
         irqs: &[None, Some(irq)],
         dialect: any_dialect(input)?,
-        ..Device::default()
+        ..DeviceReply::default()
     };
     let needs = |reply: &[u8]| needed(&IrqInfo::decode(reply));
     let ask = |reply: &mut [u8]| device.answer(InfoRequest::Irq, reply);
@@ -208,12 +208,12 @@ fn hot_reset(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
         });
     }
     let flags = HotResetFlags::from_bits_retain(input.arbitrary()?);
-    let device = Device {
+    let device = DeviceReply {
         hot_reset: Some(HotReset {
             flags,
             devices: &devices,
         }),
-        ..Device::default()
+        ..DeviceReply::default()
     };
     let needs = |reply: &[u8]| needed(&HotResetInfo::decode(reply));
     let ask = |reply: &mut [u8]| device.answer(InfoRequest::PciHotReset, reply);

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use anyhow::{Result, anyhow, bail, ensure};
 use vfio_core::device::Device as Opened;
-use vfio_core::mmio::{ReadWrite, RegisterError, TrapError};
+use vfio_core::mmio::{CanReadWrite, RegisterError, TrapError};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::pci_region;
@@ -32,7 +32,7 @@ pub(crate) fn trapped(_: &World, device: &Device, mode: Mode) -> Result<String> 
     let (_space, opened) = mode.open(device)?;
     let mut buffer = [0; 256];
     let region = opened.region(pci_region::BAR0, &mut buffer)?;
-    let mut bar = opened.trap::<ReadWrite>(&region)?;
+    let mut bar = opened.trap::<CanReadWrite>(&region)?;
     decode(&opened, true)?;
     bar.write(SOURCE, 0x1234_u32)?;
     decode(&opened, false)?;

@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use rustix::fs::SeekFrom;
 use vfio_core::device::Device as Opened;
 use vfio_core::device::display::{EdidError, PlaneMemory, PlaneType};
-use vfio_core::mmio::ReadWrite;
+use vfio_core::mmio::CanReadWrite;
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{GfxLinkState, RegionFlags};
 use vfio_core::wire::caps::RegionKind;
@@ -143,7 +143,7 @@ pub(crate) fn missing(_: &World, device: &Device) -> Result<String> {
 fn set_mode(device: &Opened<Linux>) -> Result<()> {
     let mut buffer = [0; 128];
     let region = device.region(2, &mut buffer)?;
-    let mut registers = device.trap::<ReadWrite>(&region)?;
+    let mut registers = device.trap::<CanReadWrite>(&region)?;
     for (at, value) in [
         (dispi::XRES, MODE.0),
         (dispi::YRES, MODE.1),

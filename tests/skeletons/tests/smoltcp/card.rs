@@ -4,8 +4,10 @@
 //! each, and one MSI-X vector.
 
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
-use vfio_core::wire::server::Irq;
-use vfio_hosted::model::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
+use vfio_core::wire::server::IrqReply;
+use vfio_hosted::model::{
+    Bar, Bus, Config, Description, Fault, Model, RegionDescription, Registers,
+};
 
 /// Bytes of the BAR.
 const BAR: u32 = 4096;
@@ -48,9 +50,13 @@ pub(crate) fn model() -> Model {
         .with_capability(0x40, 0x11, &[0, 0, 1, 0, 0, 0, 1, 8, 0, 0]);
     let both = RegionFlags::READ | RegionFlags::WRITE;
     let mut regions = vec![None; 8];
-    regions[0] = Some(Region::new(0, both | RegionFlags::MMAP, BAR.into()));
-    regions[7] = Some(Region::new(7, both, 4096));
-    let msix = Irq {
+    regions[0] = Some(RegionDescription::new(
+        0,
+        both | RegionFlags::MMAP,
+        BAR.into(),
+    ));
+    regions[7] = Some(RegionDescription::new(7, both, 4096));
+    let msix = IrqReply {
         flags: IrqFlags::EVENTFD,
         count: 1,
     };

@@ -2,7 +2,9 @@
 //! those of the MMIO transport (4.2.2), with one split queue (2.7).
 
 use vfio_core::wire::abi::{DeviceFlags, RegionFlags};
-use vfio_hosted::model::{Bar, Bus, Config, Description, Fault, Model, Region, Registers};
+use vfio_hosted::model::{
+    Bar, Bus, Config, Description, Fault, Model, RegionDescription, Registers,
+};
 
 /// Bytes of the BAR.
 const BAR: u32 = 4096;
@@ -53,8 +55,12 @@ pub(crate) fn model(sectors: usize) -> Model {
     let config = Config::pci(0x1af4, 0x1042, 0x01_0000, 1).with_bar(0, Bar::Memory32 { size: BAR });
     let both = RegionFlags::READ | RegionFlags::WRITE;
     let mut regions = vec![None; 8];
-    regions[0] = Some(Region::new(0, both | RegionFlags::MMAP, BAR.into()));
-    regions[7] = Some(Region::new(7, both, 256));
+    regions[0] = Some(RegionDescription::new(
+        0,
+        both | RegionFlags::MMAP,
+        BAR.into(),
+    ));
+    regions[7] = Some(RegionDescription::new(7, both, 256));
     Model::new(Description {
         flags: DeviceFlags::PCI,
         regions,

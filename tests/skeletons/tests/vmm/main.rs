@@ -15,7 +15,7 @@ use vfio_core::device::region::Whole;
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::{IrqFlags, pci_irq, pci_region};
-use vfio_core::wire::server::Irq;
+use vfio_core::wire::server::IrqReply;
 use vfio_hosted::OwnedPlace;
 use vfio_hosted::model::{self, Description, Edu, Model};
 use vfio_hosted::sim::Kernel;
@@ -110,7 +110,7 @@ impl<S: Sys + Clone> Machine<S> {
 fn device() -> Model {
     let edu = model::edu();
     let mut irqs = edu.description().irqs.clone();
-    let msix = Irq {
+    let msix = IrqReply {
         flags: IrqFlags::EVENTFD,
         count: 4,
     };

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use vfio_hosted::report::Region;
+use vfio_hosted::report::RegionReport;
 
 use crate::access_error::AccessError;
 use crate::number;
@@ -23,7 +23,11 @@ impl Stretch {
     };
 
     /// The first byte and the one past the last, if the region has them and both are multiples of `align`.
-    pub(super) fn within(self, region: &Region, align: u8) -> Result<(u64, u64), AccessError> {
+    pub(super) fn within(
+        self,
+        region: &RegionReport,
+        align: u8,
+    ) -> Result<(u64, u64), AccessError> {
         let Self { start, end } = self;
         let end = end.unwrap_or(region.size);
         let fits = start < end && end <= region.size;

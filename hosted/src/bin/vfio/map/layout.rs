@@ -1,6 +1,6 @@
 //! What is drawn of a region: its cells, and how wide each is.
 
-use vfio_hosted::report::Region;
+use vfio_hosted::report::RegionReport;
 
 use super::{MsixPlace, Place};
 
@@ -52,7 +52,7 @@ impl Content {
 }
 
 /// The cells of a region, from its first byte to its last. What of MSI-X lies past the region is left out.
-pub(super) fn cells(region: &Region, msix: Option<MsixPlace>) -> Vec<Cell> {
+pub(super) fn cells(region: &RegionReport, msix: Option<MsixPlace>) -> Vec<Cell> {
     let inside = |place: Place| {
         let end = place.offset.saturating_add(place.size).min(region.size);
         (place.region == region.index && place.offset < end).then_some((place.offset, end))
@@ -133,17 +133,17 @@ pub(super) fn edges(cells: &[Cell], total: f64, least: f64) -> Vec<f64> {
 
 #[cfg(test)]
 mod tests {
-    use vfio_hosted::report::Span;
+    use vfio_hosted::report::StretchReport;
 
     use super::*;
 
-    fn region(size: u64, spans: &[(u64, u64, bool)]) -> Region {
-        let spans = spans.iter().map(|&(offset, size, mapped)| Span {
+    fn region(size: u64, spans: &[(u64, u64, bool)]) -> RegionReport {
+        let spans = spans.iter().map(|&(offset, size, mapped)| StretchReport {
             offset,
             size,
             mapped,
         });
-        Region {
+        RegionReport {
             index: 0,
             name: "BAR0".into(),
             flags: Vec::new(),
@@ -163,7 +163,11 @@ mod tests {
         }
     }
 
-    fn drawn(region: &Region, table: Place, pending: Place) -> Vec<(u64, u64, bool, Content)> {
+    fn drawn(
+        region: &RegionReport,
+        table: Place,
+        pending: Place,
+    ) -> Vec<(u64, u64, bool, Content)> {
         let msix = MsixPlace {
             vectors: 65,
             table,

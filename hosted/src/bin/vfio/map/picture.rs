@@ -6,7 +6,7 @@ use svg::node::element::{Definitions, Group, Line, Path, Pattern, Rectangle, Tex
 use super::Map;
 use super::layout::{Cell, Content, cells, edges};
 use crate::describe;
-use vfio_hosted::report::Region;
+use vfio_hosted::report::RegionReport;
 
 /// All lengths are in pixels.
 const WIDTH: f64 = 960.0;
@@ -63,7 +63,7 @@ fn subtitle(map: &Map) -> String {
 }
 
 /// A region: its name and size, its cells, and the offsets at which they begin.
-fn bar(region: &Region, cells: &[Cell], top: f64) -> Group {
+fn bar(region: &RegionReport, cells: &[Cell], top: f64) -> Group {
     let name = text(&region.name, MARGIN, top, 15.0).set("font-weight", "bold");
     let size = format!(
         "{} · {}",

@@ -6,10 +6,10 @@ use std::vec;
 use std::vec::Vec;
 
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
-use vfio_core::wire::server::Irq;
+use vfio_core::wire::server::IrqReply;
 
 use crate::lock::lock;
-use crate::model::{Bar, Bus, Config, Description, Model, Region, Registers};
+use crate::model::{Bar, Bus, Config, Description, Model, RegionDescription, Registers};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,10 +116,14 @@ impl Shared {
             .with_capability(0x70, 0x11, &[9, 0, 0x03, 0, 0, 0, 0x03, 0x20, 0, 0]);
         let both = RegionFlags::READ | RegionFlags::WRITE;
         let mut regions = vec![None; 8];
-        regions[0] = Some(Region::new(0, both | RegionFlags::MMAP, BAR.into()));
-        regions[3] = Some(Region::new(3, both, 16 << 10));
-        regions[7] = Some(Region::new(7, both, 4096));
-        let msix = Irq {
+        regions[0] = Some(RegionDescription::new(
+            0,
+            both | RegionFlags::MMAP,
+            BAR.into(),
+        ));
+        regions[3] = Some(RegionDescription::new(3, both, 16 << 10));
+        regions[7] = Some(RegionDescription::new(7, both, 4096));
+        let msix = IrqReply {
             flags: IrqFlags::EVENTFD,
             count: 10,
         };

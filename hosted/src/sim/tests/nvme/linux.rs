@@ -2,7 +2,7 @@
 //! order (Linux 6.12, drivers/nvme/host/core.c and pci.c), and what it must be answered.
 
 use vfio_core::dma::{Buffer, Direction};
-use vfio_core::mmio::ReadWrite;
+use vfio_core::mmio::CanReadWrite;
 
 use super::*;
 
@@ -34,7 +34,7 @@ struct Queue<'d> {
 /// Linux's driver.
 struct Linux<'d> {
     opened: &'d Opened,
-    bar0: Window<Bar<&'d Device<Kernel>>, ReadWrite>,
+    bar0: Window<Bar<&'d Device<Kernel>>, CanReadWrite>,
     page: Memory<'d>,
     /// None while a command of it is under way.
     admin: Option<Queue<'d>>,

@@ -1,7 +1,7 @@
 //! How a controller is started and stopped: in the order and in the time that it needs, and with
 //! what it refuses left out.
 
-use vfio_core::mmio::ReadWrite;
+use vfio_core::mmio::CanReadWrite;
 use vfio_drivers::nvme::State;
 
 use super::*;
@@ -14,7 +14,7 @@ const SET_FEATURES: NvmeRefusal = NvmeRefusal::Opcode(0x09);
 fn a_controller_that_is_becoming_ready_is_not_told_to_stop_before() {
     let opened = Opened::new(two_namespaces().with_settling(40));
     // An earlier driver has just enabled it.
-    let mut bar0: Window<_, ReadWrite> = opened.bar0();
+    let mut bar0: Window<_, CanReadWrite> = opened.bar0();
     for (offset, value) in [
         (0x24, 0x000f_000f),
         (0x28, 0),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::device::irq::Vectors;
 use vfio_core::dma::{Direction, Dma};
-use vfio_core::mmio::{ReadWrite, Window};
+use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::open::{Mode, Session};
 use vfio_core::sys::{Pages, Sys as _};
 use vfio_core::wire::abi::{pci_irq, pci_region};
@@ -140,7 +140,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             let session = Session::open_in(mode, &Linux, &place)?;
             let mut reply = [0; 256];
             let bar0 = session.device.region(pci_region::BAR0, &mut reply)?;
-            let window: Window<_, ReadWrite> = session.device.map(&bar0, 0)?;
+            let window: Window<_, CanReadWrite> = session.device.map(&bar0, 0)?;
             mark();
             ensure!(!window.is_empty(), "nothing is mapped");
         }
@@ -189,7 +189,7 @@ fn in_session(operation: Operation, session: Session<Linux>) -> Result<()> {
             let _window = device.bring_up(pci_region::BAR0)?;
             let mut reply = [0; 256];
             let bar0 = device.region(pci_region::BAR0, &mut reply)?;
-            let mut window: Window<_, ReadWrite> = device.trap(&bar0)?;
+            let mut window: Window<_, CanReadWrite> = device.trap(&bar0)?;
             start()?;
             for _ in 0..TIMES {
                 black_box(window.read::<u32>(0)?);

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::Result;
-use vfio_core::mmio::{ReadWrite, Window};
+use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::open::Mode;
 use vfio_core::wire::abi::pci_region;
 use vfio_guest::Device;
@@ -22,7 +22,7 @@ pub(super) fn figures(device: &Device, mode: Mode) -> Result<String> {
     let mut mapped_window = session.device.bring_up(pci_region::BAR0)?;
     let mut reply = [0; 256];
     let bar0 = session.device.region(pci_region::BAR0, &mut reply)?;
-    let mut trapped_window: Window<_, ReadWrite> = session.device.trap(&bar0)?;
+    let mut trapped_window: Window<_, CanReadWrite> = session.device.trap(&bar0)?;
     let mut figures = Figures::new();
     let mapped = median(RUNS, || {
         for _ in 0..BATCH {

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use vfio_core::device::Device as Opened;
 use vfio_core::device::region::Bar;
 use vfio_core::dma::Direction;
-use vfio_core::mmio::{ReadWrite, Window};
+use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::sys::{Errno, Pages, Sys as _};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
@@ -58,7 +58,7 @@ pub(crate) fn misaligned(_: &World, device: &Device, mode: Mode) -> Result<Strin
     let mut kept = Vec::new();
     for _ in 0..TRIES {
         let before = addresses()?;
-        let bar = opened.map::<ReadWrite>(&region, 0)?;
+        let bar = opened.map::<CanReadWrite>(&region, 0)?;
         let after = addresses()?;
         let new = after.iter().find(|address| !before.contains(address));
         let address = *new.context("the mapping is not to be seen")?;

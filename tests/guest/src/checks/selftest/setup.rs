@@ -2,11 +2,11 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use vfio_core::device::Device as Opened;
-use vfio_core::device::coverage::Access;
+use vfio_core::device::coverage::Reach;
 use vfio_core::device::region::Bar;
 use vfio_core::dma::iova::IovaAllocator;
 use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma};
-use vfio_core::mmio::{ReadWrite, Window};
+use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::query::QueryError;
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{DeviceFlags, IovaRange, RegionFlags, pci_irq, pci_region};
@@ -49,7 +49,7 @@ pub(super) fn initialised(opened: &Opened<Linux>) -> Result<Vec<MappedBar<'_>>> 
         let region = opened.region(index, &mut buffer)?;
         let mapped: Vec<_> = opened
             .coverage(&region)
-            .filter(|span| span.access == Access::Mapped)
+            .filter(|span| span.reach == Reach::Mapped)
             .collect();
         if !region.flags.contains(RegionFlags::MMAP) {
             ensure!(mapped.is_empty(), "BAR{index}: {mapped:?}");
@@ -67,7 +67,7 @@ pub(super) fn initialised(opened: &Opened<Linux>) -> Result<Vec<MappedBar<'_>>> 
         let both = RegionFlags::READ | RegionFlags::WRITE;
         ensure!(region.flags.contains(both), "BAR{index}: {}", region.flags);
         let bar = opened
-            .map::<ReadWrite>(&region, 0)
+            .map::<CanReadWrite>(&region, 0)
             .with_context(|| format!("BAR{index}"))?;
         ensure!(u64::try_from(bar.len())? == region.size, "{}", bar.len());
         bars.push((index, bar));
