@@ -29,7 +29,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Format, lints, tests, documentation, and the tests in guests: everything that a change must pass.
-    Test,
+    Test(test::Options),
     /// Prove by linking that the core can't panic and allocates nothing.
     Proofs,
     /// Run tests under valgrind's memcheck and AddressSanitizer.
@@ -51,7 +51,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
-        Task::Test => test::run_all(),
+        Task::Test(options) => test::run_all(&options),
         Task::Proofs => proofs::run_alone(),
         Task::Soundness => soundness::run_alone(),
         Task::Bench(options) => bench::run_all(&options),

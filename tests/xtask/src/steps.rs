@@ -44,10 +44,17 @@ impl Steps {
         self.ended.extend(ended);
     }
 
-    /// Keeps what ran beside these steps, behind them.
-    pub(crate) fn append(&mut self, other: Self) {
-        self.ended.extend(other.ended);
-        self.matrix.append(other.matrix);
+    /// Runs what has steps of its own side by side, and goes on when all have ended. The steps are
+    /// kept in their order.
+    pub(crate) fn append_side_by_side<T: Send>(
+        &mut self,
+        items: Vec<T>,
+        run: impl Fn(T) -> Self + Sync,
+    ) {
+        for other in side_by_side(items, run) {
+            self.ended.extend(other.ended);
+            self.matrix.append(other.matrix);
+        }
     }
 
     /// Notes a step that was not run.

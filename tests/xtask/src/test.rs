@@ -1,13 +1,12 @@
 //! Everything that a change must pass.
 
-use std::panic::resume_unwind;
 use std::process::ExitCode;
-use std::thread;
 
 use anyhow::Result;
+use clap::Args;
 
 use crate::fuzz;
-use crate::guest;
+use crate::guest::{self, Guest};
 use crate::proofs;
 use crate::simulated;
 use crate::soundness;
@@ -18,9 +17,69 @@ use crate::unikernel;
 /// What only adds, and is off by default.
 const FEATURES: &str = "std,vfio-core/pci_types";
 
+/// How much is tried.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// Leave out what takes minutes: proofs, memory checkers, fuzzing, guests and images.
+    #[arg(long)]
+    quick: bool,
+}
+
+/// What `--quick` leaves out.
+const SLOW: [&str; 5] = ["proofs", "soundness", "fuzz", "guests", "unikernel"];
+
+/// What is done side by side: each has steps of its own.
+enum Lane<'a> {
+    /// What builds and runs on this machine.
+    Here,
+    Guest(Guest<'a>),
+    Images,
+}
+
 /// Runs every step, those after a failed one too.
-pub(crate) fn run_all() -> Result<ExitCode> {
+pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::default();
+    lints(&mut steps);
+    if options.quick {
+        tests(&mut steps);
+        for name in SLOW {
+            steps.not_run(name, "left out by --quick");
+        }
+        return Ok(steps.finish());
+    }
+    let guests_options = guest::Options::default();
+    let tools = guest::tools(&mut steps);
+    let guests = tools.as_ref().map_or_else(Vec::new, |tools| {
+        guest::guests(&guests_options, tools, &mut steps)
+    });
+    // An emulated processor keeps one of this machine's busy, and builds all others. What is
+    // longest begins first.
+    let lanes = std::iter::once(Lane::Here)
+        .chain(guests.into_iter().map(Lane::Guest))
+        .chain([Lane::Images]);
+    steps.append_side_by_side(lanes.collect(), Lane::run);
+    Ok(steps.finish())
+}
+
+impl Lane<'_> {
+    fn run(self) -> Steps {
+        let mut steps = Steps::default();
+        match self {
+            Self::Here => {
+                tests(&mut steps);
+                proofs::steps(&mut steps);
+                soundness::steps(&mut steps);
+                fuzz::steps(&mut steps);
+            }
+            Self::Guest(guest) => return guest.boot(),
+            Self::Images => unikernel::steps(&mut steps),
+        }
+        steps
+    }
+}
+
+/// Checks how the source is written.
+fn lints(steps: &mut Steps) {
     steps.run("format", || run(cargo().args(["fmt", "--all", "--check"])));
     steps.run("lints", || {
         run(cargo().args([
@@ -52,6 +111,10 @@ pub(crate) fn run_all() -> Result<ExitCode> {
     steps.run("all features at once", || {
         run(cargo().args(["check", "--workspace", "--all-features"]))
     });
+}
+
+/// Runs the tests, and builds the documentation.
+fn tests(steps: &mut Steps) {
     steps.run("tests", || {
         run(cargo().args(["test", "--workspace", "--features", FEATURES]))
     });
@@ -60,23 +123,5 @@ pub(crate) fn run_all() -> Result<ExitCode> {
             .args(["doc", "--workspace", "--no-deps", "--features", FEATURES])
             .env("RUSTDOCFLAGS", "-Dwarnings"))
     });
-    proofs::steps(&mut steps);
-    soundness::steps(&mut steps);
-    simulated::steps(&mut steps);
-    fuzz::steps(&mut steps);
-    let tools = guest::tools(&mut steps);
-    // The guest that takes longest is alone at its end: images are booted meanwhile.
-    let images = thread::scope(|scope| {
-        let images = scope.spawn(|| {
-            let mut steps = Steps::default();
-            unikernel::steps(&mut steps);
-            steps
-        });
-        if let Some(tools) = &tools {
-            guest::boot_all(&guest::Options::default(), tools, &mut steps);
-        }
-        images.join()
-    });
-    steps.append(images.unwrap_or_else(|panic| resume_unwind(panic)));
-    Ok(steps.finish())
+    simulated::steps(steps);
 }

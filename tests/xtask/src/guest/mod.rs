@@ -79,7 +79,8 @@ pub(crate) struct Tools {
 /// Runs the guest tests, with one step for each kernel and what runs on it.
 pub(crate) fn steps(options: &Options, steps: &mut Steps) {
     if let Some(tools) = tools(steps) {
-        boot_all(options, &tools, steps);
+        let guests = guests(options, &tools, steps);
+        steps.append_side_by_side(guests, Guest::boot);
     }
 }
 
@@ -96,18 +97,54 @@ pub(crate) fn tools(steps: &mut Steps) -> Option<Tools> {
     tools
 }
 
-/// Boots every guest, side by side.
-pub(crate) fn boot_all(options: &Options, tools: &Tools, steps: &mut Steps) {
+/// A guest that is to be booted.
+pub(crate) struct Guest<'a> {
+    name: String,
+    choice: &'a Choice,
+    world: World,
+    options: &'a Options,
+    tools: &'a Tools,
+}
+
+impl Guest<'_> {
+    /// Boots it, as a step.
+    pub(crate) fn boot(self) -> Steps {
+        let Tools { programs, qemu } = self.tools;
+        let mut steps = Steps::default();
+        let mut results = None;
+        steps.run(&self.name, || {
+            let (choice, world) = (self.choice, self.world);
+            test(choice, world, self.options, programs, qemu, &mut results)
+        });
+        if let Some(results) = results {
+            results.add_to(&mut steps.matrix, &self.name);
+        }
+        steps
+    }
+}
+
+/// Returns the guests that are to be booted, and notes those that can't be.
+pub(crate) fn guests<'a>(
+    options: &'a Options,
+    tools: &'a Tools,
+    steps: &mut Steps,
+) -> Vec<Guest<'a>> {
     let Tools { programs, qemu } = tools;
     let worlds = options.kernels.iter().flat_map(|choice| {
         let worlds = World::ALL.into_iter().map(move |world| (choice, world));
         worlds.filter(|(_, world)| world.is_wanted(options))
     });
-    let mut booted = Vec::new();
+    let mut guests = Vec::new();
     for (choice, world) in worlds {
         let name = format!("guest: {choice}{}", world.suffix());
         let Some(reason) = choice.missing().or_else(|| world.missing(choice)) else {
-            booted.push((name, choice, world, None));
+            guests.push(Guest {
+                name,
+                choice,
+                world,
+                options,
+                tools,
+            });
             continue;
         };
         println!("\n== {name}");
@@ -126,16 +163,7 @@ pub(crate) fn boot_all(options: &Options, tools: &Tools, steps: &mut Steps) {
     for choice in &options.kernels {
         let _ = choice.missing().is_none().then(|| kernel::obtain(choice));
     }
-    let boots = booted.iter_mut().map(|(name, choice, world, results)| {
-        let boot = || test(choice, *world, options, programs, qemu, results);
-        (name.clone(), boot)
-    });
-    steps.run_side_by_side(boots.collect());
-    for (name, _, _, results) in booted {
-        if let Some(results) = results {
-            results.add_to(&mut steps.matrix, &name);
-        }
-    }
+    guests
 }
 
 /// How long a guest may take in which something is measured, in seconds.
