@@ -76,7 +76,7 @@ impl<'a> Coverage<'a> {
     fn next_mapped(&mut self) -> Option<(u64, u64)> {
         match self.mappable {
             Mappable::Nothing => None,
-            Mappable::Everything => (self.at < self.size).then_some((0, self.size)),
+            Mappable::Everything => Some((0, self.size)),
             Mappable::Areas(areas) => self.next_area(areas),
         }
     }

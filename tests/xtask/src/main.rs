@@ -4,6 +4,7 @@ mod bench;
 mod fuzz;
 mod guest;
 mod matrix;
+mod mutants;
 mod paths;
 mod proofs;
 mod side_by_side;
@@ -34,6 +35,8 @@ enum Task {
     Proofs,
     /// Run tests under valgrind's memcheck and AddressSanitizer.
     Soundness,
+    /// Change the parsing half and the allocator of addresses in hundreds of ways, and tell which changes no test notices.
+    Mutants(mutants::Options),
     /// Measure what opening a device and parsing its replies takes, against others and against the targets.
     Bench(bench::Options),
     /// Fuzz the reader, the query, the report, config space and the answering side, guided by coverage.
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Task::Test(options) => test::run_all(&options),
         Task::Proofs => proofs::run_alone(),
         Task::Soundness => soundness::run_alone(),
+        Task::Mutants(options) => mutants::run_all(&options),
         Task::Bench(options) => bench::run_all(&options),
         Task::Fuzz(options) => fuzz::run(&options),
         Task::Guest(options) => guest::run(&options),

@@ -85,3 +85,36 @@ fn chain<'a, C: Typed<'a>>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use zerocopy::IntoBytes;
+
+    use super::*;
+    use crate::wire::abi::{self, DeviceFlags};
+
+    /// Decodes a reply of `argsz` bytes that says that capabilities begin at 20.
+    fn device(argsz: u32) -> Malformed {
+        let info = abi::DeviceInfo {
+            argsz,
+            flags: DeviceFlags::CAPS,
+            cap_offset: 20,
+            ..Default::default()
+        };
+        let reply = info.as_bytes().get(..argsz.try_into().unwrap()).unwrap();
+        match DeviceInfo::decode(reply) {
+            Err(InfoError::Malformed(error)) => error,
+            other => panic!("there are no capabilities: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_offset_of_capabilities_is_read_where_all_of_it_is_in_the_reply() {
+        let error = ChainError::OutOfBounds {
+            offset: 20,
+            len: 20,
+        };
+        assert_eq!(device(20), error.into());
+        assert_eq!(device(19), ChainError::Missing.into());
+    }
+}
