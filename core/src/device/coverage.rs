@@ -85,11 +85,10 @@ impl<'a> Coverage<'a> {
         let mut nearest = None;
         let mut index = self.passed;
         while let Some(area) = sparse.areas.get(index) {
-            if let Some((start, end)) = self.whole_pages(area)
-                && end > self.at
-                && nearest.is_none_or(|nearest| (start, end) < nearest)
+            if let Some(found) = self.whole_pages(area)
+                && found.1 > self.at
             {
-                nearest = Some((start, end));
+                nearest = Some(nearest.map_or(found, |nearest: (u64, u64)| nearest.min(found)));
             }
             if self.ascending {
                 self.passed = index;
