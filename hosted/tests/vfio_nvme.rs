@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::pipe::fcntl_getpipe_size;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use vfio_drivers::nvme::Step;
+use vfio_exercise::nvme::Step;
 
 fn vfio(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vfio"))

@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 use vfio_core::open::Mode;
-use vfio_drivers::edu::Step;
+use vfio_exercise::edu::Step;
 
 fn run(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_vfio"))

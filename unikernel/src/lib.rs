@@ -32,7 +32,7 @@
 //!     let place = machine.place(group, &mut name).ok_or(Error::NoDevice)?;
 //!     // From here on as on Linux.
 //!     let session = Session::open_in(Mode::NoIommu, &machine, &place)?;
-//!     let report = vfio_drivers::edu::run(machine, session)?;
+//!     let report = vfio_exercise::edu::run(machine, session)?;
 //!     ...
 //! }
 //! ```

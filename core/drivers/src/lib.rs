@@ -21,6 +21,3 @@
 pub mod edu;
 pub mod igb;
 pub mod nvme;
-mod run_error;
-
-pub use run_error::RunError;

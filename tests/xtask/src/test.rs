@@ -98,6 +98,7 @@ fn lints(steps: &mut Steps) {
         ("vfio-core", ["--all-features"].as_slice()),
         ("vfio-core", &[]),
         ("vfio-drivers", &["--all-features"]),
+        ("vfio-exercise", &["--all-features"]),
         ("vfio-hosted", &["--no-default-features"]),
     ] {
         let name = format!("lints: {package} {}", features.join(" "));

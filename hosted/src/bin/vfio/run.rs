@@ -12,8 +12,9 @@ use vfio_core::mmio::{Access, Window};
 use vfio_core::open::{Mode, Session};
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::pci_region;
-use vfio_drivers::nvme::{Controller, Lent, Options};
-use vfio_drivers::{edu, nvme};
+use vfio_drivers::nvme::{Controller, Options};
+use vfio_exercise::nvme::Lent;
+use vfio_exercise::{Outcome, Report, edu, nvme};
 use vfio_hosted::discovery;
 
 use crate::failure::Failure;
@@ -154,11 +155,8 @@ impl Task for Edu {
         let interrupt = Interrupt::catch(None)?;
         let (sys, session, about) = split(opened);
         let report = edu::run(sys, session).map_err(|error| about.failed(&error))?;
-        let steps = report.steps.iter().map(|(step, outcome)| {
-            let passed = matches!(outcome, edu::Outcome::Passed);
-            Step::new(step.name(), passed, outcome)
-        });
-        let record = about.record("edu", report.passed(), steps.collect());
+        let steps = told(&report, edu::Step::name, |_| None);
+        let record = about.record("edu", report.passed(), steps);
         let status = match record.passed {
             true if interrupt.is_asked() => ExitCode::from(INTERRUPTED),
             passed => status(passed),
@@ -203,36 +201,21 @@ impl Task for Nvme {
             ends: interrupt.flag(),
         };
         let report = nvme::exercise(&device, bar0, &dma, Options::default(), lent);
-        let steps = report.steps.iter().map(|(step, outcome)| {
-            let passed = matches!(outcome, nvme::Outcome::Passed | nvme::Outcome::NotThere);
-            let mut step = Step::new(step.name(), passed, outcome);
-            if let nvme::Outcome::NotRestored { len, .. } = outcome
-                && let Some(detail) = &mut step.detail
-            {
-                detail.push_str(&save(kept.get(..*len).unwrap_or(&kept)));
-            }
-            step
+        let steps = told(&report, nvme::Step::name, |outcome| match outcome {
+            Outcome::NotRestored { len, .. } => Some(save(kept.get(..*len).unwrap_or(&kept))),
+            _ => None,
         });
-        let steps = steps.collect();
         let status = nvme_status(&report);
         Ok((about.record("nvme", report.passed(), steps), status))
     }
 }
 
 /// What the program exits with: that it was interrupted only where nothing else went wrong.
-fn nvme_status<E>(report: &nvme::Report<E>) -> ExitCode {
-    let has =
-        |is: fn(&nvme::Outcome<E>) -> bool| report.steps.iter().any(|(_, outcome)| is(outcome));
-    let failed = has(|outcome| {
-        !matches!(
-            outcome,
-            nvme::Outcome::Passed
-                | nvme::Outcome::NotThere
-                | nvme::Outcome::NotRun
-                | nvme::Outcome::Ended
-        )
-    });
-    if !failed && has(|outcome| matches!(outcome, nvme::Outcome::Ended)) {
+fn nvme_status<S, E, const N: usize>(report: &Report<S, E, N>) -> ExitCode {
+    let has = |is: fn(&Outcome<E>) -> bool| report.steps.iter().any(|(_, outcome)| is(outcome));
+    let failed =
+        has(|outcome| !outcome.passed() && !matches!(outcome, Outcome::NotRun | Outcome::Ended));
+    if !failed && has(|outcome| matches!(outcome, Outcome::Ended)) {
         return ExitCode::from(INTERRUPTED);
     }
     status(report.passed())
@@ -317,14 +300,22 @@ impl About {
     }
 }
 
-impl Step {
-    fn new(name: &'static str, passed: bool, outcome: &dyn Display) -> Self {
-        Self {
-            name,
+/// Tells each step, with what there is besides to say of a failure.
+fn told<S: Copy, E: Display, const N: usize>(
+    report: &Report<S, E, N>,
+    name: fn(S) -> &'static str,
+    more: impl Fn(&Outcome<E>) -> Option<String>,
+) -> Vec<Step> {
+    let steps = report.steps.iter().map(|(step, outcome)| {
+        let passed = outcome.passed();
+        let detail = (!passed).then(|| outcome.to_string() + &more(outcome).unwrap_or_default());
+        Step {
+            name: name(*step),
             passed,
-            detail: (!passed).then(|| outcome.to_string()),
+            detail,
         }
-    }
+    });
+    steps.collect()
 }
 
 #[cfg(test)]

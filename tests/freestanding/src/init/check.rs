@@ -8,8 +8,7 @@ use vfio_core::query::QueryError;
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, pci_irq, pci_region};
 use vfio_core::wire::info::Mappable;
-use vfio_drivers::RunError;
-use vfio_drivers::edu::Outcome;
+use vfio_exercise::{Outcome, RunError, edu};
 use vfio_freestanding::checks::Check;
 use vfio_hosted::linux::Linux;
 
@@ -49,7 +48,7 @@ pub(crate) fn run(check: Check, session: &Session<Linux>) -> Verdict {
 
 /// Runs the reference driver.
 pub(crate) fn driver(session: Session<Linux>) -> Verdict {
-    let report = match vfio_drivers::edu::run(Linux, session) {
+    let report = match edu::run(Linux, session) {
         Ok(report) => report,
         Err(RunError::BringUp(_)) => return Err(Failure::Other("BAR0 can't be reached")),
         Err(RunError::Dma(_)) => return Err(Failure::Other("there is no DMA")),

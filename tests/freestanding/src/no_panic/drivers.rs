@@ -8,11 +8,10 @@ use vfio_core::device::{Device, DeviceHandle};
 use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaHandle};
 use vfio_core::mmio::{Access, CanReadWrite, Window};
 use vfio_core::open::container::Container;
-use vfio_drivers::edu::{Outcome, exercise};
 use vfio_drivers::igb::{Copied, Igb};
-use vfio_drivers::nvme::{
-    self, Controller, ErrorEntry, Lent, Namespace, Options, QueueOptions, QueuePair,
-};
+use vfio_drivers::nvme::{Controller, ErrorEntry, Namespace, Options, QueueOptions, QueuePair};
+use vfio_exercise::nvme::{Lent, random_reads};
+use vfio_exercise::{edu, nvme};
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 
 pub(crate) fn all(bytes: &mut [u8]) {
@@ -28,12 +27,8 @@ pub(crate) fn all(bytes: &mut [u8]) {
         return;
     };
     if let Ok(bar0) = device.map::<CanReadWrite>(&region, any()) {
-        let report = exercise(&device, bar0, &dma);
-        used(
-            report
-                .steps
-                .map(|(_, outcome)| matches!(outcome, Outcome::Passed)),
-        );
+        let report = edu::exercise(&device, bar0, &dma);
+        used(edu::Report::passed(&report));
     }
     if let (Ok(bar0), Ok(vectors)) = (
         device.map::<CanReadWrite>(&region, any()),
@@ -115,6 +110,7 @@ fn commands<D: DeviceHandle, M: DmaHandle, A: Access>(
     vectors: &Vectors<D, 1>,
     bytes: &mut [u8],
 ) {
+    let namespace = &namespace.with_blocks(any());
     used((
         namespace.block_size(),
         namespace.size(),
@@ -131,7 +127,7 @@ fn commands<D: DeviceHandle, M: DmaHandle, A: Access>(
     used(pair.read_blocks(namespace, any(), bytes).is_ok());
     used(pair.write_blocks(namespace, any(), bytes).is_ok());
     used(pair.flush_blocks(namespace).is_ok());
-    let reads = nvme::random_reads(&mut pair, namespace, any(), any(), any::<u64>);
+    let reads = random_reads(&mut pair, namespace, any(), any(), any::<u64>);
     used(reads.is_ok_and(|cost| cost.of_a_read() > any()));
     if let Some(slot) = pair.slot()
         && let Ok(mut window) = pair.window(&slot)

@@ -6,7 +6,9 @@ use vfio_core::dma::Dma;
 use vfio_core::open::Session;
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{pci_irq, pci_region};
-use vfio_drivers::edu::{Edu, Outcome, Report, exercise, run};
+use vfio_drivers::edu::Edu;
+use vfio_exercise::Outcome;
+use vfio_exercise::edu::{Report, exercise, run};
 use vfio_guest::Device;
 use vfio_hosted::linux::Linux;
 

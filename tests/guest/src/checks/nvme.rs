@@ -12,10 +12,9 @@ use vfio_core::device::Device as Opened;
 use vfio_core::dma::Dma;
 use vfio_core::open::{Mode as SessionMode, Session};
 use vfio_core::wire::abi::pci_region;
-use vfio_drivers::nvme::{
-    self, Controller, KEPT, Lent, Namespace, Options, Outcome, QueueOptions, Report, State, Step,
-    exercise,
-};
+use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions, State};
+use vfio_exercise::Outcome;
+use vfio_exercise::nvme::{KEPT, Lent, Report, Step, exercise, run};
 use vfio_guest::{Device, Stretch};
 use vfio_hosted::linux::Linux;
 
@@ -58,7 +57,7 @@ pub(crate) fn without_iommu(_: &World, device: &Device) -> Result<String> {
         kept: &mut vec![0; KEPT],
         ends: &AtomicBool::new(false),
     };
-    passed(&nvme::run(Linux, session, lent)?)
+    passed(&run(Linux, session, lent)?)
 }
 
 /// Every step must have passed; QEMU keeps no error log.

@@ -17,9 +17,8 @@ use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::pci::{BringUpError, Class};
 use vfio_core::sys::NoIommu;
 use vfio_core::wire::abi::{pci_irq, pci_region};
-use vfio_drivers::nvme::{
-    Controller, Cost, Namespace, NvmeError, Options, Places, QueueOptions, QueuePair, random_reads,
-};
+use vfio_drivers::nvme::{Controller, Namespace, NvmeError, Options, QueueOptions, QueuePair};
+use vfio_exercise::nvme::{Cost, Places, random_reads};
 use vfio_unikernel::GuestPci;
 use vfio_unikernel::boot::Boot;
 use vfio_unikernel::clock::{self, ClockError};

@@ -11,9 +11,8 @@ use vfio_core::device::Device as Opened;
 use vfio_core::dma::Dma;
 use vfio_core::open::Session;
 use vfio_core::wire::abi::pci_region;
-use vfio_drivers::nvme::{
-    Controller, Namespace, Options, Places, QueueOptions, QueuePair, random_reads,
-};
+use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions, QueuePair};
+use vfio_exercise::nvme::{Places, random_reads};
 use vfio_guest::{Device, FIO, LOADER};
 use vfio_hosted::linux::Linux;
 

@@ -3,12 +3,13 @@
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
-
-use super::steps::{compare, ended};
-use super::{Done, Outcome};
-use crate::nvme::{
+use vfio_drivers::nvme::{
     Controller, ControllerHandle, Namespace, NvmeError, QueueOptions, QueuePair, Slot, State,
 };
+
+use super::Done;
+use super::data::{compare, ended};
+use crate::Outcome;
 
 /// How often it is tried to put back what was there.
 const ATTEMPTS: usize = 3;
@@ -28,7 +29,7 @@ impl Area {
     /// room for in `kept` bytes. Two at least.
     pub(super) fn new(namespace: &Namespace, longest: usize, kept: usize) -> Option<Self> {
         let stride = usize::try_from(namespace.stride()).ok()?;
-        let separate = usize::try_from(namespace.separate).ok()?;
+        let separate = usize::try_from(namespace.separate_metadata()).ok()?;
         let fit = longest.checked_div(stride)?;
         let kept = kept.checked_div(stride.checked_add(separate)?)?;
         let blocks = u32::try_from(fit.min(kept)).ok()?;
@@ -65,12 +66,12 @@ pub(super) fn keep<C: ControllerHandle>(controller: C, area: &Area, kept: &mut [
     let slot = read_area(&mut pair, area)?;
     let (data, metadata) = parts(area, kept)?;
     let mut window = pair.window(&slot).map_err(NvmeError::Request)?;
-    window.read_bytes(0, data).map_err(|_| Outcome::NotRun)?;
+    window.read_bytes(0, data).map_err(|_| Outcome::Memory)?;
     if area.metadata > 0 {
         let mut window = pair.metadata(&slot).map_err(NvmeError::Request)?;
         window
             .read_bytes(0, metadata)
-            .map_err(|_| Outcome::NotRun)?;
+            .map_err(|_| Outcome::Memory)?;
     }
     pair.release(slot)?;
     Ok(())
@@ -125,18 +126,18 @@ pub(super) fn put_back<D: DeviceHandle, A: Access, M: DmaHandle>(
 
 /// Writes what was on the blocks, flushes, and compares.
 fn restore<C: ControllerHandle>(controller: C, area: &Area, kept: &mut [u8]) -> Done<C> {
-    let namespace = controller.namespace(area.namespace.id)?;
+    let namespace = controller.namespace(area.namespace.id())?;
     let area = Area { namespace, ..*area };
     let mut pair = QueuePair::<_, 1>::new(controller, area.options(None))?;
     let (data, metadata) = parts(&area, kept)?;
     let slot = pair.slot().ok_or(Outcome::NotRun)?;
     let mut window = pair.window(&slot).map_err(NvmeError::Request)?;
-    window.write_bytes(0, data).map_err(|_| Outcome::NotRun)?;
+    window.write_bytes(0, data).map_err(|_| Outcome::Memory)?;
     if area.metadata > 0 {
         let mut window = pair.metadata(&slot).map_err(NvmeError::Request)?;
         window
             .write_bytes(0, metadata)
-            .map_err(|_| Outcome::NotRun)?;
+            .map_err(|_| Outcome::Memory)?;
     }
     pair.write_with_metadata(slot, &area.namespace, area.lba, area.blocks)?;
     let slot = ended(&mut pair)?;

@@ -1,136 +1,27 @@
-//! All that the device can do, tried step by step.
+//! Tries the driver of QEMU's educational device.
 
-use core::fmt;
+mod run;
+mod step;
 
 use vfio_core::device::DeviceHandle;
-use vfio_core::device::irq::{IrqError, Vectors};
+use vfio_core::device::irq::Vectors;
 use vfio_core::dma::{Direction, DmaHandle};
-use vfio_core::mmio::{Access, RegisterError, Window};
+use vfio_core::mmio::{Access, Window};
 use vfio_core::wire::abi::pci_irq;
+use vfio_drivers::edu::{COPY_MOST, DMA_HIGHEST, DmaEngine, Edu, EduError};
 
-use super::registers::{COPY_MOST, DMA_HIGHEST};
-use super::{DmaEngine, Edu, EduError};
+pub use run::run;
+pub use step::Step;
 
-/// A step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Step {
-    /// The identification and the version.
-    Identify,
-    /// What is written comes back inverted.
-    Liveness,
-    /// Factorials, waiting by reading the status.
-    FactorialPolled,
-    /// Bytes to the device and back, and compared.
-    Dma,
-    /// Memory for it lies within 28 address lines.
-    DmaMask,
-    /// An interrupt that the device is told to raise.
-    Interrupt,
-    /// Factorials, waiting for the interrupt.
-    FactorialInterrupt,
-    /// Bytes back from the device, waiting for the interrupt.
-    DmaInterrupt,
-}
+use crate::Outcome;
+use crate::report::same;
 
-/// How a step went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Outcome<E> {
-    /// As it should.
-    Passed,
-    /// A value is not the one that it should be.
-    Wrong {
-        /// What it should be.
-        expected: u64,
-        /// What it is.
-        got: u64,
-    },
-    /// The device failed.
-    Device(EduError<E>),
-    /// Memory could not be read or written.
-    Memory,
-    /// Interrupts could not be had.
-    Irq(IrqError),
-    /// A step before it failed.
-    NotRun,
-}
-
-/// How each step went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Report<E> {
-    /// In their order.
-    pub steps: [(Step, Outcome<E>); Step::ALL.len()],
-}
-
-impl Step {
-    /// All steps, in the order in which they are made.
-    pub const ALL: [Self; 8] = [
-        Self::Identify,
-        Self::Liveness,
-        Self::FactorialPolled,
-        Self::DmaMask,
-        Self::Dma,
-        Self::Interrupt,
-        Self::FactorialInterrupt,
-        Self::DmaInterrupt,
-    ];
-
-    /// A name in `snake_case`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Identify => "identify",
-            Self::Liveness => "liveness",
-            Self::FactorialPolled => "factorial_polled",
-            Self::Dma => "dma",
-            Self::DmaMask => "dma_mask",
-            Self::Interrupt => "interrupt",
-            Self::FactorialInterrupt => "factorial_interrupt",
-            Self::DmaInterrupt => "dma_interrupt",
-        }
-    }
-}
-
-impl<E> Report<E> {
-    /// Whether every step passed.
-    #[must_use]
-    pub fn passed(&self) -> bool {
-        self.steps
-            .iter()
-            .all(|(_, outcome)| matches!(outcome, Outcome::Passed))
-    }
-}
-
-impl<E: fmt::Display> fmt::Display for Outcome<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Passed => f.write_str("passed"),
-            Self::Wrong { expected, got } => write!(f, "{got:#x} in place of {expected:#x}"),
-            Self::Device(error) => error.fmt(f),
-            Self::Memory => f.write_str("memory can't be reached"),
-            Self::Irq(error) => error.fmt(f),
-            Self::NotRun => f.write_str("not run, because a step before it failed"),
-        }
-    }
-}
-
-impl<E> From<RegisterError<core::convert::Infallible>> for Outcome<E> {
-    fn from(_: RegisterError<core::convert::Infallible>) -> Self {
-        Self::Memory
-    }
-}
-
-impl<E> From<EduError<E>> for Outcome<E> {
-    fn from(error: EduError<E>) -> Self {
-        Self::Device(error)
-    }
-}
+/// How each step went; `E` is how a register access can fail.
+pub type Report<E> = crate::Report<Step, EduError<E>, { Step::ALL.len() }>;
 
 /// Bytes that are copied to the device and back: whole words.
 const COPIED: usize = 4088;
-/// The same.
+/// The same, as an address.
 const COPIED_64: u64 = 4088;
 
 const _: () = assert!(COPIED == COPY_MOST / 8 * 8);
@@ -147,9 +38,7 @@ pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
     bar0: Window<A>,
     dma: M,
 ) -> Report<A::Error> {
-    let mut report = Report {
-        steps: Step::ALL.map(|step| (step, Outcome::NotRun)),
-    };
+    let mut report = Report::new(Step::ALL);
     let mut trial = Trial {
         device,
         dma: Some(dma),
@@ -181,16 +70,6 @@ struct Trial<D: DeviceHandle, A: Access, M: DmaHandle> {
     vectors: Option<Vectors<D, 1>>,
 }
 
-/// A value must be another.
-fn same<E>(expected: impl Into<u64>, got: impl Into<u64>) -> Result<(), Outcome<E>> {
-    let (expected, got) = (expected.into(), got.into());
-    if expected == got {
-        Ok(())
-    } else {
-        Err(Outcome::Wrong { expected, got })
-    }
-}
-
 /// The word `index` of what is copied: no two are the same.
 const fn pattern(index: u64) -> u64 {
     index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -198,7 +77,7 @@ const fn pattern(index: u64) -> u64 {
 
 impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
     #[inline(never)]
-    fn run(&mut self, step: Step) -> Result<(), Outcome<A::Error>> {
+    fn run(&mut self, step: Step) -> Result<(), Outcome<EduError<A::Error>>> {
         match step {
             Step::Identify => self.identify(),
             Step::Liveness => self.liveness(),
@@ -212,7 +91,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
     }
 
     /// The device, with its engine or without.
-    fn edu(&mut self) -> Result<&mut Edu<A>, Outcome<A::Error>> {
+    fn edu(&mut self) -> Result<&mut Edu<A>, Outcome<EduError<A::Error>>> {
         match (&mut self.engine, &mut self.edu) {
             (Some(engine), _) => Ok(engine.edu()?),
             (None, Some(edu)) => Ok(edu),
@@ -220,7 +99,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         }
     }
 
-    fn identify(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn identify(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let bar0 = self.bar0.take().ok_or(Outcome::NotRun)?;
         let edu = Edu::new(bar0)?;
         let (major, _) = edu.version()?;
@@ -229,7 +108,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         Ok(())
     }
 
-    fn liveness(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn liveness(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let edu = self.edu()?;
         for word in &[0, u32::MAX, 0x1234_5678] {
             same(true, edu.is_alive(*word)?)?;
@@ -237,7 +116,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         Ok(())
     }
 
-    fn factorial_polled(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn factorial_polled(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let edu = self.edu()?;
         for (n, factorial) in &FACTORIALS {
             same(*factorial, edu.factorial(*n)?)?;
@@ -245,7 +124,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         Ok(())
     }
 
-    fn dma_mask(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn dma_mask(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let (Some(edu), Some(dma)) = (self.edu.take(), self.dma.take()) else {
             return Err(Outcome::NotRun);
         };
@@ -257,7 +136,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
 
     // Alone, as its copy takes up stack.
     #[inline(never)]
-    fn dma(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn dma(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let engine = self.engine.as_mut().ok_or(Outcome::NotRun)?;
         let mut bytes = [0; COPIED];
         for (at, word) in (0_u64..).zip(bytes.as_chunks_mut::<8>().0) {
@@ -266,12 +145,14 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         engine.write(&bytes)?;
         bytes.fill(0);
         // Nothing of the pattern is left in memory.
-        Window::new(engine.memory()?).write_bytes(0, &bytes)?;
+        Window::new(engine.memory()?)
+            .write_bytes(0, &bytes)
+            .map_err(|_| Outcome::Memory)?;
         engine.read(&mut bytes)?;
         compare(&bytes)
     }
 
-    fn interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn interrupt(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let vectors = Vectors::new(self.device.clone(), pci_irq::MSI).map_err(Outcome::Irq)?;
         let edu = self.edu()?;
         for bits in &[1, 0x8000_0000] {
@@ -281,7 +162,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         Ok(())
     }
 
-    fn factorial_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn factorial_interrupt(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let vectors = self.vectors.take().ok_or(Outcome::NotRun)?;
         let edu = self.edu()?;
         for (n, factorial) in &FACTORIALS {
@@ -292,11 +173,13 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
     }
 
     #[inline(never)]
-    fn dma_interrupt(&mut self) -> Result<(), Outcome<A::Error>> {
+    fn dma_interrupt(&mut self) -> Result<(), Outcome<EduError<A::Error>>> {
         let engine = self.engine.as_mut().ok_or(Outcome::NotRun)?;
         let vectors = self.vectors.as_ref().ok_or(Outcome::NotRun)?;
         let mut bytes = [0; COPIED];
-        Window::new(engine.memory()?).write_bytes(0, &bytes)?;
+        Window::new(engine.memory()?)
+            .write_bytes(0, &bytes)
+            .map_err(|_| Outcome::Memory)?;
         engine.read_by_interrupt(&mut bytes, vectors)?;
         compare(&bytes)
     }

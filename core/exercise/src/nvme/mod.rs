@@ -1,18 +1,31 @@
-//! All that the driver can do, tried step by step.
+//! Tries the driver of NVMe controllers, and counts what its reads cost.
 
 mod area;
-mod report;
-mod steps;
+mod data;
+mod discard;
+mod errors;
+mod event;
+mod queues;
+mod reads;
+mod run;
+mod step;
+mod transfer;
 
 use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
 
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::{Access, Window};
+use vfio_drivers::nvme::{
+    Controller, ControllerHandle, ErrorOf, Namespace, NvmeError, Options, QueuePair, Refused,
+};
 
-pub use report::{Outcome, Report, Step};
+pub use reads::{Cost, Places, random_reads};
+pub use run::run;
+pub use step::Step;
 
-use super::{Controller, ControllerHandle, ErrorOf, Namespace, Options};
+use crate::Outcome;
 use area::{Area, keep, put_back};
 
 /// Bytes that are kept at most: as many are written, at the end of the namespace.
@@ -29,8 +42,17 @@ pub struct Lent<'a> {
     pub ends: &'a AtomicBool,
 }
 
+/// How each step went; `E` is how a register access can fail.
+pub type Report<E> = crate::Report<Step, NvmeError<E>, { Step::ALL.len() }>;
+
 /// What a step returns.
-type Done<C, T = ()> = Result<T, Outcome<ErrorOf<C>>>;
+type Done<C, T = ()> = Result<T, Outcome<NvmeError<ErrorOf<C>>>>;
+
+/// Commands at a time of the queue pair that most steps use.
+const DEPTH: usize = 8;
+
+/// How long an interrupt or an event may take.
+const SOON: Duration = Duration::from_secs(10);
 
 /// Tries every step on the `device` whose BAR 0 is `bar0`, with memory of `dma`. Its bus
 /// mastering must be on.
@@ -46,7 +68,8 @@ type Done<C, T = ()> = Result<T, Outcome<ErrorOf<C>>>;
 /// use vfio_core::dma::Dma;
 /// use vfio_core::mmio::{Access, Window};
 /// use vfio_core::sys::Sys;
-/// use vfio_drivers::nvme::{KEPT, Lent, Options, exercise};
+/// use vfio_drivers::nvme::Options;
+/// use vfio_exercise::nvme::{KEPT, Lent, exercise};
 ///
 /// fn works<S: Sys, A: Access>(device: &Device<S>, bar0: Window<A>, dma: &Dma<S, 32>) -> bool {
 ///     let lent = Lent {
@@ -63,7 +86,7 @@ pub fn exercise<D: DeviceHandle, A: Access, M: DmaHandle>(
     options: Options,
     lent: Lent<'_>,
 ) -> Report<A::Error> {
-    let mut report = Report::new();
+    let mut report = Report::new(Step::ALL);
     let started = Controller::start(device.clone(), bar0, dma, options).map_err(Outcome::Device);
     let Some(mut controller) = report.keep(Step::Start, started) else {
         return report;
@@ -105,12 +128,12 @@ fn blocks<D: DeviceHandle, A: Access, M: DmaHandle>(
         report: &mut *report,
         ends: lent.ends,
     };
-    steps::steps(&mut trial, device, &&*controller, &area);
+    steps(&mut trial, device, &&*controller, &area);
     let restarted = controller.restart().map_err(Outcome::Device);
     report.keep(Step::Restart, restarted);
     let restored = put_back(controller, &area, lent.kept);
     let restored = restored.map_err(|error| Outcome::NotRestored {
-        namespace: area.namespace.id,
+        namespace: area.namespace.id(),
         lba: area.lba,
         blocks: area.blocks,
         len: area.len(),
@@ -127,7 +150,7 @@ struct Trial<'a, E> {
 
 impl<E> Trial<'_, E> {
     /// Tries a step, unless it is told to end.
-    fn run(&mut self, step: Step, act: impl FnOnce() -> Result<(), Outcome<E>>) {
+    fn run(&mut self, step: Step, act: impl FnOnce() -> Result<(), Outcome<NvmeError<E>>>) {
         let result = if self.ends.load(Ordering::Relaxed) {
             Err(Outcome::Ended)
         } else {
@@ -137,7 +160,46 @@ impl<E> Trial<'_, E> {
     }
 }
 
+/// The steps that write blocks.
+fn steps<D: DeviceHandle, C: ControllerHandle>(
+    trial: &mut Trial<'_, ErrorOf<C>>,
+    device: D,
+    controller: &C,
+    area: &Area,
+) {
+    let pair = QueuePair::<_, DEPTH>::new(controller.clone(), area.options(None));
+    let mut pair = match pair {
+        Ok(pair) => pair,
+        Err(error) => return trial.run(Step::RoundTrip, || Err(Outcome::Device(error))),
+    };
+    trial.run(Step::RoundTrip, || transfer::round_trip(&mut pair, area));
+    trial.run(Step::Depth, || transfer::depth(&mut pair, area));
+    trial.run(Step::Flush, || transfer::flush(&mut pair, area));
+    trial.run(Step::WriteZeroes, || {
+        discard::write_zeroes(controller, &mut pair, area)
+    });
+    trial.run(Step::Deallocate, || {
+        discard::deallocate(controller, &mut pair, area)
+    });
+    trial.run(Step::Queues, || {
+        queues::queues(controller.clone(), &mut pair, area)
+    });
+    trial.run(Step::Interrupt, || {
+        queues::interrupt(device.clone(), controller.clone(), area)
+    });
+    trial.run(Step::Status, || errors::status(&mut pair, area));
+    trial.run(Step::ErrorLog, || errors::error_log(controller));
+    trial.run(Step::Abort, || errors::abort(&mut pair, area));
+    trial.run(Step::Event, || event::event(&device, controller));
+}
+
 /// The namespace with the lowest identifier that can be used.
 fn first_namespace<C: ControllerHandle>(controller: C) -> Done<C, Namespace> {
     controller.first_namespace()?.ok_or(Outcome::NotThere)
+}
+
+impl<E> From<Refused> for Outcome<NvmeError<E>> {
+    fn from(refused: Refused) -> Self {
+        Self::Device(NvmeError::Request(refused.reason))
+    }
 }

@@ -1,4 +1,4 @@
-//! The whole driver on an open device.
+//! Tries the whole driver on an open device.
 
 use vfio_core::dma::Dma;
 use vfio_core::mmio::Access;

@@ -1,12 +1,13 @@
-//! The whole driver on an open device.
+//! Tries the whole driver on an open device.
 
 use vfio_core::dma::Dma;
 use vfio_core::mmio::Access;
 use vfio_core::open::Session;
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::pci_region;
+use vfio_drivers::nvme::Options;
 
-use super::{Lent, Options, Report, exercise};
+use super::{Lent, Report, exercise};
 use crate::RunError;
 
 /// How many buffers and ranges of addresses there can be: three queue pairs have up to five buffers
