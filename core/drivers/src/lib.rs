@@ -3,7 +3,7 @@
 //! A driver here needs no heap and no operating system. It is generic over the world: the shim
 //! [`Sys`](vfio_core::sys::Sys) gives it memory and interrupts, and
 //! [`Access`](vfio_core::mmio::Access) its registers. It runs unchanged on Linux, on the simulated
-//! kernel, and in a unikernel.
+//! kernel, and in a unikernel. The package `vfio-exercise` tries all that they can do, step by step.
 #![no_std]
 #![deny(unsafe_code)]
 #![cfg_attr(

@@ -21,11 +21,18 @@ const MEMCHECK: &str = "valgrind --quiet --error-exitcode=1 --leak-check=full \
                         --show-leak-kinds=definite --errors-for-leak-kinds=definite";
 
 /// Tests that run under either checker, by their packages' names.
-const PACKAGES: [&str; 3] = ["vfio-core", "vfio-hosted", "vfio-conformance"];
+const PACKAGES: [&str; 5] = [
+    "vfio-core",
+    "vfio-drivers",
+    "vfio-exercise",
+    "vfio-hosted",
+    "vfio-conformance",
+];
 
 /// The integration tests that run under either.
-const QUICK: [&str; 9] = [
+const QUICK: [&str; 10] = [
     "behaviour",
+    "edu",
     "fixtures",
     "hostile",
     "inventory",
@@ -36,8 +43,9 @@ const QUICK: [&str; 9] = [
     "sparse",
 ];
 
-/// Those that are too slow for memcheck: they open devices thousands of times.
-const SLOW: [&str; 2] = ["failures", "rounds"];
+/// Those that are too slow for memcheck: they open devices thousands of times, or poll and copy
+/// much.
+const SLOW: [&str; 4] = ["failures", "igb", "nvme", "rounds"];
 
 /// Tests in which memory is kept for ever on purpose: nothing tells that the device is done with
 /// it. AddressSanitizer does not look for what is lost in these.
@@ -55,8 +63,8 @@ const KEEPING: [&str; 10] = [
 ];
 
 /// Unit tests that memcheck leaves to AddressSanitizer: the shim on Linux looks at the vDSO for the
-/// size of a page, which valgrind hides; those of igb and nvme poll, and copy much.
-const LEFT_OUT: [&str; 3] = ["linux::", "sim::tests::igb", "sim::tests::nvme"];
+/// size of a page, which valgrind hides.
+const LEFT_OUT: [&str; 1] = ["linux::"];
 
 /// How many cases the property tests try, a fraction of what they try otherwise.
 const CASES: &str = "8";

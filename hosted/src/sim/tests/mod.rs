@@ -1,12 +1,11 @@
 //! The simulated kernel, seen by a program.
 
-mod drivers;
-mod igb;
 mod interrupts;
 mod iommufd;
+mod linux_nvme;
 mod mapping;
 mod memory;
-mod nvme;
+mod modes;
 mod regions;
 mod replies;
 mod script;

@@ -1,10 +1,19 @@
 //! What Linux's own driver asks of a controller before it makes a disk of a namespace, in its
 //! order (Linux 6.12, drivers/nvme/host/core.c and pci.c), and what it must be answered.
 
-use vfio_core::dma::{Buffer, Direction};
-use vfio_core::mmio::CanReadWrite;
+use std::vec;
+use std::vec::Vec;
 
-use super::*;
+use vfio_core::device::Device;
+use vfio_core::device::region::Bar;
+use vfio_core::dma::{Buffer, Direction, Dma};
+use vfio_core::mmio::{CanReadWrite, Window};
+use vfio_core::open::{Mode, Place, Session};
+use vfio_core::sys::Sys as _;
+use vfio_core::wire::abi::pci_region;
+
+use super::{C_NAME, GROUP, Kernel, NAME};
+use crate::model::{self, Nvme, NvmeControl, NvmeNamespace};
 
 type Memory<'d> = Buffer<&'d Dma<Kernel, 64>>;
 
@@ -20,6 +29,60 @@ const AQA: usize = 0x24;
 const ASQ: usize = 0x28;
 const ACQ: usize = 0x30;
 const DOORBELLS: usize = 0x1000;
+
+/// An open controller.
+struct Opened {
+    kernel: Kernel,
+    device: Device<Kernel>,
+    dma: Dma<Kernel, 64>,
+    control: NvmeControl,
+}
+
+impl Opened {
+    fn new(nvme: Nvme) -> Self {
+        let control = nvme.control();
+        let kernel = Kernel::new().with_device(NAME, model::nvme_with(nvme), GROUP);
+        let cdev = kernel.device_path(NAME);
+        let place = Place {
+            name: C_NAME,
+            cdev: cdev.as_deref(),
+            ..Default::default()
+        };
+        let session = Session::open_in(Mode::Iommufd, &kernel, &place).unwrap();
+        let dma = Dma::new(kernel.clone(), session.space).unwrap();
+        Self {
+            kernel,
+            device: session.device,
+            dma,
+            control,
+        }
+    }
+
+    fn bar0(&self) -> Window<Bar<&Device<Kernel>>> {
+        self.device.bring_up(pci_region::BAR0).unwrap()
+    }
+
+    /// Lets the device do what it still does.
+    fn let_time_pass(&self) {
+        for _ in 0..100 {
+            self.kernel.now().unwrap();
+        }
+    }
+
+    /// Nothing is mapped, and the device reached nothing that was not.
+    fn assert_clean(&self) {
+        assert_eq!(self.kernel.faults(), []);
+        assert_eq!(self.kernel.live_dma_mappings(), 0);
+        assert_eq!(self.kernel.live_mappings(), 0);
+    }
+}
+
+/// A controller with a namespace of 512-byte blocks and one of 4096-byte blocks.
+fn two_namespaces() -> Nvme {
+    Nvme::new()
+        .with_namespace(NvmeNamespace::of_512(4096))
+        .with_namespace(NvmeNamespace::of_4096(512))
+}
 
 /// A queue pair as Linux has it: a command at a time.
 struct Queue<'d> {
@@ -307,7 +370,7 @@ fn linux_finds_a_namespace_and_reads_and_writes_it() {
     }
 
     // A write past the cache, as a journal makes it, and a read.
-    let data = pattern(3, 4096);
+    let data: Vec<u8> = (0..4096_u32).map(|at| (at ^ at >> 5) as u8).collect();
     linux.page.window().write_bytes(0, &data).unwrap();
     let command = |opcode, flags: u32| Command(opcode, 1, [8, 0, 7 | flags]);
     linux.make(&mut queue, command(1, 1 << 30)).unwrap();

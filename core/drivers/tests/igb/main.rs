@@ -4,7 +4,6 @@
 mod card;
 
 use std::time::Duration;
-use std::vec::Vec;
 
 use vfio_core::device::Device;
 use vfio_core::device::irq::Vectors;
@@ -12,14 +11,17 @@ use vfio_core::device::region::Bar;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::open::{Mode, Place, Session};
+use vfio_core::sys::NoIommu;
 use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::igb::{Copied, FRAME_LEAST, FRAME_MOST, Igb, IgbError, Ring};
-
-use super::*;
-use crate::model::{DmaAccess, FaultReason};
-use crate::sim::MappingError;
+use vfio_hosted::model::{DmaAccess, FaultReason};
+use vfio_hosted::sim::{Kernel, MappingError};
 
 use card::{Shared, Trouble};
+
+const NAME: &str = "0000:01:00.0";
+const C_NAME: &std::ffi::CStr = c"0000:01:00.0";
+const GROUP: u32 = 3;
 
 /// Few enough descriptors for a copy to go round more than once.
 type Driver<'d> = Igb<Bar<&'d Device<Kernel>>, &'d Dma<Kernel, 16>, 16>;
@@ -94,7 +96,9 @@ fn with_card(mode: Mode, card: &Shared, test: impl FnOnce(Opened<'_>, &Kernel)) 
         name: C_NAME,
         group: Some(GROUP),
         is_noiommu: mode == Mode::NoIommu,
-        noiommu: Some(acknowledged()),
+        // SAFETY: a simulated device reaches nothing but the pages that the simulated kernel gave
+        // out, which are atomic words that it keeps for as long as they are reached.
+        noiommu: Some(unsafe { NoIommu::acknowledge() }),
         cdev: cdev.as_deref(),
         ..Default::default()
     };

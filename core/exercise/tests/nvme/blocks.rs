@@ -1,10 +1,15 @@
 //! The blocks that the steps write get back what they had, whatever goes wrong with the steps.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use vfio_drivers::nvme::{Outcome, Step};
+use vfio_drivers::nvme::{NvmeError, Options, QueueOptions, Slot};
+use vfio_exercise::Outcome;
+use vfio_exercise::nvme::{KEPT, Lent, Step, exercise};
+use vfio_hosted::model::{Nvme, NvmeFault, NvmeNamespace};
 
-use super::*;
+use super::opened::{OPTIONS, Opened, Pair, pattern};
+use super::{exercise_in, exercise_until, outcome, tried};
 
 /// A controller whose namespace is full of a pattern, and the pattern.
 fn full(nvme: Nvme) -> (Opened, Vec<u8>) {
@@ -27,25 +32,6 @@ fn fill(opened: &Opened) -> Vec<u8> {
     pair.write_blocks(&namespace, 0, &data).unwrap();
     pair.flush_blocks(&namespace).unwrap();
     data
-}
-
-/// How a step went.
-fn outcome(report: &Report<MappingError>, step: Step) -> Outcome<MappingError> {
-    report
-        .steps
-        .iter()
-        .find(|(known, _)| *known == step)
-        .unwrap()
-        .1
-}
-
-/// Tries every step with `room` bytes to keep blocks in.
-fn exercise_in(opened: &Opened, room: usize) -> Report<MappingError> {
-    let mut kept = vec![0; room];
-    let kept = &mut kept[..];
-    let ends = &AtomicBool::new(false);
-    let lent = Lent { kept, ends };
-    exercise(&opened.device, opened.bar0(), &opened.dma, OPTIONS, lent)
 }
 
 /// Bytes that are kept where many exercises are made.
@@ -94,7 +80,7 @@ fn a_step_that_fails_is_not_hidden_by_those_that_go_on() {
     let (opened, data) = full(Nvme::new());
     // The 40th command of the queue that is tried.
     opened.control.inject(1, 40, NvmeFault::Hang);
-    let report = opened.exercise();
+    let report = tried(&opened);
     assert!(!report.passed());
     assert_eq!(outcome(&report, Step::Restart), Outcome::Passed);
     assert_eq!(outcome(&report, Step::Restore), Outcome::Passed);
@@ -152,7 +138,7 @@ fn what_could_not_be_put_back_is_said_aloud_and_kept() {
 fn a_controller_that_is_gone_has_its_blocks_not_restored() {
     let (opened, _) = full(Nvme::new());
     opened.control.inject(1, 20, NvmeFault::Gone);
-    let report = opened.exercise();
+    let report = tried(&opened);
     assert!(!report.passed());
     let error = Some(NvmeError::Gone);
     assert!(
@@ -163,7 +149,7 @@ fn a_controller_that_is_gone_has_its_blocks_not_restored() {
 #[test]
 fn it_ends_early_when_it_is_told_to_and_puts_everything_back() {
     let (opened, data) = full(Nvme::new());
-    let report = opened.exercise_until(&AtomicBool::new(true));
+    let report = exercise_until(&opened, &AtomicBool::new(true));
     assert!(!report.passed());
     for step in [Step::RoundTrip, Step::Deallocate, Step::Event] {
         assert_eq!(outcome(&report, step), Outcome::Ended);
@@ -225,7 +211,7 @@ fn metadata_that_are_apart_are_put_back_as_well() {
             assert_eq!(ended.result, Ok(()));
         }
         assert_eq!(metadata(63), [0x3d; 64]);
-        let report = opened.exercise();
+        let report = tried(&opened);
         assert!(report.passed(), "{:?}", report.steps);
         assert_eq!(metadata(63), [0x3d; 64]);
         assert_eq!(metadata(62), [0; 64]);
@@ -235,7 +221,7 @@ fn metadata_that_are_apart_are_put_back_as_well() {
 }
 
 /// Puts metadata into a slot, behind its block or apart.
-fn put(pair: &mut Pair<'_, '_, 1>, slot: &vfio_drivers::nvme::Slot, is_extended: bool) {
+fn put(pair: &mut Pair<'_, '_, 1>, slot: &Slot, is_extended: bool) {
     let metadata = [0x3d; 64];
     if is_extended {
         let mut window = pair.window(slot).unwrap();

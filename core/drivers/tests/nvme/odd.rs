@@ -1,7 +1,7 @@
 //! Old and odd controllers: what one refuses costs what it was asked for alone, a namespace that
 //! can't be used hides no other, and no number of theirs is counted past its end.
 
-use vfio_drivers::nvme::{EventKind, Outcome, State, Step};
+use vfio_drivers::nvme::{EventKind, State};
 
 use super::*;
 
@@ -263,16 +263,10 @@ fn a_namespace_that_can_not_be_used_hides_no_other() {
     let first = controller.first_namespace().unwrap().unwrap();
     assert_eq!(first.id(), 6);
     drop(controller);
-    let report = opened.exercise();
-    assert!(report.passed(), "{report:?}");
     // Without the last, it is said why the first can't be used.
     opened.control.remove_namespace(6);
     let controller = opened.start().unwrap();
     assert_eq!(controller.first_namespace().err(), format(1, 0, 20));
-    drop(controller);
-    let (_, outcome) = opened.exercise().steps[1];
-    let error = format(1, 0, 20).unwrap();
-    assert_eq!(outcome, Outcome::Device(error));
 }
 
 #[test]
@@ -377,21 +371,4 @@ fn numbers_of_the_controller_are_not_counted_past_their_end() {
     let capabilities = start(base | 1023 | 0xf << 48);
     assert!(matches!(capabilities, Err(NvmeError::Unsupported { .. })));
     assert_eq!(start(base | 0xffff), Ok(()));
-}
-
-#[test]
-fn the_exercise_says_what_a_controller_without_queues_lacks() {
-    let opened = Opened::new(two_namespaces());
-    opened.control.refuse(NvmeRefusal::Feature(QUEUES));
-    let report = opened.exercise();
-    let outcomes: Vec<_> = report.steps.iter().take(3).copied().collect();
-    let lacks = Outcome::Device(NvmeError::NoQueue { most: 0 });
-    assert_eq!(
-        outcomes,
-        [
-            (Step::Start, Outcome::Passed),
-            (Step::Namespace, Outcome::Passed),
-            (Step::RoundTrip, lacks),
-        ]
-    );
 }

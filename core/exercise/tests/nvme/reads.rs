@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 
-use vfio_drivers::nvme::{Cost, random_reads};
+use vfio_drivers::nvme::{NvmeError, QueueOptions, Refusal};
+use vfio_exercise::nvme::{Cost, random_reads};
+use vfio_hosted::model::NvmeFault;
 
-use super::*;
+use super::opened::{Error, Opened, round_trip, two_namespaces};
 
 /// Makes reads of a namespace, with a counter that counts how often it is read.
 fn reads(namespace: u32, depth: usize, fault: Option<NvmeFault>) -> Result<Cost, Error> {
@@ -67,6 +69,6 @@ fn random_reads_end_with_what_goes_wrong() {
             "{error:?}"
         );
     }
-    let nothing = NvmeError::Request(vfio_drivers::nvme::Refusal::NoSlot);
+    let nothing = NvmeError::Request(Refusal::NoSlot);
     assert_eq!(reads(1, 0, None), Err(nothing));
 }

@@ -1,15 +1,11 @@
 //! Intel's 82576 as its driver sees it, and what can go wrong with one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use std::vec;
-use std::vec::Vec;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags};
 use vfio_core::wire::server::IrqReply;
-
-use crate::lock::lock;
-use crate::model::{Bar, Bus, Config, Description, Model, RegionDescription, Registers};
+use vfio_hosted::model::{Bar, Bus, Config, Description, Model, RegionDescription, Registers};
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -272,6 +268,11 @@ impl State {
         let (words, _) = bytes.as_chunks::<8>();
         Some((place, [0, 1].map(|at| u64::from_le_bytes(words[at]))))
     }
+}
+
+/// Locks what a card holds, after a test that panicked too.
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Registers for Card {
