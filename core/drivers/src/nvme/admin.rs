@@ -4,13 +4,14 @@ use vfio_core::device::DeviceHandle;
 use vfio_core::dma::{Buffer, Direction, DmaHandle};
 use vfio_core::mmio::Access;
 
+use super::completion::{Completed, CompletionQueue};
 use super::controller::Controller;
 use super::doorbell::{self, Doorbell, Side};
 use super::error::{Misfit, NvmeError};
 use super::identify::Page;
 use super::log::Event;
-use super::ring::{Command, Completed, Rings};
 use super::status::Status;
+use super::submission::{Command, SubmissionQueue};
 
 /// Opcodes.
 pub(super) mod opcode {
@@ -30,7 +31,7 @@ pub(super) mod opcode {
 /// A doorbell of the admin queue.
 type Bell<'c, D, M, A> = Doorbell<&'c Controller<D, M, A>>;
 
-/// Entries of each of its rings.
+/// Entries of each of its queues.
 pub(super) const ENTRIES: u16 = 16;
 
 /// The identifier of the request for an event; those of other commands are below.
@@ -45,7 +46,8 @@ pub(super) const SPINS: u32 = 1024;
 /// The admin queue. One command besides the request for an event is under way at a time.
 #[derive(Debug)]
 pub(super) struct Admin<M: DmaHandle> {
-    pub(super) rings: Rings<M>,
+    pub(super) sq: SubmissionQueue<M>,
+    pub(super) cq: CompletionQueue<M>,
     /// What commands read and write.
     page: Buffer<M>,
     next_id: u16,
@@ -61,7 +63,8 @@ pub(super) struct Admin<M: DmaHandle> {
 impl<M: DmaHandle> Admin<M> {
     pub(super) fn new<E>(dma: &M) -> Result<Self, NvmeError<E>> {
         Ok(Self {
-            rings: Rings::new(dma, ENTRIES, ENTRIES).map_err(NvmeError::memory)?,
+            sq: SubmissionQueue::new(dma, ENTRIES).map_err(NvmeError::memory)?,
+            cq: CompletionQueue::new(dma, ENTRIES).map_err(NvmeError::memory)?,
             page: Buffer::new(dma.clone(), Page::LEN, Direction::Both)
                 .map_err(NvmeError::memory)?,
             next_id: 0,
@@ -74,7 +77,8 @@ impl<M: DmaHandle> Admin<M> {
 
     /// Starts anew: the controller was reset.
     pub(super) fn clear(&mut self) {
-        self.rings.clear();
+        self.sq.clear();
+        self.cq.clear();
         self.wants_events = false;
         self.asked = false;
         self.events.clear();
@@ -126,11 +130,11 @@ impl<M: DmaHandle> Admin<M> {
         )?;
         loop {
             for _ in 0..SPINS {
-                let Some(completed) = self.rings.take() else {
+                let Some(completed) = self.cq.take() else {
                     core::hint::spin_loop();
                     continue;
                 };
-                let answer = self.rings.answer();
+                let answer = self.cq.dw0();
                 self.acknowledge(controller)?;
                 if completed.sqid() == 0 && completed.cid() == id && self.fits(completed) {
                     return match Status::from_bits(completed.status()) {
@@ -144,8 +148,8 @@ impl<M: DmaHandle> Admin<M> {
             controller.check()?;
             if controller.now()? > limit {
                 // Identifiers are not used again for so long that an old completion has another.
-                let is_there = self.rings.peek().is_some_and(|there| there.cid() == id);
-                return Err(if is_there && !self.rings.is_untouched() {
+                let is_there = self.cq.peek().is_some_and(|there| there.cid() == id);
+                return Err(if is_there && !self.cq.is_untouched() {
                     NvmeError::Unexpected {
                         queue: 0,
                         misfit: Misfit::Phase { id },
@@ -174,8 +178,8 @@ impl<M: DmaHandle> Admin<M> {
         &mut self,
         controller: &Controller<D, M, A>,
     ) -> Result<Option<Event>, NvmeError<A::Error>> {
-        while let Some(completed) = self.rings.take() {
-            let answer = self.rings.answer();
+        while let Some(completed) = self.cq.take() {
+            let answer = self.cq.dw0();
             self.acknowledge(controller)?;
             self.event(completed, answer)
                 .map_err(|misfit| NvmeError::Unexpected { queue: 0, misfit })?;
@@ -232,7 +236,7 @@ impl<M: DmaHandle> Admin<M> {
 
     /// Whether a completion names a place that the submission queue has.
     fn fits(&self, completed: Completed) -> bool {
-        usize::from(completed.sqhd()) < self.rings.submissions_len()
+        usize::from(completed.sqhd()) < self.sq.len()
     }
 
     /// Gives a command to the device.
@@ -241,10 +245,12 @@ impl<M: DmaHandle> Admin<M> {
         controller: &Controller<D, M, A>,
         command: &Command,
     ) -> Result<(), NvmeError<A::Error>> {
-        let old = self.rings.tail();
-        self.rings.put(command);
+        self.sq.put(command);
         let mut doorbell = self.doorbell(controller, Side::Submission)?;
-        Ok(doorbell.ring(old, self.rings.tail())?)
+        match self.sq.ring() {
+            Some((old, new)) => Ok(doorbell.ring(old, new)?),
+            None => Ok(()),
+        }
     }
 
     /// Tells the device that a completion was taken.
@@ -253,7 +259,8 @@ impl<M: DmaHandle> Admin<M> {
         controller: &Controller<D, M, A>,
     ) -> Result<(), NvmeError<A::Error>> {
         let mut doorbell = self.doorbell(controller, Side::Completion)?;
-        Ok(doorbell.ring(self.rings.head(), self.rings.head())?)
+        let (old, new) = self.cq.ring();
+        Ok(doorbell.ring(old, new)?)
     }
 
     /// A doorbell of the admin queue, which has no shadow.

@@ -1,12 +1,12 @@
 //! Reading and writing any number of blocks, with as many commands at a time as the queue takes.
 
-use super::command::{Metadata, Way};
 use super::controller::ControllerHandle;
 use super::error::{NvmeError, Refusal};
 use super::identify::Namespace;
 use super::queue::{Completion, ErrorOf, QueuePair};
 use super::slot::Slot;
 use super::status::Status;
+use super::transfer::{Metadata, Way};
 
 /// The most blocks that one command transfers.
 const BLOCKS: usize = 1 << 16;

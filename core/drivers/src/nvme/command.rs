@@ -1,43 +1,28 @@
-//! Commands to namespaces, put into a queue (NVM Express Base Specification 1.4, 6).
+//! Commands that transfer no data of blocks, put into a queue (NVM Command Set Specification 1.0,
+//! 3.2; flush: NVM Express Base Specification 1.4, 6.8).
 
 use core::ops::Range;
 
-use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{Array, Width as _};
 use vfio_core::registers;
 
 use super::controller::ControllerHandle;
+use super::entries::qword;
 use super::error::Refusal;
 use super::identify::Namespace;
-use super::identity::Identity;
 use super::protection::PROTECT;
 use super::queue::{CommandId, QueuePair, Refused};
-use super::ring::{Command, dwords};
-use super::slot::{self, Memory, PAGE, Slot, Usage};
-
-/// Whether data are read or written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    Read,
-    Write(Metadata),
-}
-
-/// What is written where the metadata of blocks are apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Metadata {
-    Zeros,
-    /// What is in the slot.
-    Given,
-}
+use super::slot::{Slot, Usage};
+use super::submission::Command;
 
 /// Opcodes.
-mod io {
-    pub(super) const FLUSH: u8 = 0x00;
-    pub(super) const WRITE: u8 = 0x01;
-    pub(super) const READ: u8 = 0x02;
-    pub(super) const WRITE_ZEROES: u8 = 0x08;
-    pub(super) const DATASET_MANAGEMENT: u8 = 0x09;
+pub(super) mod io {
+    pub(crate) const FLUSH: u8 = 0x00;
+    pub(crate) const WRITE: u8 = 0x01;
+    pub(crate) const READ: u8 = 0x02;
+    pub(crate) const WRITE_ZEROES: u8 = 0x08;
+    pub(crate) const DATASET_MANAGEMENT: u8 = 0x09;
 }
 
 /// In dword 11 of dataset management: the ranges are deallocated.
@@ -58,57 +43,6 @@ registers! {
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
-    /// Puts a read of `blocks` blocks from `lba` on into the queue. Its data are in the slot once
-    /// it completed.
-    ///
-    /// # Errors
-    /// [`Refused`], with the slot.
-    // In the loop that calls it, the compiler knows that a slot which `poll` has just returned is
-    // this queue pair's, and keeps the rest in registers: that spares a random read 60 instructions.
-    #[inline(always)]
-    pub fn read(
-        &mut self,
-        slot: Slot,
-        namespace: &Namespace,
-        lba: u64,
-        blocks: u32,
-    ) -> Result<CommandId, Refused> {
-        self.transfer(Way::Read, slot, namespace, lba, blocks)
-    }
-
-    /// Puts a write of `blocks` blocks from `lba` on into the queue, with the data in the slot.
-    /// Where metadata are apart, zeros are written.
-    ///
-    /// # Errors
-    /// [`Refused`], with the slot.
-    #[inline]
-    pub fn write(
-        &mut self,
-        slot: Slot,
-        namespace: &Namespace,
-        lba: u64,
-        blocks: u32,
-    ) -> Result<CommandId, Refused> {
-        let way = Way::Write(Metadata::Zeros);
-        self.transfer_either(way, slot, namespace, lba, blocks)
-    }
-
-    /// Puts a write into the queue as [`QueuePair::write`] does, with the metadata of the slot
-    /// ([`QueuePair::metadata`]) where the namespace has them apart.
-    ///
-    /// # Errors
-    /// [`Refused`], with the slot.
-    pub fn write_with_metadata(
-        &mut self,
-        slot: Slot,
-        namespace: &Namespace,
-        lba: u64,
-        blocks: u32,
-    ) -> Result<CommandId, Refused> {
-        let way = Way::Write(Metadata::Given);
-        self.transfer_either(way, slot, namespace, lba, blocks)
-    }
-
     /// Puts a flush into the queue: when it completes, what was written and completed before is
     /// not lost with power.
     ///
@@ -137,12 +71,13 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         blocks: u32,
         deallocate: bool,
     ) -> Result<CommandId, Refused> {
-        let reason = if self.can_write_zeroes {
-            in_range(namespace, lba, blocks)
-        } else {
-            Some(Refusal::NotSupported)
-        };
-        if let Some(reason) = reason {
+        let size = namespace.blocks;
+        if !self.can_write_zeroes {
+            let reason = Refusal::NotSupported;
+            return Err(Refused { slot, reason });
+        }
+        if !in_range(namespace, lba, blocks) {
+            let reason = Refusal::OutOfRange { size };
             return Err(Refused { slot, reason });
         }
         let flags = if deallocate { DEALLOCATE_ZEROES } else { 0 };
@@ -150,11 +85,12 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             opcode: io::WRITE_ZEROES,
             cid: slot.number,
             nsid: namespace.id,
-            dwords10: lba,
+            cdw10: u32::truncate(lba),
+            cdw11: u32::truncate(lba >> 32),
             // There is nothing to check: that may not be asked for (NVM Command Set Specification
             // 1.0, 3.2.8).
-            dwords12: u64::from(blocks.wrapping_sub(1) | flags | namespace.control & PROTECT),
-            dwords14: tag(namespace, lba),
+            cdw12: blocks.wrapping_sub(1) | flags | namespace.control & PROTECT,
+            cdw14: namespace.reference_tag(lba),
             ..Command::default()
         };
         self.put(slot, namespace, &command)
@@ -181,7 +117,8 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
                     cid: slot.number,
                     nsid: namespace.id,
                     prp1: place.map_or(0, |place| place.prp1),
-                    dwords10: dwords(count.wrapping_sub(1), DEALLOCATE),
+                    cdw10: count.wrapping_sub(1),
+                    cdw11: DEALLOCATE,
                     ..Command::default()
                 };
                 self.put(slot, namespace, &command)
@@ -214,188 +151,50 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
                 return Err(Refusal::OutOfRange { size });
             }
             if let Some(mut entry) = array.block(index) {
-                let Ok(()) = entry.write(BlockRange::blocks, dwords(0, blocks));
+                let Ok(()) = entry.write(BlockRange::blocks, qword(0, blocks));
                 let Ok(()) = entry.write(BlockRange::lba, range.start);
             }
         }
         Ok(())
     }
 
-    /// [`QueuePair::transfer`], once for both ways.
-    fn transfer_either(
-        &mut self,
-        way: Way,
-        slot: Slot,
-        namespace: &Namespace,
-        lba: u64,
-        blocks: u32,
-    ) -> Result<CommandId, Refused> {
-        self.transfer(way, slot, namespace, lba, blocks)
-    }
-
-    /// Puts a read or a write into the queue.
-    #[inline(always)]
-    pub(super) fn transfer(
-        &mut self,
-        way: Way,
-        slot: Slot,
-        namespace: &Namespace,
-        lba: u64,
-        blocks: u32,
-    ) -> Result<CommandId, Refused> {
-        // What says whose the slot is comes first: the compiler leaves all of it out for a slot
-        // that `poll` has just returned.
-        if slot.pair != self.identity {
-            return Err(no_slot(slot));
-        }
-        let (Some(rings), Some(place)) = (
-            &mut self.rings,
-            self.places.get_mut(usize::from(slot.number)),
-        ) else {
-            return Err(no_slot(slot));
-        };
-        if place.usage != Usage::Held {
-            return Err(no_slot(slot));
-        }
-        // A slot is no longer than an address, and a namespace no longer than 2^64 bytes.
-        let bytes = u64::from(blocks).wrapping_mul(u64::from(namespace.stride));
-        let Some(room) = namespace.blocks.checked_sub(lba) else {
-            return Err(self.refuse(slot, namespace, lba, blocks));
-        };
-        if u64::from(blocks) > room || blocks.wrapping_sub(1) > u32::from(u16::MAX) {
-            return Err(self.refuse(slot, namespace, lba, blocks));
-        }
-        if usize::try_from(bytes).map_or(true, |bytes| bytes > self.slot_len) {
-            return Err(self.refuse(slot, namespace, lba, blocks));
-        }
-        if namespace.plain != self.started {
-            let (memory, started) = (self.memory.as_mut(), self.started);
-            if let Err(reason) = prepare(memory, started, way, slot.number, namespace, blocks) {
-                return Err(Refused { slot, reason });
-            }
-        }
-        let prp2 = if bytes <= slot::PAGE_64 {
-            0
-        } else if bytes <= slot::PAGE_64.wrapping_mul(2) {
-            place.prp1.wrapping_add(slot::PAGE_64)
-        } else {
-            let pages = usize::try_from(bytes).unwrap_or(0).div_ceil(PAGE);
-            if slot::needs_fit(pages)
-                && let Some(memory) = &mut self.memory
-            {
-                memory.fit_list(usize::from(slot.number), pages);
-            }
-            place.list
-        };
-        place.usage = Usage::Fresh;
-        rings.put(&Command {
-            opcode: match way {
-                Way::Read => io::READ,
-                Way::Write(_) => io::WRITE,
-            },
-            cid: slot.number,
-            nsid: namespace.id,
-            mptr: place.mptr,
-            prp1: place.prp1,
-            prp2,
-            dwords10: lba,
-            dwords12: u64::from(blocks.wrapping_sub(1) | namespace.control),
-            dwords14: tag(namespace, lba),
-        });
-        Ok(slot.command())
-    }
-
-    /// Refuses a transfer that is not in the namespace, or longer than a slot.
-    #[cold]
-    fn refuse(&self, slot: Slot, namespace: &Namespace, lba: u64, blocks: u32) -> Refused {
-        let most = self.slot_len;
-        let reason = self
-            .foreign(namespace)
-            .or(in_range(namespace, lba, blocks))
-            .unwrap_or(Refusal::TooLong { most });
-        Refused { slot, reason }
+    /// Refuses a slot that the caller does not hold.
+    pub(super) fn check_held(&self, slot: &Slot) -> Result<(), Refusal> {
+        let id = slot.number;
+        let is_held = self.is_held(slot);
+        is_held.then_some(()).ok_or(Refusal::Slot { id })
     }
 
     /// Refuses a namespace that was not read from this controller since it was started last.
-    fn foreign(&self, namespace: &Namespace) -> Option<Refusal> {
+    pub(super) fn check_namespace(&self, namespace: &Namespace) -> Result<(), Refusal> {
         let id = namespace.id;
-        (namespace.controller != self.started).then_some(Refusal::Namespace { id })
+        let is_own = namespace.controller == self.started;
+        is_own.then_some(()).ok_or(Refusal::Namespace { id })
     }
 
-    /// Puts a command into the queue that is no transfer.
-    fn put(
+    /// Puts a command into the queue.
+    pub(super) fn put(
         &mut self,
         slot: Slot,
         namespace: &Namespace,
         command: &Command,
     ) -> Result<CommandId, Refused> {
-        if let Some(reason) = self.foreign(namespace) {
+        let checked = self.check_namespace(namespace);
+        if let Err(reason) = checked.and_then(|()| self.check_held(&slot)) {
             return Err(Refused { slot, reason });
         }
         let place = self.places.get_mut(usize::from(slot.number));
-        match (place, &mut self.rings) {
-            (Some(place), Some(rings))
-                if place.usage == Usage::Held && slot.pair == self.identity =>
-            {
-                place.usage = Usage::Fresh;
-                rings.put(command);
-            }
-            _ => return Err(no_slot(slot)),
+        if let (Some(place), Some(queues)) = (place, &mut self.queues) {
+            place.usage = Usage::Fresh;
+            queues.sq.put(command);
         }
         Ok(slot.command())
     }
 }
 
-/// Makes the memory of a slot ready for blocks whose metadata are apart: zeros them where zeros
-/// are to be written, since they may be what a read brought. Namespaces of other controllers end
-/// here as well.
-#[cold]
-fn prepare<M: DmaHandle>(
-    memory: Option<&mut Memory<M>>,
-    started: Identity,
-    way: Way,
-    number: u16,
-    namespace: &Namespace,
-    blocks: u32,
-) -> Result<(), Refusal> {
-    let id = namespace.id;
-    if namespace.controller != started {
-        return Err(Refusal::Namespace { id });
-    }
-    let most = memory.as_ref().map_or(0, |memory| memory.metadata_len);
-    let len = u64::from(blocks).saturating_mul(namespace.separate.into());
-    let len = usize::try_from(len).unwrap_or(usize::MAX);
-    let window = memory.and_then(|memory| memory.metadata(number.into()));
-    let Some(mut window) = window.filter(|_| len <= most) else {
-        return Err(Refusal::Metadata { most });
-    };
-    if way == Way::Write(Metadata::Zeros) {
-        // The metadata of a slot are a multiple of 8 bytes long.
-        for at in (0..len).step_by(8) {
-            let _ = window.write::<u64>(at, 0);
-        }
-    }
-    Ok(())
-}
-
-/// The reference tag of a transfer, where the namespace has one.
+/// Whether a range of blocks is in a namespace, and no longer than a command's.
 #[inline(always)]
-fn tag(namespace: &Namespace, lba: u64) -> u64 {
-    u64::from(u32::truncate(lba) & namespace.tag_mask)
-}
-
-/// What is wrong with a range of blocks, if anything is.
-fn in_range(namespace: &Namespace, lba: u64, blocks: u32) -> Option<Refusal> {
-    let end = lba.checked_add(blocks.into());
-    let is_count = blocks.wrapping_sub(1) <= u16::MAX.into();
-    let is_inside = end.is_some_and(|end| end <= namespace.blocks);
-    let size = namespace.blocks;
-    (!is_count || !is_inside).then_some(Refusal::OutOfRange { size })
-}
-
-#[cold]
-fn no_slot(slot: Slot) -> Refused {
-    let id = slot.number;
-    let reason = Refusal::Slot { id };
-    Refused { slot, reason }
+pub(super) fn in_range(namespace: &Namespace, lba: u64, blocks: u32) -> bool {
+    let room = namespace.blocks.checked_sub(lba);
+    room.is_some_and(|room| u64::from(blocks) <= room) && blocks.wrapping_sub(1) <= u16::MAX.into()
 }

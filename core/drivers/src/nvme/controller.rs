@@ -14,6 +14,7 @@ use vfio_core::sys::Sys;
 
 use super::admin::{Admin, ENTRIES, opcode};
 use super::doorbell::ShadowMemory;
+use super::entries::{dword, qword};
 use super::error::NvmeError;
 use super::identify::{
     ControllerInfo, Malformed, Namespace, Page, format_count, format_index, protection_type,
@@ -25,8 +26,8 @@ use super::registers::{
     ADMIN_ALONE, CONFIGURATION, Capabilities, ENABLE, FATAL, GONE, READY, Registers,
     SHUTDOWN_COMPLETE, SHUTDOWN_MASK, SHUTDOWN_NORMAL, Version,
 };
-use super::ring::{Command, dwords, halves};
 use super::status::StatusCode;
+use super::submission::Command;
 
 /// What is asked of a controller when it is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,7 +204,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         if low == GONE && high == GONE {
             return Err(NvmeError::Gone);
         }
-        let capabilities = Capabilities(dwords(low, high));
+        let capabilities = Capabilities(qword(low, high));
         let has_commands =
             capabilities.has_nvm_commands() || capabilities.has_admin_commands_alone();
         if !has_commands || capabilities.smallest_page_shift() != 12 {
@@ -278,7 +279,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Asks for queue pairs, and returns how many are given: none where the controller refuses.
     fn ask_for_queues(&self) -> Result<u16, NvmeError<A::Error>> {
         let most = QUEUES.wrapping_sub(1);
-        let given = self.set_feature(feature::QUEUES, halves(most, most));
+        let given = self.set_feature(feature::QUEUES, dword(most, most));
         let Some(given) = unless_refused(given)? else {
             return Ok(0);
         };
@@ -298,7 +299,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         let told = Command {
             opcode: opcode::SET_FEATURES,
             prp1: admin.page_iova(),
-            dwords10: feature::HOST_BEHAVIOR.into(),
+            cdw10: feature::HOST_BEHAVIOR,
             ..Command::default()
         };
         unless_refused(self.command(&told)).map(drop)
@@ -310,13 +311,13 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             return Err(NvmeError::Stopped);
         };
         admin.clear();
-        let submissions = dwords_of(admin.rings.submissions_iova());
-        let completions = dwords_of(admin.rings.completions_iova());
+        let submissions = dwords_of(admin.sq.iova());
+        let completions = dwords_of(admin.cq.iova());
         let last = ENTRIES.wrapping_sub(1);
         // From here on it may reach memory.
         self.state.store(RUNNING, Ordering::Release);
         let mut registers = self.registers()?;
-        registers.write(Registers::admin_lengths, halves(last, last))?;
+        registers.write(Registers::admin_lengths, dword(last, last))?;
         registers.write(Registers::admin_submission_low, submissions.0)?;
         registers.write(Registers::admin_submission_high, submissions.1)?;
         registers.write(Registers::admin_completion_low, completions.0)?;
@@ -681,7 +682,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     pub(super) fn abort(&self, queue: u16, command: u16) -> Result<bool, NvmeError<A::Error>> {
         let answer = self.command(&Command {
             opcode: opcode::ABORT,
-            dwords10: dwords(halves(queue, command), 0),
+            cdw10: dword(queue, command),
             ..Command::default()
         })?;
         Ok(answer & 1 == 0)
@@ -691,7 +692,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.page(&Command {
             opcode: opcode::IDENTIFY,
             nsid,
-            dwords10: dwords(kind, 0),
+            cdw10: kind,
             ..Command::default()
         })
     }
@@ -702,7 +703,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.page(&Command {
             opcode: opcode::GET_LOG_PAGE,
             nsid: ALL,
-            dwords10: dwords(page | dwords_less_one << 16, 0),
+            cdw10: page | dwords_less_one << 16,
             ..Command::default()
         })
     }
@@ -710,7 +711,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     fn set_feature(&self, feature: u32, value: u32) -> Result<u32, NvmeError<A::Error>> {
         self.command(&Command {
             opcode: opcode::SET_FEATURES,
-            dwords10: dwords(feature, value),
+            cdw10: feature,
+            cdw11: value,
             ..Command::default()
         })
     }
@@ -718,7 +720,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     fn feature(&self, feature: u32) -> Result<u32, NvmeError<A::Error>> {
         self.command(&Command {
             opcode: opcode::GET_FEATURES,
-            dwords10: dwords(feature, 0),
+            cdw10: feature,
             ..Command::default()
         })
     }

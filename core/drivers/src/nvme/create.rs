@@ -5,13 +5,15 @@ use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
 
 use super::admin::opcode;
+use super::completion::{CompletionQueue, Sqid};
 use super::controller::{Controller, ControllerHandle, State};
 use super::doorbell::{self, Doorbell, Side};
+use super::entries::dword;
 use super::error::NvmeError;
 use super::identity::Identity;
-use super::queue::{Created, ErrorOf, QueueOptions, QueuePair};
-use super::ring::{Command, QueueBits, Rings, dwords, halves};
+use super::queue::{Created, ErrorOf, QueueOptions, QueuePair, Queues};
 use super::slot::{Memory, PAGE, Place};
+use super::submission::{Command, SubmissionQueue};
 
 /// In dword 11 of a command that creates a queue: its memory is contiguous.
 const CONTIGUOUS: u16 = 1;
@@ -77,8 +79,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
         let memory = Memory::new(controller.dma(), DEPTH, options.slot, options.metadata)
             .map_err(NvmeError::memory)?;
-        let rings =
-            Rings::new(controller.dma(), entries, completions).map_err(NvmeError::memory)?;
+        let queues = Queues::new(controller.dma(), entries, completions)?;
         let identity = Identity::new().ok_or(NvmeError::Exhausted)?;
         let id = controller.with_admin(|admin, controller| {
             let most = controller.queues();
@@ -96,7 +97,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             let offset = doorbell::offset(id, side, stride);
             Doorbell::new(&controller, offset, true).ok_or(controller.short())
         };
-        let (tail_bell, head_bell) = match (bell(Side::Submission), bell(Side::Completion)) {
+        let (sq_doorbell, cq_doorbell) = match (bell(Side::Submission), bell(Side::Completion)) {
             (Ok(tail), Ok(head)) => (tail, head),
             (Err(error), _) | (_, Err(error)) => {
                 let _ = controller.forget_queue(id);
@@ -120,12 +121,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             id,
             identity,
             started,
-            bits: QueueBits::new(id),
-            rings: Some(rings),
-            tail_bell,
-            head_bell,
-            rung: 0,
-            freed: 0,
+            sqid: Sqid::new(id),
+            queues: Some(queues),
+            sq_doorbell,
+            cq_doorbell,
             lazy: usize::from(completions.saturating_sub(entries)),
             places,
             free,
@@ -143,30 +142,36 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     }
 }
 
+impl<M: DmaHandle> Queues<M> {
+    /// Makes empty queues of so many entries.
+    fn new<E>(dma: &M, submissions: u16, completions: u16) -> Result<Self, NvmeError<E>> {
+        Ok(Self {
+            sq: SubmissionQueue::new(dma, submissions).map_err(NvmeError::memory)?,
+            cq: CompletionQueue::new(dma, completions).map_err(NvmeError::memory)?,
+        })
+    }
+}
+
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Creates the queues in the device.
     fn create(&mut self, submissions: u16, completions: u16) -> Result<(), NvmeError<ErrorOf<C>>> {
-        let Some(rings) = &self.rings else {
+        let Some(Queues { sq, cq }) = &self.queues else {
             return Err(NvmeError::Stopped);
         };
         let interrupts = self.vector.map_or(0, |_| INTERRUPTS);
         self.controller.command(&Command {
             opcode: opcode::CREATE_COMPLETION_QUEUE,
-            prp1: rings.completions_iova(),
-            dwords10: dwords(
-                halves(self.id, completions.wrapping_sub(1)),
-                halves(CONTIGUOUS | interrupts, self.vector.unwrap_or(0)),
-            ),
+            prp1: cq.iova(),
+            cdw10: dword(self.id, completions.wrapping_sub(1)),
+            cdw11: dword(CONTIGUOUS | interrupts, self.vector.unwrap_or(0)),
             ..Command::default()
         })?;
         self.created = Created::Completion;
         self.controller.command(&Command {
             opcode: opcode::CREATE_SUBMISSION_QUEUE,
-            prp1: rings.submissions_iova(),
-            dwords10: dwords(
-                halves(self.id, submissions.wrapping_sub(1)),
-                halves(CONTIGUOUS, self.id),
-            ),
+            prp1: sq.iova(),
+            cdw10: dword(self.id, submissions.wrapping_sub(1)),
+            cdw11: dword(CONTIGUOUS, self.id),
             ..Command::default()
         })?;
         self.created = Created::Both;
@@ -179,7 +184,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         let delete = |opcode| {
             let command = Command {
                 opcode,
-                dwords10: dwords(self.id.into(), 0),
+                cdw10: self.id.into(),
                 ..Command::default()
             };
             self.controller.command(&command).is_ok()
@@ -208,7 +213,7 @@ impl<C: ControllerHandle, const DEPTH: usize> Drop for QueuePair<C, DEPTH> {
         if controller.state() != State::Stopped {
             // The device may still write it.
             core::mem::forget(self.memory.take());
-            core::mem::forget(self.rings.take());
+            core::mem::forget(self.queues.take());
         }
     }
 }

@@ -3,6 +3,8 @@
 
 use core::fmt;
 
+use vfio_core::mmio::Width as _;
+
 use super::identity::Identity;
 use super::protection::{Layout, Protection};
 use super::registers::Version;
@@ -434,6 +436,12 @@ impl Namespace {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.blocks.saturating_mul(self.block_size().into())
+    }
+
+    /// Returns the reference tag of a transfer, where the namespace has one.
+    #[inline(always)]
+    pub(super) fn reference_tag(&self, lba: u64) -> u32 {
+        u32::truncate(lba) & self.tag_mask
     }
 
     /// How many blocks can be allocated at a time.

@@ -40,9 +40,11 @@
 mod admin;
 mod blocks;
 mod command;
+mod completion;
 mod controller;
 mod create;
 mod doorbell;
+mod entries;
 mod error;
 mod identify;
 mod identity;
@@ -50,9 +52,10 @@ mod log;
 mod protection;
 mod queue;
 mod registers;
-mod ring;
 mod slot;
 mod status;
+mod submission;
+mod transfer;
 mod wait;
 
 pub use controller::{Controller, ControllerHandle, Options, State};

@@ -7,13 +7,14 @@ use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::{Access, Part, Window};
 use vfio_core::sys::Sys;
 
+use super::completion::{Completed, CompletionQueue, Sqid};
 use super::controller::ControllerHandle;
 use super::doorbell::Doorbell;
 use super::error::{NvmeError, Refusal};
 use super::identity::Identity;
-use super::ring::{Completed, QueueBits, Rings};
 use super::slot::{Memory, PAGE, Place, Slot, Usage};
 use super::status::Status;
+use super::submission::SubmissionQueue;
 
 /// What is asked of a queue pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,15 +77,14 @@ pub struct QueuePair<C: ControllerHandle, const DEPTH: usize> {
     pub(super) identity: Identity,
     /// What namespaces have that were read since the controller was started.
     pub(super) started: Identity,
-    pub(super) bits: QueueBits,
+    /// The number of the submission queue.
+    pub(super) sqid: Sqid,
     /// None only when it is dropped.
-    pub(super) rings: Option<Rings<C::Dma>>,
-    pub(super) tail_bell: Doorbell<C>,
-    pub(super) head_bell: Doorbell<C>,
-    /// The tail that the device knows of.
-    pub(super) rung: u16,
-    /// The head that the device knows of.
-    pub(super) freed: u16,
+    pub(super) queues: Option<Queues<C::Dma>>,
+    /// The submission queue's tail doorbell.
+    pub(super) sq_doorbell: Doorbell<C>,
+    /// The completion queue's head doorbell.
+    pub(super) cq_doorbell: Doorbell<C>,
     /// How many completions may be taken without the device knowing of it, before further commands
     /// are given to it.
     pub(super) lazy: usize,
@@ -102,6 +102,13 @@ pub struct QueuePair<C: ControllerHandle, const DEPTH: usize> {
     pub(super) can_deallocate: bool,
     /// What stood in the place of the next completion when it was first waited for.
     pub(super) glimpse: Option<(u16, Completed)>,
+}
+
+/// The memory of both queues.
+#[derive(Debug)]
+pub(super) struct Queues<M: DmaHandle> {
+    pub(super) sq: SubmissionQueue<M>,
+    pub(super) cq: CompletionQueue<M>,
 }
 
 /// Which queues there are in the device.
@@ -185,7 +192,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Whether its doorbells are in memory.
     #[must_use]
     pub const fn uses_shadow_doorbells(&self) -> bool {
-        self.tail_bell.is_shadowed()
+        self.sq_doorbell.is_shadowed()
     }
 
     /// A free slot, if there is one.

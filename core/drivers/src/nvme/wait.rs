@@ -7,10 +7,10 @@ use vfio_core::device::irq::Vectors;
 use vfio_core::mmio::Width as _;
 
 use super::admin::SPINS;
+use super::completion::Completed;
 use super::controller::{ControllerHandle, State};
 use super::error::{Misfit, NvmeError};
-use super::queue::{Completion, ErrorOf, QueuePair};
-use super::ring::Completed;
+use super::queue::{Completion, ErrorOf, QueuePair, Queues};
 use super::slot::{Slot, Usage};
 use super::status::Status;
 
@@ -24,18 +24,17 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// [`NvmeError::Access`]; the controller is stopped then.
     #[inline(always)]
     pub fn ring(&mut self) -> Result<(), NvmeError<ErrorOf<C>>> {
-        let Some(rings) = &self.rings else {
+        let Some(Queues { cq, .. }) = &self.queues else {
             return Ok(());
         };
-        let tail = rings.tail();
-        if rings.taken() > self.lazy {
+        if cq.taken() > self.lazy {
             self.acknowledge()?;
         }
-        if tail != self.rung {
-            let old = core::mem::replace(&mut self.rung, tail);
-            if let Err(error) = self.tail_bell.ring(old, tail) {
-                return Err(self.fail(NvmeError::Access(error)));
-            }
+        if let Some(Queues { sq, .. }) = &mut self.queues
+            && let Some((old, new)) = sq.ring()
+            && let Err(error) = self.sq_doorbell.ring(old, new)
+        {
+            return Err(self.fail(NvmeError::Access(error)));
         }
         Ok(())
     }
@@ -43,14 +42,12 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Tells the device which completions were taken.
     #[cold]
     fn acknowledge(&mut self) -> Result<(), NvmeError<ErrorOf<C>>> {
-        let Some(rings) = &mut self.rings else {
+        let Some(queues) = &mut self.queues else {
             return Ok(());
         };
-        rings.forget_taken();
-        let head = rings.head();
-        let old = core::mem::replace(&mut self.freed, head);
-        self.head_bell
-            .ring(old, head)
+        let (old, new) = queues.cq.ring();
+        self.cq_doorbell
+            .ring(old, new)
             .map_err(|error| self.fail(NvmeError::Access(error)))
     }
 
@@ -61,16 +58,16 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// controller is stopped then.
     #[inline(always)]
     pub fn poll(&mut self) -> Result<Option<Completion>, NvmeError<ErrorOf<C>>> {
-        let Some(rings) = &mut self.rings else {
+        let Some(queues) = &mut self.queues else {
             return Ok(None);
         };
-        let Some(completed) = rings.take() else {
+        let Some(completed) = queues.cq.take() else {
             return Ok(None);
         };
         let number = completed.cid();
         if let Some(place) = self.places.get_mut(usize::from(number))
             && place.usage.is_command()
-            && usize::try_from(completed.head_in(self.bits)).is_ok_and(|head| head <= DEPTH)
+            && usize::try_from(completed.sqhd_in(self.sqid)).is_ok_and(|head| head <= DEPTH)
         {
             place.usage = Usage::Held;
             let pair = self.identity;
@@ -212,7 +209,8 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             return Ok(());
         };
         // It may have come meanwhile.
-        if self.rings.as_mut().is_some_and(|rings| rings.has(command)) {
+        let queues = self.queues.as_mut();
+        if queues.is_some_and(|queues| queues.cq.has(command)) {
             return Ok(());
         }
         let error = self.late(command);
@@ -228,11 +226,11 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             return Ok(false);
         }
         self.glimpse();
-        let Some(rings) = &mut self.rings else {
+        let Some(queues) = &mut self.queues else {
             return Err(NvmeError::Stopped);
         };
         for _ in 0..SPINS {
-            if rings.is_ready() {
+            if queues.cq.is_ready() {
                 return Ok(true);
             }
             core::hint::spin_loop();
@@ -243,10 +241,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
 
     /// Keeps what stands in the place of the next completion when it is first waited for.
     fn glimpse(&mut self) {
-        if let Some(rings) = &mut self.rings {
-            let head = rings.head();
+        if let Some(Queues { cq, .. }) = &mut self.queues {
+            let head = cq.head();
             if self.glimpse.is_none_or(|(before, _)| before != head) {
-                self.glimpse = rings.peek().map(|there| (head, there));
+                self.glimpse = cq.peek().map(|there| (head, there));
             }
         }
     }
@@ -275,14 +273,13 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// What a command that does not end comes from: a completion that can't be told from an old
     /// one, or none.
     fn late(&mut self, command: u16) -> NvmeError<ErrorOf<C>> {
-        let written = self.rings.as_mut().and_then(|rings| {
-            if rings.is_ready() {
+        let written = self.queues.as_mut().and_then(|Queues { cq, .. }| {
+            if cq.is_ready() {
                 return None;
             }
-            let there = rings.peek()?;
+            let there = cq.peek()?;
             let (head, before) = self.glimpse?;
-            let is_new = there != before || rings.is_first_round() && there.0 != 0;
-            (head == rings.head() && is_new).then_some(there)
+            (head == cq.head() && cq.is_written(there, before)).then_some(there)
         });
         match written {
             Some(there) => NvmeError::Unexpected {

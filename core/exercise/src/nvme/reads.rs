@@ -100,28 +100,16 @@ pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
     counter: impl Fn() -> u64,
 ) -> Result<Cost, NvmeError<ErrorOf<C>>> {
     let mut places = Places::new(namespace);
+    let blocks = places.blocks;
     let lbas: [u64; CHOSEN] = core::array::from_fn(|_| places.next_lba());
     let lbas = black_box(lbas);
     let under_way = start(pair, namespace, depth, &mut places)?;
-    let mut tally = Tally::new();
-    let mut looks = 0_u32;
-    while tally.reads < count.into() {
-        let before = tally.reads;
+    let mut seen = [0_u16; MOST];
+    let (mut ticks, mut reads, mut looks) = (0_u64, 0_usize, 0_u32);
+    while reads < count.into() {
         let start = counter();
-        while tally.reads.wrapping_sub(before) < under_way
-            && let Some(ended) = pair.poll()?
-        {
-            if let Err(status) = ended.result {
-                return Err(end(pair, ended.slot, NvmeError::Command(status)));
-            }
-            let lba = lbas.get(tally.reads % CHOSEN).copied().unwrap_or(0);
-            if let Err(refused) = pair.read(ended.slot, namespace, lba, places.blocks) {
-                let error = NvmeError::Request(refused.reason);
-                return Err(end(pair, refused.slot, error));
-            }
-            tally.reads = tally.reads.wrapping_add(1);
-        }
-        if tally.reads == before {
+        let ended = turn(pair, namespace, &lbas, blocks, reads, under_way)?;
+        if ended == 0 {
             looks = looks.wrapping_add(1);
             if looks.is_multiple_of(LOOKS) {
                 pair.check()?;
@@ -129,12 +117,50 @@ pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
             continue;
         }
         pair.ring()?;
-        tally.add(counter().wrapping_sub(start), overhead(&counter));
+        let took = counter().wrapping_sub(start);
+        let took = took.saturating_sub(overhead(&counter));
+        reads = reads.wrapping_add(ended);
+        ticks = ticks.saturating_add(took);
+        if let Some(seen) = usize::try_from(took).ok().and_then(|at| seen.get_mut(at)) {
+            *seen = seen.saturating_add(1);
+        }
     }
     while let Some(ended) = pair.wait()? {
         let _ = pair.release(ended.slot);
     }
-    Ok(tally.cost(under_way, count))
+    Ok(Cost {
+        reads: u64::try_from(reads).unwrap_or(u64::MAX),
+        ticks,
+        median: median(&seen, count).filter(|_| under_way == 1),
+    })
+}
+
+/// Has each read that ended followed by another, and returns how many: at most `most`.
+#[inline(always)]
+fn turn<C: ControllerHandle, const DEPTH: usize>(
+    pair: &mut QueuePair<C, DEPTH>,
+    namespace: &Namespace,
+    lbas: &[u64; CHOSEN],
+    blocks: u32,
+    first: usize,
+    most: usize,
+) -> Result<usize, NvmeError<ErrorOf<C>>> {
+    let mut count = 0_usize;
+    while count < most
+        && let Some(ended) = pair.poll()?
+    {
+        if let Err(status) = ended.result {
+            return Err(end(pair, ended.slot, NvmeError::Command(status)));
+        }
+        let lba = lbas.get(first.wrapping_add(count) % CHOSEN);
+        let lba = lba.copied().unwrap_or(0);
+        if let Err(refused) = pair.read(ended.slot, namespace, lba, blocks) {
+            let error = NvmeError::Request(refused.reason);
+            return Err(end(pair, refused.slot, error));
+        }
+        count = count.wrapping_add(1);
+    }
+    Ok(count)
 }
 
 /// Makes the first reads, and returns how many: those that are under way at a time.
@@ -186,47 +212,14 @@ fn end<C: ControllerHandle, const DEPTH: usize>(
     }
 }
 
-/// What was counted so far.
-struct Tally {
-    ticks: u64,
-    reads: usize,
-    /// How often a turn took so many ticks.
-    seen: [u16; MOST],
-}
-
-impl Tally {
-    fn new() -> Self {
-        Self {
-            ticks: 0,
-            reads: 0,
-            seen: [0; MOST],
-        }
-    }
-
-    /// Adds what a turn took, without what the counter counts for itself.
-    fn add(&mut self, took: u64, overhead: u64) {
-        let took = took.saturating_sub(overhead);
-        self.ticks = self.ticks.saturating_add(took);
-        if let Some(seen) = usize::try_from(took)
-            .ok()
-            .and_then(|at| self.seen.get_mut(at))
-        {
-            *seen = seen.saturating_add(1);
-        }
-    }
-
-    fn cost(&self, under_way: usize, count: u16) -> Cost {
-        let mut below = 0_u16;
-        let median = (0..).zip(self.seen).find(|(_, seen)| {
-            below = below.saturating_add(*seen);
-            below > count / 2
-        });
-        Cost {
-            reads: u64::try_from(self.reads).unwrap_or(u64::MAX),
-            ticks: self.ticks,
-            median: median.filter(|_| under_way == 1).map(|(took, _)| took),
-        }
-    }
+/// Returns what a turn took in the middle, of `count` turns of which `seen` says what they took.
+fn median(seen: &[u16; MOST], count: u16) -> Option<u16> {
+    let mut below = 0_u16;
+    let found = (0..).zip(seen).find(|(_, seen)| {
+        below = below.saturating_add(**seen);
+        below > count / 2
+    });
+    found.map(|(took, _)| took)
 }
 
 /// Returns what the counter counts for itself.
