@@ -1,13 +1,14 @@
 //! How the steps went.
 
+use core::convert::Infallible;
 use core::fmt;
 
 use vfio_core::device::irq::IrqError;
 
-/// How a step went; `E` is how the driver can fail.
+/// How a step went; `E` is how the driver can fail, and `L` what can be lost by that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum Outcome<E> {
+pub enum Outcome<E, L = Infallible> {
     /// It went as it should.
     Passed,
     /// The device does not have what the step is about.
@@ -29,32 +30,19 @@ pub enum Outcome<E> {
     NotRun,
     /// The caller ended it before ([`Lent::ends`](crate::nvme::Lent::ends)).
     Ended,
-    /// The blocks that were used do not have what they had before, or may not.
-    ///
-    /// That is in what was lent to keep it ([`Lent::kept`](crate::nvme::Lent::kept)).
-    NotRestored {
-        /// The namespace.
-        namespace: u32,
-        /// The first of the blocks.
-        lba: u64,
-        /// How many there are.
-        blocks: u32,
-        /// Bytes of what was kept of them: the blocks, and then the metadata that are apart.
-        len: usize,
-        /// Why; none where what was written is not what is read.
-        error: Option<E>,
-    },
+    /// Something that the steps used is not as it was before, or may not be.
+    Lost(L),
 }
 
-/// How each of the `N` steps `S` went.
+/// How each of the `N` steps `S` went ([`Outcome`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Report<S, E, const N: usize> {
+pub struct Report<S, E, L, const N: usize> {
     /// Holds them in their order.
-    pub steps: [(S, Outcome<E>); N],
+    pub steps: [(S, Outcome<E, L>); N],
 }
 
-impl<E> Outcome<E> {
+impl<E, L> Outcome<E, L> {
     /// Tells whether nothing is wrong: what the device does not have can't be.
     #[must_use]
     pub const fn passed(&self) -> bool {
@@ -62,7 +50,7 @@ impl<E> Outcome<E> {
     }
 }
 
-impl<S, E, const N: usize> Report<S, E, N> {
+impl<S, E, L, const N: usize> Report<S, E, L, N> {
     pub(crate) fn new(steps: [S; N]) -> Self {
         Self {
             steps: steps.map(|step| (step, Outcome::NotRun)),
@@ -76,7 +64,7 @@ impl<S, E, const N: usize> Report<S, E, N> {
     }
 
     /// Keeps how a step went, and returns what came of it.
-    pub(crate) fn keep<T>(&mut self, step: S, result: Result<T, Outcome<E>>) -> Option<T>
+    pub(crate) fn keep<T>(&mut self, step: S, result: Result<T, Outcome<E, L>>) -> Option<T>
     where
         S: PartialEq,
     {
@@ -92,7 +80,10 @@ impl<S, E, const N: usize> Report<S, E, N> {
 }
 
 /// Compares a value with what it should be.
-pub(crate) fn same<E>(expected: impl Into<u64>, got: impl Into<u64>) -> Result<(), Outcome<E>> {
+pub(crate) fn same<E, L>(
+    expected: impl Into<u64>,
+    got: impl Into<u64>,
+) -> Result<(), Outcome<E, L>> {
     let (expected, got) = (expected.into(), got.into());
     if expected == got {
         Ok(())
@@ -101,13 +92,13 @@ pub(crate) fn same<E>(expected: impl Into<u64>, got: impl Into<u64>) -> Result<(
     }
 }
 
-impl<E> From<E> for Outcome<E> {
+impl<E, L> From<E> for Outcome<E, L> {
     fn from(error: E) -> Self {
         Self::Device(error)
     }
 }
 
-impl<E: fmt::Display> fmt::Display for Outcome<E> {
+impl<E: fmt::Display, L: fmt::Display> fmt::Display for Outcome<E, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Passed => f.write_str("passed"),
@@ -118,23 +109,7 @@ impl<E: fmt::Display> fmt::Display for Outcome<E> {
             Self::Irq(error) => error.fmt(f),
             Self::NotRun => f.write_str("not run, because a step before it failed"),
             Self::Ended => f.write_str("not run, because it was told to end"),
-            Self::NotRestored {
-                namespace,
-                lba,
-                blocks,
-                error,
-                ..
-            } => {
-                write!(
-                    f,
-                    "NOT RESTORED: {blocks} blocks from {lba} on of namespace {namespace} have not \
-                     what they had before: "
-                )?;
-                match error {
-                    Some(error) => error.fmt(f),
-                    None => f.write_str("what is read there is not what was written"),
-                }
-            }
+            Self::Lost(lost) => lost.fmt(f),
         }
     }
 }

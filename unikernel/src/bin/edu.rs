@@ -66,8 +66,9 @@ fn main(boot: &Boot) -> Result<(), Error> {
             Outcome::Device(error) => device(*step, error),
             Outcome::Memory => defmt::error!("{}: memory can't be reached", step),
             Outcome::Irq(error) => defmt::error!("{}: {}", step, error),
-            // The others are of blocks.
-            _ => defmt::error!("{}: not run", step),
+            Outcome::NotRun | Outcome::NotThere | Outcome::Ended | Outcome::Lost(_) => {
+                defmt::error!("{}: not run", step);
+            }
         }
     }
     if report.passed() {

@@ -3,6 +3,8 @@
 mod run;
 mod step;
 
+use core::convert::Infallible;
+
 use vfio_core::device::DeviceHandle;
 use vfio_core::device::irq::Vectors;
 use vfio_core::dma::{Direction, DmaHandle};
@@ -17,7 +19,7 @@ use crate::Outcome;
 use crate::report::same;
 
 /// How each step went; `E` is how a register access can fail.
-pub type Report<E> = crate::Report<Step, EduError<E>, { Step::ALL.len() }>;
+pub type Report<E> = crate::Report<Step, EduError<E>, Infallible, { Step::ALL.len() }>;
 
 /// Bytes that are copied to the device and back: whole words.
 const COPIED: usize = 4088;

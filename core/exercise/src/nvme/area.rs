@@ -1,5 +1,7 @@
 //! The blocks that an exercise writes: what is on them is kept, and put back at the end.
 
+use core::fmt;
+
 use vfio_core::device::DeviceHandle;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::Access;
@@ -7,12 +9,29 @@ use vfio_drivers::nvme::{
     Controller, ControllerHandle, Namespace, NvmeError, QueueOptions, QueuePair, Slot, State,
 };
 
-use super::Done;
 use super::data::{compare, ended};
-use crate::Outcome;
+use super::{Done, Outcome};
 
 /// How often it is tried to put back what was there.
 const ATTEMPTS: usize = 3;
+
+/// The blocks that were used do not have what they had before, or may not.
+///
+/// That is in what was lent to keep it ([`Lent::kept`](super::Lent::kept)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct NotRestored<E> {
+    /// The namespace.
+    pub namespace: u32,
+    /// The first of the blocks.
+    pub lba: u64,
+    /// How many there are.
+    pub blocks: u32,
+    /// Bytes of what was kept of them: the blocks, and then the metadata that are apart.
+    pub len: usize,
+    /// Why; none where what was written is not what is read.
+    pub error: Option<NvmeError<E>>,
+}
 
 /// Blocks that are used.
 pub(super) struct Area {
@@ -44,9 +63,15 @@ impl Area {
         })
     }
 
-    /// Bytes of what is kept.
-    pub(super) const fn len(&self) -> usize {
-        self.data.saturating_add(self.metadata)
+    /// Tells that what was on the blocks was not put back, and why.
+    pub(super) const fn not_restored<E>(&self, error: Option<NvmeError<E>>) -> NotRestored<E> {
+        NotRestored {
+            namespace: self.namespace.id(),
+            lba: self.lba,
+            blocks: self.blocks,
+            len: self.data.saturating_add(self.metadata),
+            error,
+        }
     }
 
     /// What is asked of queue pairs that transfer all of it at a time.
@@ -149,6 +174,20 @@ fn restore<C: ControllerHandle>(controller: C, area: &Area, kept: &mut [u8]) -> 
     compare(&mut pair, &slot, whole_words, |at| word_of(data, at))?;
     pair.release(slot)?;
     Ok(())
+}
+
+impl<E: fmt::Display> fmt::Display for NotRestored<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "NOT RESTORED: {} blocks from {} on of namespace {} have not what they had before: ",
+            self.blocks, self.lba, self.namespace
+        )?;
+        match &self.error {
+            Some(error) => error.fmt(f),
+            None => f.write_str("what is read there is not what was written"),
+        }
+    }
 }
 
 /// The word at `at` (bytes) of what is kept.

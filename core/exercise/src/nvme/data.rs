@@ -3,8 +3,7 @@
 use vfio_drivers::nvme::{Completion, ControllerHandle, NvmeError, QueuePair, Slot};
 
 use super::area::Area;
-use super::{DEPTH, Done};
-use crate::Outcome;
+use super::{DEPTH, Done, Outcome};
 use crate::report::same;
 
 /// The slot of a command that must have done what it should.

@@ -4,8 +4,7 @@ use vfio_drivers::nvme::{ControllerHandle, QueuePair, Slot};
 
 use super::area::Area;
 use super::data::{bytes, compare, ended, word, write_all};
-use super::{DEPTH, Done};
-use crate::Outcome;
+use super::{DEPTH, Done, Outcome};
 
 /// The blocks must be zeros but for the last.
 fn is_zero_but_last<C: ControllerHandle>(

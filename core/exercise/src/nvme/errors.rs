@@ -4,8 +4,7 @@ use vfio_drivers::nvme::{ControllerHandle, ErrorEntry, NvmeError, QueuePair, Sta
 
 use super::area::Area;
 use super::data::{ended, write_and_read};
-use super::{DEPTH, Done};
-use crate::Outcome;
+use super::{DEPTH, Done, Outcome};
 use crate::report::same;
 
 /// A read that the driver lets through, and that the device refuses.

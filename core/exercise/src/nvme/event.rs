@@ -6,8 +6,7 @@ use vfio_core::device::DeviceHandle;
 use vfio_core::sys::Sys as _;
 use vfio_drivers::nvme::{ControllerHandle, EventKind, NvmeError};
 
-use super::{Done, SOON};
-use crate::Outcome;
+use super::{Done, Outcome, SOON};
 
 /// Lets it warn of a temperature that it already has.
 pub(super) fn event<D: DeviceHandle, C: ControllerHandle>(device: &D, controller: &C) -> Done<C> {

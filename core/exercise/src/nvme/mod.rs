@@ -21,11 +21,11 @@ use vfio_drivers::nvme::{
     Controller, ControllerHandle, ErrorOf, Namespace, NvmeError, Options, QueuePair, Refused,
 };
 
+pub use area::NotRestored;
 pub use reads::{Cost, Places, random_reads};
 pub use run::run;
 pub use step::Step;
 
-use crate::Outcome;
 use area::{Area, keep, put_back};
 
 /// Bytes that are kept at most: as many are written, at the end of the namespace.
@@ -43,10 +43,13 @@ pub struct Lent<'a> {
 }
 
 /// How each step went; `E` is how a register access can fail.
-pub type Report<E> = crate::Report<Step, NvmeError<E>, { Step::ALL.len() }>;
+pub type Report<E> = crate::Report<Step, NvmeError<E>, NotRestored<E>, { Step::ALL.len() }>;
+
+/// How a step went; `E` is how a register access can fail.
+pub type Outcome<E> = crate::Outcome<NvmeError<E>, NotRestored<E>>;
 
 /// What a step returns.
-type Done<C, T = ()> = Result<T, Outcome<NvmeError<ErrorOf<C>>>>;
+type Done<C, T = ()> = Result<T, Outcome<ErrorOf<C>>>;
 
 /// Commands at a time of the queue pair that most steps use.
 const DEPTH: usize = 8;
@@ -59,7 +62,7 @@ const SOON: Duration = Duration::from_secs(10);
 ///
 /// Blocks at the end of the first namespace are written. What was there is kept in memory of the
 /// caller's meanwhile, and put back at the end, after the controller was started again: whatever
-/// went wrong before, it does not go wrong with it. [`Outcome::NotRestored`] says that it could
+/// went wrong before, it does not go wrong with it. [`NotRestored`] says that it could
 /// not be put back. After a step that fails, those that build on it are [`Outcome::NotRun`].
 ///
 /// ```
@@ -132,13 +135,7 @@ fn blocks<D: DeviceHandle, A: Access, M: DmaHandle>(
     let restarted = controller.restart().map_err(Outcome::Device);
     report.keep(Step::Restart, restarted);
     let restored = put_back(controller, &area, lent.kept);
-    let restored = restored.map_err(|error| Outcome::NotRestored {
-        namespace: area.namespace.id(),
-        lba: area.lba,
-        blocks: area.blocks,
-        len: area.len(),
-        error,
-    });
+    let restored = restored.map_err(|error| Outcome::Lost(area.not_restored(error)));
     report.keep(Step::Restore, restored);
 }
 
@@ -150,7 +147,7 @@ struct Trial<'a, E> {
 
 impl<E> Trial<'_, E> {
     /// Tries a step, unless it is told to end.
-    fn run(&mut self, step: Step, act: impl FnOnce() -> Result<(), Outcome<NvmeError<E>>>) {
+    fn run(&mut self, step: Step, act: impl FnOnce() -> Result<(), Outcome<E>>) {
         let result = if self.ends.load(Ordering::Relaxed) {
             Err(Outcome::Ended)
         } else {
@@ -198,7 +195,7 @@ fn first_namespace<C: ControllerHandle>(controller: C) -> Done<C, Namespace> {
     controller.first_namespace()?.ok_or(Outcome::NotThere)
 }
 
-impl<E> From<Refused> for Outcome<NvmeError<E>> {
+impl<E> From<Refused> for Outcome<E> {
     fn from(refused: Refused) -> Self {
         Self::Device(NvmeError::Request(refused.reason))
     }

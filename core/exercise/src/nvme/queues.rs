@@ -7,8 +7,7 @@ use vfio_drivers::nvme::{Completion, ControllerHandle, NvmeError, QueuePair};
 
 use super::area::Area;
 use super::data::{bytes, compare, ended, word, write_all};
-use super::{DEPTH, Done, SOON};
-use crate::Outcome;
+use super::{DEPTH, Done, Outcome, SOON};
 use crate::report::same;
 
 /// What one queue pair writes, another reads, while commands of both are under way.

@@ -4,8 +4,7 @@ use vfio_drivers::nvme::{ControllerHandle, QueuePair};
 
 use super::area::Area;
 use super::data::{bytes, compare, ended, fill, word, write_and_read};
-use super::{DEPTH, Done};
-use crate::Outcome;
+use super::{DEPTH, Done, Outcome};
 
 pub(super) fn round_trip<C: ControllerHandle>(
     pair: &mut QueuePair<C, DEPTH>,

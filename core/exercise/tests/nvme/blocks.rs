@@ -4,8 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use vfio_drivers::nvme::{NvmeError, Options, QueueOptions, Slot};
-use vfio_exercise::Outcome;
-use vfio_exercise::nvme::{KEPT, Lent, Step, exercise};
+use vfio_exercise::nvme::{KEPT, Lent, NotRestored, Outcome, Step, exercise};
 use vfio_hosted::model::{Nvme, NvmeFault, NvmeNamespace};
 
 use super::opened::{OPTIONS, Opened, Pair, pattern};
@@ -114,13 +113,13 @@ fn what_could_not_be_put_back_is_said_aloud_and_kept() {
         exercise(&opened.device, opened.bar0(), &opened.dma, OPTIONS, lent)
     };
     assert!(!report.passed());
-    let Outcome::NotRestored {
+    let Outcome::Lost(NotRestored {
         namespace: 1,
         lba,
         blocks,
         len,
         error: Some(NvmeError::Command(_)),
-    } = outcome(&report, Step::Restore)
+    }) = outcome(&report, Step::Restore)
     else {
         panic!("{}", outcome(&report, Step::Restore));
     };
@@ -142,7 +141,7 @@ fn a_controller_that_is_gone_has_its_blocks_not_restored() {
     assert!(!report.passed());
     let error = Some(NvmeError::Gone);
     assert!(
-        matches!(outcome(&report, Step::Restore), Outcome::NotRestored { error: found, .. } if found == error)
+        matches!(outcome(&report, Step::Restore), Outcome::Lost(NotRestored { error: found, .. }) if found == error)
     );
 }
 

@@ -8,12 +8,11 @@ mod reads;
 use std::sync::atomic::AtomicBool;
 
 use vfio_drivers::nvme::{NvmeError, QueueOptions};
-use vfio_exercise::Outcome;
-use vfio_exercise::nvme::{KEPT, Lent, Report, Step, exercise};
+use vfio_exercise::nvme::{KEPT, Lent, Outcome, Report, Step, exercise};
 use vfio_hosted::model::{Nvme, NvmeNamespace, NvmeRefusal};
 use vfio_hosted::sim::MappingError;
 
-use opened::{Error, OPTIONS, Opened, pattern, two_namespaces};
+use opened::{OPTIONS, Opened, pattern, two_namespaces};
 
 /// Tries every step of the driver.
 fn tried(opened: &Opened) -> Report<MappingError> {
@@ -28,7 +27,7 @@ fn exercise_until(opened: &Opened, ends: &AtomicBool) -> Report<MappingError> {
 }
 
 /// How a step went.
-fn outcome(report: &Report<MappingError>, step: Step) -> Outcome<Error> {
+fn outcome(report: &Report<MappingError>, step: Step) -> Outcome<MappingError> {
     report
         .steps
         .iter()

@@ -13,7 +13,7 @@ use vfio_core::open::{Mode, Session};
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{Controller, Options};
-use vfio_exercise::nvme::Lent;
+use vfio_exercise::nvme::{Lent, NotRestored};
 use vfio_exercise::{Outcome, Report, edu, nvme};
 use vfio_hosted::discovery;
 
@@ -202,7 +202,7 @@ impl Task for Nvme {
         };
         let report = nvme::exercise(&device, bar0, &dma, Options::default(), lent);
         let steps = told(&report, nvme::Step::name, |outcome| match outcome {
-            Outcome::NotRestored { len, .. } => Some(save(kept.get(..*len).unwrap_or(&kept))),
+            Outcome::Lost(NotRestored { len, .. }) => Some(save(kept.get(..*len).unwrap_or(&kept))),
             _ => None,
         });
         let status = nvme_status(&report);
@@ -211,8 +211,9 @@ impl Task for Nvme {
 }
 
 /// What the program exits with: that it was interrupted only where nothing else went wrong.
-fn nvme_status<S, E, const N: usize>(report: &Report<S, E, N>) -> ExitCode {
-    let has = |is: fn(&Outcome<E>) -> bool| report.steps.iter().any(|(_, outcome)| is(outcome));
+fn nvme_status<E>(report: &nvme::Report<E>) -> ExitCode {
+    let has =
+        |is: fn(&nvme::Outcome<E>) -> bool| report.steps.iter().any(|(_, outcome)| is(outcome));
     let failed =
         has(|outcome| !outcome.passed() && !matches!(outcome, Outcome::NotRun | Outcome::Ended));
     if !failed && has(|outcome| matches!(outcome, Outcome::Ended)) {
@@ -301,10 +302,10 @@ impl About {
 }
 
 /// Tells each step, with what there is besides to say of a failure.
-fn told<S: Copy, E: Display, const N: usize>(
-    report: &Report<S, E, N>,
+fn told<S: Copy, E: Display, L: Display, const N: usize>(
+    report: &Report<S, E, L, N>,
     name: fn(S) -> &'static str,
-    more: impl Fn(&Outcome<E>) -> Option<String>,
+    more: impl Fn(&Outcome<E, L>) -> Option<String>,
 ) -> Vec<Step> {
     let steps = report.steps.iter().map(|(step, outcome)| {
         let passed = outcome.passed();
