@@ -1,15 +1,14 @@
 //! The admin queue, and its commands one at a time (NVM Express Base Specification 1.4, 5).
 
-use vfio_core::device::DeviceHandle;
 use vfio_core::dma::{Buffer, Direction, DmaHandle};
-use vfio_core::mmio::Access;
 
 use super::completion::{Completed, CompletionQueue};
-use super::controller::Controller;
+use super::controller::ControllerHandle;
 use super::doorbell::{self, Doorbell, Side};
 use super::error::{Misfit, NvmeError};
 use super::identify::Page;
 use super::log::Event;
+use super::queue::ErrorOf;
 use super::status::Status;
 use super::submission::{Command, SubmissionQueue};
 
@@ -27,9 +26,6 @@ pub(super) mod opcode {
     pub(crate) const EVENT_REQUEST: u8 = 0x0c;
     pub(crate) const DOORBELL_BUFFERS: u8 = 0x7c;
 }
-
-/// A doorbell of the admin queue.
-type Bell<'c, D, M, A> = Doorbell<&'c Controller<D, M, A>>;
 
 /// Entries of each of its queues.
 pub(super) const ENTRIES: u16 = 16;
@@ -108,11 +104,11 @@ impl<M: DmaHandle> Admin<M> {
     }
 
     /// Makes a command and waits for its end; returns what it answers.
-    pub(super) fn execute<D: DeviceHandle, A: Access>(
+    pub(super) fn execute<C: ControllerHandle<Dma = M>>(
         &mut self,
-        controller: &Controller<D, M, A>,
+        controller: &C,
         command: &Command,
-    ) -> Result<u32, NvmeError<A::Error>> {
+    ) -> Result<u32, NvmeError<ErrorOf<C>>> {
         // Without a clock no command is given: nothing would say when it takes too long.
         let limit = controller.deadline(controller.limits().admin)?;
         let id = self.next_id;
@@ -165,19 +161,19 @@ impl<M: DmaHandle> Admin<M> {
     }
 
     /// Wants to be told of events from now on.
-    pub(super) fn want_events<D: DeviceHandle, A: Access>(
+    pub(super) fn want_events<C: ControllerHandle<Dma = M>>(
         &mut self,
-        controller: &Controller<D, M, A>,
-    ) -> Result<(), NvmeError<A::Error>> {
+        controller: &C,
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         self.wants_events = true;
         self.ask(controller)
     }
 
     /// The next event, if there is one.
-    pub(super) fn next_event<D: DeviceHandle, A: Access>(
+    pub(super) fn next_event<C: ControllerHandle<Dma = M>>(
         &mut self,
-        controller: &Controller<D, M, A>,
-    ) -> Result<Option<Event>, NvmeError<A::Error>> {
+        controller: &C,
+    ) -> Result<Option<Event>, NvmeError<ErrorOf<C>>> {
         while let Some(completed) = self.cq.take() {
             let answer = self.cq.dw0();
             self.acknowledge(controller)?;
@@ -189,10 +185,10 @@ impl<M: DmaHandle> Admin<M> {
     }
 
     /// Asks for an event, where one is wanted and none was asked for.
-    fn ask<D: DeviceHandle, A: Access>(
+    fn ask<C: ControllerHandle<Dma = M>>(
         &mut self,
-        controller: &Controller<D, M, A>,
-    ) -> Result<(), NvmeError<A::Error>> {
+        controller: &C,
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         if self.asked || !self.wants_events {
             return Ok(());
         }
@@ -240,11 +236,11 @@ impl<M: DmaHandle> Admin<M> {
     }
 
     /// Gives a command to the device.
-    fn give<D: DeviceHandle, A: Access>(
+    fn give<C: ControllerHandle<Dma = M>>(
         &mut self,
-        controller: &Controller<D, M, A>,
+        controller: &C,
         command: &Command,
-    ) -> Result<(), NvmeError<A::Error>> {
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         self.sq.put(command);
         let mut doorbell = self.doorbell(controller, Side::Submission)?;
         match self.sq.ring() {
@@ -254,22 +250,24 @@ impl<M: DmaHandle> Admin<M> {
     }
 
     /// Tells the device that a completion was taken.
-    fn acknowledge<D: DeviceHandle, A: Access>(
+    // It has two callers, and costs an image 96 bytes where it is inlined.
+    #[inline(never)]
+    fn acknowledge<C: ControllerHandle<Dma = M>>(
         &mut self,
-        controller: &Controller<D, M, A>,
-    ) -> Result<(), NvmeError<A::Error>> {
+        controller: &C,
+    ) -> Result<(), NvmeError<ErrorOf<C>>> {
         let mut doorbell = self.doorbell(controller, Side::Completion)?;
         let (old, new) = self.cq.ring();
         Ok(doorbell.ring(old, new)?)
     }
 
     /// A doorbell of the admin queue, which has no shadow.
-    fn doorbell<'c, D: DeviceHandle, A: Access>(
+    fn doorbell<C: ControllerHandle<Dma = M>>(
         &self,
-        controller: &'c Controller<D, M, A>,
+        controller: &C,
         side: Side,
-    ) -> Result<Bell<'c, D, M, A>, NvmeError<A::Error>> {
+    ) -> Result<Doorbell<C>, NvmeError<ErrorOf<C>>> {
         let offset = doorbell::offset(0, side, controller.capabilities().stride_shift());
-        Doorbell::new(&controller, offset, false).ok_or(controller.short())
+        Doorbell::new(controller, offset, false).ok_or(controller.short())
     }
 }

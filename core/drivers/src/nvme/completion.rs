@@ -119,7 +119,6 @@ impl<M: DmaHandle> CompletionQueue<M> {
     }
 
     /// Whether the next completion is there.
-    #[inline(always)]
     pub(super) fn is_ready(&mut self) -> bool {
         let there = self.peek();
         there.is_some_and(|there| there.has_phase(self.phase))

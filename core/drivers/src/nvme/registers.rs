@@ -13,28 +13,29 @@ use vfio_core::registers;
 registers! {
     /// The registers before the doorbells.
     pub(super) struct Registers: 0x6c {
-        /// What the controller can do, the low half.
+        /// Controller Capabilities (CAP), the low half.
         0x00 cap_low: ReadPure<u32>,
-        /// What the controller can do, the high half.
+        /// The high half.
         0x04 cap_high: ReadPure<u32>,
-        /// The version of the specification.
-        0x08 version: ReadPure<u32>,
-        /// Configuration: [`ENABLE`], [`SHUTDOWN_NORMAL`], [`CONFIGURATION`].
-        0x14 configuration: ReadPureWrite<u32>,
-        /// Status: [`READY`], [`FATAL`], [`SHUTDOWN_MASK`].
-        0x1c status: ReadPure<u32>,
-        /// How long the admin queues are, less one: the submission queue's in the low half.
-        0x24 admin_lengths: WriteOnly<u32>,
-        /// Where the admin submission queue is.
-        0x28 admin_submission_low: WriteOnly<u32>,
-        /// Its upper half.
-        0x2c admin_submission_high: WriteOnly<u32>,
-        /// Where the admin completion queue is.
-        0x30 admin_completion_low: WriteOnly<u32>,
-        /// Its upper half.
-        0x34 admin_completion_high: WriteOnly<u32>,
-        /// How long the controller may take to become ready, where [`Capabilities::has_ready_times`].
-        0x68 ready_times: ReadPure<u32>,
+        /// Version.
+        0x08 vs: ReadPure<u32>,
+        /// Controller Configuration: [`CC_EN`], [`CC_SHN_NORMAL`], [`CC_RUNNING`].
+        0x14 cc: ReadPureWrite<u32>,
+        /// Controller Status: [`CSTS_RDY`], [`CSTS_CFS`], [`CSTS_SHST`].
+        0x1c csts: ReadPure<u32>,
+        /// Admin Queue Attributes: entries of the admin queues, less one; the submission queue's in
+        /// the low half.
+        0x24 aqa: WriteOnly<u32>,
+        /// Admin Submission Queue Base Address (ASQ), the low half.
+        0x28 asq_low: WriteOnly<u32>,
+        /// The high half.
+        0x2c asq_high: WriteOnly<u32>,
+        /// Admin Completion Queue Base Address (ACQ), the low half.
+        0x30 acq_low: WriteOnly<u32>,
+        /// The high half.
+        0x34 acq_high: WriteOnly<u32>,
+        /// Controller Ready Timeouts, where [`Capabilities::has_ready_times`].
+        0x68 crto: ReadPure<u32>,
     }
 }
 
@@ -49,24 +50,24 @@ registers! {
 /// Where the doorbells begin, in bytes.
 pub(super) const DOORBELLS: usize = 0x1000;
 
-/// In the configuration: the controller runs.
-pub(super) const ENABLE: u32 = 1;
-/// In the configuration: it is to prepare for power to go.
-pub(super) const SHUTDOWN_NORMAL: u32 = 1 << 14;
-/// The configuration while it runs: entries of 64 and of 16 bytes, the NVM command set, pages of
+/// In CC: the controller runs.
+pub(super) const CC_EN: u32 = 1;
+/// In CC: it is to prepare for power to go.
+pub(super) const CC_SHN_NORMAL: u32 = 1 << 14;
+/// CC while it runs: entries of 64 and of 16 bytes, the NVM command set, pages of
 /// 4 KiB, round robin.
-pub(super) const CONFIGURATION: u32 = 4 << 20 | 6 << 16 | ENABLE;
-/// In the configuration: admin commands alone, in the place of the NVM command set (CC.CSS).
-pub(super) const ADMIN_ALONE: u32 = 7 << 4;
+pub(super) const CC_RUNNING: u32 = 4 << 20 | 6 << 16 | CC_EN;
+/// In CC: admin commands alone, in the place of the NVM command set.
+pub(super) const CC_CSS_ADMIN: u32 = 7 << 4;
 
-/// In the status: commands can be given.
-pub(super) const READY: u32 = 1;
-/// In the status: a fatal error.
-pub(super) const FATAL: u32 = 1 << 1;
-/// In the status: how far the shutdown is.
-pub(super) const SHUTDOWN_MASK: u32 = 3 << 2;
-/// In the status: the shutdown is complete.
-pub(super) const SHUTDOWN_COMPLETE: u32 = 2 << 2;
+/// In CSTS: commands can be given.
+pub(super) const CSTS_RDY: u32 = 1;
+/// In CSTS: a fatal error.
+pub(super) const CSTS_CFS: u32 = 1 << 1;
+/// In CSTS: how far the shutdown is.
+pub(super) const CSTS_SHST: u32 = 3 << 2;
+/// In CSTS: the shutdown is complete.
+pub(super) const CSTS_SHST_COMPLETE: u32 = 2 << 2;
 /// What every register reads as where no device answers.
 pub(super) const GONE: u32 = u32::MAX;
 
