@@ -14,24 +14,24 @@ use super::submission::{Command, SubmissionQueue};
 
 /// Opcodes.
 pub(super) mod opcode {
-    pub(crate) const DELETE_SUBMISSION_QUEUE: u8 = 0x00;
-    pub(crate) const CREATE_SUBMISSION_QUEUE: u8 = 0x01;
+    pub(crate) const DELETE_IO_SQ: u8 = 0x00;
+    pub(crate) const CREATE_IO_SQ: u8 = 0x01;
     pub(crate) const GET_LOG_PAGE: u8 = 0x02;
-    pub(crate) const DELETE_COMPLETION_QUEUE: u8 = 0x04;
-    pub(crate) const CREATE_COMPLETION_QUEUE: u8 = 0x05;
+    pub(crate) const DELETE_IO_CQ: u8 = 0x04;
+    pub(crate) const CREATE_IO_CQ: u8 = 0x05;
     pub(crate) const IDENTIFY: u8 = 0x06;
     pub(crate) const ABORT: u8 = 0x08;
     pub(crate) const SET_FEATURES: u8 = 0x09;
     pub(crate) const GET_FEATURES: u8 = 0x0a;
-    pub(crate) const EVENT_REQUEST: u8 = 0x0c;
-    pub(crate) const DOORBELL_BUFFERS: u8 = 0x7c;
+    pub(crate) const ASYNC_EVENT_REQUEST: u8 = 0x0c;
+    pub(crate) const DOORBELL_BUFFER_CONFIG: u8 = 0x7c;
 }
 
 /// Entries of each of its queues.
 pub(super) const ENTRIES: u16 = 16;
 
 /// The identifier of the request for an event; those of other commands are below.
-const EVENT_ID: u16 = 0x8000;
+const EVENT_CID: u16 = 0x8000;
 
 /// Events that are kept until they are asked for.
 const EVENTS: usize = 8;
@@ -46,7 +46,7 @@ pub(super) struct Admin<M: DmaHandle> {
     pub(super) cq: CompletionQueue<M>,
     /// What commands read and write.
     page: Buffer<M>,
-    next_id: u16,
+    next_cid: u16,
     /// Events are wanted.
     wants_events: bool,
     /// A request for an event is outstanding.
@@ -63,7 +63,7 @@ impl<M: DmaHandle> Admin<M> {
             cq: CompletionQueue::new(dma, ENTRIES).map_err(NvmeError::memory)?,
             page: Buffer::new(dma.clone(), Page::LEN, Direction::Both)
                 .map_err(NvmeError::memory)?,
-            next_id: 0,
+            next_cid: 0,
             wants_events: false,
             asked: false,
             events: heapless::Deque::new(),
@@ -111,19 +111,10 @@ impl<M: DmaHandle> Admin<M> {
     ) -> Result<u32, NvmeError<ErrorOf<C>>> {
         // Without a clock no command is given: nothing would say when it takes too long.
         let limit = controller.deadline(controller.limits().admin)?;
-        let id = self.next_id;
-        self.next_id = if id >= EVENT_ID.wrapping_sub(1) {
-            0
-        } else {
-            id.wrapping_add(1)
-        };
-        self.give(
-            controller,
-            &Command {
-                cid: id,
-                ..*command
-            },
-        )?;
+        let cid = self.next_cid;
+        let next = cid.wrapping_add(1);
+        self.next_cid = if next == EVENT_CID { 0 } else { next };
+        self.give(controller, &Command { cid, ..*command })?;
         loop {
             for _ in 0..SPINS {
                 let Some(completed) = self.cq.take() else {
@@ -132,30 +123,31 @@ impl<M: DmaHandle> Admin<M> {
                 };
                 let answer = self.cq.dw0();
                 self.acknowledge(controller)?;
-                if completed.sqid() == 0 && completed.cid() == id && self.fits(completed) {
-                    return match Status::from_bits(completed.status()) {
-                        None => Ok(answer),
-                        Some(status) => Err(NvmeError::Command(status)),
-                    };
+                if completed.sqid() == 0 && completed.cid() == cid && self.fits(completed) {
+                    let status = Status::from_bits(completed.status());
+                    return status.map_or(Ok(answer), |status| Err(NvmeError::Command(status)));
                 }
                 self.event(completed, answer)
                     .map_err(|misfit| NvmeError::Unexpected { queue: 0, misfit })?;
             }
             controller.check()?;
             if controller.now()? > limit {
-                // Identifiers are not used again for so long that an old completion has another.
-                let is_there = self.cq.peek().is_some_and(|there| there.cid() == id);
-                return Err(if is_there && !self.cq.is_untouched() {
-                    NvmeError::Unexpected {
-                        queue: 0,
-                        misfit: Misfit::Phase { id },
-                    }
-                } else {
-                    NvmeError::Timeout {
-                        queue: 0,
-                        command: id,
-                    }
-                });
+                return Err(self.late(cid));
+            }
+        }
+    }
+
+    /// Returns what a command that does not end comes from.
+    fn late<E>(&mut self, cid: u16) -> NvmeError<E> {
+        // Identifiers are not used again for so long that an old completion has another.
+        let is_there = self.cq.peek().is_some_and(|there| there.cid() == cid);
+        if is_there && !self.cq.is_untouched() {
+            let misfit = Misfit::Phase { id: cid };
+            NvmeError::Unexpected { queue: 0, misfit }
+        } else {
+            NvmeError::Timeout {
+                queue: 0,
+                command: cid,
             }
         }
     }
@@ -194,8 +186,8 @@ impl<M: DmaHandle> Admin<M> {
         }
         self.asked = true;
         let request = Command {
-            opcode: opcode::EVENT_REQUEST,
-            cid: EVENT_ID,
+            opcode: opcode::ASYNC_EVENT_REQUEST,
+            cid: EVENT_CID,
             ..Command::default()
         };
         self.give(controller, &request)
@@ -212,7 +204,7 @@ impl<M: DmaHandle> Admin<M> {
             let head = completed.sqhd();
             return Err(Misfit::Head { head });
         }
-        if id != EVENT_ID || !self.asked {
+        if id != EVENT_CID || !self.asked {
             return Err(Misfit::Command { id });
         }
         self.asked = false;

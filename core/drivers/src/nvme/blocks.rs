@@ -2,7 +2,7 @@
 
 use super::controller::ControllerHandle;
 use super::error::{NvmeError, Refusal};
-use super::identify::Namespace;
+use super::namespace::Namespace;
 use super::queue::{Completion, ErrorOf, QueuePair};
 use super::slot::Slot;
 use super::status::Status;

@@ -10,7 +10,7 @@ use vfio_core::registers;
 use super::controller::ControllerHandle;
 use super::entries::qword;
 use super::error::Refusal;
-use super::identify::Namespace;
+use super::namespace::Namespace;
 use super::protection::PROTECT;
 use super::queue::{CommandId, QueuePair, Refused};
 use super::slot::{Slot, Usage};
@@ -72,7 +72,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         deallocate: bool,
     ) -> Result<CommandId, Refused> {
         let size = namespace.blocks;
-        if !self.can_write_zeroes {
+        if !self.controller.info().can_write_zeroes() {
             let reason = Refusal::NotSupported;
             return Err(Refused { slot, reason });
         }
@@ -133,7 +133,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         namespace: &Namespace,
         ranges: &[Range<u64>],
     ) -> Result<(), Refusal> {
-        if !self.can_deallocate {
+        if !self.controller.info().can_deallocate() {
             return Err(Refusal::NotSupported);
         }
         let count = ranges.len();

@@ -15,12 +15,22 @@ use super::queue::{Created, ErrorOf, QueueOptions, QueuePair, Queues};
 use super::slot::{Memory, PAGE, Place};
 use super::submission::{Command, SubmissionQueue};
 
-/// In dword 11 of a command that creates a queue: its memory is contiguous.
+/// In CDW11 of a command that creates a queue: its memory is contiguous.
 const CONTIGUOUS: u16 = 1;
-/// In dword 11 of a command that creates a completion queue: it interrupts.
+/// In CDW11 of a command that creates a completion queue: it interrupts.
 const INTERRUPTS: u16 = 1 << 1;
 /// Entries of a completion queue that fit into a page.
 const COMPLETIONS: u32 = 256;
+
+/// The doorbells of a submission queue and of its completion queue.
+type Doorbells<C> = (Doorbell<C>, Doorbell<C>);
+
+/// How many entries the queues of a pair have.
+#[derive(Clone, Copy, Debug)]
+struct Entries {
+    sq: u16,
+    cq: u16,
+}
 
 impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// Creates a queue pair for up to `DEPTH` commands at a time.
@@ -33,6 +43,21 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         options: QueueOptions,
     ) -> Result<QueuePair<&Self, DEPTH>, NvmeError<A::Error>> {
         QueuePair::new(self, options)
+    }
+
+    /// Takes the lowest number that no queue pair has.
+    fn claim_queue(&self) -> Result<u16, NvmeError<A::Error>> {
+        self.with_admin(|admin, controller| {
+            let most = controller.queues();
+            let index = admin.queues.trailing_ones();
+            match u16::try_from(index) {
+                Ok(index) if index < most => {
+                    admin.queues |= 1_u64.checked_shl(index.into()).unwrap_or_default();
+                    Ok(index.saturating_add(1))
+                }
+                _ => Err(NvmeError::NoQueue { most }),
+            }
+        })
     }
 
     /// Gives the number of a queue pair back.
@@ -52,69 +77,16 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// As [`Controller::queue_pair`].
     pub fn new(controller: C, options: QueueOptions) -> Result<Self, NvmeError<ErrorOf<C>>> {
         controller.running()?;
-        let info = controller.info();
-        if info.submission_shift > 6 || info.completion_shift > 4 {
-            return Err(NvmeError::EntrySizes {
-                submission: info.submission_shift,
-                completion: info.completion_shift,
-            });
-        }
-        let most = controller.capabilities().most_entries();
-        let too_deep = NvmeError::TooDeep {
-            most: most.saturating_sub(1).min(u16::MAX.into()),
-        };
-        let depth = u16::try_from(DEPTH).ok().filter(|depth| *depth > 0);
-        let entries = depth.and_then(|depth| depth.checked_add(1));
-        let entries = entries.filter(|entries| u32::from(*entries) <= most);
-        let (Some(depth), Some(entries)) = (depth, entries) else {
-            return Err(too_deep);
-        };
-        // A completion queue with room to spare need not be told of every completion taken.
-        let roomy = u32::from(depth).saturating_mul(2).saturating_add(1);
-        let roomy = roomy.max(COMPLETIONS).min(most);
-        let completions = u16::try_from(roomy).unwrap_or(entries).max(entries);
-        let longest = controller.longest_transfer().unwrap_or(usize::MAX);
-        if options.slot == 0 || !options.slot.is_multiple_of(PAGE) || options.slot > longest {
-            return Err(NvmeError::SlotLength { most: longest });
-        }
-        let memory = Memory::new(controller.dma(), DEPTH, options.slot, options.metadata)
-            .map_err(NvmeError::memory)?;
-        let queues = Queues::new(controller.dma(), entries, completions)?;
+        let entries = Entries::new(DEPTH, controller.capabilities().most_entries())?;
+        let memory = memory(&controller, DEPTH, options)?;
+        let queues = Queues::new(controller.dma(), entries)?;
         let identity = Identity::new().ok_or(NvmeError::Exhausted)?;
-        let id = controller.with_admin(|admin, controller| {
-            let most = controller.queues();
-            let index = admin.queues.trailing_ones();
-            match u16::try_from(index) {
-                Ok(index) if index < most => {
-                    admin.queues |= 1_u64.checked_shl(index.into()).unwrap_or_default();
-                    Ok(index.saturating_add(1))
-                }
-                _ => Err(NvmeError::NoQueue { most }),
-            }
-        })?;
-        let stride = controller.capabilities().stride_shift();
-        let bell = |side| {
-            let offset = doorbell::offset(id, side, stride);
-            Doorbell::new(&controller, offset, true).ok_or(controller.short())
-        };
-        let (sq_doorbell, cq_doorbell) = match (bell(Side::Submission), bell(Side::Completion)) {
-            (Ok(tail), Ok(head)) => (tail, head),
-            (Err(error), _) | (_, Err(error)) => {
-                let _ = controller.forget_queue(id);
-                return Err(error);
-            }
-        };
-        let mut free = heapless::Vec::new();
-        for number in (0..depth).rev() {
-            // There is room for all of them.
-            let _ = free.push(number);
-        }
+        let id = controller.claim_queue()?;
+        let (sq_doorbell, cq_doorbell) = doorbells(&controller, id)?;
         let mut places = [Place::default(); DEPTH];
         for (slot, place) in places.iter_mut().enumerate() {
             *place = memory.place(slot);
         }
-        let info = controller.info();
-        let (can_write_zeroes, can_deallocate) = (info.can_write_zeroes(), info.can_deallocate());
         let started = controller.started();
         let mut pair = Self {
             controller,
@@ -125,52 +97,107 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             queues: Some(queues),
             sq_doorbell,
             cq_doorbell,
-            lazy: usize::from(completions.saturating_sub(entries)),
+            lazy: usize::from(entries.cq.saturating_sub(entries.sq)),
             places,
-            free,
+            free: (0..entries.sq.saturating_sub(1)).rev().collect(),
             slot_len: memory.len,
             metadata_len: memory.metadata_len,
             memory: Some(memory),
             created: Created::Neither,
             vector: options.vector,
-            can_write_zeroes,
-            can_deallocate,
             glimpse: None,
         };
-        pair.create(entries, completions)?;
+        pair.create(entries)?;
         Ok(pair)
     }
 }
 
+/// Makes the memory of the slots of a queue pair.
+fn memory<C: ControllerHandle>(
+    controller: &C,
+    slots: usize,
+    options: QueueOptions,
+) -> Result<Memory<C::Dma>, NvmeError<ErrorOf<C>>> {
+    let info = controller.info();
+    if info.submission_shift > 6 || info.completion_shift > 4 {
+        return Err(NvmeError::EntrySizes {
+            submission: info.submission_shift,
+            completion: info.completion_shift,
+        });
+    }
+    let most = controller.longest_transfer().unwrap_or(usize::MAX);
+    if options.slot == 0 || !options.slot.is_multiple_of(PAGE) || options.slot > most {
+        return Err(NvmeError::SlotLength { most });
+    }
+    let memory = Memory::new(controller.dma(), slots, options.slot, options.metadata);
+    memory.map_err(NvmeError::memory)
+}
+
+/// Returns the doorbells of a queue pair; where it has none, its number is given back.
+fn doorbells<C: ControllerHandle>(
+    controller: &C,
+    id: u16,
+) -> Result<Doorbells<C>, NvmeError<ErrorOf<C>>> {
+    let doorbell = |side| {
+        let stride = controller.capabilities().stride_shift();
+        Doorbell::new(controller, doorbell::offset(id, side, stride), true)
+    };
+    match (doorbell(Side::Submission), doorbell(Side::Completion)) {
+        (Some(sq), Some(cq)) => Ok((sq, cq)),
+        _ => {
+            let _ = controller.forget_queue(id);
+            Err(controller.short())
+        }
+    }
+}
+
+impl Entries {
+    /// Counts the entries for `depth` commands at a time, where a queue has at most `most`.
+    fn new<E>(depth: usize, most: u32) -> Result<Self, NvmeError<E>> {
+        // One stays empty: a queue that is full looks otherwise than one that is not.
+        let depth = u16::try_from(depth).ok().filter(|depth| *depth > 0);
+        let sq = depth.and_then(|depth| depth.checked_add(1));
+        let Some(sq) = sq.filter(|sq| u32::from(*sq) <= most) else {
+            let most = most.saturating_sub(1).min(u16::MAX.into());
+            return Err(NvmeError::TooDeep { most });
+        };
+        // With room to spare, the device need not be told of every completion taken.
+        let roomy = u32::from(sq).saturating_mul(2).saturating_sub(1);
+        let roomy = roomy.max(COMPLETIONS).min(most);
+        let cq = u16::try_from(roomy).unwrap_or(sq).max(sq);
+        Ok(Self { sq, cq })
+    }
+}
+
 impl<M: DmaHandle> Queues<M> {
-    /// Makes empty queues of so many entries.
-    fn new<E>(dma: &M, submissions: u16, completions: u16) -> Result<Self, NvmeError<E>> {
+    /// Makes empty queues.
+    fn new<E>(dma: &M, entries: Entries) -> Result<Self, NvmeError<E>> {
         Ok(Self {
-            sq: SubmissionQueue::new(dma, submissions).map_err(NvmeError::memory)?,
-            cq: CompletionQueue::new(dma, completions).map_err(NvmeError::memory)?,
+            sq: SubmissionQueue::new(dma, entries.sq).map_err(NvmeError::memory)?,
+            cq: CompletionQueue::new(dma, entries.cq).map_err(NvmeError::memory)?,
         })
     }
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Creates the queues in the device.
-    fn create(&mut self, submissions: u16, completions: u16) -> Result<(), NvmeError<ErrorOf<C>>> {
+    fn create(&mut self, entries: Entries) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(Queues { sq, cq }) = &self.queues else {
             return Err(NvmeError::Stopped);
         };
         let interrupts = self.vector.map_or(0, |_| INTERRUPTS);
         self.controller.command(&Command {
-            opcode: opcode::CREATE_COMPLETION_QUEUE,
+            opcode: opcode::CREATE_IO_CQ,
             prp1: cq.iova(),
-            cdw10: dword(self.id, completions.wrapping_sub(1)),
+            cdw10: dword(self.id, entries.cq.wrapping_sub(1)),
             cdw11: dword(CONTIGUOUS | interrupts, self.vector.unwrap_or(0)),
             ..Command::default()
         })?;
         self.created = Created::Completion;
         self.controller.command(&Command {
-            opcode: opcode::CREATE_SUBMISSION_QUEUE,
+            opcode: opcode::CREATE_IO_SQ,
             prp1: sq.iova(),
-            cdw10: dword(self.id, submissions.wrapping_sub(1)),
+            cdw10: dword(self.id, entries.sq.wrapping_sub(1)),
             cdw11: dword(CONTIGUOUS, self.id),
             ..Command::default()
         })?;
@@ -191,11 +218,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         };
         match self.created {
             Created::Neither => true,
-            Created::Completion => delete(opcode::DELETE_COMPLETION_QUEUE),
+            Created::Completion => delete(opcode::DELETE_IO_CQ),
             // The first completes only when the device is done with every command of the queue.
-            Created::Both => {
-                delete(opcode::DELETE_SUBMISSION_QUEUE) && delete(opcode::DELETE_COMPLETION_QUEUE)
-            }
+            Created::Both => delete(opcode::DELETE_IO_SQ) && delete(opcode::DELETE_IO_CQ),
         }
     }
 }

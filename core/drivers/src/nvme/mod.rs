@@ -49,6 +49,7 @@ mod error;
 mod identify;
 mod identity;
 mod log;
+mod namespace;
 mod protection;
 mod queue;
 mod registers;
@@ -60,8 +61,9 @@ mod wait;
 
 pub use controller::{Controller, ControllerHandle, Options, State};
 pub use error::{Misfit, NvmeError, Refusal};
-pub use identify::{ControllerInfo, LbaFormat, Namespace, Text};
+pub use identify::{ControllerInfo, Text};
 pub use log::{ErrorEntry, Event, EventKind, Health};
+pub use namespace::{LbaFormat, Namespace};
 pub use queue::{CommandId, Completion, ErrorOf, QueueOptions, QueuePair, Refused, SlotWindow};
 pub use registers::{Capabilities, Version};
 pub use slot::Slot;

@@ -98,8 +98,6 @@ pub struct QueuePair<C: ControllerHandle, const DEPTH: usize> {
     pub(super) metadata_len: usize,
     pub(super) created: Created,
     pub(super) vector: Option<u16>,
-    pub(super) can_write_zeroes: bool,
-    pub(super) can_deallocate: bool,
     /// What stood in the place of the next completion when it was first waited for.
     pub(super) glimpse: Option<(u16, Completed)>,
 }

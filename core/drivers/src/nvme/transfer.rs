@@ -6,7 +6,7 @@ use vfio_core::mmio::Width as _;
 use super::command::{in_range, io};
 use super::controller::ControllerHandle;
 use super::error::Refusal;
-use super::identify::Namespace;
+use super::namespace::Namespace;
 use super::queue::{CommandId, QueuePair, Refused};
 use super::slot::{self, PAGE, PAGE_64, Place, Slot, Usage};
 use super::submission::Command;

@@ -73,7 +73,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         // The device may have learned of it whatever comes back.
         self.shadow = Some(shadow);
         let told = self.command(&Command {
-            opcode: opcode::DOORBELL_BUFFERS,
+            opcode: opcode::DOORBELL_BUFFER_CONFIG,
             prp1,
             prp2,
             ..Command::default()

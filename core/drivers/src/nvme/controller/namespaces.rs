@@ -8,9 +8,8 @@ use vfio_core::mmio::Access;
 use super::{Controller, unless_refused};
 use crate::nvme::admin::opcode;
 use crate::nvme::error::NvmeError;
-use crate::nvme::identify::{
-    Malformed, Namespace, Page, format_count, format_index, protection_type,
-};
+use crate::nvme::identify::Page;
+use crate::nvme::namespace::{Malformed, Namespace, format_count, format_index, protection_type};
 use crate::nvme::protection::Layout;
 use crate::nvme::registers::Version;
 use crate::nvme::status::StatusCode;
