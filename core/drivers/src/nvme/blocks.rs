@@ -1,5 +1,7 @@
 //! Reading and writing any number of blocks, with as many commands at a time as the queue takes.
 
+use core::ops::Range;
+
 use super::controller::ControllerHandle;
 use super::error::{NvmeError, Refusal};
 use super::namespace::Namespace;
@@ -10,6 +12,48 @@ use super::transfer::{Metadata, Way};
 
 /// The most blocks that one command transfers.
 const BLOCKS: usize = 1 << 16;
+
+/// Bytes that are transferred in chunks, one for each slot at a time.
+struct Chunks<const DEPTH: usize> {
+    /// Where they begin on the namespace.
+    lba: u64,
+    len: usize,
+    /// Bytes of a block.
+    size: usize,
+    /// Bytes of a chunk: the last one can be shorter.
+    chunk: usize,
+    /// Where the next chunk begins.
+    next: usize,
+    /// Where the chunk of each slot begins.
+    starts: [usize; DEPTH],
+}
+
+impl<const DEPTH: usize> Chunks<DEPTH> {
+    /// Whether no chunk is left.
+    const fn are_taken(&self) -> bool {
+        self.next >= self.len
+    }
+
+    /// Takes the next chunk for a slot: its bytes, its first block and how many it has.
+    fn take(&mut self, slot: &Slot) -> (Range<usize>, u64, u32) {
+        if let Some(start) = self.starts.get_mut(usize::from(slot.number())) {
+            *start = self.next;
+        }
+        let range = self.range(slot);
+        let blocks_of = |bytes: usize| bytes.checked_div(self.size).unwrap_or(0);
+        let first = u64::try_from(blocks_of(range.start)).unwrap_or(u64::MAX);
+        let blocks = u32::try_from(blocks_of(range.len())).unwrap_or(u32::MAX);
+        self.next = range.end;
+        (range, self.lba.saturating_add(first), blocks)
+    }
+
+    /// Returns the bytes of the chunk of a slot.
+    fn range(&self, slot: &Slot) -> Range<usize> {
+        let start = self.starts.get(usize::from(slot.number()));
+        let start = start.copied().unwrap_or(0);
+        start..start.saturating_add(self.chunk).min(self.len)
+    }
+}
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     /// Reads blocks from `lba` on, and waits: as many as `data` has room for, which must be whole
@@ -31,8 +75,8 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             len,
             Way::Read,
             |_, _, _| (),
-            |queue, slot, at, size| {
-                if let Some(part) = data.get_mut(at..at.saturating_add(size)) {
+            |queue, slot, range| {
+                if let Some(part) = data.get_mut(range) {
                     queue.copy_out(slot, namespace, part);
                 }
             },
@@ -50,7 +94,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         lba: u64,
         data: &[u8],
     ) -> Result<(), NvmeError<ErrorOf<C>>> {
-        let fill = |queue: &mut Self, slot: &Slot, range: core::ops::Range<usize>| {
+        let fill = |queue: &mut Self, slot: &Slot, range: Range<usize>| {
             if let Some(part) = data.get(range) {
                 queue.copy_in(slot, namespace, part);
             }
@@ -61,7 +105,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             data.len(),
             Way::Write(Metadata::Zeros),
             fill,
-            |_, _, _, _| (),
+            |_, _, _| (),
         )
     }
 
@@ -79,7 +123,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         self.end(ended)
     }
 
-    /// Transfers `len` bytes in chunks of a slot each: `before` sees the slot and the bytes
+    /// Transfers `len` bytes in chunks of a slot each: `before` sees the slot and the range of bytes
     /// of each chunk before its command, `after` after it.
     fn in_chunks(
         &mut self,
@@ -87,58 +131,60 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         lba: u64,
         len: usize,
         way: Way,
-        before: impl Fn(&mut Self, &Slot, core::ops::Range<usize>),
-        mut after: impl FnMut(&mut Self, &Slot, usize, usize),
+        before: impl Fn(&mut Self, &Slot, Range<usize>),
+        mut after: impl FnMut(&mut Self, &Slot, Range<usize>),
     ) -> Result<(), NvmeError<ErrorOf<C>>> {
-        let size = usize::try_from(namespace.block_size()).unwrap_or(usize::MAX);
-        if !len.is_multiple_of(size) {
-            return Err(NvmeError::Request(Refusal::Unaligned {
-                block: namespace.block_size(),
-            }));
-        }
-        self.is_idle()?;
-        let chunk = self.chunk(namespace)?;
-        let bytes_of = |at: usize| len.saturating_sub(at).min(chunk.saturating_mul(size));
-        let mut starts = [0_usize; DEPTH];
-        let mut next = 0;
+        let mut chunks = self.chunks(namespace, lba, len)?;
         let mut failed = None;
         loop {
-            while next < len
-                && failed.is_none()
+            while failed.is_none()
+                && !chunks.are_taken()
                 && let Some(slot) = self.slot()
             {
-                let bytes = bytes_of(next);
-                before(self, &slot, next..next.saturating_add(bytes));
-                if let Some(start) = starts.get_mut(usize::from(slot.number())) {
-                    *start = next;
-                }
-                let first = u64::try_from(next.checked_div(size).unwrap_or(0)).unwrap_or(u64::MAX);
-                let blocks =
-                    u32::try_from(bytes.checked_div(size).unwrap_or(0)).unwrap_or(u32::MAX);
-                let lba = lba.saturating_add(first);
+                let (range, lba, blocks) = chunks.take(&slot);
+                before(self, &slot, range);
                 if let Err(refused) = self.transfer(way, slot, namespace, lba, blocks) {
                     failed = Some(NvmeError::Request(refused.reason));
                     self.take_back(refused.slot);
-                    break;
                 }
-                next = next.saturating_add(bytes);
             }
             let Some(Completion { slot, result, .. }) = self.wait()? else {
                 break;
             };
-            let start = starts.get(usize::from(slot.number()));
-            match (result, start) {
-                (Ok(()), Some(start)) => after(self, &slot, *start, bytes_of(*start)),
-                (Ok(()), None) => (),
-                (Err(status), _) => failed = failed.or(Some(NvmeError::Command(status))),
+            match result {
+                Ok(()) => after(self, &slot, chunks.range(&slot)),
+                Err(status) => failed = failed.or(Some(NvmeError::Command(status))),
             }
             self.take_back(slot);
         }
         match failed {
             Some(error) => Err(error),
-            None if next < len => Err(NvmeError::Request(Refusal::NoSlot)),
+            None if !chunks.are_taken() => Err(NvmeError::Request(Refusal::NoSlot)),
             None => Ok(()),
         }
+    }
+
+    /// Parts `len` bytes into chunks.
+    fn chunks(
+        &self,
+        namespace: &Namespace,
+        lba: u64,
+        len: usize,
+    ) -> Result<Chunks<DEPTH>, NvmeError<ErrorOf<C>>> {
+        let block = namespace.block_size();
+        let size = usize::try_from(block).unwrap_or(usize::MAX);
+        if !len.is_multiple_of(size) {
+            return Err(NvmeError::Request(Refusal::Unaligned { block }));
+        }
+        self.is_idle()?;
+        Ok(Chunks {
+            lba,
+            len,
+            size,
+            chunk: self.chunk(namespace)?.saturating_mul(size),
+            next: 0,
+            starts: [0; DEPTH],
+        })
     }
 
     /// How many blocks a command transfers: as many as a slot has room for.

@@ -71,13 +71,15 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         blocks: u32,
         deallocate: bool,
     ) -> Result<CommandId, Refused> {
-        let size = namespace.blocks;
-        if !self.controller.info().can_write_zeroes() {
-            let reason = Refusal::NotSupported;
-            return Err(Refused { slot, reason });
-        }
-        if !in_range(namespace, lba, blocks) {
-            let reason = Refusal::OutOfRange { size };
+        let reason = if !self.controller.info().can_write_zeroes() {
+            Some(Refusal::NotSupported)
+        } else if !in_range(namespace, lba, blocks) {
+            let size = namespace.blocks;
+            Some(Refusal::OutOfRange { size })
+        } else {
+            None
+        };
+        if let Some(reason) = reason {
             return Err(Refused { slot, reason });
         }
         let flags = if deallocate { DEALLOCATE_ZEROES } else { 0 };

@@ -134,22 +134,27 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             Way::Read => io::READ,
             Way::Write(_) => io::WRITE,
         };
-        let number = usize::from(slot.number);
-        let place = self.places.get(number).copied().unwrap_or_default();
+        let place = self.places.get(usize::from(slot.number));
+        let place = place.copied().unwrap_or_default();
         let command = command(opcode, slot.number, &place, namespace, lba, blocks);
-        let prp2 = match bytes.div_ceil(PAGE) {
+        let prp2 = self.prp2(slot, &place, bytes.div_ceil(PAGE));
+        Ok(Command { prp2, ..command })
+    }
+
+    /// Returns the second PRP entry of a transfer: none, a page, or a list made right for it.
+    fn prp2(&mut self, slot: &Slot, place: &Place, pages: usize) -> u64 {
+        match pages {
             0 | 1 => 0,
             2 => place.prp1.wrapping_add(PAGE_64),
             pages => {
                 if slot::needs_fit(pages)
                     && let Some(memory) = &mut self.memory
                 {
-                    memory.fit_list(number, pages);
+                    memory.fit_list(usize::from(slot.number), pages);
                 }
                 place.list
             }
-        };
-        Ok(Command { prp2, ..command })
+        }
     }
 
     /// Makes the metadata of a slot ready for blocks that have theirs apart: zeros them where
