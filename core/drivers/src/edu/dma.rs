@@ -52,8 +52,9 @@ impl<A: Access, M: DmaHandle> DmaEngine<A, M> {
         Ok(Self { edu, memory })
     }
 
-    /// Returns the rest of the device, when no copy is under way: it could be put aside, and then
-    /// nothing would tell of the copy's end.
+    /// Returns the rest of the device, once no copy is under way.
+    ///
+    /// Put aside while a copy goes on, nothing would tell of the copy's end.
     ///
     /// # Errors
     /// [`EduError::Stuck`] while a copy does not end.
@@ -62,8 +63,7 @@ impl<A: Access, M: DmaHandle> DmaEngine<A, M> {
         Ok(&mut self.edu)
     }
 
-    /// Returns the memory, to be read and written by a [`Window`]: a copy starts at its first
-    /// byte.
+    /// Returns the memory, for a [`Window`] over it. A copy starts at its first byte.
     ///
     /// # Errors
     /// [`EduError::Stuck`] while a copy does not end.

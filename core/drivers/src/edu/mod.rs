@@ -34,7 +34,7 @@ pub struct Edu<A: Access> {
 }
 
 impl<A: Access> Edu<A> {
-    /// The device behind BAR 0.
+    /// Takes the device behind BAR 0.
     ///
     /// # Errors
     /// [`EduError::TooShort`] where the BAR is too short, [`EduError::NotEdu`] for another device.
@@ -49,7 +49,7 @@ impl<A: Access> Edu<A> {
         }
     }
 
-    /// The device's version: major and minor.
+    /// Returns the device's version: major and minor.
     ///
     /// # Errors
     /// Where the register can't be read.
@@ -58,7 +58,7 @@ impl<A: Access> Edu<A> {
         Ok((major, minor))
     }
 
-    /// Whether the device answers what it is told.
+    /// Tells whether the device answers what it is told.
     ///
     /// # Errors
     /// Where the register can't be reached.
@@ -67,7 +67,7 @@ impl<A: Access> Edu<A> {
         Ok(self.registers.get(Registers::liveness)? == !word)
     }
 
-    /// The factorial of `n` in 32 bits, waiting by reading the status.
+    /// Computes the factorial of `n` in 32 bits, waiting by reading the status.
     ///
     /// # Errors
     /// [`EduError::Stuck`] where the device does not come to an end.
@@ -78,7 +78,7 @@ impl<A: Access> Edu<A> {
         Ok(self.registers.get(Registers::factorial)?)
     }
 
-    /// The factorial of `n` in 32 bits, waiting for the interrupt `vector`.
+    /// Computes the factorial of `n` in 32 bits, waiting for the interrupt.
     ///
     /// # Errors
     /// [`EduError::NoInterrupt`] where it does not come in time.

@@ -128,8 +128,7 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         Ok(this)
     }
 
-    /// Returns the memory that is copied from, and the memory that is copied to, for a [`Window`]
-    /// over each.
+    /// Returns the memory to copy from and to, for a [`Window`] over each.
     ///
     /// # Errors
     /// [`IgbError::Memory`] where there is none, which is never.
@@ -155,8 +154,9 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         self.copy_between(from, to, len)
     }
 
-    /// Copies `len` bytes between addresses of the device's: what an IOMMU does not map is not
-    /// written, and is lost or read as anything.
+    /// Copies `len` bytes between addresses of the device's.
+    ///
+    /// What an IOMMU does not map is not written, and is lost or read as anything.
     ///
     /// # Errors
     /// As [`Igb::copy`], and [`IgbError::Address`].
@@ -223,8 +223,9 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         Err(IgbError::NoLink)
     }
 
-    /// Has the device raise its interrupt, the first of `vectors`, and waits for it, no longer than
-    /// `timeout`; returns how often it came.
+    /// Has the device raise the first of `vectors`, and waits for it; returns how often it came.
+    ///
+    /// It waits no longer than `timeout`.
     ///
     /// # Errors
     /// [`IgbError::NoInterrupt`] where it does not come in time, [`IgbError::Wait`]
@@ -240,8 +241,7 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         }
     }
 
-    /// Stops the device, as dropping does, tells how that went, and returns the memory that was
-    /// copied from and to.
+    /// Stops the device, as dropping does, and returns the memory to copy from and to.
     ///
     /// # Errors
     /// [`IgbError::Reset`], [`IgbError::Queue`], and where a register can't be reached.

@@ -56,8 +56,10 @@ impl<const DEPTH: usize> Chunks<DEPTH> {
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
-    /// Reads blocks from `lba` on, and waits: as many as `data` has room for, which must be whole
-    /// blocks. No other command may be under way.
+    /// Reads blocks from `lba` on, and waits.
+    ///
+    /// They are as many as `data` has room for, which must be whole blocks. No other command may be
+    /// under way.
     ///
     /// # Errors
     /// As [`QueuePair::wait`]; [`NvmeError::Request`]; [`NvmeError::Command`] of the first command
@@ -83,8 +85,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         )
     }
 
-    /// Writes blocks from `lba` on, and waits; `data` must be whole blocks. No other command may
-    /// be under way.
+    /// Writes blocks from `lba` on, and waits.
+    ///
+    /// `data` must be whole blocks. No other command may be under way.
     ///
     /// # Errors
     /// As [`QueuePair::read_blocks`].

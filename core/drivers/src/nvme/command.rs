@@ -43,8 +43,9 @@ registers! {
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
-    /// Puts a flush into the queue: when it completes, what was written and completed before is
-    /// not lost with power.
+    /// Puts a flush into the queue.
+    ///
+    /// Once it completes, what was written and completed before is not lost with power.
     ///
     /// # Errors
     /// [`Refused`], with the slot.
@@ -58,8 +59,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         self.put(slot, namespace, &command)
     }
 
-    /// Puts a write of zeros to `blocks` blocks from `lba` on, at most 65536, into the queue. The
-    /// blocks are deallocated where the controller likes to and `deallocate` lets it.
+    /// Puts a write of zeros to `blocks` blocks from `lba` on into the queue.
+    ///
+    /// They are at most 65536. They are deallocated where the controller likes to and `deallocate`
+    /// lets it.
     ///
     /// # Errors
     /// [`Refused`], with the slot; [`Refusal::NotSupported`] where the controller can't.
@@ -98,8 +101,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         self.put(slot, namespace, &command)
     }
 
-    /// Puts a command into the queue that deallocates ranges of blocks, at most 256 of them: what
-    /// they hold is not needed any more.
+    /// Puts a command into the queue that deallocates ranges of blocks, at most 256.
+    ///
+    /// What they hold is not needed any more.
     ///
     /// # Errors
     /// [`Refused`], with the slot; [`Refusal::NotSupported`] where the controller can't.

@@ -23,8 +23,8 @@ pub(super) struct Doorbell<C: ControllerHandle> {
 /// A doorbell in memory. The register need not be written until the device asks for it.
 struct Shadow<A: Access> {
     value: Block<A, Register>,
-    /// The device wants to see the register written when the value goes past this one.
-    event: Block<A, Register>,
+    /// EventIdx: the device wants to see the register written when the value goes past this one.
+    event_idx: Block<A, Register>,
 }
 
 /// Memory with the doorbells of all queues, which the device looks at: a page of values, and a
@@ -35,9 +35,9 @@ pub(super) struct ShadowMemory<M: DmaHandle>(Buffer<M>);
 /// Which doorbell of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
-    /// The tail of the submission queue.
+    /// The tail of the submission queue (SQyTDBL).
     Submission,
-    /// The head of the completion queue.
+    /// The head of the completion queue (CQyHDBL).
     Completion,
 }
 
@@ -72,8 +72,8 @@ impl<C: ControllerHandle> Doorbell<C> {
             }
             let block = |offset| Window::new(Through::new(memory()?)).into_block(offset).ok();
             let value = block(offset)?;
-            let event = block(offset.saturating_add(PAGE))?;
-            let mut shadow = Shadow { value, event };
+            let event_idx = block(offset.saturating_add(PAGE))?;
+            let mut shadow = Shadow { value, event_idx };
             shadow.clear();
             Some(shadow)
         });
@@ -124,7 +124,7 @@ impl<A: Access<Error = Infallible>> Shadow<A> {
     /// Begins anew: a queue of the same number may have been there before.
     fn clear(&mut self) {
         let Ok(()) = self.value.write(Register::value, 0);
-        let Ok(()) = self.event.write(Register::value, 0);
+        let Ok(()) = self.event_idx.write(Register::value, 0);
     }
 
     /// Tells the device in memory, and whether it wants to see the register written.
@@ -133,8 +133,8 @@ impl<A: Access<Error = Infallible>> Shadow<A> {
         let Ok(()) = self.value.write(Register::value, u32::from(new));
         // The device writes the event, and then looks at the value once more.
         full_barrier();
-        let Ok(event) = self.event.get(Register::value);
-        let event = u16::truncate(u64::from(event));
-        new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+        let Ok(event_idx) = self.event_idx.get(Register::value);
+        let event_idx = u16::truncate(u64::from(event_idx));
+        new.wrapping_sub(event_idx).wrapping_sub(1) < new.wrapping_sub(old)
     }
 }

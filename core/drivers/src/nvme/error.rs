@@ -222,7 +222,7 @@ impl<E> NvmeError<E> {
         Self::Memory(error.errno().unwrap_or(Errno::ENOSPC))
     }
 
-    /// Whether the controller was stopped because of it.
+    /// Tells whether the controller was stopped because of it.
     #[must_use]
     pub const fn stops(&self) -> bool {
         matches!(

@@ -118,37 +118,39 @@ impl ControllerInfo {
         }
     }
 
-    /// Whether namespaces can be formatted.
+    /// Tells whether namespaces can be formatted.
     #[must_use]
     pub const fn can_format(&self) -> bool {
         self.admin_commands & 1 << 1 != 0
     }
 
-    /// Whether formats can have guards of more than 16 bits, and storage tags (ELBAS).
+    /// Tells whether formats can have longer guards, and storage tags (CTRATT.ELBAS).
+    ///
+    /// Longer guards have more than 16 bits.
     #[must_use]
     pub const fn has_extended_formats(&self) -> bool {
         self.attributes & 1 << 15 != 0
     }
 
-    /// Whether doorbells can be in memory.
+    /// Tells whether doorbells can be in memory.
     #[must_use]
     pub const fn has_shadow_doorbells(&self) -> bool {
         self.admin_commands & 1 << 8 != 0
     }
 
-    /// Whether blocks can be deallocated (dataset management).
+    /// Tells whether blocks can be deallocated (dataset management).
     #[must_use]
     pub const fn can_deallocate(&self) -> bool {
         self.commands & 1 << 2 != 0
     }
 
-    /// Whether blocks can be zeroed without zeros being sent.
+    /// Tells whether blocks can be zeroed without zeros being sent.
     #[must_use]
     pub const fn can_write_zeroes(&self) -> bool {
         self.commands & 1 << 3 != 0
     }
 
-    /// The longest transfer in bytes; none where there is no limit.
+    /// Returns the longest transfer in bytes; none where there is no limit.
     #[must_use]
     pub fn longest_transfer(&self) -> Option<usize> {
         let pages = match self.transfer_shift {
@@ -161,13 +163,13 @@ impl ControllerInfo {
 }
 
 impl<const N: usize> Text<N> {
-    /// The bytes, without what pads them; the device may have put anything there.
+    /// Returns the bytes without padding. The device may have put anything there.
     #[must_use]
     pub const fn bytes(&self) -> &[u8] {
         unpadded(&self.0)
     }
 
-    /// The characters, without what pads them. What is no printable ASCII is left out.
+    /// Returns the characters without padding. Only printable ASCII is kept.
     pub fn chars(&self) -> impl Iterator<Item = char> {
         let printable = |byte: &&u8| (b' '..=b'~').contains(*byte);
         let text = self.bytes().iter().filter(printable);

@@ -57,8 +57,9 @@ const FORMATS: usize = 64;
 const SHIFTS: core::ops::RangeInclusive<u8> = 9..=16;
 
 impl LbaFormat {
-    /// The size of a block in bytes, without metadata; none for a format that there is not, or
-    /// whose size can't be counted.
+    /// Returns the size of a block in bytes, without metadata.
+    ///
+    /// None for a format that there is not, or whose size can't be counted.
     #[must_use]
     pub fn block_size(&self) -> Option<u64> {
         match self.shift {
@@ -201,13 +202,13 @@ impl Namespace {
         })
     }
 
-    /// The identifier.
+    /// Returns the identifier (NSID).
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.id
     }
 
-    /// How many blocks there are.
+    /// Returns how many blocks there are (NSZE).
     #[must_use]
     pub const fn blocks(&self) -> u64 {
         self.blocks
@@ -221,34 +222,36 @@ impl Namespace {
         Self { blocks, ..self }
     }
 
-    /// The size of a block in bytes, without metadata.
+    /// Returns the size of a block in bytes, without metadata.
     #[must_use]
     pub fn block_size(&self) -> u32 {
         1_u32.checked_shl(self.shift.into()).unwrap_or_default()
     }
 
-    /// The bytes from one block to the next in memory: more than the size of a block where the
-    /// format has metadata that follow each block.
+    /// Returns the bytes from one block to the next in memory.
+    ///
+    /// They are more than the size of a block where the format has metadata that follow each block.
     #[must_use]
     pub const fn stride(&self) -> u32 {
         self.stride
     }
 
-    /// Bytes of metadata of a block that are not in its memory, but in that of
-    /// [`QueuePair::metadata`](super::QueuePair::metadata); 0 where there are none.
+    /// Returns the bytes of metadata of a block that are apart; 0 where there are none.
+    ///
+    /// They are in the memory of [`QueuePair::metadata`](super::QueuePair::metadata).
     #[must_use]
     pub const fn separate_metadata(&self) -> u32 {
         self.separate
     }
 
-    /// Whether blocks have metadata that are not in their memory
+    /// Tells whether blocks have metadata apart
     /// ([`QueueOptions::metadata`](super::QueueOptions::metadata)).
     #[must_use]
     pub const fn has_separate_metadata(&self) -> bool {
         self.separate != 0
     }
 
-    /// The size in bytes, without metadata.
+    /// Returns the size in bytes, without metadata.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.blocks.saturating_mul(self.block_size().into())
@@ -260,19 +263,19 @@ impl Namespace {
         u32::truncate(lba) & self.tag_mask
     }
 
-    /// How many blocks can be allocated at a time.
+    /// Returns how many blocks can be allocated at a time (NCAP).
     #[must_use]
     pub const fn capacity(&self) -> u64 {
         self.capacity
     }
 
-    /// How many blocks are allocated.
+    /// Returns how many blocks are allocated (NUSE).
     #[must_use]
     pub const fn used(&self) -> u64 {
         self.used
     }
 
-    /// The formats that it can have.
+    /// Returns the formats that it can have.
     #[must_use]
     pub fn formats(&self) -> &[LbaFormat] {
         self.formats
@@ -280,37 +283,37 @@ impl Namespace {
             .unwrap_or_default()
     }
 
-    /// Which of them it has.
+    /// Returns the number of the format that it has.
     #[must_use]
     pub const fn format(&self) -> u8 {
         self.format
     }
 
-    /// The type of its protection information, 1 to 3; 0 for none.
+    /// Returns the type of its protection information, 1 to 3; 0 for none.
     #[must_use]
     pub const fn protection(&self) -> u8 {
         self.protection
     }
 
-    /// Whether it has less capacity than size.
+    /// Tells whether it has less capacity than size.
     #[must_use]
     pub const fn is_thin(&self) -> bool {
         self.features & 1 != 0
     }
 
-    /// Whether deallocated blocks read as zeros.
+    /// Tells whether deallocated blocks read as zeros.
     #[must_use]
     pub const fn deallocated_reads_zero(&self) -> bool {
         self.deallocation & 7 == 1
     }
 
-    /// Its globally unique identifier; zeros where it has none.
+    /// Returns its globally unique identifier; zeros where it has none.
     #[must_use]
     pub const fn guid(&self) -> [u8; 16] {
         self.guid
     }
 
-    /// Its identifier of the IEEE (EUI-64); zeros where it has none.
+    /// Returns its identifier of the IEEE (EUI-64); zeros where it has none.
     #[must_use]
     pub const fn eui64(&self) -> [u8; 8] {
         self.eui64

@@ -135,7 +135,7 @@ impl Default for QueueOptions {
 }
 
 impl CommandId {
-    /// The number, which is that of the command's slot.
+    /// Returns the number, which is that of the command's slot.
     #[must_use]
     pub const fn number(self) -> u16 {
         self.cid
@@ -143,7 +143,7 @@ impl CommandId {
 }
 
 impl Completion {
-    /// The command.
+    /// Returns the identifier of the command.
     #[must_use]
     pub const fn id(&self) -> CommandId {
         self.slot.command()
@@ -151,7 +151,7 @@ impl Completion {
 }
 
 impl Slot {
-    /// The number, below the depth of its queue.
+    /// Returns the number, below the depth of its queue.
     #[must_use]
     pub const fn number(&self) -> u16 {
         self.number
@@ -168,32 +168,32 @@ impl Slot {
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
-    /// The number of the queues, from 1 on.
+    /// Returns the number of the queues, from 1 on.
     #[must_use]
     pub const fn id(&self) -> u16 {
         self.id
     }
 
-    /// How many commands are under way.
+    /// Returns how many commands are under way.
     #[must_use]
     pub fn under_way(&self) -> usize {
         let is_under_way = |place: &&Place| place.usage.is_command();
         self.places.iter().filter(is_under_way).count()
     }
 
-    /// Bytes of data of a slot.
+    /// Returns the bytes of data of a slot.
     #[must_use]
     pub const fn slot_len(&self) -> usize {
         self.slot_len
     }
 
-    /// Whether its doorbells are in memory.
+    /// Tells whether its doorbells are in memory.
     #[must_use]
     pub const fn uses_shadow_doorbells(&self) -> bool {
         self.sq_doorbell.is_shadowed()
     }
 
-    /// A free slot, if there is one.
+    /// Returns a free slot, if there is one.
     #[inline]
     pub fn slot(&mut self) -> Option<Slot> {
         let number = self.free.pop()?;
@@ -230,7 +230,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         slot.pair == self.identity && place.is_some_and(|place| place.usage == Usage::Held)
     }
 
-    /// The memory of a slot, to be filled before a command and read after it.
+    /// Returns the memory of a slot, to fill before a command and read after it.
     ///
     /// # Errors
     /// [`Refusal::Slot`] for a slot that is not the caller's.
@@ -247,9 +247,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         part.map_err(|_| refusal)
     }
 
-    /// The metadata of a slot, of blocks whose namespace has them apart: what the last read
-    /// brought, and what [`QueuePair::write_with_metadata`] writes. Its length is
-    /// [`QueueOptions::metadata`], rounded up to 8 bytes.
+    /// Returns the metadata of a slot, for blocks that have theirs apart.
+    ///
+    /// These are what the last read brought, and what [`QueuePair::write_with_metadata`] writes.
+    /// Their length is [`QueueOptions::metadata`], rounded up to 8 bytes.
     ///
     /// # Errors
     /// [`Refusal::Slot`] for a slot that is not the caller's; [`Refusal::Metadata`] where the
@@ -265,8 +266,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         part.filter(|_| most > 0).ok_or(Refusal::Metadata { most })
     }
 
-    /// Aborts a command; whether it was. It completes either way. The identifier of a command that
-    /// has completed may be that of a later one.
+    /// Aborts a command, and tells whether it was. It completes either way.
+    ///
+    /// The identifier of a command that has completed may be that of a later one.
     ///
     /// # Errors
     /// [`NvmeError`] of the admin command; [`NvmeError::Request`] for a command of another queue

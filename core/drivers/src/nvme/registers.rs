@@ -82,22 +82,24 @@ pub struct Capabilities(pub u64);
 pub struct Version(pub u32);
 
 impl Capabilities {
-    /// How many entries a queue can have, from 1 to 65536.
+    /// Returns how many entries a queue can have, from 1 to 65536 (CAP.MQES).
     #[must_use]
     pub fn most_entries(self) -> u32 {
         u32::from(u16::truncate(self.0)).saturating_add(1)
     }
 
-    /// How long the controller may take to stop, and to become ready where it does not say more
-    /// of that ([`Capabilities::has_ready_times`]).
+    /// Returns how long the controller may take to stop, or to become ready (CAP.TO).
+    ///
+    /// Of becoming ready it can say more ([`Capabilities::has_ready_times`]).
     #[must_use]
     pub fn timeout(self) -> Duration {
         // CAP.TO may be 0: wait at least 500 ms.
         halves_of_seconds(u8::truncate(self.0 >> 24).max(1).into())
     }
 
-    /// Whether the register CRTO says how long the controller may take to become ready
-    /// (CAP.CRMS; NVM Express Base Specification 2.0, 3.1.3.1).
+    /// Tells whether CRTO says how long the controller may take to become ready.
+    ///
+    /// That is CAP.CRMS (NVM Express Base Specification 2.0, 3.1.3.1).
     #[must_use]
     pub const fn has_ready_times(self) -> bool {
         self.0 & 1 << 59 != 0
@@ -110,27 +112,25 @@ impl Capabilities {
         halves_of_seconds(u16::truncate(crto.into())).max(self.timeout())
     }
 
-    /// How far apart doorbells are, in bytes, as the base-2 logarithm.
+    /// Returns the base-2 logarithm of the bytes between doorbells (CAP.DSTRD).
     #[must_use]
     pub fn stride_shift(self) -> u8 {
         (u8::truncate(self.0 >> 32) & 0xf).saturating_add(2)
     }
 
-    /// Whether the controller has the NVM command set.
+    /// Tells whether the controller has the NVM command set (CAP.CSS).
     #[must_use]
     pub const fn has_nvm_commands(self) -> bool {
         self.0 & 1 << 37 != 0
     }
 
-    /// Whether the controller has admin commands and no others (NVM Express Base Specification 1.4,
-    /// 3.1.1).
+    /// Tells whether the controller has admin commands and no others (CAP.CSS).
     #[must_use]
     pub const fn has_admin_commands_alone(self) -> bool {
         self.0 & 1 << 44 != 0
     }
 
-    /// The size of the smallest page that the controller works with, in bytes, as the base-2
-    /// logarithm.
+    /// Returns the base-2 logarithm of the smallest page's bytes (CAP.MPSMIN).
     #[must_use]
     pub fn smallest_page_shift(self) -> u8 {
         (u8::truncate(self.0 >> 48) & 0xf).saturating_add(12)

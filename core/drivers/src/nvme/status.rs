@@ -40,7 +40,7 @@ macro_rules! codes {
             /// Every code that has a name here.
             pub const NAMED: &'static [Self] = &[$(Self::$name,)*];
 
-            /// A name in capitals, where the code has one.
+            /// Returns a name in capitals, where the code has one.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self {
@@ -49,7 +49,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What the code says, in words.
+            /// Says in words what the code means.
             #[must_use]
             pub const fn text(self) -> &'static str {
                 match self {
@@ -168,8 +168,7 @@ codes! {
 }
 
 impl Status {
-    /// A status from the 16 bits at the end of a completion; none where the command did what it
-    /// should.
+    /// Reads a status from the last 16 bits of a completion; none for success.
     #[inline]
     #[must_use]
     pub const fn from_bits(bits: u16) -> Option<Self> {
@@ -177,26 +176,27 @@ impl Status {
         if field == 0 { None } else { Some(Self(field)) }
     }
 
-    /// The type and the code.
+    /// Returns the type and the code.
     #[must_use]
     pub const fn code(self) -> StatusCode {
         StatusCode(self.0 & 0x7ff)
     }
 
-    /// Whether the same command would fail again.
+    /// Tells whether the same command would fail again.
     #[must_use]
     pub const fn do_not_retry(self) -> bool {
         self.0 & 1 << 14 != 0
     }
 
-    /// Whether the error log has more about it.
+    /// Tells whether the error log has more about it.
     #[must_use]
     pub const fn has_more(self) -> bool {
         self.0 & 1 << 13 != 0
     }
 
-    /// After which of its delays, 1 to 3, the controller wants to see the command again; 0 for
-    /// none.
+    /// Returns after which of its delays the controller wants to see the command again.
+    ///
+    /// These are 1 to 3; 0 for none.
     #[must_use]
     pub const fn retry_delay(self) -> u16 {
         self.0 >> 11 & 3
@@ -204,13 +204,13 @@ impl Status {
 }
 
 impl StatusCode {
-    /// A code of a type.
+    /// Makes a code of a type.
     #[must_use]
     pub const fn new(kind: u8, code: u8) -> Self {
         Self(u16::from_le_bytes([code, kind & 7]))
     }
 
-    /// The type.
+    /// Returns the type.
     #[must_use]
     pub const fn kind(self) -> StatusType {
         let [_, kind] = self.0.to_le_bytes();
@@ -224,14 +224,14 @@ impl StatusCode {
         }
     }
 
-    /// The code in its type.
+    /// Returns the code in its type.
     #[must_use]
     pub const fn code(self) -> u8 {
         let [code, _] = self.0.to_le_bytes();
         code
     }
 
-    /// The bits of a completion that ends so; the phase is 0.
+    /// Returns the bits of a completion that ends so; the phase is 0.
     #[must_use]
     pub const fn to_bits(self) -> u16 {
         self.0 << 1

@@ -27,8 +27,9 @@ pub(super) enum Metadata {
 }
 
 impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
-    /// Puts a read of `blocks` blocks from `lba` on into the queue. Its data are in the slot once
-    /// it completed.
+    /// Puts a read of `blocks` blocks from `lba` on into the queue.
+    ///
+    /// Its data are in the slot once it completed.
     ///
     /// # Errors
     /// [`Refused`], with the slot.
@@ -59,8 +60,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         self.transfer(Way::Read, slot, namespace, lba, blocks)
     }
 
-    /// Puts a write of `blocks` blocks from `lba` on into the queue, with the data in the slot.
-    /// Where metadata are apart, zeros are written.
+    /// Puts a write of `blocks` blocks from `lba` on into the queue.
+    ///
+    /// Its data are those in the slot. Where metadata are apart, zeros are written.
     ///
     /// # Errors
     /// [`Refused`], with the slot.
@@ -76,8 +78,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         self.transfer(way, slot, namespace, lba, blocks)
     }
 
-    /// Puts a write into the queue as [`QueuePair::write`] does, with the metadata of the slot
-    /// ([`QueuePair::metadata`]) where the namespace has them apart.
+    /// Puts a write with metadata into the queue, otherwise as [`QueuePair::write`] does.
+    ///
+    /// Where the namespace has them apart, they are those of the slot ([`QueuePair::metadata`]).
     ///
     /// # Errors
     /// [`Refused`], with the slot.

@@ -51,7 +51,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
             .map_err(|error| self.fail(NvmeError::Access(error)))
     }
 
-    /// A command that ended, if there is one.
+    /// Returns a command that ended, if there is one.
     ///
     /// # Errors
     /// [`NvmeError::Unexpected`] for a completion of none of the commands that are under way; the
@@ -88,8 +88,9 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         })
     }
 
-    /// Waits for a command to end by looking for it; none where none is under way. What was put
-    /// into the queue is given to the device first.
+    /// Waits for a command to end by looking for it; none where none is under way.
+    ///
+    /// What was put into the queue is given to the device first.
     ///
     /// # Errors
     /// As [`QueuePair::poll`]; [`NvmeError::Timeout`] where a command takes longer than it may,
@@ -108,9 +109,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
-    /// Waits for a command to end by the queue pair's interrupt, the one of `vectors` that
-    /// [`QueueOptions::vector`](super::QueueOptions::vector) names; otherwise as
-    /// [`QueuePair::wait`]. Without one it looks, as that does.
+    /// Waits for a command to end by the queue pair's interrupt, otherwise as [`QueuePair::wait`].
+    ///
+    /// It is the one of `vectors` that [`QueueOptions::vector`](super::QueueOptions::vector) names.
+    /// Without one it looks, as that does.
     ///
     /// # Errors
     /// As [`QueuePair::wait`]; [`NvmeError::Wait`], with `EINVAL` where `vectors` has fewer.
@@ -143,9 +145,10 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
-    /// Checks that the controller is well, and that no command takes longer than it may. Call it
-    /// every now and then while polling: [`QueuePair::poll`] only looks for completions, and those
-    /// of a controller that failed never come.
+    /// Checks that the controller is well, and that no command takes too long.
+    ///
+    /// Call it every now and then while polling: [`QueuePair::poll`] only looks for completions,
+    /// and those of a controller that failed never come.
     ///
     /// What was put into the queue is given to the device first. The time of a command begins
     /// with the first check after that.

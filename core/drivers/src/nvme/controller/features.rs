@@ -92,7 +92,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             .map(drop)
     }
 
-    /// The temperature in Kelvin above which the controller warns.
+    /// Returns the temperature in Kelvin above which the controller warns.
     ///
     /// # Errors
     /// [`NvmeError`]
@@ -102,7 +102,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(u16::from_le_bytes([low, high]))
     }
 
-    /// Whether the cache is on that a flush empties.
+    /// Tells whether the cache is on that a flush empties.
     ///
     /// # Errors
     /// [`NvmeError`]; a controller without a cache need not know of it.

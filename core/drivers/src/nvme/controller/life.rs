@@ -158,7 +158,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.device.reset().is_ok() && self.status().is_ok_and(|status| status & CSTS_RDY == 0)
     }
 
-    /// Tells the controller that power may go, waits until it is ready for that, and stops it.
+    /// Tells the controller that power may go, waits for it, and stops it.
     ///
     /// # Errors
     /// [`NvmeError::NotStopped`] where it is not ready for it in time, [`NvmeError::Fatal`]; it

@@ -27,8 +27,9 @@ const HEALTH_EVENTS: u32 = 0x1f;
 const ALL: u32 = u32::MAX;
 
 impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
-    /// Puts the newest entries of the error log into `entries`, the newest first, and returns how
-    /// many: at most 64.
+    /// Puts entries of the error log into `entries`, the newest first, and returns how many.
+    ///
+    /// They are at most 64.
     ///
     /// # Errors
     /// [`NvmeError`]
@@ -47,7 +48,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(count)
     }
 
-    /// The state of health.
+    /// Returns the state of health.
     ///
     /// # Errors
     /// [`NvmeError`]
@@ -55,8 +56,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(Health::parse(&self.log_page(log::HEALTH, 512)?))
     }
 
-    /// Has the controller tell of events from now on: of health, and of all that it supports
-    /// besides ([`Controller::next_event`]).
+    /// Has the controller tell of events from now on ([`Controller::next_event`]).
+    ///
+    /// These are the events of health, and all that it supports besides.
     ///
     /// # Errors
     /// [`NvmeError`]
@@ -65,7 +67,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.with_admin(Admin::want_events)
     }
 
-    /// The next event that the controller told of; none where there is none now.
+    /// Returns the next event that the controller told of; none where there is none now.
     ///
     /// No further event of the kind comes before the log page that it names was read
     /// ([`Controller::error_log`], [`Controller::health`]).

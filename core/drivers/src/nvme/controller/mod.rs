@@ -124,43 +124,43 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(controller)
     }
 
-    /// In which state it is.
+    /// Returns in which state it is.
     #[must_use]
     pub fn state(&self) -> State {
         self.state.get()
     }
 
-    /// What it can do.
+    /// Returns what it can do.
     #[must_use]
     pub const fn capabilities(&self) -> Capabilities {
         self.capabilities
     }
 
-    /// The version of the specification that its register names.
+    /// Returns the version of the specification that its register names.
     #[must_use]
     pub const fn version(&self) -> Version {
         self.version
     }
 
-    /// What it says of itself.
+    /// Returns what it says of itself.
     #[must_use]
     pub const fn info(&self) -> &ControllerInfo {
         &self.info
     }
 
-    /// How many queue pairs there can be at a time.
+    /// Returns how many queue pairs there can be at a time.
     #[must_use]
     pub const fn queues(&self) -> u16 {
         self.queues
     }
 
-    /// Whether doorbells are in memory.
+    /// Tells whether doorbells are in memory.
     #[must_use]
     pub const fn uses_shadow_doorbells(&self) -> bool {
         self.is_shadowed
     }
 
-    /// The longest transfer in bytes; none where there is no limit.
+    /// Returns the longest transfer in bytes; none where there is no limit.
     #[must_use]
     pub fn longest_transfer(&self) -> Option<usize> {
         self.info.longest_transfer()

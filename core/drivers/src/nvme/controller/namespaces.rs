@@ -35,8 +35,9 @@ const ELBAF: usize = 12;
 const PLAIN_FORMATS: u8 = 16;
 
 impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
-    /// Puts the identifiers of namespaces above `after` into `ids`, in order, and returns how
-    /// many; there may be more only if that is the length of `ids` or 1024.
+    /// Puts the identifiers of namespaces above `after` into `ids`, and returns how many.
+    ///
+    /// They are in order. There may be more only if that is the length of `ids` or 1024.
     ///
     /// # Errors
     /// [`NvmeError`]
@@ -65,8 +66,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(count)
     }
 
-    /// The namespace with the lowest identifier that can be used; none where the controller has
-    /// no namespace.
+    /// Returns the namespace with the lowest identifier that can be used.
+    ///
+    /// None where the controller has no namespace.
     ///
     /// # Errors
     /// [`NvmeError`]; where no namespace can be used, why the first can't.
@@ -104,8 +106,10 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         Ok(count)
     }
 
-    /// A namespace as it is now. Queue pairs take it until the controller is started again; after
-    /// its format was changed, it has to be read again.
+    /// Returns a namespace as it is now.
+    ///
+    /// Queue pairs take it until the controller is started again; after its format was changed, it
+    /// has to be read again.
     ///
     /// # Errors
     /// [`NvmeError::NoNamespace`] where there is none, [`NvmeError::Format`],
