@@ -8,7 +8,9 @@
 //! for any address. Those of flow control (type 0x8808) it keeps for itself: they are
 //! [`IgbError::Lost`].
 
+mod engine;
 mod error;
+mod frame;
 mod registers;
 mod ring;
 
@@ -22,13 +24,8 @@ use vfio_core::device::irq::Vectors;
 use vfio_core::dma::{Buffer, DmaHandle};
 use vfio_core::mmio::{Access, Block, Window, after_status, before_doorbell};
 
-use registers::{
-    ANY_MULTICAST, ANY_UNICAST, BROADCAST, DRIVER_LOADED, FORCE_DUPLEX, FORCE_SPEED, FULL_DUPLEX,
-    GIGABIT, LINK, LINK_MODE, LINK_UP, MAC_LOOPBACK, MDI_ERROR, MDI_PHY, MDI_READY, MDI_REGISTER,
-    MDI_WRITE, MSIX, PAD, PHY_CONTROL, PHY_FULL_DUPLEX, PHY_GIGABIT, PHY_LOOPBACK, PHY_NEGOTIATE,
-    PHY_RESTART, QUEUE_ENABLED, READ_AGAIN, RECEIVE, RECEIVE_FORMAT, RESET, Registers, SPEED,
-    STRIP_CHECKSUM, TRANSMIT,
-};
+use frame::{batch, offset};
+use registers::{LINK, Registers};
 use ring::Descriptors;
 
 /// The vendor and the device that this driver drives.
@@ -48,10 +45,6 @@ const PATIENCE: u32 = 200_000;
 
 /// How often for the link: QEMU's takes half a second, one of copper a few.
 const LINK_PATIENCE: u32 = 50_000_000;
-
-/// How often a register is read after a reset before anything is believed: a millisecond
-/// (datasheet, 4.2.1.6.1).
-const RESET_READS: u32 = 2_000;
 
 /// The device behind the registers that `A` reaches, with the memory that it reaches itself: rings
 /// of `R` descriptors, and what is copied.
@@ -85,13 +78,6 @@ pub struct Copied<M: DmaHandle> {
     pub source: Buffer<M>,
     /// Where they go.
     pub target: Buffer<M>,
-}
-
-/// A frame of a copy: where it starts, and its length, in bytes.
-#[derive(Clone, Copy)]
-struct Frame {
-    at: usize,
-    len: u16,
 }
 
 impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
@@ -251,141 +237,6 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         Ok(memory.copied)
     }
 
-    /// Resets the device: all queues are off, and all interrupts are held back.
-    fn reset(&mut self) -> Result<(), IgbError<A::Error>> {
-        let control = self.registers.get(Registers::control)?;
-        self.registers.write(Registers::control, control | RESET)?;
-        for read in 0..PATIENCE {
-            let control = self.registers.get(Registers::control)?;
-            if read >= RESET_READS && control & RESET == 0 {
-                return self.hold_interrupts();
-            }
-            core::hint::spin_loop();
-        }
-        Err(IgbError::Reset)
-    }
-
-    fn hold_interrupts(&mut self) -> Result<(), IgbError<A::Error>> {
-        self.registers.write(Registers::mask_clear, u32::MAX)?;
-        self.registers
-            .write(Registers::vector_mask_clear, u32::MAX)?;
-        // A read acknowledges what was raised.
-        let _ = self.registers.read(Registers::vector_cause)?;
-        Ok(())
-    }
-
-    /// Closes the loop in the PHY (datasheet, 3.5.6.3.1), and in the MAC for QEMU.
-    fn loop_back(&mut self) -> Result<(), IgbError<A::Error>> {
-        let extended = self.registers.get(Registers::extended_control)?;
-        let extended = extended & !LINK_MODE | DRIVER_LOADED;
-        self.registers
-            .write(Registers::extended_control, extended)?;
-        // QEMU's link comes up when it was negotiated; the card's by being forced.
-        self.write_phy(PHY_NEGOTIATE | PHY_RESTART)?;
-        self.write_phy(PHY_LOOPBACK | PHY_GIGABIT | PHY_FULL_DUPLEX)?;
-        let control = self.registers.get(Registers::control)? & !SPEED;
-        let forced = FORCE_SPEED | GIGABIT | FORCE_DUPLEX | FULL_DUPLEX | LINK_UP;
-        self.registers.write(Registers::control, control | forced)?;
-        // A read that the IOMMU refuses is over, and not made again for ever.
-        let pcie = self.registers.get(Registers::pcie_control)?;
-        self.registers
-            .write(Registers::pcie_control, pcie & !READ_AGAIN)?;
-        Ok(())
-    }
-
-    /// Writes the PHY's control register.
-    fn write_phy(&mut self, value: u32) -> Result<(), IgbError<A::Error>> {
-        let command = MDI_WRITE | MDI_PHY | PHY_CONTROL << MDI_REGISTER | value;
-        self.registers.write(Registers::mdi_control, command)?;
-        for _ in 0..PATIENCE {
-            let answer = self.registers.get(Registers::mdi_control)?;
-            if answer & MDI_ERROR != 0 {
-                return Err(IgbError::Phy);
-            }
-            if answer & MDI_READY != 0 {
-                return Ok(());
-            }
-            core::hint::spin_loop();
-        }
-        Err(IgbError::Phy)
-    }
-
-    /// Lets the one interrupt through. No queue has a vector: only [`Igb::raise`] raises it.
-    fn enable_interrupt(&mut self) -> Result<(), IgbError<A::Error>> {
-        self.registers.write(Registers::interrupt_mode, MSIX)?;
-        self.registers.write(Registers::vector_of_queue, 0)?;
-        self.registers.write(Registers::vector_auto_clear, VECTOR)?;
-        self.registers.write(Registers::vector_mask_set, VECTOR)?;
-        Ok(())
-    }
-
-    /// Starts both queues from the starts of their rings.
-    fn start(&mut self) -> Result<(), IgbError<A::Error>> {
-        let len = Descriptors::<M, R>::len();
-        let memory = self.memory.as_ref().ok_or(IgbError::Memory)?;
-        self.knows_memory = true;
-        let registers = &mut self.registers;
-        let (base, high) = memory.receive.base();
-        registers.write(Registers::receive_base, base)?;
-        registers.write(Registers::receive_base_high, high)?;
-        registers.write(Registers::receive_len, len)?;
-        registers.write(Registers::receive_format, RECEIVE_FORMAT)?;
-        registers.write(Registers::receive_head, 0)?;
-        registers.write(Registers::receive_tail, 0)?;
-        let (base, high) = memory.transmit.base();
-        registers.write(Registers::transmit_base, base)?;
-        registers.write(Registers::transmit_base_high, high)?;
-        registers.write(Registers::transmit_len, len)?;
-        registers.write(Registers::transmit_head, 0)?;
-        registers.write(Registers::transmit_tail, 0)?;
-        self.next = 0;
-
-        // Damaged packets within a frame are nothing to us.
-        registers.write(Registers::checksum_control, 0)?;
-        let anybody = ANY_UNICAST | ANY_MULTICAST | BROADCAST;
-        let receive = RECEIVE | anybody | MAC_LOOPBACK | STRIP_CHECKSUM;
-        // A queue is enabled only once its engine is.
-        registers.write(Registers::receive_control, receive)?;
-        registers.write(Registers::transmit_control, TRANSMIT | PAD)?;
-        registers.write(Registers::receive_queue, QUEUE_ENABLED)?;
-        registers.write(Registers::transmit_queue, QUEUE_ENABLED)?;
-        self.until_queues_are(QUEUE_ENABLED)
-    }
-
-    /// Stops both queues: the device reaches no memory any more.
-    fn stop_queues(&mut self) -> Result<(), IgbError<A::Error>> {
-        let registers = &mut self.registers;
-        registers.write(Registers::transmit_queue, 0)?;
-        registers.write(Registers::receive_queue, 0)?;
-        self.until_queues_are(0)?;
-        self.registers.write(Registers::transmit_control, 0)?;
-        self.registers.write(Registers::receive_control, 0)?;
-        Ok(())
-    }
-
-    fn until_queues_are(&self, enabled: u32) -> Result<(), IgbError<A::Error>> {
-        let mut waited_for = Ring::Receive;
-        for _ in 0..PATIENCE {
-            let receive = self.registers.get(Registers::receive_queue)?;
-            let transmit = self.registers.get(Registers::transmit_queue)?;
-            if receive & QUEUE_ENABLED != enabled {
-                waited_for = Ring::Receive;
-            } else if transmit & QUEUE_ENABLED != enabled {
-                waited_for = Ring::Transmit;
-            } else {
-                return Ok(());
-            }
-            core::hint::spin_loop();
-        }
-        Err(IgbError::Queue(waited_for))
-    }
-
-    /// Takes back what the device was told to copy, and has it start anew.
-    fn restart(&mut self) -> Result<(), IgbError<A::Error>> {
-        self.stop_queues()?;
-        self.start()
-    }
-
     /// Tells the device of as many frames as the rings hold, of the copy's bytes from `done` on.
     fn post(
         &mut self,
@@ -455,21 +306,6 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         }
         Err(IgbError::Lost { ring })
     }
-
-    /// Stops the device, once.
-    fn stop(&mut self) -> Result<(), IgbError<A::Error>> {
-        if core::mem::replace(&mut self.is_stopped, true) {
-            return Ok(());
-        }
-        // A reset stops the queues as well, where they do not stop by themselves.
-        let stopped = self.hold_interrupts().and_then(|()| self.stop_queues());
-        let reset = self.reset();
-        if reset.is_err() && self.knows_memory {
-            // Nothing tells that the device has stopped: it may still write its memory.
-            core::mem::forget(self.memory.take());
-        }
-        reset.and(stopped)
-    }
 }
 
 impl<A: Access, M: DmaHandle, const R: usize> Drop for Igb<A, M, R> {
@@ -483,59 +319,5 @@ impl<A: Access, M: DmaHandle, const R: usize> Drop for Igb<A, M, R> {
 impl<A: Access, M: DmaHandle, const R: usize> defmt::Format for Igb<A, M, R> {
     fn format(&self, f: defmt::Formatter<'_>) {
         defmt::write!(f, "Igb({} descriptors)", R);
-    }
-}
-
-/// The frames of a copy of `len` bytes from `done` on, as many as rings of `R` descriptors hold.
-fn batch<const R: usize>(done: usize, len: usize) -> impl Iterator<Item = Frame> {
-    let mut at = done;
-    let frames = core::iter::from_fn(move || {
-        let frame = Frame {
-            at,
-            len: frame_len(len.checked_sub(at)?)?,
-        };
-        at = at.checked_add(usize::from(frame.len))?;
-        Some(frame)
-    });
-    // A ring that is full looks like one that is empty.
-    frames.take(R.saturating_sub(1))
-}
-
-/// The length of the next frame where so many bytes are left; no last frame is too short.
-fn frame_len(left: usize) -> Option<u16> {
-    let len = match left.checked_sub(FRAME_MOST) {
-        None | Some(0) => left,
-        Some(rest) if rest < FRAME_LEAST => left.checked_sub(FRAME_LEAST)?,
-        Some(_) => FRAME_MOST,
-    };
-    u16::try_from(len).ok().filter(|len| *len != 0)
-}
-
-/// The address `by` bytes after `iova`.
-fn offset(iova: u64, by: usize) -> Option<u64> {
-    iova.checked_add(u64::try_from(by).ok()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_is_cut_into_frames_none_of_which_is_too_short() {
-        for len in FRAME_LEAST..5 * FRAME_MOST {
-            let mut done = 0;
-            while done < len {
-                let mut frames = 0;
-                for frame in batch::<8>(done, len) {
-                    let frame_len = usize::from(frame.len);
-                    assert_eq!(frame.at, done, "{len}");
-                    assert!((FRAME_LEAST..=FRAME_MOST).contains(&frame_len), "{len}");
-                    done += frame_len;
-                    frames += 1;
-                }
-                assert!((1..8).contains(&frames), "{len}");
-            }
-            assert_eq!(done, len);
-        }
     }
 }
