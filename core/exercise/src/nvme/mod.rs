@@ -22,7 +22,7 @@ use vfio_drivers::nvme::{
 };
 
 pub use area::NotRestored;
-pub use reads::{Cost, Places, random_reads};
+pub use reads::{Cost, RandomBlocks, random_reads};
 pub use run::run;
 pub use step::Step;
 

@@ -6,11 +6,11 @@ use vfio_drivers::nvme::{
     ControllerHandle, ErrorOf, Namespace, NvmeError, QueuePair, Refusal, Slot,
 };
 
-/// Random places on a namespace, the same in every run: of 4 KiB each, or of a block where that
+/// Random blocks of a namespace, the same in every run: of 4 KiB each, or of a block where that
 /// is longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Places {
+pub struct RandomBlocks {
     state: u64,
     blocks: u32,
     /// At least 1.
@@ -37,14 +37,14 @@ const LEN: u32 = 4096;
 /// How often a completion is looked for before the controller is checked.
 const LOOKS: u32 = 1 << 13;
 
-/// The places of reads are chosen before their cost is counted.
+/// The blocks of reads are chosen before their cost is counted.
 const CHOSEN: usize = 64;
 
 /// The highest count of a read that the median tells, and 1.
 const MOST: usize = 512;
 
-impl Places {
-    /// Returns places on `namespace`.
+impl RandomBlocks {
+    /// Returns blocks of `namespace`.
     #[must_use]
     pub fn new(namespace: &Namespace) -> Self {
         let blocks = LEN.checked_div(namespace.block_size()).unwrap_or(0).max(1);
@@ -99,11 +99,11 @@ pub fn random_reads<C: ControllerHandle, const DEPTH: usize>(
     count: u16,
     counter: impl Fn() -> u64,
 ) -> Result<Cost, NvmeError<ErrorOf<C>>> {
-    let mut places = Places::new(namespace);
-    let blocks = places.blocks;
-    let lbas: [u64; CHOSEN] = core::array::from_fn(|_| places.next_lba());
+    let mut random = RandomBlocks::new(namespace);
+    let blocks = random.blocks;
+    let lbas: [u64; CHOSEN] = core::array::from_fn(|_| random.next_lba());
     let lbas = black_box(lbas);
-    let under_way = start(pair, namespace, depth, &mut places)?;
+    let under_way = start(pair, namespace, depth, &mut random)?;
     let mut seen = [0_u16; MOST];
     let (mut ticks, mut reads, mut looks) = (0_u64, 0_usize, 0_u32);
     while reads < count.into() {
@@ -168,7 +168,7 @@ fn start<C: ControllerHandle, const DEPTH: usize>(
     pair: &mut QueuePair<C, DEPTH>,
     namespace: &Namespace,
     depth: usize,
-    places: &mut Places,
+    random: &mut RandomBlocks,
 ) -> Result<usize, NvmeError<ErrorOf<C>>> {
     match pair.under_way() {
         0 => (),
@@ -178,8 +178,8 @@ fn start<C: ControllerHandle, const DEPTH: usize>(
     while under_way < depth
         && let Some(slot) = pair.slot()
     {
-        let lba = places.next_lba();
-        if let Err(refused) = pair.read(slot, namespace, lba, places.blocks) {
+        let lba = random.next_lba();
+        if let Err(refused) = pair.read(slot, namespace, lba, random.blocks) {
             let error = NvmeError::Request(refused.reason);
             return Err(end(pair, refused.slot, error));
         }

@@ -1,4 +1,4 @@
-//! Disks of machines, and what the image `nvme` leaves on them.
+//! Disks of machines, and what the image `nvme-integrity` leaves on them.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

@@ -1,11 +1,26 @@
 //! Whether blocks have what was written to them: of random sizes at random places, at several
 //! depths, polled and by interrupts, after a flush and after a restart.
+//!
+//! It needs the word `write` on the command line: the last 4096 blocks of the first namespace lose
+//! what is on them.
+#![no_std]
+#![no_main]
+
+mod drive;
 
 use spin::Mutex;
-use vfio_core::device::irq::Vectors;
+use vfio_core::device::irq::{IrqError, Vectors};
+use vfio_core::wire::abi::pci_irq;
 use vfio_drivers::nvme::{Completion, Namespace, NvmeError, Slot};
 
-use super::{DEPTH, Drive, Failure, Opened, Pair, VECTOR, options};
+use vfio_unikernel::boot::Boot;
+
+use drive::{DEPTH, Drive, DriveError, Failure, Machine, Opened, Pair, drive, options};
+
+vfio_unikernel::entry!(main);
+
+/// The MSI-X vector of the queue pair that is not polled.
+const VECTOR: u16 = 1;
 
 /// How many blocks are used at most.
 const BLOCKS: usize = 4096;
@@ -25,9 +40,22 @@ const AFTER: usize = 2;
 /// How often each block was written.
 static WRITTEN: Mutex<[u16; BLOCKS]> = Mutex::new([0; BLOCKS]);
 
+/// Why there is no answer, or which one.
+#[derive(defmt::Format)]
+enum Error {
+    /// The controller was not driven, or failed.
+    Drive(DriveError),
+    /// Nobody said that something may be written.
+    NotAsked,
+    /// Interrupts can't be had.
+    Irq(IrqError),
+    /// A block has not what was written to it.
+    Lost(Lost),
+}
+
 /// A block that has not what was written to it.
 #[derive(Clone, Copy, defmt::Format)]
-pub(super) struct Lost {
+struct Lost {
     /// The block.
     lba: u64,
     /// The byte in it.
@@ -70,9 +98,28 @@ enum Act {
     Read,
 }
 
+fn main(boot: &Boot) -> Result<(), Error> {
+    let mut words = boot.command_line.split(|byte| *byte == b' ');
+    if !words.any(|word| word == b"write") {
+        return Err(Error::NotAsked);
+    }
+    drive(boot, |device, controller, mut namespace| {
+        let vectors = device.vectors::<2>(pci_irq::MSIX).map_err(Error::Irq)?;
+        let lost = check(controller, &mut namespace, &vectors);
+        let lost = lost.map_err(DriveError::Nvme)?;
+        lost.map_or(Ok(()), |lost| Err(Error::Lost(lost)))
+    })
+}
+
+impl From<DriveError> for Error {
+    fn from(error: DriveError) -> Self {
+        Self::Drive(error)
+    }
+}
+
 /// Writes and reads, and compares: returns what was lost. The controller is started again, and its namespace read
 /// again.
-pub(super) fn check(
+fn check(
     controller: &mut Drive<'_>,
     namespace: &mut Namespace,
     vectors: &Vectors<Opened<'_>, 2>,
@@ -343,7 +390,7 @@ fn release(pair: &mut Pair<'_, '_>, slot: Slot) -> Result<(), Failure> {
 }
 
 /// The memory of a slot.
-type Data<'q> = vfio_drivers::nvme::SlotWindow<'q, super::Machine>;
+type Data<'q> = vfio_drivers::nvme::SlotWindow<'q, Machine>;
 
 /// The word at `at` (bytes) of a block, which tells blocks and writes apart.
 fn word(seed: u64, at: usize) -> u64 {

@@ -12,7 +12,7 @@ use vfio_core::dma::Dma;
 use vfio_core::open::Session;
 use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions, QueuePair};
-use vfio_exercise::nvme::{Places, random_reads};
+use vfio_exercise::nvme::{RandomBlocks, random_reads};
 use vfio_guest::{Device, FIO, LOADER};
 use vfio_hosted::linux::Linux;
 
@@ -168,12 +168,12 @@ fn ticks() -> u64 {
 
 /// Reads a second at the depth of the queue.
 fn time<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespace) -> Result<f64> {
-    let mut places = Places::new(namespace);
-    let blocks = places.blocks();
+    let mut random = RandomBlocks::new(namespace);
+    let blocks = random.blocks();
     let limit = Duration::from_secs(SECONDS);
     let start = Instant::now();
     while let Some(slot) = pair.slot() {
-        pair.read(slot, namespace, places.next_lba(), blocks)?;
+        pair.read(slot, namespace, random.next_lba(), blocks)?;
     }
     let mut ended = 0_u32;
     let mut is_over = false;
@@ -188,7 +188,7 @@ fn time<const DEPTH: usize>(pair: &mut Pair<'_, '_, DEPTH>, namespace: &Namespac
             if is_over {
                 pair.release(completion.slot)?;
             } else {
-                pair.read(completion.slot, namespace, places.next_lba(), blocks)?;
+                pair.read(completion.slot, namespace, random.next_lba(), blocks)?;
             }
             found = pair.poll()?;
         }
