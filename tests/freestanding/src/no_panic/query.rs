@@ -1,7 +1,8 @@
 //! The INFO protocol, with each kind of buffer.
 
 use vfio_core::query::{self, QueryError, ReplyBuffer, Staged};
-use vfio_core::sys::{self, Errno};
+use vfio_core::sys::Errno;
+use vfio_core::wire;
 use vfio_freestanding::opaque::{Opaque, OpaqueFd, any, used};
 
 use crate::info;
@@ -12,7 +13,7 @@ pub(crate) fn all(a: &mut [u8], b: &mut [u8]) {
     let (small, large) = (&mut *a, b);
     every_kind(&mut Staged::new(small, large));
     asked(query::irq(&Opaque, &OpaqueFd, any()), used);
-    used(sys::put_argsz(a));
+    used(wire::put_argsz(a));
     used((Errno::name(Errno(any())), Errno::text(Errno(any()))));
 }
 

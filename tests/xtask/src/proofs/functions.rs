@@ -69,10 +69,10 @@ const EXCEPTIONS: &[(&str, &str)] = &[
 pub(crate) fn check() -> Result<()> {
     let root = paths::root();
     let mut declared = Declared::default();
-    for module in modules(&root.join("core/src"))? {
-        let files = sources(&root.join("core/src").join(&module))?;
-        declared.module = module;
-        for file in files {
+    let source = root.join("core/src");
+    for module in modules(&source)? {
+        for file in sources(&source.join(&module))? {
+            declared.module = room(&file, &source);
             declared.visit_file(&parse(&file)?);
         }
     }
@@ -217,6 +217,14 @@ fn sources(path: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// The module through which the functions of a file are named: the folder that it is in, or the file
+/// itself where that is none.
+fn room(file: &Path, source: &Path) -> String {
+    let folder = file.parent().filter(|folder| *folder != source);
+    let name = folder.map_or(file.file_stem(), Path::file_name);
+    name.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 fn parse(file: &Path) -> Result<File> {
