@@ -1,7 +1,7 @@
 //! Which bytes of a region may be mapped, by slower rules than the crate's.
 
+use vfio_core::device::coverage::{Coverage, Reach, Stretch};
 use vfio_core::wire::abi::{RegionFlags, RegionSparseMmapArea};
-use vfio_core::device::coverage::{Reach, Coverage, Stretch};
 use vfio_core::wire::info::{Mappable, RegionInfo};
 
 /// Sizes of pages in bytes that hosts have, and numbers that are none.

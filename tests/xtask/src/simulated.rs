@@ -9,6 +9,7 @@ use vfio_core::open::Mode;
 
 use crate::paths;
 use crate::steps::Steps;
+use crate::test::FEATURES;
 use crate::tools::{cargo, run};
 
 /// The drivers that `vfio run` has.
@@ -18,7 +19,15 @@ const DRIVERS: [&str; 2] = ["edu", "nvme"];
 pub(crate) fn steps(steps: &mut Steps) {
     let mut ended = Vec::new();
     steps.run("drivers on the simulated kernel", || {
-        run(cargo().args(["build", "--package", "vfio-hosted", "--bin", "vfio"]))?;
+        // As the tests build it: with other features all that it is made of is built again.
+        run(cargo().args([
+            "build",
+            "--workspace",
+            "--bin",
+            "vfio",
+            "--features",
+            FEATURES,
+        ]))?;
         let program = paths::target().join("debug/vfio");
         for driver in DRIVERS {
             for mode in Mode::PREFERRED {

@@ -15,7 +15,7 @@ use crate::tools::{cargo, run};
 use crate::unikernel;
 
 /// What only adds, and is off by default.
-const FEATURES: &str = "std,vfio-core/pci_types";
+pub(crate) const FEATURES: &str = "std,vfio-core/pci_types";
 
 /// How much is tried.
 #[derive(Args)]

@@ -4,15 +4,15 @@
 use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
-use vfio_core::wire::abi::{self, Extension, GroupFlags};
-use vfio_core::open::container::{Container, OpenError};
 use vfio_core::device::{Device, Inventory};
 use vfio_core::dma::AddressSpace;
+use vfio_core::open::container::{Container, OpenError};
+use vfio_core::query::{self, MAX_CALLS, QueryError, ReplyBuffer, Staged};
+use vfio_core::sys::{Errno, InfoRequest};
+use vfio_core::wire::abi::{self, Extension, GroupFlags};
 use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
-use vfio_core::query::{self, MAX_CALLS, QueryError, ReplyBuffer, Staged};
-use vfio_core::sys::{Errno, InfoRequest};
 use vfio_fuzz::kernel::{Call, Kernel, Script};
 use vfio_fuzz::{areas, reader};
 use vfio_hosted::report;

@@ -5,6 +5,10 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::arbitrary::{self, Unstructured};
 use libfuzzer_sys::fuzz_target;
+use vfio_conformance::scripted::Scripted;
+use vfio_core::device::Inventory;
+use vfio_core::query;
+use vfio_core::sys::{Errno, InfoRequest, put_argsz};
 use vfio_core::wire::abi::{
     AtomicCompFlags, DeviceFlags, HotResetFlags, IommuInfoFlags, IovaRange, IrqFlags,
     PciDependentDevice, RegionFlags, RegionSparseMmapArea, RegionSubtype, RegionType,
@@ -14,15 +18,13 @@ use vfio_core::wire::caps::{
     Array, Caps, DeviceCap, IommuCap, RegionCap, RegionKind, SparseMmap, Typed, Unknown, ZpciBase,
     ZpciGroup,
 };
-use vfio_core::device::Inventory;
 use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
-use vfio_core::query;
-use vfio_core::wire::server::{DeviceReply, Dialect, HotReset, IommuReply, IommuDriver, IrqReply, RegionReply};
-use vfio_core::sys::{Errno, InfoRequest, put_argsz};
+use vfio_core::wire::server::{
+    DeviceReply, Dialect, HotReset, IommuDriver, IommuReply, IrqReply, RegionReply,
+};
 use vfio_fuzz::areas;
-use vfio_conformance::scripted::Scripted;
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Unstructured::new(input);
