@@ -86,12 +86,10 @@ impl<M: DmaHandle> Admin<M> {
         self.page.iova()
     }
 
-    /// What is in the page.
-    pub(super) fn read_page(&mut self) -> Page {
-        let mut page = Page::zeroed();
+    /// Copies the page out of the device's reach.
+    pub(super) fn read_page(&mut self, page: &mut Page) {
         // The buffer has a page.
         let _ = self.page.window().read_bytes(0, &mut page.0);
-        page
     }
 
     /// Puts `word` at the start of the page, and zeros behind it up to `len` bytes.

@@ -11,7 +11,7 @@ use super::{Controller, State};
 use crate::nvme::admin::{Admin, ENTRIES};
 use crate::nvme::entries::dword;
 use crate::nvme::error::NvmeError;
-use crate::nvme::identify::ControllerInfo;
+use crate::nvme::identify::{ControllerInfo, Page};
 use crate::nvme::identity::Identity;
 use crate::nvme::registers::{
     CC_CSS_ADMIN, CC_EN, CC_RUNNING, CC_SHN_NORMAL, CSTS_CFS, CSTS_RDY, CSTS_SHST,
@@ -50,7 +50,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
             *self.admin.get_mut() = Some(Admin::new(&self.dma)?);
         }
         self.enable()?;
-        let page = self.identify(0, 1)?;
+        let mut page = Page::zeroed();
+        self.identify(&mut page, 0, 1)?;
         self.info = ControllerInfo::parse(&page);
         self.queues = self.ask_for_queues()?;
         self.enable_extended_formats()?;

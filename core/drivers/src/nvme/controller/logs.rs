@@ -37,7 +37,8 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         let most = Page::LEN / ErrorEntry::LEN;
         let there = usize::from(self.info.error_log).min(most);
         let len = there.saturating_mul(ErrorEntry::LEN);
-        let page = self.log_page(log::ERRORS, len)?;
+        let mut page = Page::zeroed();
+        self.log_page(&mut page, log::ERRORS, len)?;
         let places = (0..there).map(|index| index.saturating_mul(ErrorEntry::LEN));
         let mut count = 0_usize;
         let found = places.map_while(|at| ErrorEntry::parse(&page, at));
@@ -53,7 +54,9 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// # Errors
     /// [`NvmeError`]
     pub fn health(&self) -> Result<Health, NvmeError<A::Error>> {
-        Ok(Health::parse(&self.log_page(log::HEALTH, 512)?))
+        let mut page = Page::zeroed();
+        self.log_page(&mut page, log::HEALTH, 512)?;
+        Ok(Health::parse(&page))
     }
 
     /// Has the controller tell of events from now on ([`Controller::next_event`]).
@@ -78,14 +81,15 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.with_admin(Admin::next_event)
     }
 
-    /// The first `len` bytes of a log page, a multiple of 4.
-    fn log_page(&self, page: u32, len: usize) -> Result<Page, NvmeError<A::Error>> {
+    /// Fills `page` with the first `len` bytes of the log page `log`, a multiple of 4.
+    fn log_page(&self, page: &mut Page, log: u32, len: usize) -> Result<(), NvmeError<A::Error>> {
         let dwords_less_one = u32::try_from(len / 4).unwrap_or(1024).saturating_sub(1);
-        self.page(&Command {
+        let command = Command {
             opcode: opcode::GET_LOG_PAGE,
             nsid: ALL,
-            cdw10: page | dwords_less_one << 16,
+            cdw10: log | dwords_less_one << 16,
             ..Command::default()
-        })
+        };
+        self.fill(page, &command)
     }
 }

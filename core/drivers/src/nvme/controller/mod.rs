@@ -184,13 +184,15 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.with_admin(|admin, controller| admin.execute(controller, command))
     }
 
-    /// Makes an admin command that fills a page.
-    fn page(&self, command: &Command) -> Result<Page, NvmeError<A::Error>> {
+    /// Makes an admin command that fills a page. The caller has the memory: each copy of a page
+    /// takes as much of the stack.
+    fn fill(&self, page: &mut Page, command: &Command) -> Result<(), NvmeError<A::Error>> {
         self.with_admin(|admin, controller| {
             let prp1 = admin.page_iova();
             let command = Command { prp1, ..*command };
             admin.execute(controller, &command)?;
-            Ok(admin.read_page())
+            admin.read_page(page);
+            Ok(())
         })
     }
 

@@ -44,14 +44,12 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     pub fn namespace_ids(&self, after: u32, ids: &mut [u32]) -> Result<usize, NvmeError<A::Error>> {
         // Controllers before version 1.1 look at one bit of what is asked for: they take the list
         // for a namespace.
-        let page = if self.version < WITH_LIST {
-            None
-        } else {
-            unless_refused(self.identify(after, 2))?
-        };
-        let Some(page) = page else {
-            return self.find_namespaces(after, ids);
-        };
+        let mut page = Page::zeroed();
+        let is_listed = self.version >= WITH_LIST
+            && unless_refused(self.identify(&mut page, after, 2))?.is_some();
+        if !is_listed {
+            return self.find_namespaces(&mut page, after, ids);
+        }
         let (list, _) = page.0.as_chunks::<4>();
         let (mut last, mut count) = (after, 0_usize);
         for (slot, bytes) in ids.iter_mut().zip(list) {
@@ -90,15 +88,20 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
 
     /// Asks for each identifier above `after`, up to [`SOUGHT`], and puts those into `ids` that
     /// have a namespace: one that can't be used is there all the same.
-    fn find_namespaces(&self, after: u32, ids: &mut [u32]) -> Result<usize, NvmeError<A::Error>> {
+    fn find_namespaces(
+        &self,
+        page: &mut Page,
+        after: u32,
+        ids: &mut [u32],
+    ) -> Result<usize, NvmeError<A::Error>> {
         let last = self.info.namespaces.min(SOUGHT);
         let mut count = 0_usize;
         for id in after.saturating_add(1)..=last {
             let Some(slot) = ids.get_mut(count) else {
                 break;
             };
-            let page = unless_refused(self.identify(id, 0))?;
-            if page.is_some_and(|page| page.u64(0) != 0) {
+            let is_told = unless_refused(self.identify(page, id, 0))?.is_some();
+            if is_told && page.u64(0) != 0 {
                 *slot = id;
                 count = count.saturating_add(1);
             }
@@ -115,12 +118,13 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     /// [`NvmeError::NoNamespace`] where there is none, [`NvmeError::Format`],
     /// [`NvmeError::Size`] and [`NvmeError::Protection`] where it can't be used.
     pub fn namespace(&self, id: u32) -> Result<Namespace, NvmeError<A::Error>> {
-        let page = match self.identify(id, 0) {
+        let mut page = Page::zeroed();
+        match self.identify(&mut page, id, 0) {
             Err(NvmeError::Command(status)) if status.code() == StatusCode::INVALID_NAMESPACE => {
                 return Err(NvmeError::NoNamespace { id });
             }
             other => other?,
-        };
+        }
         let layout = self.protection_layout(id, &page)?;
         Namespace::parse(id, self.started, &page, layout).map_err(|malformed| match malformed {
             Malformed::Empty => NvmeError::NoNamespace { id },
@@ -142,28 +146,34 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         if protection_type(page) == 0 || is_plain {
             return Ok(Layout::default());
         }
-        let extended = if is_extended {
-            unless_refused(self.identify(id, EXTENDED_FORMATS))?
-        } else {
-            None
-        };
         let at = usize::from(format_index(page))
             .saturating_mul(4)
             .saturating_add(ELBAF);
-        let layout = extended.map(|page| Layout::parse(page.u8(PIC), page.bytes(at)));
-        layout.ok_or(NvmeError::Protection {
+        let mut extended = Page::zeroed();
+        let is_told = is_extended
+            && unless_refused(self.identify(&mut extended, id, EXTENDED_FORMATS))?.is_some();
+        if is_told {
+            return Ok(Layout::parse(extended.u8(PIC), extended.bytes(at)));
+        }
+        Err(NvmeError::Protection {
             id,
             format: None,
             storage_tag: 0,
         })
     }
 
-    pub(super) fn identify(&self, nsid: u32, kind: u32) -> Result<Page, NvmeError<A::Error>> {
-        self.page(&Command {
+    pub(super) fn identify(
+        &self,
+        page: &mut Page,
+        nsid: u32,
+        kind: u32,
+    ) -> Result<(), NvmeError<A::Error>> {
+        let command = Command {
             opcode: opcode::IDENTIFY,
             nsid,
             cdw10: kind,
             ..Command::default()
-        })
+        };
+        self.fill(page, &command)
     }
 }
