@@ -408,6 +408,12 @@ fn bad() -> Vec<World> {
             says: &["Lost"],
         },
         World {
+            name: "blocks that nobody said may be written",
+            image: "nvme-integrity",
+            machine: Machine::new(Model::Q35, &["nvme,serial=unikernel"]),
+            says: &["NotAsked"],
+        },
+        World {
             name: "a controller without a namespace",
             image: "nvme",
             machine: Machine::new(Model::Q35, &["nvme,serial=unikernel"]),
