@@ -8,7 +8,6 @@ pub mod feature;
 #[cfg(test)]
 pub(crate) mod file;
 mod handle;
-mod inventory;
 pub mod ioeventfd;
 pub mod irq;
 pub mod migration;
@@ -16,7 +15,6 @@ pub mod region;
 pub mod reset;
 
 pub use handle::DeviceHandle;
-pub use inventory::{Inventory, InventoryError, InventoryIrq, InventoryRegion};
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -129,46 +127,6 @@ impl<S: Sys> Device<S> {
         buffer: &'b mut B,
     ) -> Result<HotResetInfo<'b>, QueryError<abi::PciHotResetInfo>> {
         query::hot_reset(&self.sys, &self.fd, buffer)
-    }
-
-    /// Asks about everything that the device has, and keeps what a driver needs of it.
-    ///
-    /// One ioctl for the device and one for each index. `buffer` holds one reply at a time.
-    ///
-    /// # Errors
-    /// [`InventoryError`]
-    #[inline]
-    pub fn inventory<const R: usize, const I: usize, const A: usize, B>(
-        &self,
-        buffer: &mut B,
-    ) -> Result<Inventory<R, I, A>, InventoryError>
-    where
-        B: ReplyBuffer + ?Sized,
-    {
-        let mut result = Ok(Inventory::new());
-        if let Ok(inventory) = &mut result
-            && let Err(error) = inventory.ask(self, buffer)
-        {
-            result = Err(error);
-        }
-        result
-    }
-
-    /// Asks as [`Device::inventory`] does, and puts what it learns into `inventory`: an
-    /// [`Inventory`] is a kilobyte or more, and stays where it is. After an error it is empty.
-    ///
-    /// # Errors
-    /// [`InventoryError`]
-    #[inline]
-    pub fn inventory_into<const R: usize, const I: usize, const A: usize, B>(
-        &self,
-        buffer: &mut B,
-        inventory: &mut Inventory<R, I, A>,
-    ) -> Result<(), InventoryError>
-    where
-        B: ReplyBuffer + ?Sized,
-    {
-        inventory.ask(self, buffer)
     }
 
     /// Resets the device, if its flags say that it can be (`VFIO_DEVICE_RESET`).

@@ -20,7 +20,6 @@ use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use crate::sys::{Errno, InfoRequest, Sys};
 use crate::wire::abi;
-use crate::wire::caps::RegionCap;
 use crate::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
@@ -57,22 +56,10 @@ pub fn region<'b, S: Sys, B: ReplyBuffer + ?Sized>(
     index: u32,
     buffer: &'b mut B,
 ) -> Result<RegionInfo<'b>, QueryError<abi::RegionInfo>> {
-    region_each(sys, device, index, buffer, |_| ())
-}
-
-/// As [`region`], with each capability as [`RegionInfo::decode_each`] has it.
-#[inline]
-pub(crate) fn region_each<'b, S: Sys, B: ReplyBuffer + ?Sized>(
-    sys: &S,
-    device: &S::Fd,
-    index: u32,
-    buffer: &'b mut B,
-    each: impl FnMut(RegionCap<'b>),
-) -> Result<RegionInfo<'b>, QueryError<abi::RegionInfo>> {
     ask(sys, device, InfoRequest::Region, index, buffer, |reply| {
         needs_more(RegionInfo::decode(reply))
     })?;
-    let info = RegionInfo::decode_each(buffer.bytes(), each)?;
+    let info = RegionInfo::decode(buffer.bytes())?;
     same_index(index, info.index)?;
     Ok(info)
 }

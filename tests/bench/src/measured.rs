@@ -3,20 +3,21 @@
 use core::hint::black_box;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use vfio_core::device::{Device, InventoryError};
+use vfio_core::device::Device;
+use vfio_core::wire::abi::RegionFlags;
+use vfio_core::wire::caps::RegionKind;
 
 use crate::floor;
-use crate::open::{self, Replaced, Whole};
+use crate::open::{self, Failed, Replaced, Whole};
 use crate::peer::Peer;
 use crate::replies::{AREAS, IRQS, REGIONS};
 
 /// The names of the three.
-pub(crate) const NAMES: [&str; 4] = ["core", "core_by_value", "floor", "vfio_ioctls"];
+pub(crate) const NAMES: [&str; 3] = ["core", "floor", "vfio_ioctls"];
 
 /// One of the three, and where its result goes.
 pub(crate) enum Subject {
     Core(Box<(Device<Replaced>, Whole)>),
-    CoreByValue(Box<(Device<Replaced>, Option<Whole>)>),
     Floor(Box<floor::Device>),
     VfioIoctls(Box<Peer>),
 }
@@ -24,8 +25,7 @@ pub(crate) enum Subject {
 impl Subject {
     pub(crate) fn new(name: &str) -> Result<Self> {
         Ok(match name {
-            "core" => Self::Core(Box::new((Device::new(Replaced, 0), Whole::new()))),
-            "core_by_value" => Self::CoreByValue(Box::new((Device::new(Replaced, 0), None))),
+            "core" => Self::Core(Box::new((Device::new(Replaced, 0), Whole::default()))),
             "floor" => Self::Floor(Box::default()),
             "vfio_ioctls" => Self::VfioIoctls(Box::new(Peer::new()?)),
             _ => bail!("there is nothing called {name}"),
@@ -36,7 +36,6 @@ impl Subject {
     pub(crate) fn open(&mut self) {
         match black_box(self) {
             Self::Core(core) => drop(measured_core(&core.0, &mut core.1)),
-            Self::CoreByValue(core) => core.1 = measured_core_by_value(&core.0).ok(),
             Self::Floor(device) => measured_floor(device),
             Self::VfioIoctls(peer) => measured_vfio_ioctls(peer),
         }
@@ -45,8 +44,7 @@ impl Subject {
     /// Opens the device, uncounted.
     fn warm_up(&mut self) {
         match black_box(self) {
-            Self::Core(core) => drop(open::open_in_place(&core.0, &mut core.1)),
-            Self::CoreByValue(core) => core.1 = open::open(&core.0).ok(),
+            Self::Core(core) => drop(open::open(&core.0, &mut core.1)),
             Self::Floor(device) => drop(floor::open(device)),
             Self::VfioIoctls(peer) => peer.open(),
         }
@@ -55,8 +53,7 @@ impl Subject {
     /// Closes it.
     pub(crate) fn close(&mut self) {
         match self {
-            Self::Core(core) => core.1 = Whole::new(),
-            Self::CoreByValue(core) => core.1 = None,
+            Self::Core(core) => core.1 = Whole::default(),
             Self::Floor(device) => device.num_regions = 0,
             Self::VfioIoctls(peer) => peer.close(),
         }
@@ -66,7 +63,6 @@ impl Subject {
     fn check(&self) -> Result<()> {
         match self {
             Self::Core(core) => check(&core.1),
-            Self::CoreByValue(core) => check(core.1.as_ref().context("not opened")?),
             Self::Floor(device) => {
                 ensure!(
                     (device.num_regions, device.num_irqs, device.num_areas())
@@ -81,13 +77,28 @@ impl Subject {
 }
 
 fn check(whole: &Whole) -> Result<()> {
-    let regions = whole.regions();
-    let areas = regions.first().copied().flatten();
-    let areas = areas.and_then(|region| whole.areas(&region).map(<[_]>::len));
+    let regions: Vec<_> = whole.regions.iter().flatten().collect();
+    let irqs = whole.irqs.iter().flatten().count();
     ensure!(
-        (regions.len(), whole.irqs().len(), areas) == (REGIONS, IRQS, Some(AREAS)),
+        (regions.len(), irqs) == (REGIONS, IRQS),
         "something is missing"
     );
+    let in_order = (0_u64..)
+        .zip(&regions)
+        .all(|(n, region)| region.offset == n << 40 && region.flags.contains(RegionFlags::MMAP));
+    let says = (
+        regions[0].size,
+        regions[0].areas,
+        regions[2].is_msix_mappable,
+        regions[9].kind,
+    );
+    let expected = (
+        0x2_0000,
+        Some((0, AREAS)),
+        true,
+        Some(RegionKind::INTEL_IGD_OPREGION),
+    );
+    ensure!(in_order && says == expected, "something is wrong");
     Ok(())
 }
 
@@ -109,19 +120,8 @@ pub(crate) fn once(name: &str, is_first: bool) -> Result<()> {
 
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "Rust" fn measured_core(
-    device: &Device<Replaced>,
-    whole: &mut Whole,
-) -> Result<(), InventoryError> {
-    open::open_in_place(device, whole)
-}
-
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "Rust" fn measured_core_by_value(
-    device: &Device<Replaced>,
-) -> Result<Whole, InventoryError> {
-    open::open(device)
+extern "Rust" fn measured_core(device: &Device<Replaced>, whole: &mut Whole) -> Result<(), Failed> {
+    open::open(device, whole)
 }
 
 #[inline(never)]

@@ -5,6 +5,7 @@
 pub mod behaviour;
 pub mod capability;
 pub mod described;
+pub mod everything;
 pub mod fixture;
 pub mod hostile;
 pub mod outcome;

@@ -15,6 +15,8 @@ use vfio_core::sys::{Errno, Sys};
 use vfio_core::wire::abi::{DeviceFlags, FeatureId, MigState, pci_irq, pci_region};
 use vfio_drivers::edu::{DmaEngine, Edu};
 
+use crate::everything::Everything;
+
 /// How a session ends.
 pub type Ended = Result<(), Box<dyn Error>>;
 
@@ -60,12 +62,11 @@ const WORD: u64 = 0x0123_4567_89ab_cdef;
 pub fn edu<S: Sys + Clone>(sys: &S, place: &Place<'_>, mode: Mode, reach: Reach) -> Ended {
     let Session { device, space, .. } = Session::open_in(mode, sys, place)?;
     let mut buffer = [0; 1024];
-    let inventory = device.inventory::<16, 8, 16, _>(&mut buffer)?;
-    let bars = inventory.regions().iter().flatten();
-    let bars = bars.filter(|region| region.size == 1 << 20).count();
+    let everything = Everything::ask(&device)?;
+    let bars = everything.regions.iter().flatten();
+    let bars = bars.filter(|size| **size == 1 << 20).count();
     same("BARs of 1 MiB", 1, bars)?;
-    let vectors = inventory.irqs().get(1).copied().flatten();
-    same("MSIs", 1, vectors.map_or(0, |irq| irq.count))?;
+    same("MSIs", 1, everything.irq_count(pci_irq::MSI))?;
     for feature in [FeatureId::MIGRATION, FeatureId::LOW_POWER_ENTRY] {
         device.probe_feature(feature)?;
     }
@@ -146,8 +147,7 @@ pub fn migrate<S: Sys + Clone>(sys: &S, from: &Place<'_>, to: &Place<'_>, mode: 
 /// As [`edu`].
 pub fn round<S: Sys + Clone>(sys: &S, place: &Place<'_>, mode: Mode) -> Ended {
     let Session { device, space, .. } = Session::open_in(mode, sys, place)?;
-    let mut buffer = [0; 1024];
-    device.inventory::<16, 8, 16, _>(&mut buffer)?;
+    Everything::ask(&device)?;
     let mut edu = Edu::new(device.bring_up(pci_region::BAR0)?)?;
     same("liveness", 1, u8::from(edu.is_alive(0x5a5a_5a5a)?))?;
     let dma = Dma::<_, 16>::new(sys.clone(), space)?;
@@ -165,16 +165,14 @@ pub fn round<S: Sys + Clone>(sys: &S, place: &Place<'_>, mode: Mode) -> Ended {
 /// As [`edu`].
 pub fn any<S: Sys, const N: usize>(device: &Device<S>, dma: &Dma<S, N>) -> Ended {
     let mut buffer = [0; 1024];
-    let inventory = device.inventory::<16, 8, 16, _>(&mut buffer)?;
+    let everything = Everything::ask(device)?;
     let config = Config::new(DeviceConfig::ask(device, &mut buffer)?);
     config.id()?;
     let mut memory = dma.buffer(8192, Direction::Both)?;
     memory.window().write(0, WORD)?;
     same("memory", WORD, memory.window().read::<u64>(0)?)?;
     for index in [pci_irq::MSI, pci_irq::MSIX] {
-        let irq = usize::try_from(index).ok();
-        let irq = irq.and_then(|index| inventory.irqs().get(index)?.as_ref());
-        if irq.is_some_and(|irq| irq.count > 0) {
+        if everything.irq_count(index) > 0 {
             let vectors = device.vectors::<1>(index)?;
             device.set_irqs(index, 0, Action::Trigger, &Data::All(1), &mut [0; 20])?;
             same("interrupts", 1, vectors.wait(0, PATIENCE)?)?;

@@ -19,8 +19,8 @@ pub enum Check {
     Regions,
     /// Its interrupts.
     Interrupts,
-    /// All that it has, in one inventory.
-    Inventory,
+    /// Every index that it has.
+    Indexes,
     /// The IOMMU behind the container.
     Iommu,
     /// What a hot reset takes along.
@@ -39,7 +39,7 @@ impl Check {
         Self::Device,
         Self::Regions,
         Self::Interrupts,
-        Self::Inventory,
+        Self::Indexes,
         Self::Iommu,
         Self::HotReset,
         Self::Registers,
@@ -55,7 +55,7 @@ impl Check {
             Self::Device => "device info",
             Self::Regions => "region info",
             Self::Interrupts => "interrupt info",
-            Self::Inventory => "inventory",
+            Self::Indexes => "every index",
             Self::Iommu => "IOMMU info",
             Self::HotReset => "hot reset info",
             Self::Registers => "registers",

@@ -1,7 +1,7 @@
 //! Which bytes of a region may be mapped, by slower rules than the crate's.
 
 use vfio_core::device::coverage::{Coverage, Reach, Stretch};
-use vfio_core::wire::abi::{RegionFlags, RegionSparseMmapArea};
+use vfio_core::wire::abi::RegionSparseMmapArea;
 use vfio_core::wire::info::{Mappable, RegionInfo};
 
 /// Sizes of pages in bytes that hosts have, and numbers that are none.
@@ -40,24 +40,6 @@ pub fn check_coverage(region: &RegionInfo<'_>) {
         assert!(spans.len() <= limit, "{} spans", spans.len());
         check_spans(&spans, region.size, page, &allowed);
     }
-}
-
-/// Checks the list of areas that an inventory keeps of a region against the region's own answer.
-///
-/// # Panics
-/// They disagree.
-pub fn check_kept(region: &RegionInfo<'_>, kept: Option<&[RegionSparseMmapArea]>) {
-    if let Some(areas) = kept {
-        assert!(fit(areas, region.size));
-    }
-    let expected: Option<Vec<_>> = match region.mappable() {
-        // The flag, which the inventory keeps, says so already.
-        _ if !region.flags.contains(RegionFlags::MMAP) => return,
-        Mappable::Nothing => Some(Vec::new()),
-        Mappable::Everything => None,
-        Mappable::Areas(sparse) => Some(sparse.areas.iter().collect()),
-    };
-    assert_eq!(kept, expected.as_deref());
 }
 
 fn check_spans(spans: &[Stretch], size: u64, page: u64, allowed: &[(u128, u128)]) {

@@ -395,26 +395,12 @@ fn spaces() -> impl Iterator<Item = Vec<u8>> {
 }
 
 /// How many questions the target `query` tells apart.
-const QUESTIONS: u8 = 8;
+const QUESTIONS: u8 = 7;
 
 /// A reply as the answer to each of the questions that the target `query` asks, from a growing
 /// buffer; what the 16 bytes before it mean, the target's `Script` says.
 fn scripts(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    const INVENTORY: u8 = 5;
-    let of_question = |question| {
-        if question == INVENTORY {
-            // A device with one region and no interrupt, and then the region.
-            let fields = [24_u32, 0, 1, 0, 0, 0];
-            let mut device: Vec<u8> = fields.into_iter().flat_map(u32::to_ne_bytes).collect();
-            device.resize(reply.len().max(device.len()), 0);
-            let mut region = reply.to_vec();
-            region.resize(device.len(), 0);
-            script(question, &[device, region])
-        } else {
-            script(question, &[reply.to_vec()])
-        }
-    };
-    (0..QUESTIONS).map(of_question)
+    (0..QUESTIONS).map(|question| script(question, &[reply.to_vec()]))
 }
 
 /// Replies that need more at every call.

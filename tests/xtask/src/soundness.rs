@@ -30,13 +30,11 @@ const PACKAGES: [&str; 5] = [
 ];
 
 /// The integration tests that run under either.
-const QUICK: [&str; 10] = [
+const QUICK: [&str; 8] = [
     "behaviour",
     "edu",
     "fixtures",
     "hostile",
-    "inventory",
-    "inventory_areas",
     "pci",
     "property",
     "server",

@@ -47,16 +47,6 @@ impl<'a> RegionInfo<'a> {
     /// [`InfoError::Malformed`] where the reply can't be trusted.
     #[inline]
     pub fn decode(reply: &'a [u8]) -> Result<Self, InfoError<abi::RegionInfo>> {
-        Self::decode_each(reply, |_| ())
-    }
-
-    /// As [`RegionInfo::decode`], with each capability as soon as it was checked: those behind it
-    /// may yet be broken.
-    #[inline]
-    pub(crate) fn decode_each(
-        reply: &'a [u8],
-        mut each: impl FnMut(RegionCap<'a>),
-    ) -> Result<Self, InfoError<abi::RegionInfo>> {
         let head: abi::RegionInfo = head(reply, LAYOUT.min)?;
         if !is_whole(reply, head.argsz, LAYOUT.min)? {
             return Err(InfoError::TooSmall {
@@ -73,7 +63,6 @@ impl<'a> RegionInfo<'a> {
                     .check(head.size)
                     .map_err(|error| Malformed::Area { offset, error })?;
             }
-            each(cap);
         }
         Ok(Self {
             flags: head.flags,

@@ -1,6 +1,5 @@
 //! Why a check fails.
 
-use vfio_core::device::InventoryError;
 use vfio_core::open::SessionError;
 use vfio_core::open::container::OpenError;
 use vfio_core::query::QueryError;
@@ -50,19 +49,6 @@ impl<H> From<QueryError<H>> for Failure {
             QueryError::Errno(Errno(errno)) => Self::Call("ioctl", errno),
             QueryError::TooSmall { .. } => Self::Other("the buffer is too small"),
             QueryError::Malformed(error) => Self::Malformed(error.kind()),
-        }
-    }
-}
-
-impl From<InventoryError> for Failure {
-    fn from(error: InventoryError) -> Self {
-        match error {
-            InventoryError::Device(error) => error.into(),
-            InventoryError::Region { error, .. } => error.into(),
-            InventoryError::Irq { error, .. } => error.into(),
-            InventoryError::TooManyRegions { .. } => Self::Other("too many regions"),
-            InventoryError::TooManyIrqs { .. } => Self::Other("too many interrupts"),
-            InventoryError::TooManyAreas { .. } => Self::Other("too many sparse areas"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use vfio_core::device::{Device, Inventory, InventoryRegion};
+use vfio_core::device::Device;
 use vfio_core::open::container::{Container, Group};
 use vfio_core::sys::{FdRequest, NameRequest, ValueRequest};
 use vfio_core::wire::abi::Extension;
@@ -53,24 +53,4 @@ fn device(device: &Device<Opaque>, bytes: &mut [u8]) {
     used(Device::read(device, any(), any(), bytes));
     used(Device::write(device, any(), any(), bytes));
     used(Device::reset(device));
-    match Device::inventory(device, bytes) {
-        Ok(inventory) => kept(&inventory),
-        Err(error) => used(error),
-    }
-    let mut inventory = Inventory::new();
-    used(Device::inventory_into(device, bytes, &mut inventory));
-    kept(&inventory);
-}
-
-fn kept(inventory: &Inventory<10, 5, 16>) {
-    used(Inventory::flags(inventory));
-    used(Inventory::irqs(inventory));
-    for region in Inventory::regions(inventory).iter().flatten() {
-        used(Inventory::areas(inventory, region));
-        used((
-            InventoryRegion::kind(region),
-            InventoryRegion::is_msix_mappable(region),
-        ));
-        used(region);
-    }
 }

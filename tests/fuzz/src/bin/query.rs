@@ -4,7 +4,7 @@
 use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
-use vfio_core::device::{Device, Inventory};
+use vfio_core::device::Device;
 use vfio_core::dma::AddressSpace;
 use vfio_core::open::container::{Container, OpenError};
 use vfio_core::query::{self, MAX_CALLS, QueryError, ReplyBuffer, Staged};
@@ -14,7 +14,7 @@ use vfio_core::wire::info::{
     DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, Malformed, RegionInfo,
 };
 use vfio_fuzz::kernel::{Call, Kernel, Script};
-use vfio_fuzz::{areas, reader};
+use vfio_fuzz::reader;
 use vfio_hosted::report;
 
 fuzz_target!(|input: &[u8]| {
@@ -22,10 +22,9 @@ fuzz_target!(|input: &[u8]| {
         return;
     };
     let kernel = Kernel::new(script);
-    match script.question % 8 {
-        5 => inventory(&kernel, &script),
-        6 => open(&kernel, &script),
-        7 => inspect(&kernel, &script),
+    match script.question % 7 {
+        5 => open(&kernel, &script),
+        6 => inspect(&kernel, &script),
         _ => question(&kernel, &script),
     }
     assert_eq!(kernel.open_files(), 0, "files stay open");
@@ -213,7 +212,7 @@ fn question(kernel: &Kernel<'_>, script: &Script<'_>) {
 
 /// The question that the script names.
 fn any_question<B: ReplyBuffer + ?Sized>(kernel: &Kernel<'_>, script: &Script<'_>, buffer: &mut B) {
-    match script.question % 8 {
+    match script.question % 7 {
         0 => ask::<OfDevice, B>(kernel, buffer),
         1 => ask::<OfRegion, B>(kernel, buffer),
         2 => ask::<OfIrq, B>(kernel, buffer),
@@ -301,47 +300,6 @@ fn check_asked(call: &Call, head: usize) {
         expected[8..12].copy_from_slice(&INDEX.to_ne_bytes());
     }
     assert_eq!(call.asked[..head], expected);
-}
-
-/// The inventory of a device.
-fn inventory(kernel: &Kernel<'_>, script: &Script<'_>) {
-    const REGIONS: usize = 12;
-    const IRQS: usize = 6;
-    const AREAS: usize = 24;
-    let device = Device::new(kernel, kernel.file());
-    let mut buffer = vec![0xa5; script.lens[0]];
-    let inventory: Result<Inventory<REGIONS, IRQS, AREAS>, _> = match script.buffer % 2 {
-        0 => device.inventory(&mut buffer[..]),
-        _ => device.inventory(&mut buffer),
-    };
-    let record = kernel.take_record();
-    let calls = usize::try_from(MAX_CALLS).unwrap();
-    assert!(record.len() <= (1 + REGIONS) * calls + IRQS);
-    let inventory = match inventory {
-        Ok(inventory) => inventory,
-        Err(error) => {
-            assert!(!error.to_string().is_empty());
-            return;
-        }
-    };
-    for (index, region) in (0..).zip(inventory.regions()) {
-        let asked = |call: &&Call| {
-            call.request == InfoRequest::Region && call.asked[8..12] == u32::to_ne_bytes(index)
-        };
-        let last = record.iter().rfind(asked).expect("it was not asked about");
-        let Some(region) = region else {
-            assert_eq!(last.end, Err(Errno::EINVAL));
-            continue;
-        };
-        let info = RegionInfo::decode(&last.reply).expect("a reply that was believed");
-        assert_eq!(
-            (region.flags, region.size, region.offset),
-            (info.flags, info.size, info.offset)
-        );
-        assert_eq!(region.kind(), info.kind());
-        assert_eq!(region.is_msix_mappable(), info.is_msix_mappable());
-        areas::check_kept(&info, inventory.areas(region));
-    }
 }
 
 /// The way to a device through a container and a group.

@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use vfio_conformance::everything::Everything;
 use vfio_core::device::irq::IrqError;
 use vfio_core::open::container::Container;
 use vfio_core::open::{Mode, Session};
@@ -202,11 +203,7 @@ pub(crate) fn device(_: &World, device: &Device) -> Result<String> {
         indexes == (pci_region::NUM, pci_irq::NUM),
         "{indexes:?} indexes"
     );
-    let inventory = opened.inventory::<9, 5, 0, _>(&mut buffer)?;
-    ensure!(
-        inventory.regions().len() == 9 && inventory.irqs().len() == 5,
-        "{inventory:?}"
-    );
+    Everything::ask(&opened).map_err(|error| anyhow!("{error}"))?;
 
     let iommu = container.iommu_info(&mut buffer)?;
     ensure!(

@@ -9,9 +9,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use vfio_core::device::Device;
 use vfio_core::device::irq::{Action, Data};
 use vfio_core::device::region::Whole;
-use vfio_core::device::{Device, Inventory};
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::{IrqFlags, pci_irq, pci_region};
@@ -26,11 +26,6 @@ use ram::Ram;
 
 /// The vectors of the device's MSI-X table.
 const VECTORS: usize = 4;
-
-/// What a PCI device has at most, and sparse areas of it.
-const REGIONS: usize = 9;
-const IRQS: usize = 5;
-const AREAS: usize = 8;
 
 /// How long an interrupt may take.
 const SOON: Duration = Duration::from_secs(5);
@@ -52,9 +47,7 @@ impl<S: Sys + Clone> Machine<S> {
     ) -> Result<Self, Box<dyn Error>> {
         let (device, dma) = open(sys, place)?;
         // What the guest is to be shown, asked for once.
-        let inventory: Inventory<REGIONS, IRQS, AREAS> = device.inventory(&mut [0; 256])?;
-        let msix = inventory.irqs().get(usize::try_from(pci_irq::MSIX)?);
-        let count = msix.copied().flatten().map_or(0, |irq| irq.count);
+        let count = device.irq(pci_irq::MSIX)?.count;
         if usize::try_from(count)? != VECTORS {
             return Err(format!("the device has {count} vectors, not {VECTORS}").into());
         }
