@@ -12,20 +12,8 @@
 
 use crate::device::Device;
 use crate::device::feature::FeatureError;
-use crate::sys::{self, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Exchange, Sys};
+use crate::sys::{self, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Exchange, PageRange, Sys};
 use crate::wire::abi::{DeviceFeatureDmaLoggingRange, FeatureId};
-
-/// A stretch of addresses, cut into pages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct PageRange {
-    /// The first address, a multiple of the size of a page.
-    pub iova: u64,
-    /// The length in bytes, a multiple of the size of a page.
-    pub size: u64,
-    /// The size of a page in bytes, a power of two.
-    pub page: u64,
-}
 
 impl<S: Sys> Device<S> {
     /// Has the device log what it writes to `ranges`, in pages of about `page` bytes; 0 leaves
@@ -60,9 +48,8 @@ impl<S: Sys> Device<S> {
     /// [`FeatureError`]; `EINVAL` for a `bitmap` that is too short and for pages of less than 4
     /// KiB.
     pub fn dma_log(&self, pages: PageRange, bitmap: &mut [u64]) -> Result<(), FeatureError> {
-        let PageRange { iova, size, page } = pages;
         let mut buffer = [0; DMA_LOGGING_REPORT_LEN];
-        Exchange::dma_logging_report(&mut buffer, iova, size, page, bitmap)
+        Exchange::dma_logging_report(&mut buffer, pages, bitmap)
             .and_then(|exchange| sys::send(self.sys(), self.fd(), exchange))
             .map_err(|errno| FeatureError::new(FeatureId::DMA_LOGGING_REPORT, errno))
     }

@@ -28,26 +28,36 @@ pub const DMA_LOGGING_START_LEN: usize =
 pub const DMA_LOGGING_REPORT_LEN: usize =
     size_of::<DeviceFeature>() + size_of::<DeviceFeatureDmaLoggingReport>();
 
+/// A stretch of addresses, cut into pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct PageRange {
+    /// The first address, a multiple of the size of a page.
+    pub iova: u64,
+    /// The length in bytes, a multiple of the size of a page.
+    pub size: u64,
+    /// The size of a page in bytes, a power of two.
+    pub page: u64,
+}
+
 impl<'a, F, E> Exchange<'a, F, E> {
-    /// `VFIO_IOMMU_DIRTY_PAGES` for the `size` bytes from `iova` on, made in `buffer`: a bit of
-    /// `bitmap` for each page of `page` bytes.
+    /// `VFIO_IOMMU_DIRTY_PAGES` for `pages`, made in `buffer`: a bit of `bitmap` for each
+    /// page.
     ///
     /// # Errors
-    /// `EINVAL` where `page` is no power of two, where `iova` or `size` is no multiple of it, and
+    /// `EINVAL` where the pages' size is no power of two, where `pages` is not whole pages, and
     /// where `bitmap` is too short.
     pub fn dirty_bitmap(
         buffer: &'a mut [u8; DIRTY_BITMAP_LEN],
-        iova: u64,
-        size: u64,
-        page: u64,
+        pages: PageRange,
         bitmap: &'a mut [u64],
     ) -> Result<Self, Errno> {
-        check_bitmap(iova, size, page, bitmap.len())?;
+        pages.check(bitmap.len())?;
         let bitmap = bitmap.as_mut_bytes();
         let get = IommuType1DirtyBitmapGet {
-            iova,
-            size,
-            bitmap: place(page, bitmap)?,
+            iova: pages.iova,
+            size: pages.size,
+            bitmap: place(pages.page, bitmap)?,
         };
         let head = IommuType1DirtyBitmap {
             flags: DirtyPagesFlags::GET_BITMAP,
@@ -60,28 +70,29 @@ impl<'a, F, E> Exchange<'a, F, E> {
         })
     }
 
-    /// `VFIO_IOMMU_UNMAP_DMA` of the `size` bytes from `iova` on, made in `buffer`: a bit of
-    /// `bitmap` for each page of `page` bytes. Mappings can't reach out of the range, and so out
+    /// `VFIO_IOMMU_UNMAP_DMA` of `pages`, made in `buffer`: a bit of `bitmap` for each page.
+    /// Mappings can't reach out of the range, and so out
     /// of the bitmap: the kernel tracks with type1v2 only, which refuses to cut a mapping.
     ///
     /// # Errors
     /// As [`Exchange::dirty_bitmap`].
     pub fn unmap_dirty(
         buffer: &'a mut [u8; UNMAP_DIRTY_LEN],
-        iova: u64,
-        size: u64,
-        page: u64,
+        pages: PageRange,
         bitmap: &'a mut [u64],
     ) -> Result<Self, Errno> {
-        check_bitmap(iova, size, page, bitmap.len())?;
+        pages.check(bitmap.len())?;
         let bitmap = bitmap.as_mut_bytes();
         let unmap = IommuType1DmaUnmap {
             flags: DmaUnmapFlags::GET_DIRTY_BITMAP,
-            iova,
-            size,
+            iova: pages.iova,
+            size: pages.size,
             ..Default::default()
         };
-        fill(buffer, [unmap.as_bytes(), place(page, bitmap)?.as_bytes()]);
+        fill(
+            buffer,
+            [unmap.as_bytes(), place(pages.page, bitmap)?.as_bytes()],
+        );
         Ok(Self {
             list: Some(bitmap),
             ..Self::whole(ExchangeRequest::UnmapDirty, buffer)
@@ -111,23 +122,21 @@ impl<'a, F, E> Exchange<'a, F, E> {
         })
     }
 
-    /// `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT` for the `size` bytes from `iova` on,
-    /// made in `buffer`: a bit of `bitmap` for each page of `page` bytes.
+    /// `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT` for `pages`, made in `buffer`: a
+    /// bit of `bitmap` for each page.
     ///
     /// # Errors
     /// As [`Exchange::dirty_bitmap`].
     pub fn dma_logging_report(
         buffer: &'a mut [u8; DMA_LOGGING_REPORT_LEN],
-        iova: u64,
-        size: u64,
-        page: u64,
+        pages: PageRange,
         bitmap: &'a mut [u64],
     ) -> Result<Self, Errno> {
-        check_bitmap(iova, size, page, bitmap.len())?;
+        pages.check(bitmap.len())?;
         let report = DeviceFeatureDmaLoggingReport {
-            iova,
-            length: size,
-            page_size: page,
+            iova: pages.iova,
+            length: pages.size,
+            page_size: pages.page,
             ..Default::default()
         };
         let head = feature(FeatureFlags::GET, FeatureId::DMA_LOGGING_REPORT);
@@ -136,6 +145,21 @@ impl<'a, F, E> Exchange<'a, F, E> {
             list: Some(bitmap.as_mut_bytes()),
             ..Self::whole(ExchangeRequest::DmaLoggingReport, buffer)
         })
+    }
+}
+
+impl PageRange {
+    /// Checks that it is whole pages, and that `words` words of 64 bits hold a bit for each.
+    fn check(self, words: usize) -> Result<(), Errno> {
+        let Self { iova, size, page } = self;
+        let bits = u64::try_from(words)
+            .unwrap_or(u64::MAX)
+            .saturating_mul(u64::BITS.into());
+        let is_whole = page.is_power_of_two()
+            && iova.is_multiple_of(page)
+            && size.is_multiple_of(page)
+            && size.checked_div(page).is_some_and(|pages| pages <= bits);
+        if is_whole { Ok(()) } else { Err(Errno::EINVAL) }
     }
 }
 
@@ -148,21 +172,6 @@ fn place(page: u64, bitmap: &[u8]) -> Result<Bitmap, Errno> {
     })
 }
 
-/// Whether `words` words of 64 bits hold a bit for each page.
-///
-/// # Errors
-/// `EINVAL`, see [`Exchange::dirty_bitmap`].
-fn check_bitmap(iova: u64, size: u64, page: u64, words: usize) -> Result<(), Errno> {
-    let bits = u64::try_from(words)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(u64::BITS.into());
-    let is_whole = page.is_power_of_two()
-        && iova.is_multiple_of(page)
-        && size.is_multiple_of(page)
-        && size.checked_div(page).is_some_and(|pages| pages <= bits);
-    if is_whole { Ok(()) } else { Err(Errno::EINVAL) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -173,12 +182,13 @@ mod tests {
     fn a_bitmap_has_a_bit_for_each_page() {
         let mut bitmap = [0; 2];
         let mut check = |iova, size, page| {
+            let pages = PageRange { iova, size, page };
             let mut a = [0; DIRTY_BITMAP_LEN];
             let mut b = [0; DMA_LOGGING_REPORT_LEN];
-            let a = Plain::dirty_bitmap(&mut a, iova, size, page, &mut bitmap).is_ok();
-            let b = Plain::dma_logging_report(&mut b, iova, size, page, &mut bitmap).is_ok();
+            let a = Plain::dirty_bitmap(&mut a, pages, &mut bitmap).is_ok();
+            let b = Plain::dma_logging_report(&mut b, pages, &mut bitmap).is_ok();
             let mut c = [0; UNMAP_DIRTY_LEN];
-            let c = Plain::unmap_dirty(&mut c, iova, size, page, &mut bitmap).is_ok();
+            let c = Plain::unmap_dirty(&mut c, pages, &mut bitmap).is_ok();
             assert_eq!((a, a), (b, c));
             a
         };
@@ -193,8 +203,13 @@ mod tests {
     #[test]
     fn the_pointer_is_the_lists() {
         let mut bitmap = [0; 1];
+        let pages = PageRange {
+            iova: 0,
+            size: 4096,
+            page: 4096,
+        };
         let mut buffer = [0; DIRTY_BITMAP_LEN];
-        let exchange = Plain::dirty_bitmap(&mut buffer, 0, 4096, 4096, &mut bitmap).unwrap();
+        let exchange = Plain::dirty_bitmap(&mut buffer, pages, &mut bitmap).unwrap();
         let mut parts = exchange.into_parts();
         assert_eq!(parts.list.as_ref().map(|list| list.len()), Some(8));
         parts.point(0x1000, 0).unwrap();
@@ -205,7 +220,7 @@ mod tests {
         );
 
         let mut buffer = [0; UNMAP_DIRTY_LEN];
-        let exchange = Plain::unmap_dirty(&mut buffer, 0, 4096, 4096, &mut bitmap).unwrap();
+        let exchange = Plain::unmap_dirty(&mut buffer, pages, &mut bitmap).unwrap();
         let mut parts = exchange.into_parts();
         parts.point(0x1000, 0).unwrap();
         assert_eq!(parts.argument[4..8], 1_u32.to_ne_bytes());

@@ -40,7 +40,7 @@ use core::time::Duration;
 pub use exchange::{Exchange, Parts};
 pub use group::GroupPath;
 pub use logging::{
-    DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, UNMAP_DIRTY_LEN,
+    DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, PageRange, UNMAP_DIRTY_LEN,
 };
 pub use memory::{Pages, Span};
 pub use naming::LOW_POWER_WAKEUP_LEN;

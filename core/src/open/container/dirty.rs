@@ -5,8 +5,9 @@
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::Container;
-use crate::device::dirty::PageRange;
-use crate::sys::{self, DIRTY_BITMAP_LEN, Errno, Exchange, ExchangeRequest, Sys, UNMAP_DIRTY_LEN};
+use crate::sys::{
+    self, DIRTY_BITMAP_LEN, Errno, Exchange, ExchangeRequest, PageRange, Sys, UNMAP_DIRTY_LEN,
+};
 use crate::wire::abi::{DirtyPagesFlags, IommuType1DirtyBitmap, IommuType1DmaUnmap};
 
 impl<S: Sys> Container<S> {
@@ -35,9 +36,8 @@ impl<S: Sys> Container<S> {
     /// within `pages`, and for another size of page than the smallest of the IOMMU. `EINVAL` as
     /// well for a `bitmap` that is too short.
     pub fn dirty_pages(&self, pages: PageRange, bitmap: &mut [u64]) -> Result<(), Errno> {
-        let PageRange { iova, size, page } = pages;
         let mut buffer = [0; DIRTY_BITMAP_LEN];
-        let exchange = Exchange::dirty_bitmap(&mut buffer, iova, size, page, bitmap)?;
+        let exchange = Exchange::dirty_bitmap(&mut buffer, pages, bitmap)?;
         sys::send(self.sys(), self.fd(), exchange)
     }
 
@@ -47,9 +47,8 @@ impl<S: Sys> Container<S> {
     /// # Errors
     /// As [`Container::dirty_pages`]; nothing is unmapped then.
     pub fn unmap_dirty(&self, pages: PageRange, bitmap: &mut [u64]) -> Result<u64, Errno> {
-        let PageRange { iova, size, page } = pages;
         let mut buffer = [0; UNMAP_DIRTY_LEN];
-        let exchange = Exchange::unmap_dirty(&mut buffer, iova, size, page, bitmap)?;
+        let exchange = Exchange::unmap_dirty(&mut buffer, pages, bitmap)?;
         sys::send(self.sys(), self.fd(), exchange)?;
         IommuType1DmaUnmap::read_from_prefix(&buffer)
             .map(|(unmapped, _)| unmapped.size)

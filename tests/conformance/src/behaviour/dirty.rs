@@ -4,9 +4,9 @@ use core::mem::ManuallyDrop;
 
 use anyhow::{Result, anyhow, ensure};
 use vfio_core::device::Device;
-use vfio_core::device::dirty::PageRange;
 use vfio_core::device::feature::FeatureError;
 use vfio_core::open::container::Container;
+use vfio_core::sys::PageRange;
 use vfio_core::sys::{self, Errno, Sys};
 use vfio_core::wire::abi::{DeviceFeatureDmaLoggingRange, DmaMapFlags, FeatureId};
 use vfio_core::wire::caps::IommuCap;

@@ -3,7 +3,6 @@
 use core::hint::black_box;
 
 use vfio_core::device::Device;
-use vfio_core::device::dirty::PageRange;
 use vfio_core::device::display::{Edid, PlaneMemory, PlaneType};
 use vfio_core::device::dma_buf::DmaBuf;
 use vfio_core::device::ioeventfd::Ioeventfd;
@@ -11,6 +10,7 @@ use vfio_core::device::migration::MigrationData;
 use vfio_core::device::reset::Ownership;
 use vfio_core::open::container::{Container, Group};
 use vfio_core::open::iommufd::Ioas;
+use vfio_core::sys::PageRange;
 use vfio_core::sys::{
     Absent, DIRTY_BITMAP_LEN, DMA_LOGGING_REPORT_LEN, DMA_LOGGING_START_LEN, Exchange,
     ExchangeRequest, MIG_STATE_LEN, UNMAP_DIRTY_LEN,
@@ -158,25 +158,19 @@ fn exchanges(bytes: &mut [u8]) {
     let mut buffer = [0; DIRTY_BITMAP_LEN];
     used(Exchange::<Absent, Absent>::dirty_bitmap(
         &mut buffer,
-        any(),
-        any(),
-        any(),
+        pages(),
         &mut bitmap,
     ));
     let mut buffer = [0; UNMAP_DIRTY_LEN];
     used(Exchange::<Absent, Absent>::unmap_dirty(
         &mut buffer,
-        any(),
-        any(),
-        any(),
+        pages(),
         &mut bitmap,
     ));
     let mut buffer = [0; DMA_LOGGING_REPORT_LEN];
     used(Exchange::<Absent, Absent>::dma_logging_report(
         &mut buffer,
-        any(),
-        any(),
-        any(),
+        pages(),
         &mut bitmap,
     ));
     let mut buffer = [0; DMA_LOGGING_START_LEN];
