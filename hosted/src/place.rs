@@ -23,7 +23,7 @@ pub struct OwnedPlace {
 }
 
 impl OwnedPlace {
-    /// The place, to open a [`Session`](vfio_core::open::Session) at.
+    /// Returns the place, to open a [`Session`](vfio_core::open::Session) at.
     #[must_use]
     pub fn as_place(&self) -> Place<'_> {
         Place {

@@ -134,7 +134,7 @@ fn display_regions() -> Vec<Option<vfio_hosted::model::RegionDescription>> {
     model::edu().description().regions.clone()
 }
 
-/// Two functions of one slot, each with memory in BAR 0; `groups` are theirs.
+/// Returns two functions of one slot, each with memory in BAR 0. `groups` are theirs.
 fn slot(groups: [u32; 2]) -> Kernel {
     let names = ["0000:02:00.0", "0000:02:00.1"];
     let devices: Vec<_> = (0..2)

@@ -27,7 +27,7 @@ fn kernel(mode: Mode) -> (Kernel, OwnedPlace) {
     (kernel, place)
 }
 
-/// All of them; what an allocator of memory does is no call.
+/// Returns all of them. What an allocator of memory does is no call.
 fn all(calls: &Calls) -> u64 {
     let files = calls.open + calls.close + calls.pread + calls.pwrite + calls.read + calls.write;
     let memory = calls.map + calls.unmap + calls.memory;

@@ -102,7 +102,7 @@ fn is_unmapping(call: Call) -> bool {
     )
 }
 
-/// Whether the session may not learn of a failure from the call itself.
+/// Tells whether the session may not learn of a failure from the call itself.
 fn is_tolerated(call: Call, errno: Errno) -> bool {
     match call {
         // It is how the kernel says that there is no such index, and no such feature.

@@ -249,8 +249,8 @@ fn a_part_lies_where_it_says_and_keeps_its_buffer() -> Ended {
     Ok(())
 }
 
-/// Writes a register of each width at `at`, and reads it back, in a window and in another one
-/// over the same memory.
+/// Writes a register of each width at `at` in one window, and reads it back in another over the
+/// same memory.
 fn agree<A: Access, B: Access>(one: &mut Window<A>, other: &mut Window<B>, at: usize) {
     let value = u64::try_from(at).unwrap() | 0xf0e1_d2c3_0000_0000;
     assert_width(one, other, at, value);
@@ -307,7 +307,7 @@ fn a_sparse_region_is_reached_by_mappings_and_calls_as_by_calls_alone() -> Ended
     Ok(())
 }
 
-/// `edu`, of which nothing can be mapped.
+/// Returns `edu`, of which nothing can be mapped.
 fn unmapped() -> Model {
     let edu = model::edu();
     let mut description: Description = edu.description().clone();

@@ -19,7 +19,7 @@ const MODES: [Mode; 5] = [
     Mode::Iommufd,
 ];
 
-/// A kernel with so many devices, each in a group of its own.
+/// Returns a kernel with so many devices, each in a group of its own.
 fn kernel(devices: u32) -> (Kernel, Vec<OwnedPlace>) {
     let name = |n: u32| format!("0000:00:{n:02x}.0");
     let kernel = (0..devices).fold(Kernel::new(), |kernel, n| {
@@ -49,7 +49,7 @@ fn a_thousand_rounds_leave_nothing() {
     assert_eq!(kernel.faults(), []);
 }
 
-/// All devices in one address space.
+/// Returns all devices in one address space.
 fn open_all(
     kernel: &Kernel,
     places: &[OwnedPlace],

@@ -17,7 +17,7 @@ use vfio_hosted::sim::Kernel;
 
 const fn shared<T: Send + Sync>() {}
 
-/// What holds `Arc`s outlives whoever made it.
+/// Checks that a handle with `Arc`s outlives whoever made it.
 const fn owned<T: Send + Sync + 'static>() {}
 
 const fn all<S>()

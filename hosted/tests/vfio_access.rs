@@ -16,7 +16,7 @@ fn vfio(arguments: &[&str]) -> Output {
     command(arguments).output().unwrap()
 }
 
-/// What it printed, having worked and complained of nothing.
+/// Returns the output, after checking that the program worked and complained of nothing.
 fn printed(arguments: &[&str]) -> String {
     let output = vfio(arguments);
     assert_eq!(output.status.code(), Some(0), "{output:?}");

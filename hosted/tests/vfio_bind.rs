@@ -17,7 +17,7 @@ use fake_tree::FakeTree;
 
 const NVME: &str = "0000:00:06.0";
 
-/// A disk that nvme has.
+/// Returns a disk that nvme has.
 fn system() -> FakeTree {
     let tree = FakeTree::new();
     tree.device(NVME, 0x1b36, 0x0010, 0x010802);
@@ -105,7 +105,7 @@ fn a_virtual_function_that_a_process_has_open_keeps_the_device() {
     assert!(text.contains("driver/unbind"), "{text}");
 }
 
-/// A pipe that nobody reads holds back whoever opens it to write.
+/// Holds back whoever opens a pipe to write, since nobody reads it.
 #[test]
 fn a_step_that_does_not_end_is_told_and_left_behind() {
     let tree = system();

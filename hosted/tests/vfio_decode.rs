@@ -38,7 +38,7 @@ fn parsed(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The fields of a capability that have fixed names.
+/// Returns the fields of a capability that have fixed names.
 fn fields(cap: &Capability) -> Value {
     let mut value = json!({
         "id": cap.id, "version": cap.version, "offset": cap.offset, "next": cap.next,
@@ -93,7 +93,7 @@ fn fields(cap: &Capability) -> Value {
     value
 }
 
-/// Whether `value` has all that `expected` has.
+/// Tells whether `value` has all that `expected` has.
 fn has(value: &Value, expected: &Value) -> bool {
     expected
         .as_object()

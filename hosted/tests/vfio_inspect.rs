@@ -21,7 +21,7 @@ fn inspect(device: &str) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// `(offset, size, mapped)` of the spans of a region.
+/// Returns `(offset, size, mapped)` of the spans of a region.
 fn spans(record: &Value, index: usize) -> Vec<(u64, u64, bool)> {
     record["regions"][index]["spans"]
         .as_array()

@@ -13,7 +13,8 @@ use fake_tree::FakeTree;
 const EDU: &str = "0000:00:05.0";
 const NIC: &str = "0000:00:06.0";
 
-/// A device on its own that vfio-pci holds, and a network card and a sound card in one group.
+/// Builds a device on its own that vfio-pci holds, and a network card and a sound card in one
+/// group.
 fn system() -> FakeTree {
     let tree = FakeTree::new();
     for (address, vendor, device, class, driver, group) in [
@@ -43,7 +44,7 @@ fn vfio(tree: &FakeTree, arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// What it printed, having worked and complained of nothing.
+/// Returns the output, after checking that the program worked and complained of nothing.
 fn printed(output: Output) -> String {
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(

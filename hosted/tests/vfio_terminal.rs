@@ -14,7 +14,7 @@ mod fake_tree;
 
 use fake_tree::FakeTree;
 
-/// Many devices with names that take room.
+/// Returns many devices with names that take room.
 fn system() -> FakeTree {
     let tree = FakeTree::new();
     for (address, driver, group) in [
@@ -40,7 +40,7 @@ fn command(tree: &FakeTree, arguments: &[&str]) -> Command {
     command
 }
 
-/// What it writes to a terminal of so many columns.
+/// Returns the output on a terminal of `columns` columns.
 fn shown(tree: &FakeTree, columns: u16, arguments: &[&str]) -> String {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
     grantpt(&master).unwrap();

@@ -65,7 +65,7 @@ impl Sys for Shim {
     type Memory = Absent;
     type Event = Absent;
 
-    /// The device's questions are answered as the kernel would.
+    /// Answers the device's questions as the kernel would.
     fn ioctl_info(&self, (): &(), request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
         put_argsz(reply)?;
         let bar0 = server::RegionReply {
@@ -118,7 +118,7 @@ impl Sys for Shim {
     }
 }
 
-/// The driver is the one that runs on Linux.
+/// Returns the driver is the one that runs on Linux.
 fn factorial(shim: Shim) -> Result<u32, EduError<Infallible>> {
     let (device, mut buffer) = (Device::new(shim, ()), [0; 32]);
     let region = device.region(0, &mut buffer).map_err(|_| EduError::Stuck)?;

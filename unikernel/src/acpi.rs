@@ -11,7 +11,7 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 /// Where tables are.
 pub trait Physical {
-    /// The `len` bytes at `address`; `None` where there is nothing to be read.
+    /// Returns the `len` bytes at `address`. `None` where there is nothing to be read.
     fn bytes(&self, address: u64, len: usize) -> Option<&[u8]>;
 }
 
@@ -158,7 +158,7 @@ impl<'p, P: Physical> Tables<'p, P> {
         })
     }
 
-    /// The table of this signature, whole.
+    /// Returns the table of this signature, whole.
     #[must_use]
     pub fn table(&self, signature: &[u8; 4]) -> Option<&'p [u8]> {
         let mut at = HEAD;
@@ -172,8 +172,8 @@ impl<'p, P: Physical> Tables<'p, P> {
         None
     }
 
-    /// Where configuration spaces are: as the MCFG table says; without one, as the host bridge says
-    /// in byte code (`_CBA`), which has all buses of segment 0.
+    /// Returns where configuration spaces are: as the MCFG table says. Without one, as the host
+    /// bridge says in byte code (`_CBA`), which has all buses of segment 0.
     #[must_use]
     pub fn segments(&self) -> Segments<'p> {
         match self.table(b"MCFG") {
@@ -188,7 +188,7 @@ impl<'p, P: Physical> Tables<'p, P> {
         }
     }
 
-    /// The byte code that describes the machine: the DSDT.
+    /// Returns the byte code that describes the machine: the DSDT.
     fn byte_code(&self) -> Option<&'p [u8]> {
         let fixed = self.table(b"FACP")?;
         let address = match field(fixed, 140, 8) {
@@ -218,7 +218,7 @@ impl Iterator for Segments<'_> {
 }
 
 impl Segment {
-    /// All buses of segment 0, those of bus 0 at `base`.
+    /// Describes all buses of segment 0, those of bus 0 at `base`.
     #[must_use]
     pub const fn all(base: u64) -> Self {
         Self {
@@ -231,7 +231,7 @@ impl Segment {
 }
 
 impl Power {
-    /// How the machine whose RSDP is at `rsdp` is turned off.
+    /// Returns how the machine whose RSDP is at `rsdp` is turned off.
     #[must_use]
     pub fn find<P: Physical>(physical: &P, rsdp: u64) -> Option<Self> {
         let tables = Tables::find(physical, rsdp)?;
@@ -261,18 +261,18 @@ impl Power {
     }
 }
 
-/// The `len` bytes at `at` of a table, as a number.
+/// Returns the `len` bytes at `at` of a table, as a number.
 fn field(table: &[u8], at: usize, len: usize) -> Option<u64> {
     number(table.get(at..)?.get(..len)?)
 }
 
-/// What follows a name in byte code.
+/// Returns the byte code behind a name.
 fn behind<'c>(code: &'c [u8], name: &[u8; 4]) -> Option<&'c [u8]> {
     let at = code.windows(4).position(|bytes| bytes == name)?;
     code.get(at.checked_add(4)?..)
 }
 
-/// What `_CBA` of byte code returns: `Method (_CBA) { Return (base) }`.
+/// Returns the value of `_CBA` in byte code: `Method (_CBA) { Return (base) }`.
 fn host_bridge(code: &[u8]) -> Option<u64> {
     match behind(code, b"_CBA")? {
         [_, 0xa4, 0x0c, rest @ ..] => field(rest, 0, 4),
@@ -281,7 +281,7 @@ fn host_bridge(code: &[u8]) -> Option<u64> {
     }
 }
 
-/// The `_S5` object of byte code: `Name (_S5, Package () { first, second, ... })`.
+/// Returns the `_S5` object of byte code: `Name (_S5, Package () { first, second, ... })`.
 fn sleep_types(code: &[u8]) -> Option<[u8; 2]> {
     let mut code = behind(code, b"_S5_")?;
     let (opcode, rest) = code.split_first()?;
@@ -306,7 +306,7 @@ fn sleep_types(code: &[u8]) -> Option<[u8; 2]> {
     Some(types)
 }
 
-/// The whole table at `address`, if it is of this signature and its bytes add up.
+/// Returns the whole table at `address`, if it is of this signature and its bytes add up.
 fn table<'p, P: Physical>(physical: &'p P, address: u64, signature: &[u8; 4]) -> Option<&'p [u8]> {
     let head = physical.bytes(address, HEAD)?;
     let (name, rest) = head.split_first_chunk::<4>()?;
@@ -321,7 +321,7 @@ fn table<'p, P: Physical>(physical: &'p P, address: u64, signature: &[u8; 4]) ->
     (sum(table) == 0).then_some(table)
 }
 
-/// What the bytes of a table add up to, which must be 0: 8 at a time, for tables are long.
+/// Adds up the bytes of a table, which must be 0: 8 at a time, for tables are long.
 fn sum(bytes: &[u8]) -> u8 {
     const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
     let (words, rest) = bytes.as_chunks::<8>();
@@ -338,7 +338,7 @@ fn sum(bytes: &[u8]) -> u8 {
     rest.iter().fold(sum, |sum, byte| sum.wrapping_add(*byte))
 }
 
-/// A little-endian number of up to 8 bytes.
+/// Returns a little-endian number of up to 8 bytes.
 fn number(bytes: &[u8]) -> Option<u64> {
     let mut whole = [0; 8];
     whole.get_mut(..bytes.len())?.copy_from_slice(bytes);
@@ -392,7 +392,7 @@ mod tests {
         }
     }
 
-    /// The fixed table of a machine with its registers at 0x604, or one without such.
+    /// Returns the fixed table of a machine with its registers at 0x604, or one without such.
     fn fixed(code: u64, is_reduced: bool) -> Vec<u8> {
         let mut body = std::vec![0; 268 - HEAD];
         body[140 - HEAD..][..8].copy_from_slice(&code.to_le_bytes());

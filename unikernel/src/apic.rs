@@ -92,7 +92,7 @@ pub(crate) fn start() -> Result<(), ApicError> {
     Ok(())
 }
 
-/// The APIC's number, to which messages are addressed.
+/// Returns the APIC's number, to which messages are addressed.
 pub(crate) fn id() -> u32 {
     let id = read(Register::Id);
     if REGISTERS.load(Ordering::Relaxed) == IN_MSRS {
@@ -102,7 +102,7 @@ pub(crate) fn id() -> u32 {
     }
 }
 
-/// An interrupt was handled.
+/// Tells the APIC that an interrupt was handled.
 pub(crate) fn end_of_interrupt() {
     write(Register::EndOfInterrupt, 0);
 }
@@ -121,7 +121,7 @@ pub(crate) fn start_silent_timer() {
     write(Register::TimerInitial, u32::MAX);
 }
 
-/// How many ticks the timer has left.
+/// Returns how many ticks the timer has left.
 pub(crate) fn timer_left() -> u32 {
     read(Register::TimerCurrent)
 }
@@ -169,7 +169,7 @@ fn place(register: Register) -> usize {
     usize::try_from(register.offset()).unwrap_or(0)
 }
 
-/// The page of the registers; none before [`start`].
+/// Returns the page of the registers. None before [`start`].
 fn window(base: u64) -> Option<Window<Mapped<'static>>> {
     let base = core::ptr::with_exposed_provenance_mut(usize::try_from(base).ok()?);
     let base = NonNull::new(base)?;

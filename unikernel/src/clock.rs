@@ -86,7 +86,7 @@ struct TimeInfo([AtomicU64; 4]);
 
 static TIME_INFO: TimeInfo = TimeInfo([const { AtomicU64::new(0) }; 4]);
 
-/// The time since the processor was started.
+/// Returns the time since the processor was started.
 ///
 /// # Errors
 /// [`ClockError`]
@@ -103,7 +103,8 @@ pub fn now() -> Result<Duration, ClockError> {
     Ok(Duration::from_millis(millis).saturating_add(nanos))
 }
 
-/// The time stamp counter. A QEMU that counts instructions (`-icount shift=0`) counts it by them.
+/// Returns the time stamp counter. A QEMU that counts instructions (`-icount shift=0`) counts it by
+/// them.
 pub fn stamp() -> u64 {
     // SAFETY: every x86-64 processor has it, and reading it changes nothing.
     unsafe { core::arch::x86_64::_rdtsc() }
@@ -155,7 +156,7 @@ fn wait_slice(is_there: &impl Fn() -> bool, mut is_running: bool) -> bool {
     }
 }
 
-/// Waits.
+/// Waits for `time`.
 ///
 /// # Errors
 /// [`ClockError`]
@@ -163,7 +164,7 @@ pub fn sleep(time: Duration) -> Result<(), ClockError> {
     wait(time, || false).map(drop)
 }
 
-/// The APIC timer's ticks in a millisecond; they are counted once.
+/// Returns the APIC timer's ticks in a millisecond. They are counted once.
 fn calibrate() -> Result<u32, ClockError> {
     let known = PER_MILLISECOND.load(Ordering::Relaxed);
     if known != 0 {
@@ -188,7 +189,7 @@ fn calibrate() -> Result<u32, ClockError> {
     Ok(per_millisecond)
 }
 
-/// The time stamp counter's ticks in a millisecond, which are asked for or counted once.
+/// Returns the time stamp counter's ticks in a millisecond, which are asked for or counted once.
 fn stamps_per_millisecond() -> Result<u64, ClockError> {
     let known = STAMPS_PER_MILLISECOND.load(Ordering::Relaxed);
     if known != 0 {
@@ -207,7 +208,7 @@ fn cpuid(number: u32) -> Leaf {
     [leaf.eax, leaf.ebx, leaf.ecx, leaf.edx]
 }
 
-/// The frequency in kHz that the paravirtual clock tells.
+/// Returns the frequency in kHz that the paravirtual clock tells.
 fn paravirtual() -> Option<u64> {
     let mut clock = Msr::new(frequency::paravirtual(&cpuid)?);
     let TimeInfo([.., scale]) = &TIME_INFO;
@@ -221,7 +222,7 @@ fn paravirtual() -> Option<u64> {
     frequency::scaled(u32::from_le_bytes([a, b, c, d]), i8::from_le_bytes([shift]))
 }
 
-/// The frequency in kHz, measured against the first timer that counts.
+/// Returns the frequency in kHz, measured against the first timer that counts.
 fn measured() -> Result<u64, ClockError> {
     let mut error = ClockError::NoSource;
     let mut against = |timer: &Timer, count: &dyn Fn() -> u32| match frequency::measure(
@@ -264,7 +265,7 @@ fn set_cmos(register: u8, value: u8) {
     port::write(CMOS_DATA, value);
 }
 
-/// How far the interval timer counted.
+/// Returns how far the interval timer counted.
 fn count() -> u32 {
     // Both bytes are kept until they are read.
     port::write::<u8>(CONTROL, 0);

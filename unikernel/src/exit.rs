@@ -17,7 +17,7 @@ pub enum Status {
 const DEBUG_EXIT: u16 = 0xf4;
 
 impl Status {
-    /// What is written to the port.
+    /// Returns the value that is written to the port.
     const fn value(self) -> u32 {
         match self {
             Self::Success => 0x10,

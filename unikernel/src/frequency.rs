@@ -39,7 +39,7 @@ const APART: u64 = 128;
 /// A measurement is a fixed-point number with so many bits behind the point.
 pub const FRACTION: u32 = 16;
 
-/// The frequency that CPUID tells, in kHz.
+/// Returns the frequency that CPUID tells, in kHz.
 #[must_use]
 pub fn told(cpuid: &dyn Fn(u32) -> Leaf) -> Option<u64> {
     // A leaf behind the last is answered as another one.
@@ -71,7 +71,7 @@ fn is_guest(cpuid: &dyn Fn(u32) -> Leaf) -> bool {
     features & IS_GUEST != 0
 }
 
-/// The model-specific register that takes the address of KVM's paravirtual clock.
+/// Returns the model-specific register that takes the address of KVM's paravirtual clock.
 #[must_use]
 pub fn paravirtual(cpuid: &dyn Fn(u32) -> Leaf) -> Option<u32> {
     let bases = [HYPERVISOR, HYPERVISOR_SECOND];
@@ -82,8 +82,8 @@ pub fn paravirtual(cpuid: &dyn Fn(u32) -> Leaf) -> Option<u32> {
     (is_guest(cpuid) && bases.into_iter().any(has_clock)).then_some(SYSTEM_TIME)
 }
 
-/// The frequency in kHz that a paravirtual clock tells: nanoseconds are stamps, shifted to the
-/// left by `shift`, times `factor`, by 2^32.
+/// Returns the frequency in kHz that a paravirtual clock tells: nanoseconds are stamps, shifted to
+/// the left by `shift`, times `factor`, by 2^32.
 #[must_use]
 pub fn scaled(factor: u32, shift: i8) -> Option<u64> {
     let khz = (1_000_000_u64 << 32).checked_div(factor.into())?;
@@ -96,9 +96,9 @@ pub fn scaled(factor: u32, shift: i8) -> Option<u64> {
     (places < 32 && khz != 0).then_some(khz)
 }
 
-/// Measures the time stamp counter (`stamp`) over `ticks` of another one, which counts up
-/// (`count`) and has the bits of `mask`: how often it counts in a tick of that, times
-/// 2<sup>[`FRACTION`]</sup>.
+/// Measures the time stamp counter (`stamp`) over `ticks` of another one. That counts up (`count`)
+/// and has the bits of `mask`. The result is how often the first counts in a tick of the second,
+/// times 2<sup>[`FRACTION`]</sup>.
 ///
 /// A hypervisor may hold the processor back at any time, for longer than the other counter takes
 /// to wrap around. What was held back is measured again, until two measurements agree.
@@ -157,7 +157,7 @@ mod tests {
 
     const GUEST: Leaf = [0, 0, IS_GUEST, 0];
 
-    /// A processor with these leaves; the others are answered as leaf 0.
+    /// Returns a processor with these leaves. The others are answered as leaf 0.
     fn cpuid(leaves: &[(u32, Leaf)]) -> impl Fn(u32) -> Leaf {
         move |number| {
             let leaf = leaves.iter().find(|(leaf, _)| *leaf == number);
@@ -262,8 +262,8 @@ mod tests {
         assert_eq!(scaled(1, i8::MIN), None);
     }
 
-    /// Time that passes as it is looked at, 1 us a reading, and that is held back for `hold` us
-    /// after each `run` us.
+    /// Measures time that passes as it is looked at, 1 us a reading, and that is held back for
+    /// `hold` us after each `run` us.
     fn held_back(hold: u64, run: u64, mask: u32) -> Result<u64, MeasureError> {
         let (micros, ran) = (Cell::new(0_u64), Cell::new(0_u64));
         let look = || {

@@ -74,7 +74,7 @@ impl Lines {
         })
     }
 
-    /// The vector of the first.
+    /// Returns the vector of the first.
     pub(crate) fn vector(&self) -> u8 {
         FIRST.saturating_add(self.first)
     }
@@ -88,7 +88,7 @@ impl Lines {
         }
     }
 
-    /// The event that the vector `nth` counts in.
+    /// Returns the event that the vector `nth` counts in.
     pub(crate) fn target(&self, nth: usize) -> Option<u8> {
         let target = TARGETS.get(usize::from(self.first).saturating_add(nth))?;
         Some(target.load(Ordering::Relaxed)).filter(|event| *event != NONE)
@@ -142,7 +142,7 @@ pub(crate) fn take_count(event: u8) -> u64 {
     count.map_or(0, |count| count.swap(0, Ordering::Acquire))
 }
 
-/// Whether anything was counted in an event.
+/// Tells whether anything was counted in an event.
 pub(crate) fn is_signalled(event: u8) -> bool {
     let count = COUNTS.get(usize::from(event));
     count.is_some_and(|count| count.load(Ordering::Acquire) != 0)
@@ -153,12 +153,12 @@ pub(crate) fn clear_timer() {
     TIMER_CAME.store(false, Ordering::Relaxed);
 }
 
-/// Whether the timer came to its end.
+/// Tells whether the timer came to its end.
 pub(crate) fn timer_came() -> bool {
     TIMER_CAME.load(Ordering::Relaxed)
 }
 
-/// What the stubs call, on the stack of interrupts.
+/// Handles an interrupt for the stubs, on the stack of interrupts.
 pub(crate) extern "C" fn on_interrupt(vector: u8) {
     match vector {
         // It is not in service: nothing is to be ended.

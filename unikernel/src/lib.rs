@@ -131,7 +131,7 @@ pub use defmt as _defmt;
 #[cfg(feature = "image")]
 pub use shim::GuestPci;
 
-/// A number of bytes of this machine, whose addresses have 64 bits.
+/// Returns a number of bytes of this machine, whose addresses have 64 bits.
 pub(crate) fn wide(len: usize) -> u64 {
     u64::try_from(len).unwrap_or(u64::MAX)
 }

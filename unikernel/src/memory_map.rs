@@ -112,14 +112,14 @@ impl StartInfo {
 }
 
 impl Stretch {
-    /// Where it is, in bytes.
+    /// Returns where it is, in bytes.
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         let start = u64::from_le_bytes(self.address);
         start..start.saturating_add(u64::from_le_bytes(self.size))
     }
 
-    /// Whether it is memory that is free to be used.
+    /// Tells whether it is memory that is free to be used.
     #[must_use]
     pub fn is_ram(&self) -> bool {
         u32::from_le_bytes(self.kind) == RAM
@@ -127,7 +127,7 @@ impl Stretch {
 }
 
 impl<'a> MemoryMap<'a> {
-    /// The map in `bytes`; an entry that is cut off is left out.
+    /// Creates the map in `bytes`. An entry that is cut off is left out.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         let (chunks, _) = bytes.as_chunks::<{ size_of::<Stretch>() }>();
@@ -142,7 +142,7 @@ impl<'a> MemoryMap<'a> {
         self.stretches.iter().copied()
     }
 
-    /// Whether all of `range` is memory.
+    /// Tells whether all of `range` is memory.
     #[must_use]
     pub fn has(&self, range: Range<u64>) -> bool {
         let mut at = range.start;

@@ -102,7 +102,7 @@ unsafe extern "C" {
     static __image_end: u8;
 }
 
-/// Where the image is, in bytes.
+/// Returns where the image is, in bytes.
 #[must_use]
 pub fn image() -> Range<u64> {
     address_of(&raw const __image_start)..address_of(&raw const __image_end)
@@ -139,7 +139,7 @@ pub fn map(range: Range<u64>, kind: Kind) -> Result<(), MapError> {
     Ok(())
 }
 
-/// The end of the addresses that can be mapped.
+/// Returns the end of the addresses that can be mapped.
 pub(crate) fn limit() -> u64 {
     HALF.min(1 << physical_bits())
 }
@@ -159,7 +159,7 @@ pub(crate) fn protect() -> Result<(), MapError> {
     map(image(), Kind::Memory)
 }
 
-/// The table of the first 2 MiB.
+/// Returns the table of the first 2 MiB.
 fn page_table() -> &'static Table {
     let [_, _, _, table, ..] = &TABLES;
     table
@@ -193,7 +193,7 @@ fn map_page(taken: &mut Taken, at: u64, size: u64, kind: Kind) -> Result<(), Map
     Ok(())
 }
 
-/// Whether what is mapped already is of this kind.
+/// Tells whether what is mapped already is of this kind.
 fn fits(slot: &AtomicU64, at: u64, kind: Kind) -> Result<(), MapError> {
     let flags = slot.load(Ordering::Relaxed);
     let is_device = flags & UNCACHED == UNCACHED;
@@ -205,14 +205,15 @@ fn fits(slot: &AtomicU64, at: u64, kind: Kind) -> Result<(), MapError> {
     }
 }
 
-/// The entry for an address in a table whose entries tell addresses apart from bit `shift` on.
+/// Returns the entry for an address in a table whose entries tell addresses apart from bit `shift`
+/// on.
 fn entry(table: &'static Table, at: u64, shift: u32) -> &'static AtomicU64 {
     let index = usize::try_from((at >> shift) & 0x1ff).unwrap_or(0);
     let [first, ..] = &table.0;
     table.0.get(index).unwrap_or(first)
 }
 
-/// The table that an entry leads to; a new one where it leads nowhere yet.
+/// Returns the table that an entry leads to. A new one where it leads nowhere yet.
 fn table_behind(taken: &mut Taken, slot: &AtomicU64) -> Option<&'static Table> {
     let entry = slot.load(Ordering::Relaxed);
     if entry & PRESENT != 0 {
@@ -241,7 +242,7 @@ fn table_behind(taken: &mut Taken, slot: &AtomicU64) -> Option<&'static Table> {
     Some(table)
 }
 
-/// How many bits the processor's physical addresses have.
+/// Returns how many bits the processor's physical addresses have.
 fn physical_bits() -> u32 {
     let largest = core::arch::x86_64::__cpuid(0x8000_0000).eax;
     if largest >= 0x8000_0008 {
@@ -252,12 +253,12 @@ fn physical_bits() -> u32 {
     .min(52)
 }
 
-/// Whether the processor has pages of 1 GiB.
+/// Tells whether the processor has pages of 1 GiB.
 fn has_huge_pages() -> bool {
     core::arch::x86_64::__cpuid(0x8000_0001).edx & (1 << 26) != 0
 }
 
-/// An address as a number.
+/// Returns an address as a number.
 pub(crate) fn address_of<T>(pointer: *const T) -> u64 {
     crate::wide(pointer.addr())
 }

@@ -13,7 +13,7 @@ impl Physical for Machine {
     }
 }
 
-/// The `len` bytes at `address`; none where some are the image's own, or at address 0.
+/// Returns the `len` bytes at `address`. None where some are the image's own, or at address 0.
 ///
 /// # Errors
 /// [`MapError`]

@@ -100,7 +100,7 @@ unsafe extern "C" fn memcmp(a: *const c_void, b: *const c_void, n: usize) -> c_i
     )
 }
 
-/// As [`memcmp`], of which only zero means something.
+/// Works as [`memcmp`], of which only zero means something.
 ///
 /// # Safety
 ///

@@ -17,14 +17,14 @@ const NAME: &str = "0000:01:00.0";
 const C_NAME: &std::ffi::CStr = c"0000:01:00.0";
 const GROUP: u32 = 3;
 
-/// The word for devices of the simulated kernel that no IOMMU confines.
+/// Returns the word for devices of the simulated kernel that no IOMMU confines.
 fn acknowledged() -> NoIommu {
     // SAFETY: a simulated device reaches nothing but the pages that the simulated kernel gave
     // out, which are atomic words that it keeps for as long as they are reached.
     unsafe { NoIommu::acknowledge() }
 }
 
-/// A kernel with edu, as `mode` needs it, and where edu is.
+/// Returns a kernel with edu, as `mode` needs it, and where edu is.
 fn with_edu(mode: Mode) -> (Kernel, Option<CString>) {
     let kernel = Kernel::new();
     let kernel = match mode {

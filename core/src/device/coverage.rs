@@ -49,7 +49,7 @@ pub struct Coverage<'a> {
 }
 
 impl<'a> Coverage<'a> {
-    /// The stretches of `region` on a host whose pages have `page` bytes, a power of two; with
+    /// Creates the stretches of `region` on a host with pages of `page` bytes, a power of two. With
     /// any other number nothing is mapped.
     #[must_use]
     pub fn new(region: &RegionInfo<'a>, page: u64) -> Self {
@@ -72,7 +72,7 @@ impl<'a> Coverage<'a> {
         }
     }
 
-    /// The first mapped stretch that ends past `self.at`, as start and end.
+    /// Returns the first mapped stretch that ends past `self.at`, as start and end.
     fn next_mapped(&mut self) -> Option<(u64, u64)> {
         match self.mappable {
             Mappable::Nothing => None,
@@ -101,7 +101,7 @@ impl<'a> Coverage<'a> {
         nearest
     }
 
-    /// The part of an area that consists of whole pages.
+    /// Returns the part of an area that consists of whole pages.
     fn whole_pages(&self, area: RegionSparseMmapArea) -> Option<(u64, u64)> {
         let RegionSparseMmapArea {
             offset: start,
@@ -144,7 +144,7 @@ mod tests {
     use crate::wire::server;
     use std::vec::Vec;
 
-    /// `(offset, size, is mapped)` of a region with `areas`, on pages of `page` bytes.
+    /// Returns `(offset, size, is mapped)` of a region with `areas`, on pages of `page` bytes.
     fn spans(size: u64, areas: Option<&[(u64, u64)]>, page: u64) -> Vec<(u64, u64, bool)> {
         let areas: Option<Vec<_>> = areas.map(|areas| {
             areas

@@ -86,7 +86,7 @@ pub enum EdidError {
 }
 
 impl<S: Sys> Device<S> {
-    /// Whether planes are to be had in this way.
+    /// Tells whether planes are to be had in this way.
     ///
     /// # Errors
     /// What the kernel returns but for `EINVAL` and `ENOTTY`, which mean no.
@@ -99,7 +99,7 @@ impl<S: Sys> Device<S> {
         }
     }
 
-    /// A plane as it is now; its format is 0 where the guest has none.
+    /// Returns a plane as it is now. Its format is 0 where the guest has none.
     ///
     /// # Errors
     /// What the kernel returns: `EINVAL` where planes are not to be had in this way, `ENOTTY`
@@ -112,7 +112,7 @@ impl<S: Sys> Device<S> {
         self.query_plane(memory.flag(), plane)
     }
 
-    /// The dma-buf of a plane, by [`DeviceGfxPlaneInfo::dmabuf_id`].
+    /// Returns the dma-buf of a plane, by [`DeviceGfxPlaneInfo::dmabuf_id`].
     ///
     /// # Errors
     /// What the kernel returns: `ENOENT` or `EINVAL` for an id that it has not given.
@@ -123,7 +123,7 @@ impl<S: Sys> Device<S> {
             .ok_or(Errno::EBADF)
     }
 
-    /// The EDID in `region`.
+    /// Returns the EDID in `region`.
     ///
     /// # Errors
     /// [`EdidError::NotEdid`]
@@ -163,7 +163,7 @@ impl PlaneMemory {
 }
 
 impl<D: DeviceHandle> Edid<D> {
-    /// The EDID in `region`.
+    /// Creates the EDID in `region`.
     ///
     /// # Errors
     /// [`EdidError::NotEdid`]
@@ -180,7 +180,7 @@ impl<D: DeviceHandle> Edid<D> {
         }
     }
 
-    /// The head: where the EDID is, how long it may be, and the largest mode.
+    /// Reads the head: where the EDID is, how long it may be, and the largest mode.
     ///
     /// # Errors
     /// [`EdidError`]
@@ -244,7 +244,7 @@ impl<D: DeviceHandle> Edid<D> {
         self.set_field(field::LINK_STATE, state.0)
     }
 
-    /// Where `size` bytes at `offset` of the region are.
+    /// Returns where `size` bytes at `offset` of the region are.
     fn place(&self, offset: u32, size: u32) -> Result<u64, EdidError> {
         let end = u64::from(offset).saturating_add(u64::from(size));
         if end <= self.size {
@@ -268,7 +268,7 @@ impl<D: DeviceHandle> Edid<D> {
     }
 }
 
-/// Whether all of `len` bytes were read or written.
+/// Tells whether all of `len` bytes were read or written.
 fn all(len: usize, done: Result<usize, Errno>) -> Result<(), EdidError> {
     match done {
         Ok(done) if done == len => Ok(()),

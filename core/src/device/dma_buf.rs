@@ -35,8 +35,8 @@ pub enum DmaBufError {
 }
 
 impl<S: Sys> Device<S> {
-    /// A dma-buf of `ranges` of the BAR `index`, one after the other. `buffer` holds the request:
-    /// 24 bytes, and 16 for each range.
+    /// Returns a dma-buf of `ranges` of the BAR `index`, one after the other. `buffer` holds the
+    /// request: 24 bytes, and 16 for each range.
     ///
     /// # Errors
     /// [`DmaBufError`]
@@ -66,7 +66,7 @@ impl<S: Sys> DmaBuf<S> {
         Self { fd }
     }
 
-    /// The open file, for what else takes a dma-buf.
+    /// Returns the open file, for what else takes a dma-buf.
     #[must_use]
     pub const fn fd(&self) -> &S::Fd {
         &self.fd

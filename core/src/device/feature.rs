@@ -102,8 +102,7 @@ impl<S: Sys> Device<S> {
         self.set_feature(FeatureId::LOW_POWER_ENTRY, &mut [])
     }
 
-    /// As [`Device::enter_low_power`], once: when the device wakes, and be it for a system call,
-    /// `wakeup` is signalled and low power is over.
+    /// Enters low power once: any wake-up, even by a system call, ends it and signals `wakeup`.
     ///
     /// # Errors
     /// [`FeatureError`]; `EINVAL` where it was let already.
@@ -176,7 +175,7 @@ impl<S: Sys> Device<S> {
 }
 
 impl FeatureError {
-    /// What the kernel's answer says of a feature.
+    /// Creates the error for the kernel's answer about a feature.
     pub(crate) const fn new(feature: FeatureId, errno: Errno) -> Self {
         match errno {
             Errno::ENOTTY => Self::Missing(feature),

@@ -20,7 +20,7 @@ pub(crate) struct File {
 }
 
 impl File {
-    /// A file whose region is at `offset`, and where transfers of up to 8 bytes work.
+    /// Creates a file whose region is at `offset`. Transfers of up to 8 bytes work.
     pub(crate) fn new(offset: u64, bytes: &[u8]) -> Self {
         Self {
             offset,
@@ -29,12 +29,12 @@ impl File {
         }
     }
 
-    /// The device.
+    /// Returns the device.
     pub(crate) fn device(&self) -> Device<&Self> {
         Device::new(self, ())
     }
 
-    /// Where a transfer begins, and how many bytes it moves.
+    /// Returns where a transfer begins, and how many bytes it moves.
     fn transfer(&self, offset: u64, len: usize) -> Result<(usize, usize), Errno> {
         let at = offset.checked_sub(self.offset).ok_or(Errno::EINVAL)?;
         Ok((at.try_into().unwrap(), len.min(self.limit.get()?)))

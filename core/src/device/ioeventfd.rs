@@ -42,8 +42,8 @@ pub enum IoeventfdError {
 }
 
 impl<S: Sys> Device<S> {
-    /// Makes the kernel write `value` (of 8, 16, 32 or 64 bits) at `at` of `region` (bytes)
-    /// whenever `event` is signalled.
+    /// Makes the kernel write `value` at byte `at` of `region` whenever `event` is signalled.
+    /// `value` has 8, 16, 32 or 64 bits.
     ///
     /// # Errors
     /// [`IoeventfdError`]

@@ -306,7 +306,7 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
         Ok(None)
     }
 
-    /// How often the interrupt `vector` occurred since it was last asked.
+    /// Returns how often the interrupt `vector` occurred since it was last asked.
     ///
     /// # Errors
     /// `EINVAL` where there is no such vector; what reading returns.
@@ -315,7 +315,7 @@ impl<D: DeviceHandle, const N: usize> Vectors<D, N> {
         self.device.sys().event_take(event)
     }
 
-    /// The event of a vector, for a loop of the caller's own.
+    /// Returns the event of a vector, for a loop of the caller's own.
     #[must_use]
     pub fn event(&self, vector: usize) -> Option<&<D::Sys as Sys>::Event> {
         self.events.get(vector)

@@ -54,7 +54,7 @@ pub struct Device<S: Sys> {
 }
 
 impl<S: Sys> Device<S> {
-    /// A device from its open file.
+    /// Creates a device from its open file.
     pub const fn new(sys: S, fd: S::Fd) -> Self {
         Self {
             sys,
@@ -63,12 +63,12 @@ impl<S: Sys> Device<S> {
         }
     }
 
-    /// The shim below.
+    /// Returns the shim below.
     pub const fn sys(&self) -> &S {
         &self.sys
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub(crate) const fn fd(&self) -> &S::Fd {
         &self.fd
     }
@@ -140,8 +140,8 @@ impl<S: Sys> Device<S> {
             .and_then(sys::nothing)
     }
 
-    /// Reads `buf.len()` bytes at `at` of a region that lies at `offset` of the device's file,
-    /// and returns how many were read.
+    /// Reads `buf.len()` bytes at `at` of a region that lies at `offset` of the device's file.
+    /// Returns how many were read.
     ///
     /// # Errors
     /// What `pread(2)` returns; `EOVERFLOW` where the sum does not fit into 64 bits.
@@ -150,8 +150,8 @@ impl<S: Sys> Device<S> {
         self.sys.pread(&self.fd, buf, position)
     }
 
-    /// Writes `bytes` at `at` of a region that lies at `offset` of the device's file, and
-    /// returns how many were written.
+    /// Writes `bytes` at `at` of a region that lies at `offset` of the device's file. Returns how
+    /// many were written.
     ///
     /// # Errors
     /// What `pwrite(2)` returns; `EOVERFLOW` where the sum does not fit into 64 bits.
@@ -161,7 +161,7 @@ impl<S: Sys> Device<S> {
     }
 }
 
-/// The bit of an index of interrupts; 0 for one that no kernel has.
+/// Returns the bit of an index of interrupts. 0 for one that no kernel has.
 fn claim_bit(index: u32) -> u32 {
     1_u32.checked_shl(index).unwrap_or(0)
 }

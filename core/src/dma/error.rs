@@ -51,7 +51,7 @@ pub enum DmaError {
 }
 
 impl DmaError {
-    /// The error number, where it is one of the system's and nothing else.
+    /// Returns the error number, where it is the system's and nothing else.
     #[must_use]
     pub const fn errno(&self) -> Option<Errno> {
         match *self {

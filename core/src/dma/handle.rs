@@ -48,7 +48,7 @@ pub(super) mod sealed {
         /// Returns the shim.
         fn sys(&self) -> &Self::Shim;
 
-        /// Whether memory is mapped; otherwise it is reached at its physical address.
+        /// Tells whether memory is mapped. Otherwise it is reached at its physical address.
         fn maps(&self) -> bool;
 
         /// Takes addresses.

@@ -140,7 +140,7 @@ impl<S: Sys, const N: usize> Dma<S, N> {
         Buffer::new(self, len, options)
     }
 
-    /// The address space below.
+    /// Returns the address space below.
     #[must_use]
     pub const fn space(&self) -> &AddressSpace<S> {
         &self.space

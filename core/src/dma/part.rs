@@ -61,7 +61,7 @@ impl<B: BufferHandle> BufferPart<B> {
     }
 }
 
-/// The address `offset` bytes behind one of a buffer, which has as many.
+/// Returns the address `offset` bytes behind one of a buffer, which has as many.
 pub(super) fn behind(iova: u64, offset: usize) -> u64 {
     iova.saturating_add(u64::try_from(offset).unwrap_or(u64::MAX))
 }

@@ -145,7 +145,7 @@ impl<M: DmaHandle> Pool<M> {
     }
 }
 
-/// A bit of a word.
+/// Returns a bit of a word.
 fn mask(bit: usize) -> u64 {
     let shifted = u32::try_from(bit)
         .ok()

@@ -47,20 +47,20 @@ impl<A: Access, R: Registers, P> Array<A, R, P> {
         })
     }
 
-    /// How many blocks there are.
+    /// Returns how many blocks there are.
     #[inline]
     #[must_use]
     pub const fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is none.
+    /// Tells whether there is none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The block at `index`, if there is one.
+    /// Returns the block at `index`, if there is one.
     #[inline]
     #[must_use]
     pub fn block(&mut self, index: usize) -> Option<Block<&A, R, P>> {
@@ -74,7 +74,7 @@ impl<A: Access, R: Registers, P> Array<A, R, P> {
 }
 
 impl<A: Access, R> Array<A, R> {
-    /// What the blocks are in.
+    /// Returns the access that the blocks are in.
     #[inline]
     #[must_use]
     pub const fn access(&self) -> &A {

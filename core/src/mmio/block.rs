@@ -53,8 +53,8 @@ impl<A: Access, R: Registers, P> Block<A, R, P> {
         Ok(Self::checked(access, origin))
     }
 
-    /// The registers at a place that was checked: the block lies there in the stretch, at its
-    /// alignment.
+    /// Creates the registers at a place that was checked. The block lies there in the stretch, at
+    /// its alignment.
     #[inline]
     pub(super) const fn checked(access: A, origin: A::Origin) -> Self {
         Self {

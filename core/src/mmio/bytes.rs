@@ -65,7 +65,7 @@ pub(super) unsafe fn store_words<A: Access>(
     Ok(())
 }
 
-/// How many of `len` bytes at `offset` come before the first whole word.
+/// Returns how many of `len` bytes at `offset` come before the first whole word.
 const fn head(offset: usize, len: usize) -> usize {
     let before = offset.wrapping_neg() & 7;
     if before < len { before } else { len }
@@ -75,7 +75,7 @@ const fn head(offset: usize, len: usize) -> usize {
 /// 40 cycles to start where it is not made for short blocks ("fast short `rep movsb`").
 const BLOCK: usize = 128;
 
-/// Whether so many bytes are copied by [`copy`].
+/// Tells whether so many bytes are copied by [`copy`].
 #[inline]
 pub(super) const fn is_block(len: usize) -> bool {
     cfg!(target_arch = "x86_64") && len >= BLOCK
@@ -107,7 +107,7 @@ pub(super) unsafe fn copy(from: *const u8, to: *mut u8, len: usize) {
     }
 }
 
-/// There is none where [`is_block`] finds none.
+/// Copies nothing: [`is_block`] finds no block here.
 #[cfg(not(target_arch = "x86_64"))]
 #[inline]
 pub(super) unsafe fn copy(_: *const u8, _: *mut u8, _: usize) {}

@@ -19,7 +19,8 @@ pub struct Mapped<'m> {
 }
 
 impl Mapped<'_> {
-    /// The `len` bytes at `base`, which are mapped for what `protection` permits.
+    /// Creates an access to the `len` bytes at `base`, which are mapped for what `protection`
+    /// permits.
     ///
     /// # Safety
     /// For as long as the value lives, `base` is the start of `len` bytes that are mapped outside

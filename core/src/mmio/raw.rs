@@ -131,7 +131,7 @@ impl Raw for u64 {
     }
 }
 
-/// A register that is read and written by one access each time.
+/// Returns a register that is read and written by one access each time.
 ///
 /// # Safety
 /// As for [`core::ptr::read_volatile`] and [`core::ptr::write_volatile`], as far as it is read and

@@ -42,7 +42,7 @@ pub enum FieldError {
 }
 
 impl<R: Registers, C: Layout> Field<R, C> {
-    /// The register at `offset` (bytes).
+    /// Describes the register at `offset` (bytes).
     ///
     /// # Errors
     /// [`FieldError`] where it does not lie in the block, at a multiple of its width.
@@ -141,7 +141,7 @@ pub struct Declared {
 }
 
 impl Declared {
-    /// What stands at `offset` (bytes).
+    /// Describes the register at `offset` (bytes).
     #[must_use]
     pub const fn new<C: Layout>(offset: usize) -> Self {
         Self {
@@ -153,7 +153,7 @@ impl Declared {
         }
     }
 
-    /// The width of the widest register, in bytes.
+    /// Returns the width of the widest register, in bytes.
     #[must_use]
     pub const fn widest(mut declared: &[Self]) -> usize {
         let mut widest = 1;
@@ -166,7 +166,7 @@ impl Declared {
         widest
     }
 
-    /// The index of the first register that lies before or on an earlier one, if there is any.
+    /// Returns the index of the first register that lies before or on an earlier one.
     #[must_use]
     pub const fn out_of_order(declared: &[Self]) -> Option<usize> {
         let [first, rest @ ..] = declared else {
@@ -185,7 +185,7 @@ impl Declared {
         None
     }
 
-    /// Whether one of the two is only read and the other one only written, at the same offset.
+    /// Tells whether one of the two is only read and the other only written, at the same offset.
     const fn shares_its_place_with(&self, other: &Self) -> bool {
         let at_once = self.is_read && other.is_read || self.is_written && other.is_written;
         self.start == other.start && self.end == other.end && !at_once

@@ -23,7 +23,7 @@ pub struct SharedMemory<'m> {
 }
 
 impl SharedMemory<'_> {
-    /// The `len` bytes at `base`.
+    /// Creates an access to the `len` bytes at `base`.
     ///
     /// # Safety
     /// For as long as the value lives, `base` is the start of `len` bytes that are valid for reads

@@ -19,7 +19,7 @@ use crate::wire::Errno;
 struct Bar([u8; 64]);
 
 impl Bar {
-    /// The memory, for as long as it is borrowed.
+    /// Returns the memory, for as long as it is borrowed.
     fn window(&mut self) -> Window<SharedMemory<'_>> {
         let base = NonNull::from(&mut self.0).cast();
         // SAFETY: the memory is borrowed for as long as the window lives, and aligned to a page.
@@ -129,7 +129,7 @@ fn a_window_shorter_than_a_register_has_none() {
 /// Where the region of [`file`] lies.
 const REGION: u64 = 0x1000;
 
-/// A device whose region is full of 4.
+/// Returns a device whose region is full of 4.
 fn file() -> File {
     File::new(REGION, &[4; 64])
 }

@@ -16,19 +16,19 @@ pub trait Width: Raw + Copy + FromBytes + IntoBytes + Immutable + 'static {
     /// The base-2 logarithm of the size in bytes.
     const SHIFT: u32;
 
-    /// The value of little-endian memory that was loaded as it is.
+    /// Converts little-endian memory that was loaded as it is.
     #[must_use]
     fn from_device(raw: Self) -> Self;
 
-    /// The little-endian memory of a value.
+    /// Converts a value to little-endian memory.
     #[must_use]
     fn to_device(self) -> Self;
 
-    /// The low bits of a number.
+    /// Returns the low bits of a number.
     #[must_use]
     fn truncate(value: u64) -> Self;
 
-    /// The number.
+    /// Returns the number.
     #[must_use]
     fn widen(self) -> u64;
 }

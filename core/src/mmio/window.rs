@@ -39,7 +39,7 @@ pub struct Window<A, P = CanReadWrite> {
 }
 
 impl<A: Access, P> Window<A, P> {
-    /// A window over what permits all that `P` does.
+    /// Creates a window over an access that permits all that `P` does.
     const fn permitted(access: A) -> Self {
         Self {
             access,
@@ -47,7 +47,7 @@ impl<A: Access, P> Window<A, P> {
         }
     }
 
-    /// A window over what may permit less than reading and writing.
+    /// Creates a window over an access that may permit less than reading and writing.
     ///
     /// # Errors
     /// [`NotPermitted`] where `P` permits more.
@@ -64,19 +64,19 @@ impl<A: Access, P> Window<A, P> {
         }
     }
 
-    /// What the window is over.
+    /// Returns the access that the window is over.
     pub(crate) const fn access(&self) -> &A {
         &self.access
     }
 
-    /// The length in bytes.
+    /// Returns the length in bytes.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
         self.access.len()
     }
 
-    /// Whether the window is empty.
+    /// Tells whether the window is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.access.is_empty()
@@ -124,7 +124,7 @@ impl<A: Access, P> Window<A, P> {
             .map_err(RegisterError::Access)
     }
 
-    /// The block of registers `R` at `offset` (bytes): all of it is checked here, once.
+    /// Returns the block of registers `R` at `offset` (bytes): all of it is checked here, once.
     ///
     /// # Errors
     /// [`OffsetError`] where the block does not lie in the window, or not at its alignment.
@@ -133,7 +133,7 @@ impl<A: Access, P> Window<A, P> {
         Block::new(&self.access, offset)
     }
 
-    /// The `len` bytes at `offset` (bytes), a multiple of 8.
+    /// Returns the `len` bytes at `offset` (bytes), a multiple of 8.
     ///
     /// # Errors
     /// [`OffsetError`] where they do not lie in the window.
@@ -142,7 +142,7 @@ impl<A: Access, P> Window<A, P> {
         Part::new(&self.access, offset, len).map(Window::permitted)
     }
 
-    /// The `len` bytes at `offset` (bytes), a multiple of 8, in place of the window.
+    /// Returns the `len` bytes at `offset` (bytes), a multiple of 8, in place of the window.
     ///
     /// # Errors
     /// As [`Window::part`].
@@ -228,8 +228,9 @@ impl<A: Access, P> Window<A, P> {
         unsafe { memory.as_mut() }
     }
 
-    /// A window over the same stretch. Two windows can write the same registers: this is for a
-    /// driver that gives each its own, such as doorbells to the queues that they belong to.
+    /// Makes another window over the same stretch. Two windows can write the same registers: this
+    /// is for a driver that gives each its own, such as doorbells to the queues that they belong
+    /// to.
     #[inline]
     #[must_use]
     pub const fn share(&self) -> Window<&A, P> {
@@ -247,7 +248,7 @@ impl<A: Access, P> Window<A, P> {
         Window::permitted(Through::new(access))
     }
 
-    /// `len` blocks of registers `R` in a row at `offset` (bytes), in place of the window.
+    /// Returns `len` blocks of registers `R` in a row at `offset` (bytes), in place of the window.
     ///
     /// # Errors
     /// As [`Window::block`].
@@ -259,7 +260,7 @@ impl<A: Access, P> Window<A, P> {
         Array::new(self.access, offset, len)
     }
 
-    /// The block of registers `R` at `offset` (bytes), in place of the window.
+    /// Returns the block of registers `R` at `offset` (bytes), in place of the window.
     ///
     /// # Errors
     /// As [`Window::block`].
@@ -270,7 +271,7 @@ impl<A: Access, P> Window<A, P> {
 }
 
 impl<A: Access> Window<A> {
-    /// A window over what can be read and written.
+    /// Creates a window over an access that can be read and written.
     #[must_use]
     pub const fn new(access: A) -> Self
     where
@@ -279,14 +280,14 @@ impl<A: Access> Window<A> {
         Self::permitted(access)
     }
 
-    /// The window with no more than the permission `P`.
+    /// Returns the window with no more than the permission `P`.
     #[must_use]
     pub fn restrict<P: Permission>(self) -> Window<A, P> {
         Window::permitted(self.access)
     }
 }
 
-/// Whether `offset` names a register of type `T` in a window of `len` bytes.
+/// Tells whether `offset` names a register of type `T` in a window of `len` bytes.
 #[inline]
 fn check<T: Width>(offset: usize, len: usize) -> Result<(), OffsetError> {
     // Low bits that are set become high bits: one comparison finds both faults.
@@ -297,7 +298,7 @@ fn check<T: Width>(offset: usize, len: usize) -> Result<(), OffsetError> {
     }
 }
 
-/// Whether `size` bytes at `offset` lie in a window of `len` bytes.
+/// Tells whether `size` bytes at `offset` lie in a window of `len` bytes.
 #[inline]
 fn check_all(offset: usize, size: usize, len: usize) -> Result<(), OffsetError> {
     match offset.checked_add(size) {
@@ -306,7 +307,7 @@ fn check_all(offset: usize, size: usize, len: usize) -> Result<(), OffsetError> 
     }
 }
 
-/// What is wrong with an offset.
+/// Tells why an offset is refused.
 #[cold]
 fn fault<T>(offset: usize, len: usize) -> OffsetError {
     let size = size_of::<T>();

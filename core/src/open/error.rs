@@ -26,7 +26,7 @@ pub enum SessionError {
 }
 
 impl SessionError {
-    /// Whether the system, or the caller, does not have the way that was tried.
+    /// Tells whether the system, or the caller, does not have the way that was tried.
     #[must_use]
     pub const fn is_absence(&self) -> bool {
         match self {
@@ -44,7 +44,7 @@ impl SessionError {
         }
     }
 
-    /// The one of two absences that was nearer to success.
+    /// Returns the one of two absences that was nearer to success.
     pub(super) fn nearer(self, other: Self) -> Self {
         if other.nearness() > self.nearness() {
             other
@@ -53,7 +53,7 @@ impl SessionError {
         }
     }
 
-    /// How near to success an absence was.
+    /// Returns how near to success an absence was.
     const fn nearness(&self) -> u8 {
         match self {
             Self::Nowhere => 0,
@@ -68,7 +68,7 @@ impl SessionError {
     }
 }
 
-/// Whether a file is not there, or not the caller's to open.
+/// Tells whether a file is not there, or not the caller's to open.
 const fn is_absent(errno: Errno) -> bool {
     is_denied(errno) || matches!(errno, Errno::ENOENT | Errno::ENODEV | Errno::ENXIO)
 }

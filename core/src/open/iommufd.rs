@@ -78,9 +78,9 @@ impl<S: Sys + Clone> Ioas<S> {
         self.bound(path, None)
     }
 
-    /// As [`Ioas::bind`], with the token of an SR-IOV physical function, a UUID: it is set for
-    /// the physical function itself, and must be the one that was set for a virtual function
-    /// ([`Device::set_vf_token`]). Linux 6.17 and later.
+    /// Binds a device as [`Ioas::bind`] does, with the token of an SR-IOV physical function. The
+    /// token is a UUID: it is set for the physical function itself, and must be the one that was
+    /// set for a virtual function ([`Device::set_vf_token`]). Linux 6.17 and later.
     ///
     /// # Errors
     /// As [`Ioas::bind`]; [`IommufdError::Bind`] with `EACCES` for another token than the one
@@ -133,23 +133,23 @@ impl<S: Sys> Ioas<S> {
         send(&self.sys, device.fd(), request, without_pasid)
     }
 
-    /// The shim below.
+    /// Returns the shim below.
     pub(crate) const fn sys(&self) -> &S {
         &self.sys
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub(crate) const fn fd(&self) -> &S::Fd {
         &self.fd
     }
 
-    /// The address space's id.
+    /// Returns the address space's id.
     pub(crate) const fn id(&self) -> u32 {
         self.id
     }
 
-    /// The ranges of IOVAs that can be mapped, sorted, into `ranges`; returns how many there are
-    /// and the alignment of mappings in bytes. The last address belongs to a range.
+    /// Fills `ranges` with the ranges of IOVAs that can be mapped, sorted. Returns how many there
+    /// are and the alignment of mappings in bytes. The last address belongs to a range.
     ///
     /// # Errors
     /// `EMSGSIZE` where `ranges` is too short for them.
@@ -218,7 +218,7 @@ impl<S: Sys> Ioas<S> {
         unsafe { self.sys.exchange_mapping(&self.fd, mapping, exchange) }.map(drop)
     }
 
-    /// A request to map something that is still to be named.
+    /// Returns a request to map something that is still to be named.
     fn ioas_map(&self, iova: u64, flags: IoasMapFlags) -> IommuIoasMap {
         IommuIoasMap {
             flags: flags | IoasMapFlags::FIXED_IOVA,
@@ -261,8 +261,8 @@ fn send<S: Sys>(
 }
 
 impl<S: Sys> Ioas<S> {
-    /// Maps `length` bytes from `start` on of a dma-buf at `iova` (`IOMMU_IOAS_MAP_FILE`), so that
-    /// devices of the address space reach it. [`Ioas::unmap`] takes it away.
+    /// Maps `length` bytes of a dma-buf from `start` at `iova`, for the devices of the address
+    /// space (`IOMMU_IOAS_MAP_FILE`). [`Ioas::unmap`] takes it away.
     ///
     /// # Errors
     /// What the kernel returns: `EINVAL` for what is not of whole pages or not in the dma-buf,

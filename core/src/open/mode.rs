@@ -35,7 +35,7 @@ impl Mode {
         Self::NoIommu,
     ];
 
-    /// A name of lower-case letters, digits and hyphens.
+    /// Returns a name of lower-case letters, digits and hyphens.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -48,13 +48,14 @@ impl Mode {
         }
     }
 
-    /// The mode of a name ([`Mode::name`]).
+    /// Returns the mode of a name ([`Mode::name`]).
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Self::PREFERRED.into_iter().find(|mode| mode.name() == name)
     }
 
-    /// The IOMMU driver that a container is given; iommufd by itself behaves as type 1 version 2.
+    /// Returns the IOMMU driver that a container is given. Iommufd by itself behaves as type 1
+    /// version 2.
     #[must_use]
     pub const fn iommu(self) -> Extension {
         match self {
@@ -64,7 +65,7 @@ impl Mode {
         }
     }
 
-    /// Whether iommufd maps the memory.
+    /// Tells whether iommufd maps the memory.
     #[must_use]
     pub const fn is_iommufd(self) -> bool {
         matches!(
@@ -73,7 +74,7 @@ impl Mode {
         )
     }
 
-    /// Where the container is; for [`Mode::Iommufd`] the iommufd.
+    /// Returns the path of the container. For [`Mode::Iommufd`] it is the iommufd's.
     #[must_use]
     pub const fn container_path(self) -> &'static CStr {
         if self.is_iommufd() {

@@ -58,7 +58,7 @@ impl<S: Sys + Clone> Session<S> {
         Self::open_first(&Mode::PREFERRED, sys, place)
     }
 
-    /// As [`Session::open`], of `modes` in their order.
+    /// Opens as [`Session::open`] does, in the first of `modes` that works.
     ///
     /// # Errors
     /// As [`Session::open`].

@@ -121,17 +121,17 @@ impl<S: Sys> AddressSpace<S> {
 }
 
 impl Direction {
-    /// Whether the device reads.
+    /// Tells whether the device reads.
     const fn reads(self) -> bool {
         matches!(self, Self::ToDevice | Self::Both)
     }
 
-    /// Whether the device writes.
+    /// Tells whether the device writes.
     const fn writes(self) -> bool {
         matches!(self, Self::FromDevice | Self::Both)
     }
 
-    /// As a container is told.
+    /// Returns the direction as a container takes it.
     fn dma(self) -> DmaMapFlags {
         let mut flags = DmaMapFlags::empty();
         flags.set(DmaMapFlags::READ, self.reads());
@@ -139,7 +139,7 @@ impl Direction {
         flags
     }
 
-    /// As iommufd is told.
+    /// Returns the direction as iommufd takes it.
     fn ioas(self) -> IoasMapFlags {
         let mut flags = IoasMapFlags::empty();
         flags.set(IoasMapFlags::READABLE, self.reads());

@@ -81,7 +81,7 @@ pub struct ExpansionRom {
 }
 
 impl Bar {
-    /// Where it starts, in the space that it lies in.
+    /// Returns its start, in the space that it lies in.
     #[must_use]
     pub fn address(self) -> u64 {
         match self {
@@ -94,8 +94,8 @@ impl Bar {
         }
     }
 
-    /// The first BAR of `registers` and the registers behind it; `None` without one, or without
-    /// its upper half.
+    /// Returns the first BAR of `registers` and the registers behind it. `None` without one, or
+    /// without its upper half.
     fn split(registers: &[u32]) -> Option<(Self, &[u32])> {
         let (&register, rest) = registers.split_first()?;
         if register & 1 != 0 {
@@ -136,7 +136,7 @@ impl Bar {
 }
 
 impl Bars {
-    /// Up to six registers; more are no part of a row.
+    /// Pairs up to six registers. More are no part of a row.
     ///
     /// # Errors
     /// [`UnpairedBar`]
@@ -174,14 +174,14 @@ impl Bars {
         Self::new(&registers).map_err(|_| ConfigError::UnpairedBar { offset: last })
     }
 
-    /// The BAR whose register, or lower register, has this index; `None` for an upper half.
+    /// Returns the BAR whose register, or lower register, has this index. `None` for an upper half.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<Bar> {
         self.iter()
             .find_map(|(at, bar)| (at == index).then_some(bar))
     }
 
-    /// The BARs with their indexes, without upper halves.
+    /// Returns the BARs with their indexes, without upper halves.
     #[must_use]
     pub fn iter(&self) -> BarsIter<'_> {
         BarsIter {
@@ -225,7 +225,7 @@ impl ExpansionRom {
 }
 
 impl fmt::Display for Bar {
-    /// As `lspci -v` does: `64-bit, prefetchable memory at 0xfe000000`.
+    /// Writes it as `lspci -v` does: `64-bit, prefetchable memory at 0xfe000000`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, prefetchable) = match *self {
             Self::Memory32 { prefetchable, .. } => ("32-bit", prefetchable),

@@ -12,12 +12,12 @@ pub struct Config<A> {
 }
 
 impl<A> Config<A> {
-    /// The space behind `access`. Nothing is read yet.
+    /// Creates the space behind `access`. Nothing is read yet.
     pub const fn new(access: A) -> Self {
         Self { access }
     }
 
-    /// How the space is reached.
+    /// Returns the access to the space.
     pub const fn access(&self) -> &A {
         &self.access
     }

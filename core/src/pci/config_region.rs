@@ -41,7 +41,7 @@ pub struct ConfigRegion<A> {
 }
 
 impl<A: ConfigWrite> ConfigRegion<A> {
-    /// The space of the function that is to answer at `address`.
+    /// Creates the space of the function that is to answer at `address`.
     pub const fn new(address: PciAddress, config: Config<A>) -> Self {
         Self {
             address,
@@ -49,7 +49,7 @@ impl<A: ConfigWrite> ConfigRegion<A> {
         }
     }
 
-    /// The address at which the function answers.
+    /// Returns the address at which the function answers.
     pub const fn address(&self) -> PciAddress {
         self.address
     }
@@ -59,7 +59,7 @@ impl<A: ConfigWrite> ConfigRegion<A> {
         self.config.into_inner()
     }
 
-    /// What stands at `offset`, or all ones.
+    /// Reads 32 bits at `offset`. All ones stand for what is not there.
     fn read(&self, address: PciAddress, offset: u16) -> u32 {
         if address != self.address {
             return u32::MAX;
@@ -125,7 +125,7 @@ mod tests {
         PciAddress::new(segment, bus, device, function)
     }
 
-    /// An endpoint with MSI-X at 0x40 and power management at 0x60.
+    /// Returns an endpoint with MSI-X at 0x40 and power management at 0x60.
     fn region() -> ConfigRegion<Snapshot<[u8; 256]>> {
         let mut bytes = [0; 256];
         bytes[..4].copy_from_slice(&[0x36, 0x1b, 0x10, 0x00]);

@@ -30,8 +30,8 @@ pub enum TransferError {
 }
 
 impl<D: DeviceHandle> DeviceConfig<D> {
-    /// The config region that lies at `offset` of the device's file and has `size` bytes, of
-    /// which 4096 count.
+    /// Creates the config region at `offset` of the device's file. It has `size` bytes, and only
+    /// 4096 count.
     pub fn new(device: D, offset: u64, size: u64) -> Self {
         let size = u16::try_from(size).map_or(EXTENDED_SIZE, |size| size.min(EXTENDED_SIZE));
         Self {
@@ -133,7 +133,7 @@ mod tests {
     /// Where the config region lies in the device's file.
     const REGION: u64 = 0x700_0000_0000;
 
-    /// A device of which the config region alone can be read and written.
+    /// Returns a device of which the config region alone can be read and written.
     fn file(limit: Result<usize, Errno>) -> File {
         let mut space = [0; 256];
         space[..4].copy_from_slice(&[0x34, 0x12, 0xe8, 0x11]);

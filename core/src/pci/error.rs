@@ -101,7 +101,7 @@ pub enum ListError {
 }
 
 impl<E> ConfigError<E> {
-    /// The offset at which the space goes wrong.
+    /// Returns the offset at which the space goes wrong.
     #[must_use]
     pub const fn offset(&self) -> u16 {
         match self {
@@ -118,7 +118,7 @@ impl<E> ConfigError<E> {
 }
 
 impl ListError {
-    /// The offset at which the list goes wrong: the one that was to be followed.
+    /// Returns the offset at which the list goes wrong: the one that was to be followed.
     #[must_use]
     pub const fn offset(&self) -> u16 {
         match *self {

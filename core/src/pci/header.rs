@@ -147,7 +147,7 @@ pub struct HeaderType {
 }
 
 impl Id {
-    /// Vendor in the low half, device in the high one.
+    /// Takes the vendor from the low half and the device from the high one.
     fn from_register(register: u32) -> Self {
         Self {
             vendor: low_half(register),
@@ -157,7 +157,7 @@ impl Id {
 }
 
 impl<A: ConfigAccess> Config<A> {
-    /// Vendor and device.
+    /// Returns vendor and device.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -165,7 +165,7 @@ impl<A: ConfigAccess> Config<A> {
         self.read_u32(ID).map(Id::from_register)
     }
 
-    /// What the function may do now.
+    /// Returns what the function may do now.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -173,7 +173,7 @@ impl<A: ConfigAccess> Config<A> {
         self.read_u16(COMMAND).map(Command::from_bits_retain)
     }
 
-    /// What the function can, and what happened to it.
+    /// Returns the status register: what the function can, and what happened to it.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -195,7 +195,7 @@ impl<A: ConfigAccess> Config<A> {
         })
     }
 
-    /// The layout of the header, and whether there are more functions.
+    /// Returns the layout of the header, and whether there are more functions.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -207,8 +207,8 @@ impl<A: ConfigAccess> Config<A> {
         })
     }
 
-    /// The vendor and the model of the board: in the header of an endpoint, in a capability of a
-    /// bridge, where it has one.
+    /// Returns the vendor and the model of the board: in the header of an endpoint, in a capability
+    /// of a bridge, where it has one.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -230,7 +230,7 @@ impl<A: ConfigAccess> Config<A> {
         }
     }
 
-    /// The base address registers: six of an endpoint, two of a bridge.
+    /// Returns the base address registers: six of an endpoint, two of a bridge.
     ///
     /// The registers are only read: the size of a BAR is the size of its VFIO region.
     ///
@@ -244,7 +244,7 @@ impl<A: ConfigAccess> Config<A> {
         }
     }
 
-    /// The base address of the expansion ROM.
+    /// Returns the base address of the expansion ROM.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -257,7 +257,7 @@ impl<A: ConfigAccess> Config<A> {
         self.read_u32(offset).map(ExpansionRom::from_register)
     }
 
-    /// The pin on which the function raises INTx.
+    /// Returns the pin on which the function raises INTx.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -265,7 +265,8 @@ impl<A: ConfigAccess> Config<A> {
         self.read_u8(INTERRUPT_PIN).map(InterruptPin)
     }
 
-    /// The line to which firmware says that the pin is routed; the function makes no use of it.
+    /// Returns the line to which firmware says that the pin is routed. The function makes no use of
+    /// it.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -273,8 +274,8 @@ impl<A: ConfigAccess> Config<A> {
         self.read_u8(INTERRUPT_LINE)
     }
 
-    /// The register that names the first standard capability and what it holds, where the status
-    /// register says that there is a list.
+    /// Returns the register that names the first standard capability, and its value. None where the
+    /// status register says that there is no list.
     pub(super) fn capabilities_pointer(&self) -> Result<Option<(u16, u8)>, ConfigError<A::Error>> {
         if !self.status()?.contains(Status::CAP_LIST) {
             return Ok(None);
@@ -309,14 +310,14 @@ impl<A: ConfigWrite> Config<A> {
 }
 
 impl fmt::Display for Id {
-    /// As `lspci -n` prints it: `8086:10d3`.
+    /// Writes it as `lspci -n` does: `8086:10d3`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:04x}:{:04x}", self.vendor, self.device)
     }
 }
 
 impl fmt::Display for Class {
-    /// The class code as in sysfs, less its prefix, and the revision: `010802 rev 02`.
+    /// Writes the class code as in sysfs, less its prefix, and the revision: `010802 rev 02`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
             base,

@@ -138,7 +138,8 @@ pub enum CapabilityId {
 }
 
 impl fmt::Display for CapabilityId {
-    /// The name; a number without one is two digits in the standard list, four in the extended.
+    /// Writes the name. A number without one is two digits in the standard list, four in the
+    /// extended.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Standard(id) => match id.name() {

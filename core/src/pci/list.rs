@@ -86,7 +86,7 @@ impl Entry {
         C::decode(&self.body(config))
     }
 
-    /// The capability's registers.
+    /// Returns the capability's registers.
     #[must_use]
     pub const fn body<'c, A>(&self, config: &'c Config<A>) -> Body<'c, A> {
         Body::new(config, *self)
@@ -94,8 +94,8 @@ impl Entry {
 }
 
 impl<A: ConfigAccess> Config<A> {
-    /// The standard capabilities (PCI Local Bus specification 3.0, section 6.7). None where the
-    /// status register says that there is no list.
+    /// Returns the standard capabilities (PCI Local Bus specification 3.0, section 6.7). None where
+    /// the status register says that there is no list.
     #[must_use]
     pub const fn capabilities(&self) -> Capabilities<'_, A> {
         Capabilities {
@@ -105,8 +105,8 @@ impl<A: ConfigAccess> Config<A> {
         }
     }
 
-    /// The extended capabilities (PCI Express base specification, section 7.6). None in a space
-    /// of 256 bytes, nor where the first header is all zeros or all ones.
+    /// Returns the extended capabilities (PCI Express base specification, section 7.6). None in a
+    /// space of 256 bytes, nor where the first header is all zeros or all ones.
     #[must_use]
     pub const fn extended_capabilities(&self) -> ExtendedCapabilities<'_, A> {
         ExtendedCapabilities {
@@ -116,8 +116,8 @@ impl<A: ConfigAccess> Config<A> {
         }
     }
 
-    /// The first capability of type `C`. The whole list is followed, so that neither an answer
-    /// nor its absence rests on a malformed list.
+    /// Returns the first capability of type `C`. The whole list is followed, so that neither an
+    /// answer nor its absence rests on a malformed list.
     ///
     /// # Errors
     /// [`ConfigError`]
@@ -127,7 +127,7 @@ impl<A: ConfigAccess> Config<A> {
             .transpose()
     }
 
-    /// The place of the first capability with this id. The whole list is followed, as by
+    /// Returns the place of the first capability with this id. The whole list is followed, as by
     /// [`Config::find`].
     ///
     /// # Errors
@@ -140,7 +140,7 @@ impl<A: ConfigAccess> Config<A> {
     }
 }
 
-/// The first entry with this id of a list without an error.
+/// Returns the first entry with this id of a list without an error.
 fn first<E>(
     list: impl Iterator<Item = Result<Entry, E>>,
     id: CapabilityId,
@@ -223,7 +223,7 @@ impl<A: ConfigAccess> ExtendedCapabilities<'_, A> {
 }
 
 impl Position {
-    /// Where a list stands after a step: past an entry, or at its end.
+    /// Returns where a list stands after a step: past an entry, or at its end.
     fn after<E>(step: &Result<Option<Entry>, E>) -> Self {
         match step {
             Ok(Some(Entry { offset, next, .. })) => Self::Link {

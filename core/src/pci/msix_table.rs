@@ -100,7 +100,7 @@ impl MsixEntry {
         entries.iter().copied().map(Self::from_bytes)
     }
 
-    /// Whether the vector is masked.
+    /// Tells whether the vector is masked.
     #[must_use]
     pub const fn is_masked(&self) -> bool {
         self.control.contains(VectorControl::MASKED)
@@ -108,32 +108,32 @@ impl MsixEntry {
 }
 
 impl MsixTable {
-    /// From the table register, and the number of vectors.
+    /// Creates the table from its register and the number of vectors.
     #[must_use]
     pub const fn new(place: u32, vectors: u16) -> Self {
         Self { place, vectors }
     }
 
-    /// How many vectors there are, 1 to 2048.
+    /// Returns how many vectors there are, 1 to 2048.
     #[must_use]
     pub const fn vectors(&self) -> u16 {
         self.vectors
     }
 
-    /// The index of the BAR, 0 to 5; 6 and 7 are reserved.
+    /// Returns the index of the BAR, 0 to 5. 6 and 7 are reserved.
     #[must_use]
     pub const fn bar(&self) -> u32 {
         self.place & 0x7
     }
 
-    /// Where in the BAR the table starts, in bytes; a multiple of 8.
+    /// Returns where in the BAR the table starts, in bytes. A multiple of 8.
     #[must_use]
     pub const fn offset(&self) -> u32 {
         self.place & !0x7
     }
 
-    /// The bytes of the BAR that the table takes. Whether the BAR has them is for the caller to
-    /// check against its region.
+    /// Returns the bytes of the BAR that the table takes. Whether the BAR has them is for the
+    /// caller to check against its region.
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         let start = u64::from(self.offset());
@@ -166,30 +166,30 @@ impl MsixTable {
 }
 
 impl MsixPending {
-    /// From the register of the pending bit array, and the number of vectors.
+    /// Creates the pending bit array from its register and the number of vectors.
     pub(super) const fn new(place: u32, vectors: u16) -> Self {
         Self { place, vectors }
     }
 
-    /// How many vectors there are, 1 to 2048.
+    /// Returns how many vectors there are, 1 to 2048.
     #[must_use]
     pub const fn vectors(&self) -> u16 {
         self.vectors
     }
 
-    /// The index of the BAR, 0 to 5; 6 and 7 are reserved.
+    /// Returns the index of the BAR, 0 to 5. 6 and 7 are reserved.
     #[must_use]
     pub const fn bar(&self) -> u32 {
         self.place & 0x7
     }
 
-    /// Where in the BAR the array starts, in bytes; a multiple of 8.
+    /// Returns where in the BAR the array starts, in bytes. A multiple of 8.
     #[must_use]
     pub const fn offset(&self) -> u32 {
         self.place & !0x7
     }
 
-    /// The bytes of the BAR that the array takes: 8 for each 64 vectors.
+    /// Returns the bytes of the BAR that the array takes: 8 for each 64 vectors.
     #[must_use]
     pub fn range(&self) -> Range<u64> {
         let start = u64::from(self.offset());
@@ -197,8 +197,8 @@ impl MsixPending {
         start..start.saturating_add(len)
     }
 
-    /// Whether an interrupt of `vector` waits to be unmasked, in one 32-bit access. `read` is given
-    /// an offset into the BAR, in bytes.
+    /// Tells whether an interrupt of `vector` waits to be unmasked, in one 32-bit access. `read` is
+    /// given an offset into the BAR, in bytes.
     ///
     /// # Errors
     /// [`TableError`]
@@ -214,8 +214,8 @@ impl MsixPending {
         Ok(bit.is_some_and(|bit| word & bit != 0))
     }
 
-    /// Whether an interrupt of `vector` waits, by the bytes of the array; `None` where they do not
-    /// reach so far.
+    /// Tells whether an interrupt of `vector` waits, by the bytes of the array. `None` where they
+    /// do not reach so far.
     #[must_use]
     pub fn is_pending_in(array: &[u8], vector: u16) -> Option<bool> {
         let byte = array.get(usize::from(vector >> 3))?;
@@ -282,7 +282,7 @@ mod tests {
         control: VectorControl::MASKED,
     };
 
-    /// A BAR that ends with `bytes` and starts `offset` bytes before them.
+    /// Returns a BAR that ends with `bytes` and starts `offset` bytes before them.
     fn bar(offset: u64, bytes: &[u8]) -> impl FnMut(u64) -> Result<u32, u64> {
         move |at| {
             let at_bytes = at.checked_sub(offset).ok_or(at)?;

@@ -7,8 +7,8 @@ pub(super) fn standard<C: TypedCapability>(bytes: &[u8]) -> Result<C, ConfigErro
     standard_at(0x40, bytes)
 }
 
-/// Reads the only standard capability, at `offset`, from a space of 4096 bytes, whose bytes from
-/// the 256th on are no part of it.
+/// Reads the only standard capability, at `offset`, from a space of 4096 bytes. Bytes from the
+/// 256th on are no part of it.
 pub(super) fn standard_at<C: TypedCapability>(
     offset: u8,
     bytes: &[u8],

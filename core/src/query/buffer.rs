@@ -5,7 +5,7 @@ pub trait ReplyBuffer {
     /// Whether [`ReplyBuffer::grow`] can ever succeed.
     const GROWS: bool;
 
-    /// The memory as it is now.
+    /// Returns the memory as it is now.
     fn bytes(&mut self) -> &mut [u8];
 
     /// Makes room for `needed` bytes, and tells whether there now is more room than before and

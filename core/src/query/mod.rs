@@ -172,7 +172,7 @@ fn put_head<H: FromZeros + IntoBytes + Immutable>(reply: &mut [u8], index: u32) 
     Some(())
 }
 
-/// The error of a buffer that is shorter than the structure.
+/// Returns the error of a buffer that is shorter than the structure.
 #[cold]
 fn truncated<H>(reply: &[u8]) -> Malformed {
     let number = |len| u32::try_from(len).unwrap_or(u32::MAX);
@@ -182,7 +182,7 @@ fn truncated<H>(reply: &[u8]) -> Malformed {
     }
 }
 
-/// The size that a reply needs, where it did not fit.
+/// Returns the size that a reply needs, where it did not fit.
 #[inline]
 fn needs_more<T, H>(decoded: Result<T, InfoError<H>>) -> Option<u64> {
     match decoded {
@@ -191,7 +191,7 @@ fn needs_more<T, H>(decoded: Result<T, InfoError<H>>) -> Option<u64> {
     }
 }
 
-/// The reply must be for what was asked.
+/// Checks that the reply is for the index that was asked about.
 #[inline]
 fn same_index<H>(asked: u32, got: u32) -> Result<(), QueryError<H>> {
     if asked == got {

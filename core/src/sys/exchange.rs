@@ -54,8 +54,8 @@ pub struct Parts<'a, F = Absent, E = Absent> {
 const NONE: i32 = -1;
 
 impl<'a, F, E> Exchange<'a, F, E> {
-    /// A request without pointers and descriptors. `argument` is the structure and what follows
-    /// it; its first four bytes become its length.
+    /// Creates a request without pointers and descriptors. `argument` is the structure and what
+    /// follows it; its first four bytes become its length.
     ///
     /// # Errors
     /// `EINVAL` for a structure that is too short, and for one that would make the kernel follow
@@ -80,7 +80,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
         }
     }
 
-    /// `IOMMU_IOAS_IOVA_RANGES`, which fills `ranges`.
+    /// Makes the request `IOMMU_IOAS_IOVA_RANGES`, which fills `ranges`.
     pub fn iova_ranges(
         argument: &'a mut IommuIoasIovaRanges,
         ranges: &'a mut [IommuIovaRange],
@@ -92,7 +92,8 @@ impl<'a, F, E> Exchange<'a, F, E> {
         }
     }
 
-    /// `VFIO_IOMMU_MAP_DMA` or `IOMMU_IOAS_MAP` of the bytes `range` of the shim's memory.
+    /// Makes the request `VFIO_IOMMU_MAP_DMA` or `IOMMU_IOAS_MAP` for the bytes `range` of the
+    /// shim's memory.
     ///
     /// # Errors
     /// `EINVAL` for another request, and for a structure that is too short.
@@ -118,7 +119,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
         Ok(Self::as_it_is(request, argument).with_argsz())
     }
 
-    /// A request whose structure has the length that its row says.
+    /// Creates a request whose structure has the length that its row says.
     pub(super) fn whole<T>(request: ExchangeRequest, argument: &'a mut T) -> Self
     where
         T: FromBytes + IntoBytes,
@@ -126,7 +127,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
         Self::as_it_is(request, argument.as_mut_bytes()).with_argsz()
     }
 
-    /// A request whose structure is not changed.
+    /// Creates a request whose structure is not changed.
     pub(super) const fn as_it_is(request: ExchangeRequest, argument: &'a mut [u8]) -> Self {
         Self {
             request,
@@ -160,14 +161,14 @@ impl<'a, F, E> Exchange<'a, F, E> {
         self
     }
 
-    /// The request.
+    /// Returns the request.
     #[must_use]
     pub const fn request(&self) -> ExchangeRequest {
         self.request
     }
 
-    /// What a shim passes to its kernel. They are no exchange any more: what is changed in them
-    /// can't be passed on unchecked.
+    /// Returns the parts that a shim passes to its kernel. They are no exchange any more: what is
+    /// changed in them can't be passed on unchecked.
     #[must_use]
     pub fn into_parts(self) -> Parts<'a, F, E> {
         let Self {

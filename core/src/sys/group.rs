@@ -17,7 +17,7 @@ pub struct GroupPath {
 }
 
 impl GroupPath {
-    /// `/dev/vfio/GROUP`, or `/dev/vfio/noiommu-GROUP`.
+    /// Names `/dev/vfio/GROUP`, or `/dev/vfio/noiommu-GROUP`.
     #[must_use]
     pub fn new(group: u32, noiommu: Option<NoIommu>) -> Self {
         // There is always room.
@@ -53,7 +53,7 @@ impl GroupPath {
         Some(Self { bytes, start })
     }
 
-    /// The path.
+    /// Returns the path.
     #[must_use]
     pub fn as_c_str(&self) -> &CStr {
         let path = self.bytes.get(self.start..).unwrap_or_default();

@@ -41,8 +41,7 @@ pub struct PageRange {
 }
 
 impl<'a, F, E> Exchange<'a, F, E> {
-    /// `VFIO_IOMMU_DIRTY_PAGES` for `pages`, made in `buffer`: a bit of `bitmap` for each
-    /// page.
+    /// Makes `VFIO_IOMMU_DIRTY_PAGES` for `pages` in `buffer`. `bitmap` gets a bit for each page.
     ///
     /// # Errors
     /// `EINVAL` where the pages' size is no power of two, where `pages` is not whole pages, and
@@ -70,7 +69,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
         })
     }
 
-    /// `VFIO_IOMMU_UNMAP_DMA` of `pages`, made in `buffer`: a bit of `bitmap` for each page.
+    /// Makes `VFIO_IOMMU_UNMAP_DMA` of `pages` in `buffer`. `bitmap` gets a bit for each page.
     /// Mappings can't reach out of the range, and so out
     /// of the bitmap: the kernel tracks with type1v2 only, which refuses to cut a mapping.
     ///
@@ -99,7 +98,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
         })
     }
 
-    /// `VFIO_DEVICE_FEATURE` that sets `DMA_LOGGING_START` for `ranges`, made in `buffer`. `page`
+    /// Makes `VFIO_DEVICE_FEATURE` that sets `DMA_LOGGING_START` for `ranges`, in `buffer`. `page`
     /// is the granularity in bytes that is wanted, 0 for the device's own.
     ///
     /// # Errors
@@ -122,8 +121,8 @@ impl<'a, F, E> Exchange<'a, F, E> {
         })
     }
 
-    /// `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT` for `pages`, made in `buffer`: a
-    /// bit of `bitmap` for each page.
+    /// Makes `VFIO_DEVICE_FEATURE` that gets `DMA_LOGGING_REPORT` for `pages` in `buffer`.
+    /// `bitmap` gets a bit for each page.
     ///
     /// # Errors
     /// As [`Exchange::dirty_bitmap`].
@@ -163,7 +162,7 @@ impl PageRange {
     }
 }
 
-/// Where a bitmap goes, but for its address.
+/// Returns where a bitmap goes, but for its address.
 fn place(page: u64, bitmap: &[u8]) -> Result<Bitmap, Errno> {
     Ok(Bitmap {
         pgsize: page,

@@ -316,10 +316,10 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// The size of the host's pages, in bytes.
+    /// Returns the size of the host's pages, in bytes.
     fn page_size(&self) -> usize;
 
-    /// The time since some moment in the past; it never goes back.
+    /// Returns the time since some moment in the past. It never goes back.
     ///
     /// # Errors
     /// `ENOSYS` in a world without a clock.
@@ -327,8 +327,8 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// Zeroed memory of `len` bytes for DMA, rounded up to whole pages of the kind that is asked
-    /// for.
+    /// Allocates zeroed memory of `len` bytes for DMA, rounded up to whole pages of the kind
+    /// `pages`.
     ///
     /// # Errors
     /// What `mmap(2)` returns: `ENOMEM` where there is none, or no huge page is free; `EINVAL` for
@@ -338,8 +338,8 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// Zeroed memory of `len` bytes, rounded up to whole ordinary pages, that is contiguous in
-    /// physical memory and ends at or below the address `highest`; and its physical address. For
+    /// Allocates physically contiguous memory that ends at or below `highest`, and returns its
+    /// physical address. It is zeroed, and `len` bytes are rounded up to whole ordinary pages. For
     /// devices that no IOMMU confines.
     ///
     /// # Implementation
@@ -373,7 +373,7 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// Where memory lies in physical memory, contiguous and for as long as it lives.
+    /// Returns where memory lies in physical memory, contiguous and for as long as it lives.
     ///
     /// # Errors
     /// `ENOSYS` in a world where memory can move, or lie in pieces: there only
@@ -383,7 +383,7 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// A new event with nothing in it.
+    /// Creates a new event with nothing in it.
     ///
     /// # Errors
     /// What `eventfd(2)` returns.
@@ -391,7 +391,7 @@ pub trait Sys {
         Err(Errno::ENOSYS)
     }
 
-    /// How often the event was signalled since it was last asked; 0 where it was not.
+    /// Returns how often the event was signalled since it was last asked. 0 where it was not.
     ///
     /// # Errors
     /// What `read(2)` returns, `EAGAIN` aside.
@@ -588,7 +588,7 @@ pub(crate) fn send<S: Sys>(
     sys.exchange(fd, exchange).and_then(nothing)
 }
 
-/// Whether a request that has nothing to answer has answered nothing. One that maps memory is not
+/// Checks that a request with nothing to answer has answered nothing. One that maps memory is not
 /// asked: whatever it answers, the memory may be mapped.
 ///
 /// # Errors

@@ -17,8 +17,8 @@ pub const LOW_POWER_WAKEUP_LEN: usize =
     size_of::<DeviceFeature>() + size_of::<DeviceLowPowerEntryWithWakeup>();
 
 impl<'a, F, E> Exchange<'a, F, E> {
-    /// `VFIO_DEVICE_BIND_IOMMUFD`, with a token where there is one: a UUID, of which the kernel
-    /// reads the 16 bytes.
+    /// Makes the request `VFIO_DEVICE_BIND_IOMMUFD`, with a token where there is one. The token is
+    /// a UUID, and the kernel reads its 16 bytes.
     pub fn bind_iommufd(
         argument: &'a mut DeviceBindIommufd,
         iommufd: &'a [&'a F; 1],
@@ -35,12 +35,12 @@ impl<'a, F, E> Exchange<'a, F, E> {
         }
     }
 
-    /// `IOMMU_IOAS_MAP_FILE` of a file.
+    /// Makes the request `IOMMU_IOAS_MAP_FILE` for a file.
     pub fn map_file(argument: &'a mut IommuIoasMapFile, file: &'a [&'a F; 1]) -> Self {
         Self::whole(ExchangeRequest::IoasMapFile, argument).naming(file, &[])
     }
 
-    /// `VFIO_DEVICE_SET_IRQS` with `events`, one for each interrupt, made in `buffer`: 20 bytes,
+    /// Makes `VFIO_DEVICE_SET_IRQS` with `events`, one for each interrupt, in `buffer`: 20 bytes,
     /// and 4 for each event. Of `head`, action, index and start count.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
         Ok(Self::sized(ExchangeRequest::SetIrqEvents, argument)?.naming(&[], events))
     }
 
-    /// `VFIO_DEVICE_PCI_HOT_RESET` that shows `groups`, made in `buffer`: 12 bytes, and 4 for each
+    /// Makes `VFIO_DEVICE_PCI_HOT_RESET` that shows `groups`, in `buffer`: 12 bytes, and 4 for each
     /// group.
     ///
     /// # Errors
@@ -73,13 +73,13 @@ impl<'a, F, E> Exchange<'a, F, E> {
         Ok(Self::sized(ExchangeRequest::PciHotReset, argument)?.naming(groups, &[]))
     }
 
-    /// `VFIO_DEVICE_IOEVENTFD`: a write whenever the event is signalled; without an event, the
-    /// write is taken away.
+    /// Makes `VFIO_DEVICE_IOEVENTFD`: a write whenever the event is signalled. Without an event,
+    /// the write is taken away.
     pub fn ioeventfd(argument: &'a mut DeviceIoeventfd, event: &'a [Option<&'a E>; 1]) -> Self {
         Self::whole(ExchangeRequest::Ioeventfd, argument).naming(&[], event)
     }
 
-    /// `VFIO_DEVICE_FEATURE` that sets `LOW_POWER_ENTRY_WITH_WAKEUP`, made in `buffer`; the kernel
+    /// Makes `VFIO_DEVICE_FEATURE` that sets `LOW_POWER_ENTRY_WITH_WAKEUP`, in `buffer`. The kernel
     /// refuses it without an event.
     pub fn low_power_wakeup(
         buffer: &'a mut [u8; LOW_POWER_WAKEUP_LEN],
@@ -92,7 +92,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
     }
 }
 
-/// The start of `buffer`, with `head` in it and room for so many numbers behind that.
+/// Writes `head` to the start of `buffer`, and returns it with room for `count` numbers behind.
 ///
 /// # Errors
 /// `EINVAL` where the buffer is too short.

@@ -21,7 +21,7 @@ pub const MIG_STATE_LEN: usize = size_of::<DeviceFeature>() + size_of::<DeviceFe
 pub const DMA_BUF_LEN: usize = size_of::<DeviceFeature>() + size_of::<DeviceFeatureDmaBuf>();
 
 impl<'a, F, E> Exchange<'a, F, E> {
-    /// `VFIO_DEVICE_FEATURE` that sets `MIG_DEVICE_STATE`, made in `buffer`.
+    /// Makes `VFIO_DEVICE_FEATURE` that sets `MIG_DEVICE_STATE`, in `buffer`.
     pub fn set_mig_state(buffer: &'a mut [u8; MIG_STATE_LEN], state: MigState) -> Self {
         let data = DeviceFeatureMigState {
             device_state: state.0,
@@ -38,8 +38,8 @@ impl<'a, F, E> Exchange<'a, F, E> {
         Self::whole(ExchangeRequest::SetMigState, buffer)
     }
 
-    /// `VFIO_DEVICE_FEATURE` that gets a `DMA_BUF` of `ranges` of the region `index`, made in
-    /// `buffer`: [`DMA_BUF_LEN`] bytes, and 16 for each range.
+    /// Makes `VFIO_DEVICE_FEATURE` that gets a `DMA_BUF` of `ranges` of region `index`. `buffer`
+    /// has [`DMA_BUF_LEN`] bytes, and 16 for each range.
     ///
     /// # Errors
     /// `EINVAL` where the buffer is too short.
@@ -69,7 +69,7 @@ impl<'a, F, E> Exchange<'a, F, E> {
         Self::sized(ExchangeRequest::DmaBuf, argument)
     }
 
-    /// `VFIO_DEVICE_QUERY_GFX_PLANE` for a plane of the type `drm_plane_type`.
+    /// Makes `VFIO_DEVICE_QUERY_GFX_PLANE` for a plane of the type `drm_plane_type`.
     pub fn gfx_plane(
         plane: &'a mut DeviceGfxPlaneInfo,
         flags: GfxPlaneFlags,
@@ -84,14 +84,14 @@ impl<'a, F, E> Exchange<'a, F, E> {
         Self::whole(ExchangeRequest::QueryGfxPlane, plane)
     }
 
-    /// `VFIO_DEVICE_GET_GFX_DMABUF` for the dma-buf `id`.
+    /// Makes `VFIO_DEVICE_GET_GFX_DMABUF` for the dma-buf `id`.
     pub fn gfx_dmabuf(id: &'a mut u32) -> Self {
         // The number is all of the structure, without argsz.
         Self::as_it_is(ExchangeRequest::GetGfxDmabuf, id.as_mut_bytes())
     }
 }
 
-/// The head of a feature.
+/// Returns the head of a feature.
 pub(super) fn feature(flags: FeatureFlags, id: FeatureId) -> DeviceFeature {
     DeviceFeature {
         flags: flags.with_feature(id),

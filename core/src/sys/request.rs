@@ -25,7 +25,7 @@ pub enum ValueRequest {
 }
 
 impl ValueRequest {
-    /// The request's number (linux/vfio.h).
+    /// Returns the request's number (linux/vfio.h).
     #[inline]
     #[must_use]
     pub const fn number(self) -> u32 {
@@ -38,7 +38,7 @@ impl ValueRequest {
         }
     }
 
-    /// The number that goes to the kernel where the caller gives `value`.
+    /// Returns the number that goes to the kernel where the caller gives `value`.
     ///
     /// # Errors
     /// `EPERM` where a container is to do without an IOMMU and nobody gave the word for it.
@@ -67,7 +67,7 @@ pub enum FdRequest {
 }
 
 impl FdRequest {
-    /// The request's number (linux/vfio.h).
+    /// Returns the request's number (linux/vfio.h).
     #[inline]
     #[must_use]
     pub const fn number(self) -> u32 {
@@ -86,7 +86,7 @@ pub enum NameRequest {
 }
 
 impl NameRequest {
-    /// The request's number (linux/vfio.h).
+    /// Returns the request's number (linux/vfio.h).
     #[inline]
     #[must_use]
     pub const fn number(self) -> u32 {

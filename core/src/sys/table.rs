@@ -96,37 +96,38 @@ macro_rules! requests {
         }
 
         impl ExchangeRequest {
-            /// The request's number (linux/vfio.h, linux/iommufd.h).
+            /// Returns the request's number (linux/vfio.h, linux/iommufd.h).
             #[inline]
             #[must_use]
             pub const fn number(self) -> u32 {
                 match self { $(Self::$request => const { $row.number },)+ }
             }
 
-            /// [`Row::least`]
+            /// Returns [`Row::least`].
             pub(super) const fn least(self) -> usize {
                 match self { $(Self::$request => const { $row.least },)+ }
             }
 
-            /// [`Row::pointer`]
+            /// Returns [`Row::pointer`].
             pub(super) const fn pointer(self) -> Option<Pointer> {
                 match self { $(Self::$request => const { $row.pointer },)+ }
             }
 
-            /// Where the structure says how much memory is mapped: 64 bits that the shim puts in.
+            /// Returns where the structure says how much memory is mapped: 64 bits that the shim
+            /// puts in.
             #[must_use]
             pub const fn length_at(self) -> Option<usize> {
                 match self { $(Self::$request => const { $row.length },)+ }
             }
 
-            /// Where the structure has the numbers of the files or events that the request names,
-            /// one after the other: 32 bits each, which the shim puts in.
+            /// Returns where the structure has the numbers of the files or events that the request
+            /// names. They are 32 bits each, one after the other, and the shim puts them in.
             #[must_use]
             pub const fn names_at(self) -> Option<usize> {
                 match self { $(Self::$request => const { $row.names },)+ }
             }
 
-            /// Where the request leaves the number of a file that it opens:
+            /// Returns where the request leaves the number of a file that it opens.
             /// [`Sys::exchange_open`](super::Sys::exchange_open) makes such a request, and no other
             /// method does.
             #[must_use]
@@ -134,7 +135,7 @@ macro_rules! requests {
                 match self { $(Self::$request => const { $row.opens },)+ }
             }
 
-            /// [`Row::contents`]
+            /// Returns [`Row::contents`].
             pub(super) const fn contents(self) -> Contents {
                 match self { $(Self::$request => const { $row.contents },)+ }
             }
@@ -271,7 +272,7 @@ requests! {
 }
 
 impl ExchangeRequest {
-    /// Whether a device takes it. A container may take its number for a request of its own.
+    /// Tells whether a device takes it. A container may take its number for a request of its own.
     #[must_use]
     pub const fn is_of_device(self) -> bool {
         !matches!(
@@ -291,9 +292,9 @@ impl ExchangeRequest {
         )
     }
 
-    /// Where the structure has a pointer that the shim puts in, in bytes. It has 64 bits, but for
-    /// [`ExchangeRequest::DirtyBitmap`] and [`ExchangeRequest::UnmapDirty`], where it is the
-    /// target's.
+    /// Returns where the structure has a pointer that the shim puts in, in bytes. It has 64 bits,
+    /// but for [`ExchangeRequest::DirtyBitmap`] and [`ExchangeRequest::UnmapDirty`], where it is
+    /// the target's.
     #[must_use]
     pub const fn pointer_at(self) -> Option<usize> {
         match self.pointer() {
@@ -304,7 +305,7 @@ impl ExchangeRequest {
 }
 
 impl Row {
-    /// A request with the structure `T` that a constructor of its own makes.
+    /// Admits a request with the structure `T` that a constructor of its own makes.
     const fn made<T>(number: u32) -> Self {
         Self {
             number,
@@ -317,7 +318,7 @@ impl Row {
         }
     }
 
-    /// A request with the structure `T`, whatever that says.
+    /// Admits a request with the structure `T`, whatever that says.
     const fn any<T>(number: u32) -> Self {
         Self {
             contents: Contents::Any,
@@ -326,23 +327,24 @@ impl Row {
     }
 }
 
-/// `UNMAP_DMA`: any flag but ALL has a bitmap written, or is not known here.
+/// Admits `UNMAP_DMA` without flags or with ALL. Any other flag has a bitmap written, or is not
+/// known here.
 fn unmaps_only(flags: u32) -> bool {
     !DmaUnmapFlags::from_bits_retain(flags).intersects(!DmaUnmapFlags::ALL)
 }
 
-/// `DIRTY_PAGES`: the third action has a bitmap written.
+/// Admits two actions of `DIRTY_PAGES`. The third has a bitmap written.
 fn starts_or_stops(flags: u32) -> bool {
     let flags = DirtyPagesFlags::from_bits_retain(flags);
     flags == DirtyPagesFlags::START || flags == DirtyPagesFlags::STOP
 }
 
-/// `SET_IRQS`: the data are no descriptors.
+/// Admits `SET_IRQS` whose data are no descriptors.
 fn is_without_events(flags: u32) -> bool {
     !IrqSetFlags::from_bits_retain(flags).intersects(IrqSetFlags::DATA_EVENTFD)
 }
 
-/// `FEATURE`: plain data are moved, or none.
+/// Admits `FEATURE` that moves plain data, or none.
 fn is_plain(flags: u32) -> bool {
     let flags = FeatureFlags::from_bits_retain(flags);
     if flags.contains(FeatureFlags::PROBE) {

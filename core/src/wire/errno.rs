@@ -14,7 +14,7 @@ macro_rules! errnos {
         impl Errno {
             $(#[doc = $text] pub const $name: Self = Self($number);)*
 
-            /// The symbol of the number in `errno.h`, where it is one that VFIO returns.
+            /// Returns the symbol of the number in `errno.h`, where it is one that VFIO returns.
             #[must_use]
             pub const fn name(self) -> Option<&'static str> {
                 match self {
@@ -23,7 +23,7 @@ macro_rules! errnos {
                 }
             }
 
-            /// What the number says, in words.
+            /// Returns the meaning of the number in words.
             #[must_use]
             pub const fn text(self) -> &'static str {
                 match self {

@@ -22,7 +22,8 @@ pub enum InfoRequest {
 }
 
 impl InfoRequest {
-    /// The request's number (linux/vfio.h), and the bytes of its structure that the kernel reads.
+    /// Returns the request's number (linux/vfio.h), and the bytes of its structure that the kernel
+    /// reads.
     #[inline]
     const fn row(self) -> (u32, usize) {
         match self {
@@ -36,15 +37,15 @@ impl InfoRequest {
         }
     }
 
-    /// The request's number.
+    /// Returns the request's number.
     #[inline]
     #[must_use]
     pub const fn number(self) -> u32 {
         self.row().0
     }
 
-    /// How many bytes of the structure the kernel reads, whatever argsz says, on every kind of
-    /// VFIO file; no more than [`InfoRequest::LEAST_MAX`].
+    /// Returns how many bytes of the structure the kernel reads, whatever argsz says. That holds
+    /// for every kind of VFIO file, and is no more than [`InfoRequest::LEAST_MAX`].
     #[inline]
     #[must_use]
     pub const fn least(self) -> usize {

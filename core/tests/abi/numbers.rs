@@ -292,7 +292,8 @@ fn device_api_strings_are_the_kernels() {
     }
 }
 
-/// linux-raw-sys has the numbers as constants for each architecture, but was made from older headers.
+/// Compares the request numbers with linux-raw-sys, which has them for each architecture but was made
+/// from older headers.
 #[test]
 fn request_numbers_are_the_kernels() {
     use linux_raw_sys::ioctl::*;

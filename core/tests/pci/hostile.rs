@@ -7,7 +7,7 @@ use vfio_core::pci::{
 
 use crate::space::{Error, Space, extended_ids, standard_ids};
 
-/// The only error of a walk; it ends the walk.
+/// Returns the only error of a walk. It ends the walk.
 fn error(list: &[Result<vfio_core::pci::Entry, Error>]) -> ListError {
     let (last, before) = list.split_last().unwrap();
     assert!(before.iter().all(Result::is_ok));

@@ -64,7 +64,7 @@ fn present(bytes: &mut [u8]) {
     }
 }
 
-/// A list in any order: places, and what lies there.
+/// Returns a list in any order: places, and what lies there.
 fn placed<I: Clone + std::fmt::Debug>(
     places: std::ops::Range<u16>,
     most: usize,
@@ -88,7 +88,7 @@ proptest! {
         check_space(&bytes)?;
     }
 
-    /// Few bits differ from a sound list: most walks go far before they fail.
+    /// Reads spaces that differ by few bits from a sound list: most walks go far before they fail.
     #[test]
     fn nearly_sound_spaces_are_read(
         list in placed(0x40..0x100, 48, any::<u8>()),
@@ -121,7 +121,7 @@ proptest! {
     }
 }
 
-/// A space with these lists, the extended one behind a capability at 0x100.
+/// Returns a space with these lists, the extended one behind a capability at 0x100.
 fn written(list: &[(u16, u8)], extended: &[(u16, u16)]) -> Space<4096> {
     let places: Vec<_> = list
         .iter()

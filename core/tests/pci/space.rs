@@ -11,12 +11,12 @@ pub(crate) type Error = ConfigError<PastEnd>;
 pub(crate) struct Space<const N: usize>(pub(crate) [u8; N]);
 
 impl<const N: usize> Space<N> {
-    /// A function without capabilities.
+    /// Creates a function without capabilities.
     pub(crate) fn new() -> Self {
         Self([0; N])
     }
 
-    /// A function whose list starts where `pointer` says.
+    /// Creates a function whose list starts where `pointer` says.
     pub(crate) fn with_list(pointer: u8) -> Self {
         let mut space = Self::new();
         space.put(0x06, &[0x10]);
@@ -24,7 +24,7 @@ impl<const N: usize> Space<N> {
         space
     }
 
-    /// The bytes `rows` and zeros between them.
+    /// Creates the bytes `rows` and zeros between them.
     pub(crate) fn from_rows(rows: &[(usize, [u8; 16])]) -> Self {
         let mut space = Self::new();
         for (offset, row) in rows {
@@ -37,13 +37,13 @@ impl<const N: usize> Space<N> {
         self.0[offset..offset + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// A standard header with any pointer.
+    /// Creates a standard header with any pointer.
     pub(crate) fn standard(mut self, offset: u8, id: StandardId, next: u8) -> Self {
         self.put(offset.into(), &[id.0, next]);
         self
     }
 
-    /// An extended header of version 1 with any pointer of 12 bits.
+    /// Creates an extended header of version 1 with any pointer of 12 bits.
     pub(crate) fn extended(mut self, offset: u16, id: ExtendedId, next: u16) -> Self {
         let header = u32::from(id.0) | 1 << 16 | u32::from(next) << 20;
         self.put(offset.into(), &header.to_le_bytes());
@@ -54,12 +54,12 @@ impl<const N: usize> Space<N> {
         Config::new(Snapshot(&self.0))
     }
 
-    /// What the walk of the standard list yields.
+    /// Walks the standard list.
     pub(crate) fn list(&self) -> Vec<Result<Entry, Error>> {
         self.config().capabilities().collect()
     }
 
-    /// What the walk of the extended list yields.
+    /// Walks the extended list.
     pub(crate) fn extended_list(&self) -> Vec<Result<Entry, Error>> {
         self.config().extended_capabilities().collect()
     }
@@ -79,7 +79,7 @@ pub(crate) fn standard_ids(list: &[Result<Entry, Error>]) -> Vec<(u16, StandardI
         .collect()
 }
 
-/// Offsets, ids and versions of an extended list that is sound.
+/// Returns offsets, ids and versions of an extended list that is sound.
 pub(crate) fn extended_ids(list: &[Result<Entry, Error>]) -> Vec<(u16, ExtendedId, u8)> {
     list.iter()
         .map(|entry| match entry.unwrap() {

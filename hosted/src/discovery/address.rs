@@ -30,7 +30,8 @@ pub enum ParseAddressError {
 }
 
 impl Address {
-    /// The address of these numbers; `None` if `device` is above 0x1f or `function` above 7.
+    /// Creates the address of these numbers. `None` if `device` is above 0x1f or `function` above
+    /// 7.
     ///
     /// A segment is 16 bits wide in ACPI, but Linux numbers the domains behind Intel VMD from 0x10000 on.
     #[must_use]
@@ -46,25 +47,25 @@ impl Address {
         })
     }
 
-    /// The segment, which Linux calls the domain.
+    /// Returns the segment, which Linux calls the domain.
     #[must_use]
     pub const fn segment(self) -> u32 {
         self.segment
     }
 
-    /// The bus.
+    /// Returns the bus.
     #[must_use]
     pub const fn bus(self) -> u8 {
         self.bus
     }
 
-    /// The device on its bus, at most 0x1f.
+    /// Returns the device on its bus, at most 0x1f.
     #[must_use]
     pub const fn device(self) -> u8 {
         self.device
     }
 
-    /// The function of its device, at most 7.
+    /// Returns the function of its device, at most 7.
     #[must_use]
     pub const fn function(self) -> u8 {
         self.function
@@ -97,7 +98,7 @@ impl FromStr for Address {
     }
 }
 
-/// A number of 1 to `digits` hexadecimal digits; unlike `from_str_radix`, no sign.
+/// Returns a number of 1 to `digits` hexadecimal digits. Unlike `from_str_radix`, no sign.
 fn hex(text: &str, digits: usize) -> Option<u32> {
     if text.len() > digits || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;

@@ -42,7 +42,7 @@ pub(super) struct Node {
 }
 
 impl Kind {
-    /// The kind of a file with this mode; `None` where it is no device node.
+    /// Creates the kind of a file with this mode. `None` where it is no device node.
     const fn of(mode: u32) -> Option<Self> {
         match FileType::from_raw_mode(mode) {
             FileType::BlockDevice => Some(Self::Block),
@@ -53,7 +53,7 @@ impl Kind {
 }
 
 impl Number {
-    /// The number as `stat` gives it.
+    /// Creates the number as `stat` gives it.
     fn of(device: u64) -> Self {
         Self {
             major: major(device),
@@ -77,7 +77,7 @@ impl FromStr for Number {
 }
 
 impl Node {
-    /// Whether a file with this mode and device number is a node of the same device.
+    /// Tells whether a file with this mode and device number is a node of the same device.
     pub(super) fn is_same(&self, mode: u32, number: u64) -> bool {
         let kind = Kind::of(mode);
         kind.is_some_and(|kind| self.device == Some((kind, Number::of(number))))
@@ -85,7 +85,8 @@ impl Node {
 }
 
 impl System {
-    /// The node with this name below `/dev`, through which VFIO gives out `devices`. Its number is looked up there.
+    /// Returns the node with this name below `/dev`, through which VFIO gives out `devices`. Its number is looked
+    /// up there.
     pub(super) fn vfio_node(&self, name: String, devices: Vec<String>) -> Node {
         let path = self.dev.join(&name);
         let device = stat(&path).ok().and_then(|stat| {
@@ -100,7 +101,8 @@ impl System {
         }
     }
 
-    /// The node of the device that `directory` describes; its name, where the kernel tells no other, is `name`.
+    /// Returns the node of the device that `directory` describes. Its name, where the kernel tells no other, is
+    /// `name`.
     pub(super) fn node(&self, kind: Kind, number: Number, directory: &Path, name: &str) -> Node {
         let uevent = sysfs::lines(&directory.join("uevent"));
         let told = uevent.iter().find_map(|line| line.strip_prefix("DEVNAME="));
@@ -130,14 +132,15 @@ impl System {
 /// nothing is read or written, no medium is moved, and udev looks only at what was open for writing. Meanwhile, the
 /// same question of another process is answered with "in use".
 pub(super) trait Ask {
-    /// Whether a block device is claimed: mounted, swapped to, a member of an array, a volume or a file system, or
-    /// open for one process alone. A disk is claimed while a partition of it is (`bd_may_claim` of `block/bdev.c`).
+    /// Tells whether a block device is claimed: mounted, swapped to, a member of an array, a volume or a file
+    /// system, or open for one process alone. A disk is claimed while a partition of it is (`bd_may_claim` of
+    /// `block/bdev.c`).
     ///
     /// # Errors
     /// Why that can't be told: [`Errno::ENOENT`] where there is no node of it.
     fn is_claimed(&self, node: &Node) -> Result<bool, Errno>;
 
-    /// Whether a VFIO group, or a device in it, is open (`vfio_group_fops_open`).
+    /// Tells whether a VFIO group, or a device in it, is open (`vfio_group_fops_open`).
     ///
     /// # Errors
     /// Why that can't be told.

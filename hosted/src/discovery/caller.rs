@@ -17,7 +17,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// What the calling thread may do. Rights that the kernel does not tell count as missing.
+    /// Returns the rights of the calling thread. Rights that the kernel does not tell count as
+    /// missing.
     #[must_use]
     pub fn current() -> Self {
         let effective = capabilities(None).map_or(CapabilitySet::empty(), |sets| sets.effective);

@@ -54,19 +54,20 @@ pub struct Names {
 }
 
 impl Device {
-    /// Whether vfio-pci or one of its variants is bound.
+    /// Tells whether vfio-pci or one of its variants is bound.
     #[must_use]
     pub fn has_vfio_driver(&self) -> bool {
         self.driver.as_deref().is_some_and(is_vfio_driver)
     }
 
-    /// Whether VFIO gives it out without an IOMMU: its DMA takes physical addresses and is not confined.
+    /// Tells whether VFIO gives it out without an IOMMU: its DMA takes physical addresses and is not
+    /// confined.
     #[must_use]
     pub fn is_noiommu(&self) -> bool {
         self.place().is_noiommu
     }
 
-    /// Where it is opened, once a VFIO driver is bound.
+    /// Returns where it is opened, once a VFIO driver is bound.
     #[must_use]
     pub fn place(&self) -> OwnedPlace {
         let group = self.group.as_ref();
@@ -111,7 +112,7 @@ impl OwnedPlace {
     }
 }
 
-/// Where a device is opened that is in a group, of a number and perhaps without an IOMMU, and has a character device.
+/// Returns the place of a device in a group, perhaps without an IOMMU, and with a character device.
 fn place(address: Address, group: Option<(u32, bool)>, cdev: Option<&str>) -> OwnedPlace {
     // There is no NUL in an address, nor in the name of a file.
     let c_string = |text: String| CString::new(text).unwrap_or_default();
@@ -156,7 +157,7 @@ fn group(path: &Path) -> Result<Option<Group>, DiscoveryError> {
     }))
 }
 
-/// The number of a device's group, and whether it has no IOMMU.
+/// Returns the number of a device's group, and whether it has no IOMMU.
 fn group_number(path: &Path) -> Result<Option<(u32, bool)>, DiscoveryError> {
     let path = path.join("iommu_group");
     let Some(name) = sysfs::link_name(&path)? else {
@@ -183,7 +184,7 @@ fn cdev(path: &Path) -> Result<Option<String>, DiscoveryError> {
         .map(|(name, _)| name))
 }
 
-/// `vfioN`, or `noiommu-vfioN`.
+/// Returns `vfioN`, or `noiommu-vfioN`.
 fn is_cdev_name(name: &str) -> bool {
     name.strip_prefix("noiommu-")
         .unwrap_or(name)

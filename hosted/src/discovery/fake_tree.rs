@@ -11,7 +11,7 @@ pub(crate) struct FakeTree {
 }
 
 impl FakeTree {
-    /// A system with a PCI bus and nothing on it.
+    /// Creates a system with a PCI bus and nothing on it.
     pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         // Another user has to get in, where permissions are tested as root.
@@ -28,7 +28,7 @@ impl FakeTree {
         tree
     }
 
-    /// A system with one device in group 7, bound to vfio-pci, with its nodes.
+    /// Creates a system with one device in group 7, bound to vfio-pci, with its nodes.
     pub(crate) fn with_ready_device(address: &str) -> Self {
         let tree = Self::new();
         tree.device(address, 0x1234, 0x11e8, 0x00ff00);
@@ -39,7 +39,7 @@ impl FakeTree {
         tree
     }
 
-    /// What stands for `/`.
+    /// Returns the directory that stands for `/`.
     pub(crate) fn root(&self) -> &Path {
         self.root.path()
     }
@@ -59,7 +59,7 @@ impl FakeTree {
         symlink(self.root().join(target), self.root().join(path)).unwrap();
     }
 
-    /// A device without a driver and without a group.
+    /// Adds a device without a driver and without a group.
     pub(crate) fn device(&self, address: &str, vendor: u16, device: u16, class: u32) {
         let directory = format!("sys/devices/pci/{address}");
         self.write(&format!("{directory}/vendor"), format!("{vendor:#06x}\n"));
@@ -68,7 +68,7 @@ impl FakeTree {
         self.link(&format!("sys/bus/pci/devices/{address}"), &directory);
     }
 
-    /// A driver that is loaded.
+    /// Adds a driver that is loaded.
     pub(crate) fn driver(&self, driver: &str) {
         fs::create_dir_all(self.root().join("sys/bus/pci/drivers").join(driver)).unwrap();
     }
@@ -92,7 +92,7 @@ impl FakeTree {
         self.link(&format!("sys/devices/pci/{address}/iommu_group"), &group);
     }
 
-    /// A device node, as a file, with this mode.
+    /// Adds a device node, as a file, with this mode.
     pub(crate) fn node(&self, path: &str, mode: u32) {
         let path = format!("dev/{path}");
         if !self.root().join(&path).exists() {

@@ -23,13 +23,13 @@ pub struct Member {
 }
 
 impl Member {
-    /// The address, if it is a PCI device.
+    /// Returns the address, if it is a PCI device.
     #[must_use]
     pub fn address(&self) -> Option<Address> {
         self.name.parse().ok()
     }
 
-    /// Whether the group can be given to user space while this driver is bound.
+    /// Tells whether the group can be given to user space while this driver is bound.
     ///
     /// The kernel asks (`iommu_group_claim_dma_owner`, since 5.19) that nothing in the group uses the DMA API: a
     /// device without a driver does not, nor do the drivers marked `driver_managed_dma`, which are VFIO's, pci-stub
@@ -43,7 +43,8 @@ impl Member {
     }
 }
 
-/// Whether this is vfio-pci or one of its variants, such as mlx5_vfio_pci: all have `vfio` as a word in their name.
+/// Tells whether this is vfio-pci or one of its variants, such as mlx5_vfio_pci: all have `vfio` as a word in their
+/// name.
 pub(super) fn is_vfio_driver(driver: &str) -> bool {
     driver.split(['-', '_']).any(|word| word == "vfio")
 }

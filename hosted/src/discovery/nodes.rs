@@ -7,7 +7,7 @@ use rustix::io::Errno;
 
 use super::{Device, Obstacle};
 
-/// What stands in the way of opening the nodes of a device that is bound to a VFIO driver.
+/// Returns the obstacle to opening the nodes of a device that is bound to a VFIO driver.
 ///
 /// There are two ways, through the group and through the device's own character device; one that is open suffices.
 pub(super) fn obstacle(device: &Device, dev: &Path) -> Option<Obstacle> {

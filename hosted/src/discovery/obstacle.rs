@@ -75,7 +75,7 @@ pub struct Remedy {
 }
 
 impl Obstacle {
-    /// A word or three, for a column.
+    /// Returns a word or three, for a column.
     #[must_use]
     pub const fn title(&self) -> &'static str {
         match self {
@@ -94,7 +94,7 @@ impl Obstacle {
         }
     }
 
-    /// The devices that have to be bound to vfio-pci to mend it.
+    /// Returns the devices that have to be bound to vfio-pci to mend it.
     #[must_use]
     pub fn devices_to_bind(&self) -> Vec<Address> {
         match self {
@@ -106,7 +106,7 @@ impl Obstacle {
         }
     }
 
-    /// How to mend it.
+    /// Returns how to mend it.
     #[must_use]
     pub fn remedy(&self) -> Remedy {
         match self {
@@ -173,7 +173,8 @@ impl Obstacle {
     }
 }
 
-/// The commands that bind a device to vfio-pci, whatever its ids, and leave others with the same ids alone.
+/// Returns the commands that bind a device to vfio-pci, whatever its ids. Others with the same ids are left
+/// alone.
 ///
 /// `bdf` is its address, or what the shell expands to it. `unbind` is for a device that has a driver.
 #[must_use]

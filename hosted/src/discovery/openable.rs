@@ -6,8 +6,8 @@ use super::{Caller, Device, Group, NoIommuMode, Obstacle, System, nodes, sysfs};
 const MEMLOCK_ENOUGH: u64 = 64 << 20;
 
 impl System {
-    /// Everything that stands in the way of this caller opening the device, in the order in which it is to be mended;
-    /// nothing if the device is ready.
+    /// Returns every obstacle to this caller's opening the device, in the order in which to mend them. There is none
+    /// if the device is ready.
     ///
     /// Access to the device's nodes shows only once a VFIO driver is bound, which makes them. A device that another
     /// process has open is not noticed.
@@ -60,7 +60,7 @@ impl System {
         obstacles
     }
 
-    /// What keeps VFIO from doing without an IOMMU; `None` if nothing does.
+    /// Returns the reason that VFIO can't do without an IOMMU. `None` if it can.
     fn noiommu_mode(&self) -> Option<NoIommuMode> {
         let module = self.sysfs.join("module/vfio");
         match sysfs::text(&module.join("parameters/enable_unsafe_noiommu_mode")).as_deref() {

@@ -68,7 +68,8 @@ fn find(mut database: impl BufRead, wanted: &BTreeSet<Key>) -> BTreeMap<Key, Str
     }
 }
 
-/// One line: the key, if it is of a kind that is looked up, and the name. `None` for an empty line or a comment.
+/// Returns one line: the key, if it is of a kind that is looked up, and the name. `None` for an empty line or a
+/// comment.
 fn entry(line: &[u8], above: Option<Key>) -> Option<(Option<Key>, &[u8])> {
     if line.is_empty() || line.starts_with(b"#") {
         return None;
@@ -96,7 +97,7 @@ fn entry(line: &[u8], above: Option<Key>) -> Option<(Option<Key>, &[u8])> {
     })
 }
 
-/// An id of so many hexadecimal digits, two spaces, and a name.
+/// Returns an id of so many hexadecimal digits, two spaces, and a name.
 fn id(line: &[u8], digits: usize) -> Option<(u16, &[u8])> {
     let (id, name) = line.split_at_checked(digits)?;
     let id = str::from_utf8(id).ok().filter(|id| !id.starts_with('+'))?;

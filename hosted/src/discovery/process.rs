@@ -20,8 +20,8 @@ pub struct Process {
 }
 
 impl System {
-    /// The processes that have the device's group or the device's own character device open, as far as this process
-    /// may see.
+    /// Returns the processes that have the device's group or its own character device open. Only what this process
+    /// may see is found.
     ///
     /// A driver waits for them where the device is taken away from it.
     #[must_use]
@@ -33,7 +33,8 @@ impl System {
         processes
     }
 
-    /// For each node, the processes that have it open, as far as this process may see, sorted by number.
+    /// Returns for each node the processes that have it open, sorted by number. Only what this process
+    /// may see is found.
     ///
     /// What a process mapped and then closed is not seen.
     pub(super) fn openers(&self, nodes: &[Node]) -> Vec<Vec<Process>> {
@@ -62,7 +63,7 @@ impl System {
         openers
     }
 
-    /// The processes that there are, with where procfs describes them, sorted by number.
+    /// Returns the processes that there are, with where procfs describes them, sorted by number.
     pub(super) fn processes(&self) -> Vec<(u32, PathBuf)> {
         let entries = sysfs::entries(&self.proc).unwrap_or_default();
         let mut processes: Vec<_> = entries
@@ -73,7 +74,7 @@ impl System {
         processes
     }
 
-    /// The nodes through which VFIO gives a device out.
+    /// Returns the nodes through which VFIO gives a device out.
     fn vfio_nodes(&self, device: &Device) -> Vec<Node> {
         let group = device.group.as_ref().map(|group| {
             let prefix = if group.noiommu { "noiommu-" } else { "" };
@@ -89,15 +90,15 @@ impl System {
 }
 
 impl Process {
-    /// The process that procfs describes at `path`.
+    /// Creates the process that procfs describes at `path`.
     pub(super) fn read(id: u32, path: &Path) -> Self {
         let name = sysfs::text(&path.join("comm")).unwrap_or_default();
         Self { id, name }
     }
 }
 
-/// Which of the nodes a file of `/proc/ID/fd` is: the one of its name, or of its number, as a container has it under
-/// another name.
+/// Returns which of the nodes a file of `/proc/ID/fd` is: the one of its name, or of its number, as a container has
+/// it under another name.
 fn node_of(file: &Path, nodes: &[Node]) -> Option<usize> {
     let target = fs::read_link(file).ok()?;
     let named = nodes.iter().position(|node| node.path == target);
@@ -112,8 +113,8 @@ fn node_of(file: &Path, nodes: &[Node]) -> Option<usize> {
         .position(|node| node.is_same(stat.stx_mode.into(), number))
 }
 
-/// The name of the VFIO device that a file of `/proc/ID/fd` is, if the kernel tells in `info`, its file of
-/// `/proc/ID/fdinfo` (`Documentation/filesystems/proc.rst`, "VFIO Device files").
+/// Returns the name of the VFIO device that a file of `/proc/ID/fd` is. The kernel tells in `info`, its
+/// file of `/proc/ID/fdinfo` (`Documentation/filesystems/proc.rst`, "VFIO Device files").
 fn vfio_device(file: &Path, info: &Path) -> Option<String> {
     fs::read_link(file)
         .ok()

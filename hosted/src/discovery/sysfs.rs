@@ -11,7 +11,7 @@ use super::DiscoveryError;
 /// The kernel gives an attribute at most one page.
 const ATTRIBUTE_BYTES: usize = 4096;
 
-/// The first `limit` bytes of a file, or all of a shorter one.
+/// Returns the first `limit` bytes of a file, or all of a shorter one.
 pub(super) fn bytes(path: &Path, limit: usize) -> Result<Vec<u8>, DiscoveryError> {
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
     let mut bytes = Vec::new();
@@ -24,19 +24,19 @@ pub(super) fn bytes(path: &Path, limit: usize) -> Result<Vec<u8>, DiscoveryError
     Ok(bytes)
 }
 
-/// An attribute as text, trimmed.
+/// Returns an attribute as text, trimmed.
 pub(super) fn text(path: &Path) -> Result<String, DiscoveryError> {
     Ok(printable(bytes(path, ATTRIBUTE_BYTES)?.trim_ascii()))
 }
 
-/// The lines of an attribute; none where it can't be read.
+/// Returns the lines of an attribute. None where it can't be read.
 pub(super) fn lines(path: &Path) -> Vec<String> {
     let bytes = bytes(path, ATTRIBUTE_BYTES).unwrap_or_default();
     let lines = bytes.split(|byte| *byte == b'\n');
     lines.map(printable).collect()
 }
 
-/// An attribute that holds a hexadecimal number such as `0x8086`.
+/// Returns an attribute that holds a hexadecimal number such as `0x8086`.
 pub(super) fn hex(path: &Path) -> Result<u32, DiscoveryError> {
     let found = text(path)?;
     found
@@ -46,13 +46,13 @@ pub(super) fn hex(path: &Path) -> Result<u32, DiscoveryError> {
         .ok_or_else(|| malformed(path, &found, "a hexadecimal number such as 0x8086"))
 }
 
-/// The same, of at most 16 bits.
+/// Returns the same, of at most 16 bits.
 pub(super) fn hex16(path: &Path) -> Result<u16, DiscoveryError> {
     let value = hex(path)?;
     u16::try_from(value).map_err(|_| malformed(path, &format!("{value:#x}"), "a number of 16 bits"))
 }
 
-/// The last part of where a link leads, as `driver` and `iommu_group` name what they lead to; `None` without a link.
+/// Returns the last part of a link's target, as `driver` and `iommu_group` name theirs. `None` without a link.
 pub(super) fn link_name(path: &Path) -> Result<Option<String>, DiscoveryError> {
     let target = match fs::read_link(path) {
         Ok(target) => target,
@@ -74,7 +74,7 @@ pub(super) fn link_name(path: &Path) -> Result<Option<String>, DiscoveryError> {
     Ok(Some(printable(name.as_encoded_bytes())))
 }
 
-/// The entries of a directory, sorted by name; none where there is no such directory.
+/// Returns the entries of a directory, sorted by name. None where there is no such directory.
 pub(super) fn entries(path: &Path) -> Result<Vec<(String, PathBuf)>, DiscoveryError> {
     let failed = |source| DiscoveryError::Read {
         path: path.to_owned(),
@@ -100,7 +100,7 @@ pub(super) fn entries(path: &Path) -> Result<Vec<(String, PathBuf)>, DiscoveryEr
     Ok(entries)
 }
 
-/// Whether an error says that what was to be read is not, or no longer, there.
+/// Tells whether an error says that what was to be read is not, or no longer, there.
 ///
 /// The attributes of a device that is being removed answer ENODEV.
 pub(super) fn gone(error: &io::Error) -> bool {

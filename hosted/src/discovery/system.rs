@@ -26,14 +26,14 @@ pub struct System {
 }
 
 impl System {
-    /// The running system.
+    /// Creates the running system.
     #[must_use]
     pub fn host() -> Self {
         Self::below(Path::new("/"))
     }
 
-    /// The system below `root`, such as a copy of another one's sysfs: `root/sys`, `root/dev`, `root/proc`, and pci.ids
-    /// in its usual places.
+    /// Creates the system below `root`, such as a copy of another one's sysfs: `root/sys`, `root/dev`, `root/proc`, and
+    /// pci.ids in its usual places.
     #[must_use]
     pub fn below(root: &Path) -> Self {
         Self {
@@ -44,7 +44,7 @@ impl System {
         }
     }
 
-    /// All PCI devices, sorted by address; none if the system has no PCI.
+    /// Returns all PCI devices, sorted by address. None if the system has no PCI.
     ///
     /// # Errors
     /// [`DiscoveryError::Read`] and [`DiscoveryError::Malformed`] with the file. A device that goes away meanwhile is
@@ -62,7 +62,7 @@ impl System {
         Ok(devices)
     }
 
-    /// The PCI device at an address.
+    /// Returns the PCI device at an address.
     ///
     /// # Errors
     /// [`DiscoveryError::NoSuchDevice`], or as [`devices`](Self::devices).
@@ -73,8 +73,8 @@ impl System {
         Ok(device)
     }
 
-    /// Where the PCI device at an address is opened, once a VFIO driver is bound: as [`Device::place`], of which no more
-    /// is read than it takes.
+    /// Returns where the PCI device at an address is opened, once a VFIO driver is bound: as [`Device::place`], of which
+    /// no more is read than it takes.
     ///
     /// # Errors
     /// As [`device`](Self::device).
@@ -82,8 +82,8 @@ impl System {
         self.place_of(address, None)
     }
 
-    /// As [`place`](Self::place), of which no more is read than opening the device in `mode` takes: what other modes take
-    /// is missing.
+    /// Works as [`place`](Self::place), of which no more is read than opening the device in `mode` takes: what other
+    /// modes take is missing.
     ///
     /// # Errors
     /// As [`device`](Self::device).
@@ -100,18 +100,18 @@ impl System {
         Ok(place)
     }
 
-    /// Whether there is a database of names.
+    /// Tells whether there is a database of names.
     #[must_use]
     pub fn has_names(&self) -> bool {
         self.pci_ids.iter().any(|path| path.is_file())
     }
 
-    /// Where sysfs describes a device.
+    /// Returns where sysfs describes a device.
     pub(super) fn device_directory(&self, address: Address) -> PathBuf {
         self.sysfs.join("bus/pci/devices").join(address.to_string())
     }
 
-    /// Whether the driver vfio-pci is there to be bound.
+    /// Tells whether the driver vfio-pci is there to be bound.
     pub(super) fn has_vfio_pci(&self) -> bool {
         self.sysfs.join("bus/pci/drivers/vfio-pci").exists()
     }

@@ -101,7 +101,7 @@ struct Count {
 }
 
 impl<S> Failing<S> {
-    /// A shim that only counts.
+    /// Creates a shim that only counts.
     #[must_use]
     pub fn new(sys: S) -> Self {
         Self {
@@ -125,13 +125,13 @@ impl<S> Failing<S> {
         Self { plan, ..self }
     }
 
-    /// How many calls were made or failed.
+    /// Returns how many calls were made or failed.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.count(|count| count.calls)
     }
 
-    /// The first call that failed; none where it was never reached.
+    /// Returns the first call that failed. None where it was never reached.
     #[must_use]
     pub fn failed(&self) -> Option<Call> {
         self.count(|count| count.failed)
@@ -205,7 +205,7 @@ impl<S> Failing<S> {
 }
 
 impl Call {
-    /// Whether it answers with a number.
+    /// Tells whether it answers with a number.
     #[must_use]
     pub const fn answers(self) -> bool {
         match self {
@@ -216,7 +216,7 @@ impl Call {
         }
     }
 
-    /// Whether it unmaps memory from an address space.
+    /// Tells whether it unmaps memory from an address space.
     const fn unmaps(self) -> bool {
         matches!(
             self,
@@ -228,7 +228,7 @@ impl Call {
         )
     }
 
-    /// Whether it moves bytes, and may move fewer than it was asked for.
+    /// Tells whether it moves bytes, and may move fewer than it was asked for.
     #[must_use]
     pub const fn moves_bytes(self) -> bool {
         matches!(self, Self::Pread | Self::Pwrite | Self::Read | Self::Write)

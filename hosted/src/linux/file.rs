@@ -109,15 +109,15 @@ impl Fd {
         Self { fd, kind }
     }
 
-    /// Whether the file takes the requests of a device, or refuses them as such. A container takes
-    /// some of their numbers for its own, and with powerpc's sPAPR IOMMU reads more of them than a
-    /// device does: 40 bytes for `VFIO_IOMMU_SPAPR_TCE_CREATE`, which is
+    /// Tells whether the file takes the requests of a device, or refuses them as such. A container
+    /// takes some of their numbers for its own, and with powerpc's sPAPR IOMMU reads more of them
+    /// than a device does: 40 bytes for `VFIO_IOMMU_SPAPR_TCE_CREATE`, which is
     /// `VFIO_DEVICE_ATTACH_IOMMUFD_PT` (linux/vfio.h).
     pub(super) const fn may_be_device(&self) -> bool {
         !matches!(self.kind, Kind::Container)
     }
 
-    /// Whether the file is a group, whose answers are descriptors of devices.
+    /// Tells whether the file is a group, whose answers are descriptors of devices.
     pub(super) const fn opens_devices(&self) -> bool {
         match self.kind {
             Kind::Group | Kind::Vouched => true,
@@ -125,7 +125,7 @@ impl Fd {
         }
     }
 
-    /// Whether the file is a device, whose answers are descriptors of what belongs to it.
+    /// Tells whether the file is a device, whose answers are descriptors of what belongs to it.
     pub(super) const fn opens_files(&self) -> bool {
         match self.kind {
             Kind::Device | Kind::Vouched => true,
@@ -156,7 +156,7 @@ impl AsRawFd for Fd {
     }
 }
 
-/// What a file is, and whether it is one that no IOMMU confines.
+/// Returns the kind of a file, and whether no IOMMU confines it.
 ///
 /// # Errors
 /// `ENODEV` where it is not VFIO's.
@@ -177,8 +177,8 @@ fn kind(fd: &OwnedFd) -> Result<(Kind, bool), Errno> {
     kind_of(link).ok_or(Errno::ENODEV)
 }
 
-/// What a file is by its link in sysfs, and whether no IOMMU confines it: the name tells, which
-/// `vfio_group_create` and `vfio_init_device` of Linux give.
+/// Returns the kind of a file by its link in sysfs, and whether no IOMMU confines it. The name
+/// tells, which `vfio_group_create` and `vfio_init_device` of Linux give.
 fn kind_of(link: &[u8]) -> Option<(Kind, bool)> {
     let device = link.strip_prefix(b"../../devices/")?;
     if matches!(device, b"virtual/misc/vfio" | b"virtual/misc/iommu") {
@@ -203,7 +203,7 @@ struct LinkPath {
 }
 
 impl LinkPath {
-    /// `/sys/dev/char/MAJOR:MINOR`. There is always room.
+    /// Names `/sys/dev/char/MAJOR:MINOR`. There is always room.
     fn new((major, minor): (u32, u32)) -> Option<Self> {
         let mut bytes = [0; PATH];
         let mut places = bytes.iter_mut().rev();
@@ -234,7 +234,7 @@ impl LinkPath {
 
 #[cfg(all(test, feature = "std"))]
 impl Fd {
-    /// A file as if it were of a kind, to see what it is asked.
+    /// Creates a file as if it were of a kind, to see what it is asked.
     pub(super) fn as_if(fd: impl Into<OwnedFd>, kind: Kind) -> Self {
         let fd = fd.into();
         Self { fd, kind }

@@ -29,7 +29,7 @@ impl Mapping {
         Ok(Self { registers, pages })
     }
 
-    /// The address of the first byte.
+    /// Returns the address of the first byte.
     pub(super) const fn base(&self) -> NonNull<u8> {
         self.pages.base()
     }

@@ -18,21 +18,21 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Zeroed memory of whole ordinary pages.
+    /// Allocates zeroed memory of whole ordinary pages.
     pub(super) fn ordinary(len: usize) -> Result<Self, Errno> {
         let pages = Pages::ordinary(len)?;
         let len = pages.len();
         Self::owning(pages, len)
     }
 
-    /// Zeroed memory of whole huge pages of `size` bytes.
+    /// Allocates zeroed memory of whole huge pages of `size` bytes.
     pub(super) fn huge(len: usize, size: usize) -> Result<Self, Errno> {
         let pages = Pages::huge(len, size)?;
         let len = pages.len();
         Self::owning(pages, len)
     }
 
-    /// Memory that is the caller's, and stays so.
+    /// Takes memory that is the caller's, and stays so.
     ///
     /// # Safety
     /// As for [`Sys::foreign_memory`](vfio_core::sys::Sys::foreign_memory).
@@ -67,7 +67,8 @@ impl Memory {
         })
     }
 
-    /// The `len` bytes at `at`, whole pages, of which `reach` are in reach; the others are freed.
+    /// Creates the `len` bytes at `at`, whole pages, of which `reach` are in reach. The others are
+    /// freed.
     pub(super) fn cut(self, at: usize, len: usize, reach: usize) -> Result<Self, Errno> {
         let pages = self.pages.ok_or(Errno::EINVAL)?;
         Self::owning(pages.cut(at, len)?, reach)
@@ -112,7 +113,7 @@ pub(super) mod tests {
 
     const HUGE: usize = 2 << 20;
 
-    /// How many huge pages of 2 MiB nobody has nor may still take, of which the tests need none.
+    /// Returns how many huge pages of 2 MiB nobody has or may still take. The tests need none.
     pub(in super::super) fn free() -> usize {
         let number = |name: &str| -> usize {
             let path = format!("/sys/kernel/mm/hugepages/hugepages-2048kB/{name}");

@@ -336,7 +336,7 @@ fn pass<F, E>(fd: &Fd, parts: &mut Parts<'_, F, E>) -> Result<u32, Errno> {
     u32::try_from(answer).map_err(|_| Errno::EOVERFLOW)
 }
 
-/// The time since some moment in the past.
+/// Returns the time since some moment in the past.
 ///
 /// Not by rustix, which with a C library finds no vDSO in a static program, and makes a system
 /// call of it.
@@ -346,14 +346,14 @@ fn now() -> Duration {
     START.get_or_init(std::time::Instant::now).elapsed()
 }
 
-/// The time since some moment in the past.
+/// Returns the time since some moment in the past.
 #[cfg(not(feature = "std"))]
 fn now() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// An address or a length as the ABI has them.
+/// Returns an address or a length as the ABI has them.
 fn to_u64(value: usize) -> u64 {
     // A pointer has at most 64 bits on Linux.
     u64::try_from(value).unwrap_or(u64::MAX)
@@ -368,7 +368,7 @@ fn info(fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
     unsafe { ioctl(fd, Info::new(request, reply)) }.map_err(errno)
 }
 
-/// The error number of an error.
+/// Returns the error number of an error.
 fn errno(error: rustix::io::Errno) -> Errno {
     Errno(error.raw_os_error())
 }

@@ -125,18 +125,18 @@ impl Pages {
         let _ = unsafe { madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxRemove) };
     }
 
-    /// How many bytes are mapped.
+    /// Returns how many bytes are mapped.
     pub(super) const fn len(&self) -> usize {
         self.len
     }
 
-    /// The address of the first byte.
+    /// Returns the address of the first byte.
     pub(super) const fn base(&self) -> NonNull<u8> {
         self.base
     }
 }
 
-/// A length in whole pages of `page` bytes.
+/// Returns a length in whole pages of `page` bytes.
 pub(super) fn whole(len: usize, page: usize) -> Result<usize, Errno> {
     match len.checked_next_multiple_of(page) {
         Some(whole) if whole > 0 => Ok(whole),

@@ -26,8 +26,8 @@ const SIZES: [usize; 2] = [2 << 20, 1 << 30];
 /// times its length, one after the other. What is not kept goes back to the pool at once.
 const CHOICES: [usize; 5] = [1, 2, 4, 8, 16];
 
-/// Zeroed memory of at least `len` bytes, contiguous and with no byte above `highest`, and its
-/// physical address.
+/// Allocates zeroed memory of at least `len` bytes, contiguous and with no byte above `highest`.
+/// Returns its physical address too.
 pub(super) fn memory(len: usize, highest: u64) -> Result<(Memory, u64), Errno> {
     let pagemap = retry_on_intr(|| {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
@@ -71,8 +71,8 @@ fn find(pagemap: &OwnedFd, len: usize, size: usize, highest: u64) -> Result<(Mem
     Err(refusal)
 }
 
-/// The first stretch of `len` bytes of huge pages of `size` bytes that is contiguous with no byte
-/// above `highest`, or else why there is none.
+/// Returns the first contiguous stretch of `len` bytes of huge pages with no byte above `highest`.
+/// `size` is that of a huge page in bytes. Otherwise tells why there is none.
 fn run(
     pagemap: &OwnedFd,
     choice: &Memory,
@@ -124,7 +124,7 @@ struct Run {
 }
 
 impl Run {
-    /// Whether no byte lies above `highest`.
+    /// Tells whether no byte lies above `highest`.
     fn is_up_to(&self, highest: u64) -> bool {
         let last = to_u64(self.len).checked_sub(1);
         last.and_then(|last| self.address.checked_add(last))
@@ -140,7 +140,7 @@ impl Run {
     }
 }
 
-/// The physical address of the page at `at`, which is in memory.
+/// Returns the physical address of the page at `at`, which is in memory.
 fn address(pagemap: &OwnedFd, memory: &Memory, at: usize) -> Result<u64, Errno> {
     let page = rustix::param::page_size();
     let address = memory.as_ptr().as_ptr().addr().checked_add(at);

@@ -52,7 +52,7 @@ impl<'a> Structure<'a> {
 }
 
 impl<'a> Info<'a> {
-    /// `reply` begins with argsz.
+    /// Writes argsz to the start of `reply`.
     pub(super) const fn new(request: InfoRequest, reply: &'a mut [u8]) -> Self {
         Self { request, reply }
     }

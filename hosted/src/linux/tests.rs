@@ -16,7 +16,7 @@ fn c_path(path: &std::path::Path) -> CString {
     CString::new(path.as_os_str().as_bytes()).unwrap()
 }
 
-/// A file that refuses all requests, as if it were of a kind.
+/// Returns a file that refuses all requests, as if it were of a kind.
 fn null(kind: Kind) -> Fd {
     let null = File::options().read(true).write(true).open("/dev/null");
     Fd::as_if(null.unwrap(), kind)
@@ -37,7 +37,7 @@ fn errors_of_open_come_through() {
     assert_eq!(Linux.open(&c_path(&missing)).err(), Some(Errno::ENOENT));
 }
 
-/// How many descriptors of the process are open on what has the path `path`.
+/// Returns how many descriptors of the process are open on what has the path `path`.
 ///
 /// Other tests open files meanwhile, so that a number may be taken again at once: look for
 /// the file, not for the number.
@@ -172,7 +172,7 @@ fn a_dropped_file_is_closed() {
     assert_eq!(open_files(file.path()), before);
 }
 
-/// Events, and references to all of them.
+/// Returns events, and references to all of them.
 fn events(count: usize) -> Vec<OwnedFd> {
     (0..count).map(|_| Linux.event().unwrap()).collect()
 }

@@ -127,7 +127,7 @@ impl<'a> Bus<'a> {
         done.map_err(|refusal| self.fault(refusal, DmaAccess::Write))
     }
 
-    /// Whether MSI or MSI-X is enabled: then INTx is not to be used.
+    /// Tells whether MSI or MSI-X is enabled: then INTx is not to be used.
     #[must_use]
     pub fn uses_messages(&self) -> bool {
         self.root.uses_messages()

@@ -64,15 +64,15 @@ const STATUS_INTX: u8 = 1 << 3;
 const STATUS_CAPABILITIES: u8 = 1 << 4;
 
 impl Config {
-    /// The 256 bytes of a conventional PCI function. `class` is the class, the subclass and the
-    /// programming interface, 8 bits each. Memory decoding is on, as vfio-pci enables it when a
+    /// Creates the 256 bytes of a conventional PCI function. `class` is the class, the subclass and
+    /// the programming interface, 8 bits each. Memory decoding is on, as vfio-pci enables it when a
     /// device is opened.
     #[must_use]
     pub fn pci(vendor: u16, device: u16, class: u32, revision: u8) -> Self {
         Self::with_len(256, vendor, device, class, revision)
     }
 
-    /// The 4096 bytes of a PCI Express function; otherwise like [`Config::pci`].
+    /// Creates the 4096 bytes of a PCI Express function. Otherwise like [`Config::pci`].
     #[must_use]
     pub fn pcie(vendor: u16, device: u16, class: u32, revision: u8) -> Self {
         Self::with_len(4096, vendor, device, class, revision)
@@ -149,7 +149,7 @@ impl Config {
         self
     }
 
-    /// The bytes: none where there is no configuration space.
+    /// Returns the bytes: none where there is no configuration space.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
@@ -163,19 +163,19 @@ impl Config {
         }
     }
 
-    /// Whether the function answers on the memory of its BARs.
+    /// Tells whether the function answers on the memory of its BARs.
     pub(crate) fn decodes_memory(&self) -> bool {
         let command = self.bytes.get(COMMAND);
         command.is_none_or(|command| command & COMMAND_MEMORY != 0)
     }
 
-    /// Whether the function may read and write memory. One without a configuration space may.
+    /// Tells whether the function may read and write memory. One without a configuration space may.
     pub(crate) fn masters_bus(&self) -> bool {
         let command = self.bytes.get(COMMAND);
         command.is_none_or(|command| command & COMMAND_MASTER != 0)
     }
 
-    /// Whether the command register turns INTx off.
+    /// Tells whether the command register turns INTx off.
     pub(crate) fn is_intx_off(&self) -> bool {
         let command = self.bytes.get(COMMAND.saturating_add(1));
         command.is_some_and(|command| command & COMMAND_INTX_OFF != 0)
@@ -198,7 +198,7 @@ impl Config {
         }
     }
 
-    /// Whether the BAR at `index` is one of memory; the ROM, index 6, is.
+    /// Tells whether the BAR at `index` is one of memory. The ROM, index 6, is.
     pub(crate) fn is_memory_bar(&self, index: u32) -> bool {
         let low = usize::try_from(index)
             .ok()

@@ -116,7 +116,7 @@ pub struct MsixTable {
 }
 
 impl RegionDescription {
-    /// A region at the place that vfio-pci gives the index: each is a TiB after the other.
+    /// Creates a region at the place that vfio-pci gives the index: each is a TiB after the other.
     #[must_use]
     pub fn new(index: u32, flags: RegionFlags, size: u64) -> Self {
         Self {
@@ -143,7 +143,7 @@ impl RegionDescription {
         }
     }
 
-    /// How far `offset` of the device's file lies in the region, where it does.
+    /// Returns how far `offset` of the device's file lies in the region, where it does.
     pub(crate) fn position(&self, offset: u64) -> Option<u64> {
         offset
             .checked_sub(self.offset)

@@ -13,8 +13,9 @@ const ROM: u64 = 128 << 10;
 const VGA: u64 = 0xc_0000;
 const OPREGION: u64 = 8 << 10;
 
-/// QEMU's `VGA` in the role of Intel's graphics: the OpRegion and the configuration spaces of the
-/// host bridge and the LPC bridge are regions 9 to 11, and only their TYPE capabilities say so.
+/// Returns QEMU's `VGA` in the role of Intel's graphics: the OpRegion and the configuration spaces
+/// of the host bridge and the LPC bridge are regions 9 to 11, and only their TYPE capabilities say
+/// so.
 #[must_use]
 pub fn igd() -> Model {
     let config = Config::pci(0x8086, 0x1912, 0x03_0000, 0x02)

@@ -59,8 +59,8 @@ pub enum IommuCap {
 }
 
 impl Iommu {
-    /// An emulated Intel IOMMU with addresses of `bits` bits, as Linux 6.12 tells of it: pages of
-    /// 4 KiB, 2 MiB and 1 GiB, and the window for interrupts left out of the IOVAs.
+    /// Creates an emulated Intel IOMMU with addresses of `bits` bits, as Linux 6.12 tells of it:
+    /// pages of 4 KiB, 2 MiB and 1 GiB, and the window for interrupts left out of the IOVAs.
     #[must_use]
     pub fn intel(bits: u32) -> Self {
         let last = u64::MAX
@@ -90,14 +90,14 @@ impl Iommu {
         }
     }
 
-    /// The same, as Linux told of it before 5.4: without capabilities.
+    /// Returns the same, as Linux told of it before 5.4: without capabilities.
     #[must_use]
     pub fn without_caps(mut self) -> Self {
         self.caps.clear();
         self
     }
 
-    /// The IOVAs that can be mapped: all of them where it does not tell.
+    /// Returns the IOVAs that can be mapped: all of them where it does not tell.
     pub(crate) fn iova_ranges(&self) -> Vec<IovaRange> {
         let told = self.caps.iter().find_map(|cap| match cap {
             IommuCap::IovaRange(ranges) => Some(ranges.clone()),
@@ -106,14 +106,14 @@ impl Iommu {
         told.unwrap_or_else(|| vec![EVERYTHING])
     }
 
-    /// The size of the smallest page, in bytes.
+    /// Returns the size of the smallest page, in bytes.
     pub(crate) fn page(&self) -> u64 {
         1_u64
             .checked_shl(self.pgsizes.trailing_zeros())
             .unwrap_or(1)
     }
 
-    /// How many mappings can be made.
+    /// Returns how many mappings can be made.
     pub(crate) fn limit(&self) -> usize {
         let told = self.caps.iter().find_map(|cap| match cap {
             IommuCap::DmaAvail { avail } => usize::try_from(*avail).ok(),
@@ -122,7 +122,7 @@ impl Iommu {
         told.unwrap_or(DMA_LIMIT)
     }
 
-    /// The same, after `used` mappings were made.
+    /// Returns the same, after `used` mappings were made.
     pub(super) fn with_used(&self, used: usize) -> Self {
         let mut iommu = self.clone();
         for cap in &mut iommu.caps {
@@ -133,7 +133,7 @@ impl Iommu {
         iommu
     }
 
-    /// What the container of an iommufd tells.
+    /// Returns what the container of an iommufd tells.
     pub(crate) fn of_iommufd(pgsizes: u64, ranges: Vec<IovaRange>) -> Self {
         Self {
             driver: IommuDriver::Iommufd,

@@ -23,14 +23,15 @@ const LINUX_4_6: Dialect = Dialect {
 
 const PAGE: u64 = 4096;
 
-/// The device of [`msix()`](super::msix()) on an old kernel: the page with the MSI-X table is cut
-/// out of its BAR.
+/// Returns the device of [`msix()`](super::msix()) on an old kernel: the page with the MSI-X table
+/// is cut out of its BAR.
 #[must_use]
 pub fn legacy_msix() -> Model {
     old(msix::config(), msix::BAR, msix::TABLE, 65)
 }
 
-/// A device on an old kernel whose MSI-X table fills its BAR: one area of size 0 is left to map.
+/// Returns a device on an old kernel whose MSI-X table fills its BAR: one area of size 0 is left to
+/// map.
 #[must_use]
 pub fn legacy_msix_full() -> Model {
     let config = Config::pcie(0x1af4, 0x1110, 0x05_0000, 0x01)
@@ -45,7 +46,7 @@ pub fn legacy_msix_full() -> Model {
     old(config, PAGE, table, 8)
 }
 
-/// A device whose one BAR, of `size` bytes, holds the MSI-X table of `count` entries.
+/// Returns a device whose one BAR, of `size` bytes, holds the MSI-X table of `count` entries.
 fn old(config: Config, size: u64, table: MsixTable, count: u32) -> Model {
     let bar = RegionDescription::new(table.region, MAPPED, size)
         .with_cap(RegionCap::SparseMmap(areas_beside(table, size)));
@@ -69,8 +70,8 @@ fn old(config: Config, size: u64, table: MsixTable, count: u32) -> Model {
     })
 }
 
-/// The areas that the old kernels named: what is before and behind the pages of the table, and
-/// where there is neither one area of size 0.
+/// Returns the areas that the old kernels named: what is before and behind the pages of the table,
+/// and where there is neither one area of size 0.
 fn areas_beside(table: MsixTable, size: u64) -> Vec<RegionSparseMmapArea> {
     let start = table.offset / PAGE * PAGE;
     let end = table

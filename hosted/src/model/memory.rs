@@ -21,7 +21,7 @@ pub struct PlainMemory {
 const PAGE: usize = 4096;
 
 impl PlainMemory {
-    /// Memory of zeros.
+    /// Creates memory of zeros.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -63,7 +63,7 @@ impl PlainMemory {
     }
 }
 
-/// The number of a page, and where in it.
+/// Returns the number of a page, and where in it.
 const fn split(offset: u64) -> (u64, usize) {
     let page = PAGE as u64;
     // The remainder is below 4096.
@@ -83,7 +83,7 @@ impl Registers for PlainMemory {
         self.pages.clone_from(&self.initial);
     }
 
-    /// Each page: its region, its number, and its bytes.
+    /// Returns each page: its region, its number, and its bytes.
     fn save(&self) -> Vec<u8> {
         let mut data = Vec::new();
         for ((region, page), bytes) in &self.pages {

@@ -76,7 +76,7 @@ impl Model {
         "mtty-2",
     ];
 
-    /// A device with memory behind its regions.
+    /// Creates a device with memory behind its regions.
     #[must_use]
     pub fn new(description: Description) -> Self {
         Self {
@@ -86,9 +86,9 @@ impl Model {
         }
     }
 
-    /// A device whose INFO ioctls, and the one of the container that it is the first of, are
-    /// answered by `answer`, which sees the caller's buffer with argsz in it. It has no regions
-    /// that could be read.
+    /// Creates a device whose INFO ioctls `answer` answers, and those of the container that it is
+    /// the first of. `answer` sees the caller's buffer with argsz in it. It has no regions that
+    /// could be read.
     ///
     /// `answer` must not make system calls of the kernel that the device is in.
     #[must_use]
@@ -98,7 +98,7 @@ impl Model {
         Self::new(Description::default()).with_script(answer)
     }
 
-    /// The ready-made model of a name.
+    /// Returns the ready-made model of a name.
     #[must_use]
     pub fn by_name(name: &str) -> Option<Self> {
         Some(match name {
@@ -133,18 +133,18 @@ impl Model {
         self
     }
 
-    /// What the device says of itself.
+    /// Returns what the device says of itself.
     #[must_use]
     pub const fn description(&self) -> &Description {
         &self.description
     }
 
-    /// What is behind its regions.
+    /// Returns the registers behind its regions.
     pub(crate) fn registers(&mut self) -> &mut dyn Registers {
         &mut *self.registers
     }
 
-    /// Whether a test answers for it.
+    /// Tells whether a test answers for it.
     pub(crate) const fn is_scripted(&self) -> bool {
         self.script.is_some()
     }

@@ -14,7 +14,7 @@ pub(super) const TABLE: MsixTable = MsixTable {
     size: 65 * 16,
 };
 
-/// The configuration space of QEMU's `nvme`, as far as it is needed.
+/// Returns the configuration space of QEMU's `nvme`, as far as it is needed.
 pub(super) fn config() -> Config {
     Config::pcie(0x1b36, 0x0010, 0x01_0802, 0x02)
         .with_bar(0, Bar::Memory64 { size: BAR })
@@ -25,8 +25,8 @@ pub(super) fn config() -> Config {
         .with_capability(0x80, 0x10, &[0x02, 0, 0, 0, 0, 0x10])
 }
 
-/// QEMU's `nvme` behind a root port: its one BAR of 16 KiB has the MSI-X table in it, and may be
-/// mapped whole.
+/// Returns QEMU's `nvme` behind a root port: its one BAR of 16 KiB has the MSI-X table in it, and
+/// may be mapped whole.
 #[must_use]
 pub fn msix() -> Model {
     let config = config();

@@ -58,7 +58,7 @@ const PORT: u64 = 8;
 const PORT_LEN: usize = 8 + 1 + QUEUE_LEN;
 
 impl Mtty {
-    /// So many ports, of which only the first two are in reach.
+    /// Creates `ports` ports. Only the first two are in reach.
     #[must_use]
     pub fn new(ports: usize) -> Self {
         Self {
@@ -70,7 +70,7 @@ impl Mtty {
         self.ports.get_mut(usize::try_from(region).ok()?)
     }
 
-    /// How long the data of a migration are.
+    /// Returns how long the data of a migration are.
     fn data_len(&self) -> usize {
         let state = self.ports.len().saturating_mul(PORT_LEN);
         self.initial().len().saturating_add(state)
@@ -184,8 +184,8 @@ impl Registers for Mtty {
     }
 }
 
-/// A mediated device of the kernel's sample `mtty` with `ports` serial ports, one or two: it
-/// migrates, pre-copy included, and keeps a log of the DMA that it never does.
+/// Returns a mediated device of the kernel's sample `mtty` with `ports` serial ports, one or two:
+/// it migrates, pre-copy included, and keeps a log of the DMA that it never does.
 #[must_use]
 pub fn mtty(ports: u32) -> Model {
     let io = Bar::Io { size: 8 };
@@ -222,7 +222,7 @@ pub fn mtty(ports: u32) -> Model {
     .with_registers(Mtty::new(usize::try_from(ports).unwrap_or(1)))
 }
 
-/// No IOMMU is behind it: the container pins what a driver asks for.
+/// Returns no IOMMU is behind it: the container pins what a driver asks for.
 fn iommu() -> Iommu {
     Iommu {
         pgsizes: !0xfff,

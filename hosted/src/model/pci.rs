@@ -12,8 +12,8 @@ pub(super) const TRAPPED: RegionFlags = RegionFlags::READ.union(RegionFlags::WRI
 /// Read, write and map.
 pub(super) const MAPPED: RegionFlags = TRAPPED.union(RegionFlags::MMAP);
 
-/// The nine regions of a PCI device: `present` by index, the configuration space at 7, no VGA,
-/// and the others empty.
+/// Returns the nine regions of a PCI device: `present` by index, the configuration space at 7, no
+/// VGA, and the others empty.
 pub(super) fn pci_regions<const N: usize>(
     config: &Config,
     present: [(usize, RegionDescription); N],
@@ -34,8 +34,8 @@ pub(super) fn pci_regions<const N: usize>(
     regions
 }
 
-/// The five interrupt indexes of a PCI device, each with its count; the error interrupt is there
-/// if `is_pcie`.
+/// Returns the five interrupt indexes of a PCI device, each with its count. The error interrupt is
+/// there if `is_pcie`.
 pub(super) fn pci_irqs(intx: u32, msi: u32, msix: u32, is_pcie: bool) -> [Option<IrqReply>; 5] {
     let noresize = IrqFlags::EVENTFD | IrqFlags::NORESIZE;
     let irq = |flags, count| Some(IrqReply { flags, count });

@@ -32,12 +32,12 @@ pub trait Registers: Send {
     /// Resets the device.
     fn reset(&mut self, bus: &mut Bus<'_>);
 
-    /// What the data of a migration begin with, and can be read while the device still runs.
+    /// Returns the first data of a migration, which can be read while the device still runs.
     fn initial(&self) -> Vec<u8> {
         Vec::new()
     }
 
-    /// The state of the stopped device, which follows in the data of a migration.
+    /// Returns the state of the stopped device, which follows in the data of a migration.
     fn save(&self) -> Vec<u8> {
         Vec::new()
     }

@@ -23,7 +23,7 @@ type Replies = VecDeque<Result<Vec<u8>, Errno>>;
 pub(super) type Answer = Box<dyn FnMut(InfoRequest, &mut [u8]) -> Result<(), Errno> + Send>;
 
 impl Script {
-    /// A script without replies.
+    /// Creates a script without replies.
     #[must_use]
     pub const fn new() -> Self {
         Self {

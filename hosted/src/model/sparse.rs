@@ -8,8 +8,8 @@ use super::{Bar, Config, Description, Model, RegionCap, RegionDescription};
 
 const PAGE: u64 = 4096;
 
-/// A device of libvfio-user: BAR 0 may be mapped in one area that is all of it, and BAR 2 in nine
-/// areas of a page each, which begin at the second page.
+/// Returns a device of libvfio-user: BAR 0 may be mapped in one area that is all of it, and BAR 2
+/// in nine areas of a page each, which begin at the second page.
 ///
 /// Flags, sizes, areas and interrupts are those of the server; the regions lie where vfio-pci puts
 /// them, since a vfio-user client does not address them by offset.

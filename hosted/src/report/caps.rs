@@ -119,11 +119,11 @@ pub struct Range {
 
 /// A typed capability that can be described.
 pub(super) trait Describe {
-    /// The name of the capability and what it holds.
+    /// Returns the name of the capability and what it holds.
     fn describe(&self, id: u16) -> (Option<&'static str>, Body);
 }
 
-/// The capabilities of a chain.
+/// Returns the capabilities of a chain.
 pub(super) fn list<'a, C: Typed<'a> + Describe>(caps: &Caps<'a, C>) -> Vec<Cap> {
     caps.chain()
         .iter()

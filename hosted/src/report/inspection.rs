@@ -277,7 +277,7 @@ fn ask_regions<S: Sys>(
     regions
 }
 
-/// How many of the indexes that are claimed are asked about.
+/// Returns how many of the indexes that are claimed are asked about.
 fn indexes(claimed: u32, troubles: &mut Vec<Trouble>) -> u32 {
     if claimed > MAX_INDEXES {
         troubles.push(Trouble {

@@ -15,8 +15,8 @@ pub use reply::{Dependent, Fields, Kind, Reply, Status, decode};
 
 use bitflags::Flags;
 
-/// The names of the flags that are set. Bits without a name have none here: they show in the
-/// raw value.
+/// Returns the names of the flags that are set. Bits without a name have none here: they show in
+/// the raw value.
 fn names<F: Flags>(flags: &F) -> Vec<&'static str> {
     flags.iter_names().map(|(name, _)| name).collect()
 }

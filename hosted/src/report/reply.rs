@@ -114,7 +114,7 @@ pub struct Dependent {
 }
 
 impl Dependent {
-    /// The devices of a reply.
+    /// Returns the devices of a reply.
     pub(super) fn list(info: &HotResetInfo<'_>) -> Vec<Self> {
         let by_id = info.flags.contains(HotResetFlags::DEV_ID);
         info.devices
@@ -146,7 +146,7 @@ pub fn decode(kind: Kind, reply: &[u8]) -> Result<Reply, Malformed> {
     }
 }
 
-/// A reply, or how many bytes it needs.
+/// Returns a reply, or how many bytes it needs.
 fn whole<T, H>(decoded: Result<T, InfoError<H>>) -> Result<Result<T, u64>, Malformed> {
     match decoded {
         Ok(info) => Ok(Ok(info)),
@@ -155,7 +155,7 @@ fn whole<T, H>(decoded: Result<T, InfoError<H>>) -> Result<Result<T, u64>, Malfo
     }
 }
 
-/// The fixed structure, zeros standing for what the reply lacks.
+/// Returns the fixed structure, zeros standing for what the reply lacks.
 fn head<H: FromBytes + IntoBytes>(reply: &[u8]) -> H {
     let mut head = H::new_zeroed();
     head.as_mut_bytes()
@@ -165,13 +165,13 @@ fn head<H: FromBytes + IntoBytes>(reply: &[u8]) -> H {
     head
 }
 
-/// `cap_offset`, if the reply has it: it ends at `end`.
+/// Returns `cap_offset`, if the reply has it: it ends at `end`.
 fn cap_offset(reply: &[u8], argsz: u32, end: u32, value: u32) -> Option<u32> {
     let is_there = argsz >= end && u32::try_from(reply.len()).is_ok_and(|len| len >= end);
     is_there.then_some(value)
 }
 
-/// The status of a reply that can have capabilities.
+/// Returns the status of a reply that can have capabilities.
 fn status<T>(info: &Result<T, u64>, has_caps: bool) -> Status {
     match info {
         Err(_) => Status::BufferTooSmall,

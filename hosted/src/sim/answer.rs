@@ -11,7 +11,7 @@ pub(in crate::sim) enum Answer {
 }
 
 impl Answer {
-    /// What the call returns.
+    /// Returns the number that the call returns.
     pub(in crate::sim) const fn number(self) -> u32 {
         match self {
             // An opened file is handed out by itself.

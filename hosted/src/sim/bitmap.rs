@@ -22,7 +22,7 @@ pub(in crate::sim) fn set_bits(bitmap: &mut [u8], bit: u64, count: u64) {
     }
 }
 
-/// The byte that a bit lies in, in words of the host's byte order, and the bit.
+/// Returns the byte that holds a bit, in words of the host's byte order, and the bit.
 fn byte_of(bitmap: &mut [u8], bit: u64) -> Option<(&mut u8, u8)> {
     let index = usize::try_from(bit / 8).ok()?;
     let index = if cfg!(target_endian = "big") {

@@ -50,7 +50,7 @@ pub struct Calls {
 }
 
 impl Calls {
-    /// All ioctls.
+    /// Returns all ioctls.
     #[must_use]
     pub const fn ioctl(&self) -> u64 {
         self.ioctl_info
@@ -81,7 +81,7 @@ impl Ledger {
         *count = count.saturating_add(1);
     }
 
-    /// How many events are open.
+    /// Returns how many events are open.
     pub(in crate::sim) fn events(&self) -> usize {
         self.events.load(Ordering::Acquire)
     }
@@ -94,7 +94,7 @@ impl Ledger {
         self.events.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// How many stretches of regions are mapped.
+    /// Returns how many stretches of regions are mapped.
     pub(in crate::sim) fn mappings(&self) -> usize {
         self.mappings.load(Ordering::Acquire)
     }

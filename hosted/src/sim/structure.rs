@@ -3,13 +3,13 @@
 use vfio_core::sys::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-/// The structure at the start of an argument.
+/// Returns the structure at the start of an argument.
 pub(in crate::sim) fn get<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
     let read = T::read_from_prefix(argument);
     read.map(|(head, _)| head).map_err(|_| Errno::EINVAL)
 }
 
-/// The two structures at the start of an argument.
+/// Returns the two structures at the start of an argument.
 pub(in crate::sim) fn get_two<T: FromBytes, U: FromBytes>(
     argument: &[u8],
 ) -> Result<(T, U), Errno> {
@@ -17,8 +17,8 @@ pub(in crate::sim) fn get_two<T: FromBytes, U: FromBytes>(
     Ok((first, get(rest)?))
 }
 
-/// The structure that an argument is: what follows it, which this kernel does not know, must be
-/// zero.
+/// Returns the structure that an argument is: what follows it, which this kernel does not know,
+/// must be zero.
 pub(in crate::sim) fn get_whole<T: FromBytes>(argument: &[u8]) -> Result<T, Errno> {
     let (head, rest) = T::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
     if rest.iter().all(|byte| *byte == 0) {
@@ -28,7 +28,7 @@ pub(in crate::sim) fn get_whole<T: FromBytes>(argument: &[u8]) -> Result<T, Errn
     }
 }
 
-/// A structure of which only the beginning may be there.
+/// Returns a structure of which only the beginning may be there.
 pub(in crate::sim) fn get_prefix<T: FromBytes + IntoBytes + Immutable + Default>(
     argument: &[u8],
 ) -> T {

@@ -76,7 +76,7 @@ impl Case {
         })
     }
 
-    /// Where bytes come from and where they go.
+    /// Returns where bytes come from and where they go.
     fn slices(&mut self) -> (&mut [u8], &mut [u8]) {
         let len = self.len;
         // SAFETY: no device was given the memory, and no other window is over it.

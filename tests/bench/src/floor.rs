@@ -114,7 +114,7 @@ struct CapHeader {
 }
 
 impl Device {
-    /// How many sparse areas it has.
+    /// Returns how many sparse areas it has.
     pub(crate) fn num_areas(&self) -> u32 {
         self.areas.len
     }
@@ -218,7 +218,7 @@ fn region(device: &mut Device, buffer: &mut Buffer, index: u32) -> Option<()> {
     }
 }
 
-/// The header at `at`, which the caller checked.
+/// Returns the header at `at`, which the caller checked.
 #[inline(always)]
 fn header(buffer: &Buffer, at: u32) -> CapHeader {
     // SAFETY: the caller's promise.

@@ -28,7 +28,7 @@ impl Peer {
         Self::with_file(File::open("/dev/null").context("cannot open /dev/null")?)
     }
 
-    /// As [`Peer::new`], with a file in place of the device's and every other.
+    /// Creates a peer as [`Peer::new`] does, with a file in place of the device's and every other.
     ///
     /// # Errors
     ///
@@ -60,7 +60,7 @@ impl Peer {
         self.file = self.null.try_clone().ok();
     }
 
-    /// The device.
+    /// Returns the device.
     ///
     /// # Errors
     ///
@@ -69,7 +69,7 @@ impl Peer {
         self.opened.as_ref().context("not opened")
     }
 
-    /// Whether it has what the device has.
+    /// Tells whether it has what the device has.
     ///
     /// # Errors
     ///

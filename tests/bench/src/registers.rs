@@ -260,14 +260,14 @@ fn driver(name: &str) -> Result<Box<dyn Driver>> {
     })
 }
 
-/// A file in memory.
+/// Returns a file in memory.
 fn file() -> Result<OwnedFd> {
     let file = memfd_create("registers", MemfdFlags::CLOEXEC).context("cannot make a file")?;
     ftruncate(&file, LEN as u64).context("cannot make a file longer")?;
     Ok(file)
 }
 
-/// The file as a mapped BAR.
+/// Returns the file as a mapped BAR.
 fn mapping(file: OwnedFd) -> Result<Window<Mapping>> {
     let span = Span {
         offset: 0,
@@ -278,24 +278,24 @@ fn mapping(file: OwnedFd) -> Result<Window<Mapping>> {
     Ok(Window::with_permission(mapping)?)
 }
 
-/// The file in the place of a device's.
+/// Returns the file in the place of a device's.
 fn fd(file: OwnedFd) -> Fd {
     // SAFETY: a file in memory refuses the requests of VFIO.
     unsafe { Fd::new_unchecked(file) }
 }
 
-/// The file as a trapped BAR. There are few, and they are kept.
+/// Returns the file as a trapped BAR. There are few, and they are kept.
 fn trapped(file: OwnedFd) -> Window<Trapped<&'static Device<Linux>>> {
     let device = Box::leak(Box::new(Device::new(Linux, fd(file))));
     Window::new(Trapped::new(device, 0, LEN))
 }
 
-/// Memory that is kept.
+/// Returns memory that is kept.
 fn memory() -> &'static mut [u64] {
     vec![0; LEN / 8].leak()
 }
 
-/// Memory as a region of `pci-driver`.
+/// Returns memory as a region of `pci-driver`.
 fn region() -> &'static PciMemoryRegion<'static> {
     Box::leak(Box::new(PciMemoryRegion::new_mut(vec![0; LEN].leak())))
 }

@@ -54,7 +54,7 @@ static REPLIES: OnceLock<Replies> = OnceLock::new();
 
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 
-/// How many times `ioctl` was called so far.
+/// Returns how many times `ioctl` was called so far.
 pub(crate) fn calls() -> usize {
     CALLS.load(Ordering::Relaxed)
 }

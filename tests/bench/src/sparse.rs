@@ -110,7 +110,7 @@ impl Case {
         black_box(&mut self.copy);
     }
 
-    /// One by one, and not by `memcpy`: each is read, and what was read is looked at.
+    /// Copies one by one, and not by `memcpy`: each is read, and what was read is looked at.
     fn copy_elements(&mut self) {
         let areas = Array::<RegionSparseMmapArea>::from_prefix(
             black_box(&self.reply).get(48..).unwrap_or_default(),

@@ -5,7 +5,7 @@ use std::time::Instant;
 /// How many runs there are.
 const RUNS: usize = 20_000;
 
-/// The median of the nanoseconds that `run` takes; `after` cleans up, and is not timed.
+/// Returns the median of the nanoseconds that `run` takes. `after` cleans up, and is not timed.
 pub(crate) fn median<T>(subject: &mut T, run: impl Fn(&mut T), after: impl Fn(&mut T)) -> f64 {
     let clock = sampled(&mut (), |()| (), |()| ());
     (sampled(subject, run, after) - clock).max(0.0)

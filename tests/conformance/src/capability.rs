@@ -87,7 +87,7 @@ pub fn collect<'a, C: Typed<'a> + Into<Content>>(caps: &Caps<'a, C>) -> Vec<Capa
 }
 
 impl Content {
-    /// The capability of a region.
+    /// Returns the capability of a region.
     ///
     /// # Panics
     /// Where it is none.
@@ -106,7 +106,7 @@ impl Content {
         }
     }
 
-    /// The capability of a device.
+    /// Returns the capability of a device.
     ///
     /// # Panics
     /// Where it is none.
@@ -123,7 +123,7 @@ impl Content {
         }
     }
 
-    /// The capability of an IOMMU.
+    /// Returns the capability of an IOMMU.
     ///
     /// # Panics
     /// Where it is none.
@@ -147,7 +147,7 @@ impl Content {
     }
 }
 
-/// A capability to be written: its offset is the writer's affair.
+/// Returns a capability to be written: its offset is the writer's affair.
 const fn unknown(id: u16, version: u16, raw: &[u8]) -> Unknown<'_> {
     Unknown {
         id,

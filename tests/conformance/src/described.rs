@@ -33,7 +33,7 @@ struct DescribedRegion {
 }
 
 impl Described {
-    /// A device of which nothing is known but how its kernel answers.
+    /// Creates a device about which nothing is known but how its kernel answers.
     #[must_use]
     pub fn new(dialect: Dialect, driver: IommuDriver) -> Self {
         Self {

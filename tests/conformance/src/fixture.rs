@@ -39,13 +39,13 @@ pub struct Fixture {
     pub expected: Option<Value>,
 }
 
-/// The directory of the fixtures.
+/// Returns the directory of the fixtures.
 #[must_use]
 pub fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures")
 }
 
-/// The whole index.
+/// Returns the whole index.
 ///
 /// # Panics
 /// Where it can't be read.
@@ -56,7 +56,7 @@ pub fn index() -> Vec<Fixture> {
 }
 
 impl Fixture {
-    /// The ioctl.
+    /// Returns the ioctl.
     ///
     /// # Panics
     /// Where it is not an INFO ioctl.
@@ -72,7 +72,7 @@ impl Fixture {
         }
     }
 
-    /// What the call returned.
+    /// Returns the result of the call.
     ///
     /// # Errors
     /// The error number that the kernel returned.
@@ -83,7 +83,7 @@ impl Fixture {
         }
     }
 
-    /// The captured bytes.
+    /// Returns the captured bytes.
     ///
     /// # Panics
     /// Where the file is missing or has another length than the index says.
@@ -94,7 +94,7 @@ impl Fixture {
         bytes
     }
 
-    /// The buffer as it was passed to the kernel.
+    /// Returns the buffer as it was passed to the kernel.
     ///
     /// # Panics
     /// Where the index names an unknown filling.

@@ -52,7 +52,7 @@ impl Kind {
         Self::HotReset,
     ];
 
-    /// The request of the shim.
+    /// Returns the request of the shim.
     #[must_use]
     pub const fn request(self) -> InfoRequest {
         match self {
@@ -75,7 +75,7 @@ impl Kind {
         }
     }
 
-    /// The least argsz that is legal.
+    /// Returns the least argsz that is legal.
     #[must_use]
     pub const fn min(self) -> u32 {
         match self {
@@ -85,8 +85,8 @@ impl Kind {
         }
     }
 
-    /// The first offset at which a chain may start: `struct vfio_device_info` was 20 bytes long
-    /// before Linux 6.6, and the chain of a device began there.
+    /// Returns the first offset at which a chain may start. `struct vfio_device_info` was 20 bytes
+    /// long before Linux 6.6, and the chain of a device may start there.
     #[must_use]
     pub const fn chain_start(self) -> u32 {
         match self {

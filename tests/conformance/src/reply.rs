@@ -23,8 +23,8 @@ impl Reply {
     /// The size that replies for a region give it, in bytes.
     pub const REGION_SIZE: u64 = 0x10000;
 
-    /// A reply of `len` bytes, at least the structure, without capabilities. Behind the structure
-    /// stand bytes that make no sense as a link.
+    /// Creates a reply of `len` bytes, at least the structure, without capabilities. Behind the
+    /// structure stand bytes that make no sense as a link.
     #[must_use]
     pub fn new(kind: Kind, len: u32) -> Self {
         let mut bytes = vec![0xa5; usize::try_from(len).unwrap()];
@@ -103,7 +103,7 @@ impl Reply {
         self.put(offset, &value.to_ne_bytes())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn bytes(self) -> Vec<u8> {
         self.bytes

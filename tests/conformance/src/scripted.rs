@@ -22,7 +22,7 @@ pub struct Growing {
 }
 
 impl<F: FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno>> Scripted<F> {
-    /// Answers by `respond`, which is given the number of the call, from 0, what is asked, and the
+    /// Answers by `respond`, which gets the number of the call (from 0), the request, and the
     /// buffer as the kernel would see it.
     pub const fn new(respond: F) -> Self {
         Self {
@@ -31,14 +31,14 @@ impl<F: FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno>> Scripted<F> {
         }
     }
 
-    /// How many ioctls were made.
+    /// Returns how many ioctls were made.
     pub const fn calls(&self) -> u32 {
         self.calls.get()
     }
 }
 
 impl Growing {
-    /// A buffer of `len` bytes that grows to `limit` bytes and not beyond.
+    /// Creates a buffer of `len` bytes that grows to `limit` bytes and not beyond.
     #[must_use]
     pub fn new(len: usize, limit: usize) -> Self {
         Self {

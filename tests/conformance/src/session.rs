@@ -201,7 +201,7 @@ pub fn drive<S: Sys, const N: usize>(device: &Device<S>, dma: &Dma<S, N>, reach:
     Ok(config.set_command(command)?)
 }
 
-/// What the device can do.
+/// Does what the device can do.
 fn work<S: Sys, A: Access, const N: usize>(
     device: &Device<S>,
     bar0: Window<A>,
@@ -232,14 +232,14 @@ fn work<S: Sys, A: Access, const N: usize>(
     Ok(())
 }
 
-/// The first word of what was copied.
+/// Returns the first word of what was copied.
 fn word(bytes: &[u8; COPIED]) -> u64 {
     bytes
         .first_chunk()
         .map_or(0, |word| u64::from_le_bytes(*word))
 }
 
-/// The error number at the root of an error.
+/// Returns the error number at the root of an error.
 #[must_use]
 pub fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     let mut error = Some(error);
@@ -252,7 +252,7 @@ pub fn errno(error: &(dyn Error + 'static)) -> Option<Errno> {
     None
 }
 
-/// A value must be another.
+/// Checks that a value is the expected one.
 fn same<T>(what: &'static str, expected: u64, got: T) -> Ended
 where
     T: TryInto<u64>,

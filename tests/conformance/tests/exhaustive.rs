@@ -129,14 +129,14 @@ fn all(kind: Kind) -> Count {
     count
 }
 
-/// In how many ways `n` can be chosen from `of`.
+/// Returns in how many ways `n` can be chosen from `of`.
 fn choose(of: u32, n: u32) -> u32 {
     (0..n).fold(1, |ways, k| ways * (of - k) / (k + 1))
 }
 
-/// Compares all chains, of which as many must be whole as there are ways to place headers of
-/// eight bytes, one to four of them, in the room for a chain. Each of these ways is behind a
-/// link of its own, and its last header, as the structure, has all links tried out.
+/// Compares all chains. As many must be whole as there are ways to place headers of eight bytes,
+/// one to four of them, in the room for a chain. Each of these ways is behind a link of its own,
+/// and its last header, as the structure, has all links tried out.
 fn check(kind: Kind) {
     let len = kind.size() + ROOM;
     let room = len - kind.chain_start();

@@ -14,7 +14,7 @@ use vfio_core::wire::caps::{Caps, RegionKind, Typed};
 use vfio_core::wire::info::{DeviceInfo, HotResetInfo, InfoError, IommuInfo, IrqInfo, RegionInfo};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// The fixtures of an ioctl that have a meaning, and how many there must be.
+/// Returns the fixtures of an ioctl that have a meaning, and how many there must be.
 fn of(kind: Kind, count: usize) -> Vec<(Fixture, Value)> {
     let list: Vec<_> = fixture::index()
         .into_iter()
@@ -25,7 +25,7 @@ fn of(kind: Kind, count: usize) -> Vec<(Fixture, Value)> {
     list
 }
 
-/// The structure at the start of a reply, zeros standing for what is missing.
+/// Returns the structure at the start of a reply, zeros standing for what is missing.
 fn head<H: FromBytes + IntoBytes>(reply: &[u8]) -> H {
     let mut head = H::new_zeroed();
     head.as_mut_bytes()
@@ -35,7 +35,7 @@ fn head<H: FromBytes + IntoBytes>(reply: &[u8]) -> H {
     head
 }
 
-/// `cap_offset` as the index writes it: nothing where argsz ended before it.
+/// Returns `cap_offset` as the index writes it: nothing where argsz ended before it.
 fn cap_offset(fixture: &Fixture, value: u32, end: usize) -> Value {
     if fixture.file_len < end {
         Value::Null
@@ -44,7 +44,7 @@ fn cap_offset(fixture: &Fixture, value: u32, end: usize) -> Value {
     }
 }
 
-/// A capability as the index writes it.
+/// Returns a capability as the index writes it.
 fn described(cap: &Capability) -> Value {
     let mut object = match &cap.content {
         Content::SparseMmap(areas) => json!({
@@ -88,8 +88,8 @@ fn described(cap: &Capability) -> Value {
     object
 }
 
-/// The state of a chain and its capabilities, as the index writes them. `head` is what the reply
-/// starts with, and must be what an error carries.
+/// Returns the state of a chain and its capabilities, as the index writes them. `head` is what the
+/// reply starts with, and must be what an error carries.
 fn chain<'a, C, H>(
     fixture: &Fixture,
     head: &H,

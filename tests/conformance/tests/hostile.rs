@@ -13,7 +13,7 @@ use vfio_core::wire::abi::RegionCapId;
 use vfio_core::wire::caps::RegionCap;
 use vfio_core::wire::info::{Malformed, Mappable, RegionInfo};
 
-/// What a kernel does that always gives the same reply.
+/// Returns a kernel that always gives the same reply.
 fn gives(reply: &[u8]) -> impl FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno> {
     move |_, _, buffer| {
         buffer
@@ -119,7 +119,7 @@ fn every_row_of_the_table_is_tested() {
     assert_eq!(counts, ROWS.iter().copied().collect());
 }
 
-/// A kernel whose answer is always a little longer than the buffer.
+/// Returns a kernel whose answer is always a little longer than the buffer.
 fn grows_on_every_call(
     kind: Kind,
     announces: bool,

@@ -21,7 +21,7 @@ use vfio_core::wire::chain::{Align, Writer};
 use vfio_core::wire::info::Malformed;
 use vfio_core::wire::server::{DeviceReply, Dialect, IommuDriver, IommuReply, RegionReply};
 
-/// An id or a version that is not known in any of the three spaces.
+/// Returns an id or a version that is not known in any of the three spaces.
 fn unknown() -> impl Strategy<Value = Content> {
     let names = prop_oneof![
         (6..=u16::MAX, any::<u16>()),
@@ -135,7 +135,7 @@ fn iommu() -> impl Strategy<Value = Content> {
     ]
 }
 
-/// A chain of at least one capability, in which none that is known stands twice.
+/// Returns a chain of at least one capability, in which none that is known stands twice.
 fn chain(one: impl Strategy<Value = Content>) -> impl Strategy<Value = Vec<Content>> {
     vec(one, 1..6).prop_map(|mut contents| {
         let mut seen = Vec::new();
@@ -149,7 +149,7 @@ fn chain(one: impl Strategy<Value = Content>) -> impl Strategy<Value = Vec<Conte
     })
 }
 
-/// A chain of any kind.
+/// Returns a chain of any kind.
 fn any_chain() -> impl Strategy<Value = (Kind, Vec<Content>)> {
     prop_oneof![
         chain(region()).prop_map(|chain| (Kind::Region, chain)),
@@ -162,7 +162,8 @@ fn dialect() -> impl Strategy<Value = Dialect> {
     proptest::sample::select(vec![Dialect::LINUX_6_1, Dialect::LINUX_6_6])
 }
 
-/// A buffer as a caller passes it: argsz, the index, and nothing that makes sense behind them.
+/// Returns a buffer as a caller passes it: argsz, the index, and nothing that makes sense behind
+/// them.
 fn passed(kind: Kind, len: usize) -> Vec<u8> {
     let mut buffer = vec![0xa5; len];
     buffer[..4].copy_from_slice(&u32::try_from(len).unwrap().to_ne_bytes());
@@ -288,7 +289,7 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What must come of a question whose last call left `reply` in the buffer.
+/// Returns what must come of a question whose last call left `reply` in the buffer.
 fn due(kind: Kind, index: u32, result: Result<(), Errno>, reply: &[u8]) -> Outcome {
     match (result, decode(kind, reply)) {
         (Err(Errno::ENOSPC), decoded) if kind == Kind::HotReset => match decoded {

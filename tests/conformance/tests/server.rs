@@ -22,7 +22,7 @@ fn subject(fixture: &Fixture) -> Subject {
     )
 }
 
-/// The captured replies of kernels, by device.
+/// Returns the captured replies of kernels, by device.
 fn captured() -> BTreeMap<Subject, Vec<Fixture>> {
     let mut devices: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for fixture in fixture::index() {
@@ -33,7 +33,7 @@ fn captured() -> BTreeMap<Subject, Vec<Fixture>> {
     devices
 }
 
-/// How the kernel and the kernel driver behind a device answer.
+/// Returns how the kernel and the kernel driver behind a device answer.
 fn dialect(fixture: &Fixture) -> Dialect {
     match fixture.label.split('-').next() {
         _ if fixture.source.starts_with("linux 6.1.") => Dialect::LINUX_6_1,
@@ -43,7 +43,7 @@ fn dialect(fixture: &Fixture) -> Dialect {
     }
 }
 
-/// What is behind the container that a device was reached through.
+/// Returns the driver behind the container that a device was reached through.
 fn driver(fixture: &Fixture) -> IommuDriver {
     match fixture.via.as_str() {
         "group-iommufd-compat" => IommuDriver::Iommufd,
@@ -51,7 +51,7 @@ fn driver(fixture: &Fixture) -> IommuDriver {
     }
 }
 
-/// The device that the ample replies describe.
+/// Returns the device that the ample replies describe.
 fn described(fixtures: &[Fixture]) -> Described {
     let first = fixtures.first().expect("a device has replies");
     let mut described = Described::new(dialect(first), driver(first));

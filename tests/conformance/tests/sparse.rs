@@ -40,7 +40,7 @@ fn marked(areas: &[RegionSparseMmapArea], size: u64) -> Result<(), AreaError> {
     Ok(())
 }
 
-/// An area within the map or a little past it, and now and then at the end of all addresses.
+/// Returns an area within the map or a little past it, now and then at the end of all addresses.
 fn area() -> impl Strategy<Value = RegionSparseMmapArea> {
     let near = (0..BYTES + 8, 0..24_u64);
     let far = (u64::MAX - 8..=u64::MAX, 0..16_u64);
@@ -76,7 +76,8 @@ proptest! {
         prop_assert_eq!(SparseMmap::new(&areas).check(size), marked(&areas, size));
     }
 
-    /// Multiplied by a power of two, areas fit or overlap as before, up to the end of addresses.
+    /// Multiplies areas by a power of two: they fit or overlap as before, up to the end of
+    /// addresses.
     #[test]
     fn vast_areas(
         (in_order, shuffled) in ascending().prop_flat_map(|areas| {

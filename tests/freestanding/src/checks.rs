@@ -46,7 +46,7 @@ impl Check {
         Self::Driver,
     ];
 
-    /// The name in the results. It needs no escaping in JSON.
+    /// Returns the name in the results. It needs no escaping in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

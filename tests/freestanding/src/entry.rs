@@ -12,7 +12,7 @@ macro_rules! entry {
 
             let _ = &$main;
 
-            /// Where libc starts the program.
+            /// Starts the program where libc does.
             #[unsafe(no_mangle)]
             extern "C" fn main() -> i32 {
                 std::eprintln!("`cargo xtask proofs` builds this program, by a profile of its own");
@@ -20,7 +20,8 @@ macro_rules! entry {
             }
         };
 
-        /// Where the kernel starts the program: its stack pointer is at argc, and there is nothing to return to.
+        /// Starts the program where the kernel does: its stack pointer is at argc, and there is nothing to
+        /// return to.
         #[cfg(panic = "abort")]
         #[unsafe(naked)]
         #[unsafe(no_mangle)]

@@ -71,7 +71,7 @@ unsafe impl Addressable for OpaqueMemory {
     }
 }
 
-/// A value of which the compiler knows nothing but its type.
+/// Returns a value of which the compiler knows nothing but its type.
 ///
 /// It is zero where it is really computed, which these programs are not made for.
 #[must_use]
@@ -84,7 +84,7 @@ pub fn used<T>(value: T) {
     let _ = black_box(value);
 }
 
-/// Any result.
+/// Returns any result.
 fn outcome<T>(value: T) -> Result<T, Errno> {
     let errno: i32 = any();
     if errno == 0 {

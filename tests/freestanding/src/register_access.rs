@@ -72,7 +72,7 @@ fn block(base: NonNull<u8>) -> Option<Block<Mapped<'static>, Registers>> {
     window.into_block(BASE).ok()
 }
 
-/// What can't fail.
+/// Returns the value of a result that can't fail.
 fn sure<T>(result: Result<T, Infallible>) -> T {
     match result {
         Ok(value) => value,
@@ -80,7 +80,7 @@ fn sure<T>(result: Result<T, Infallible>) -> T {
     }
 }
 
-/// What fails where an offset is no register's, as a number that no register holds.
+/// Returns what fails where an offset is no register's, as a number that no register holds.
 fn found<T>(result: Result<T, RegisterError<Infallible>>) -> Option<T> {
     result.ok()
 }

@@ -3,7 +3,7 @@
 use core::arch::naked_asm;
 use core::ffi::c_char;
 
-/// How many bytes are before the NUL.
+/// Returns how many bytes are before the NUL.
 ///
 /// # Safety
 ///

@@ -7,13 +7,13 @@ use vfio_core::wire::info::{Mappable, RegionInfo};
 /// Sizes of pages in bytes that hosts have, and numbers that are none.
 const PAGES: [u64; 8] = [0x1000, 0x4000, 0x1_0000, 1, 1 << 63, 0, 0x1001, u64::MAX];
 
-/// The first and the last of an area's bytes, plus one.
+/// Returns the first and the last of an area's bytes, plus one.
 fn extent(area: &RegionSparseMmapArea) -> (u128, u128) {
     let start = u128::from(area.offset);
     (start, start + u128::from(area.size))
 }
 
-/// Whether all areas lie in a region of `size` bytes, and no two share a byte.
+/// Tells whether all areas lie in a region of `size` bytes, and no two share a byte.
 #[must_use]
 pub fn fit(areas: &[RegionSparseMmapArea], size: u64) -> bool {
     let mut extents: Vec<_> = areas.iter().map(extent).collect();
@@ -67,7 +67,7 @@ fn check_spans(spans: &[Stretch], size: u64, page: u64, allowed: &[(u128, u128)]
     }
 }
 
-/// How many bytes of an area lie in whole pages.
+/// Returns how many bytes of an area lie in whole pages.
 fn whole_pages((start, end): (u128, u128), size: u64, page: u64) -> u128 {
     let page = u128::from(page);
     let start = start.next_multiple_of(page);

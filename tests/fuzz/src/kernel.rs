@@ -96,7 +96,7 @@ pub struct Call {
 pub struct Fd(Rc<Cell<usize>>);
 
 impl<'a> Kernel<'a> {
-    /// A kernel that answers by `script`.
+    /// Creates a kernel that answers by `script`.
     #[must_use]
     pub fn new(script: Script<'a>) -> Self {
         Self {
@@ -107,31 +107,31 @@ impl<'a> Kernel<'a> {
         }
     }
 
-    /// An open file.
+    /// Returns an open file.
     #[must_use]
     pub fn file(&self) -> Fd {
         self.open.set(self.open.get() + 1);
         Fd(self.open.clone())
     }
 
-    /// How many files are open.
+    /// Returns how many files are open.
     #[must_use]
     pub fn open_files(&self) -> usize {
         self.open.get()
     }
 
-    /// The INFO ioctls since the last time.
+    /// Returns the INFO ioctls since the last time.
     #[must_use]
     pub fn take_record(&self) -> Vec<Call> {
         self.record.take()
     }
 
-    /// The number of this call, from 0.
+    /// Returns the number of this call, from 0.
     fn count(&self) -> usize {
         self.calls.replace(self.calls.get() + 1)
     }
 
-    /// The start of this call's reply, as a number, and how the call ends.
+    /// Returns the start of this call's reply, as a number, and how the call ends.
     fn answer(&self) -> Result<u32, Errno> {
         let call = self.count();
         self.script.end(call)?;

@@ -15,7 +15,7 @@ pub enum End {
     Unreadable,
 }
 
-/// The standard list of a space.
+/// Returns the standard list of a space.
 #[must_use]
 pub fn standard(space: &[u8]) -> (Vec<Entry>, End) {
     let Some(status) = half(space, 6) else {
@@ -56,7 +56,7 @@ pub fn standard(space: &[u8]) -> (Vec<Entry>, End) {
     (walk.entries, End::Last)
 }
 
-/// The extended list of a space.
+/// Returns the extended list of a space.
 #[must_use]
 pub fn extended(space: &[u8]) -> (Vec<Entry>, End) {
     let size = space.len().min(0x1000);
@@ -128,14 +128,14 @@ impl Walk {
     }
 }
 
-/// The 16 bits at `at`, where they are in the space.
+/// Returns the 16 bits at `at`, where they are in the space.
 #[must_use]
 pub fn half(space: &[u8], at: usize) -> Option<u16> {
     let bytes = space.get(at..at + 2)?;
     Some(u16::from_le_bytes(bytes.try_into().ok()?))
 }
 
-/// The 32 bits at `at`, where they are in the space.
+/// Returns the 32 bits at `at`, where they are in the space.
 #[must_use]
 pub fn word(space: &[u8], at: usize) -> Option<u32> {
     let bytes = space.get(at..at + 4)?;

@@ -350,7 +350,7 @@ impl Bytes for Array<'_, abi::PciDependentDevice> {
     }
 }
 
-/// Whether `part` is a part of `whole`: the same memory, not the same bytes.
+/// Tells whether `part` is a part of `whole`: the same memory, not the same bytes.
 fn holds(whole: &[u8], part: &[u8]) -> bool {
     let (outer, inner) = (whole.as_ptr_range(), part.as_ptr_range());
     part.is_empty() || (outer.start <= inner.start && inner.end <= outer.end)
@@ -360,7 +360,7 @@ fn check_text(error: &impl Display) {
     assert!(!error.to_string().is_empty());
 }
 
-/// argsz of a reply that has it.
+/// Returns argsz of a reply that has it.
 fn argsz(reply: &[u8]) -> usize {
     usize::try_from(word(reply, 0)).unwrap()
 }

@@ -42,7 +42,7 @@ fn mount_all() -> Result<()> {
     Ok(())
 }
 
-/// Prepares the devices and runs every check, so that what could not be prepared shows as failed checks with the reason.
+/// Prepares the devices and runs every check. What could not be prepared shows as failed checks with the reason.
 fn test() -> Result<()> {
     let plan = fs::read(PLAN).with_context(|| format!("cannot read {PLAN}"))?;
     let plan: Plan =

@@ -62,7 +62,7 @@ pub(crate) fn has_begun(child: &mut Child) -> Result<bool> {
     Ok(BufReader::new(output).read_line(&mut line)? > 0)
 }
 
-/// How a process ended, in words.
+/// Returns how a process ended, in words.
 pub(crate) fn described(status: ExitStatus) -> String {
     match status.signal() {
         Some(signal) => format!("signal {signal}"),

@@ -78,7 +78,7 @@ pub enum Kind {
 }
 
 impl Plan {
-    /// Whether it is timed how fast the kernel's own drivers are.
+    /// Tells whether it is timed how fast the kernel's own drivers are.
     #[must_use]
     pub const fn is_timed(&self) -> bool {
         self.bench && !self.counted && !self.noiommu
@@ -86,7 +86,7 @@ impl Plan {
 }
 
 impl Device {
-    /// The device's directory in sysfs.
+    /// Returns the device's directory in sysfs.
     #[must_use]
     pub fn sysfs(&self) -> String {
         match &self.kind {
@@ -95,7 +95,7 @@ impl Device {
         }
     }
 
-    /// The device's name in sysfs, which is also what `VFIO_GROUP_GET_DEVICE_FD` takes.
+    /// Returns the device's name in sysfs, which is also what `VFIO_GROUP_GET_DEVICE_FD` takes.
     #[must_use]
     pub fn address(&self) -> &str {
         match &self.kind {
@@ -131,7 +131,7 @@ impl Stretch {
         })
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[must_use]
     pub fn bytes(&self) -> Vec<u8> {
         let mut state = self.seed;

@@ -33,14 +33,14 @@ pub(crate) trait InGuest: Sized {
     /// A call fails; [`NotRun`] where the kernel does not have the mode.
     fn open(self, device: &Device) -> Result<(AddressSpace<Linux>, Opened<Linux>)>;
 
-    /// An address space without a device.
+    /// Returns an address space without a device.
     ///
     /// # Errors
     ///
     /// As [`InGuest::open`].
     fn space(self) -> Result<AddressSpace<Linux>>;
 
-    /// Whether a part of a mapping can be unmapped, as with the first version of type 1.
+    /// Tells whether a part of a mapping can be unmapped, as with the first version of type 1.
     fn splits(self) -> bool;
 }
 

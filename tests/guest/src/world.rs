@@ -22,17 +22,17 @@ impl World {
         Self { devices, storm }
     }
 
-    /// How many seconds a storm of copies lasts.
+    /// Returns how many seconds a storm of copies lasts.
     pub(crate) const fn storm(&self) -> u64 {
         self.storm
     }
 
-    /// The devices of the plan, in its order.
+    /// Returns the devices of the plan, in its order.
     pub(crate) fn devices(&self) -> impl Iterator<Item = &Device> {
         self.devices.iter().map(|(device, _)| device)
     }
 
-    /// The device called `name`, prepared.
+    /// Returns the device called `name`, prepared.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl World {
         self.ready(device).map(|()| device)
     }
 
-    /// Whether `device` could be prepared.
+    /// Tells whether `device` could be prepared.
     ///
     /// # Errors
     ///
@@ -62,7 +62,7 @@ impl World {
     }
 }
 
-/// Where the program's own way of looking finds the device.
+/// Returns where the program's own way of looking finds the device.
 ///
 /// # Errors
 ///
@@ -73,7 +73,7 @@ pub(crate) fn place(device: &Device) -> Result<OwnedPlace> {
     ))
 }
 
-/// A place with the word that its device may be opened without an IOMMU.
+/// Returns a place with the word that its device may be opened without an IOMMU.
 pub(crate) fn acknowledged(place: OwnedPlace) -> OwnedPlace {
     // SAFETY: the drivers that run without an IOMMU, those of edu and nvme, stop their devices
     // before they give memory back. No memory of the guest goes offline, nor is its contiguous
@@ -85,7 +85,7 @@ pub(crate) fn acknowledged(place: OwnedPlace) -> OwnedPlace {
     }
 }
 
-/// The number of the device's IOMMU group.
+/// Returns the number of the device's IOMMU group.
 ///
 /// # Errors
 ///
@@ -97,7 +97,7 @@ pub(crate) fn group(device: &Device) -> Result<u32> {
         .with_context(|| format!("{group} is no number of an IOMMU group"))
 }
 
-/// The name of the driver that the device is bound to.
+/// Returns the name of the driver that the device is bound to.
 ///
 /// # Errors
 ///
@@ -106,7 +106,8 @@ pub(crate) fn driver(device: &Device) -> Result<String> {
     link_name(&format!("{}/driver", device.sysfs()))
 }
 
-/// The path of the device's own character device, where the kernel has one (`CONFIG_VFIO_DEVICE_CDEV`).
+/// Returns the path of the device's own character device, where the kernel has one
+/// (`CONFIG_VFIO_DEVICE_CDEV`).
 ///
 /// # Errors
 ///
@@ -126,7 +127,7 @@ pub(crate) fn cdev(device: &Device) -> Result<String> {
     ))
 }
 
-/// The kernel's version: the first two numbers of its release.
+/// Returns the kernel's version: the first two numbers of its release.
 ///
 /// # Errors
 ///
@@ -141,7 +142,7 @@ pub(crate) fn version() -> Result<(u32, u32)> {
     }
 }
 
-/// The last component of what the symbolic link at `path` points to.
+/// Returns the last component of what the symbolic link at `path` points to.
 fn link_name(path: &str) -> Result<String> {
     let target = fs::read_link(path).with_context(|| format!("cannot read the link {path}"))?;
     let name = target

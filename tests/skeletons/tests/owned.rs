@@ -43,13 +43,13 @@ impl<D: DeviceHandle, M: DmaHandle> Driver<D, M> {
     }
 }
 
-/// Nothing is left on the stack of who opens a device.
+/// Checks that nothing is left on the stack of who opens a device.
 fn owned<S: Sys + Clone>(sys: &S, place: Option<OwnedPlace>) -> Result<Owned<S>, Box<dyn Error>> {
     let (device, dma) = open(sys, place)?;
     Driver::new(device, dma)
 }
 
-/// Each driver works in a thread of its own, and comes back.
+/// Checks that each driver works in a thread of its own, and comes back.
 fn in_threads<S: SyncSys + 'static>(drivers: Vec<Owned<S>>) -> Vec<Owned<S>> {
     let work = |(mut driver, number): (Owned<S>, u8)| {
         thread::spawn(move || {

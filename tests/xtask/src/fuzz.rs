@@ -113,7 +113,7 @@ pub(crate) fn steps(steps: &mut Steps) {
     });
 }
 
-/// Cargo in the targets' workspace.
+/// Returns cargo in the targets' workspace.
 fn in_workspace() -> Command {
     let mut command = cargo();
     command
@@ -195,7 +195,7 @@ struct Summary {
 }
 
 impl Target {
-    /// The target's program.
+    /// Returns the target's program.
     fn command(self, programs: &Path) -> Command {
         Command::new(programs.join(self.to_string()))
     }
@@ -237,7 +237,7 @@ impl Target {
         Ok(summary)
     }
 
-    /// The inputs to start from.
+    /// Returns the inputs to start from.
     fn seeds(self, replies: &[Vec<u8>]) -> Vec<Vec<u8>> {
         match self {
             Self::Reader | Self::Decode => replies.to_vec(),
@@ -251,7 +251,7 @@ impl Target {
         }
     }
 
-    /// What a run ended with, and how to see it again.
+    /// Tells how a run ended, and how to see it again.
     fn failure(self, log: &str, artifacts: &Path) -> String {
         // What a panic says stands before libFuzzer's own report, of which the last line says
         // enough, and among its lines of progress.
@@ -321,7 +321,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// The captured replies, each of them once.
+/// Returns the captured replies, each of them once.
 ///
 /// # Errors
 ///
@@ -357,8 +357,8 @@ fn collect(directory: &Path, replies: &mut Vec<Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// Config spaces of an endpoint with every capability that has a type, in both lists: as they are, and as a device's
-/// that changes between reads; what stands before them, the target `config` says.
+/// Returns config spaces of an endpoint with every capability that has a type, in both lists: as they are, and as a
+/// device's that changes between reads. What stands before them, the target `config` says.
 fn spaces() -> impl Iterator<Item = Vec<u8>> {
     let mut space = vec![0; 4096];
     let mut put = |at: usize, bytes: &[u8]| {
@@ -397,8 +397,8 @@ fn spaces() -> impl Iterator<Item = Vec<u8>> {
 /// How many questions the target `query` tells apart.
 const QUESTIONS: u8 = 7;
 
-/// A reply as the answer to each of the questions that the target `query` asks, from a growing
-/// buffer; what the 16 bytes before it mean, the target's `Script` says.
+/// Returns a reply as the answer to each of the questions that the target `query` asks, from a
+/// growing buffer. The target's `Script` says what the 16 bytes before it mean.
 fn scripts(reply: &[u8]) -> impl Iterator<Item = Vec<u8>> {
     (0..QUESTIONS).map(|question| script(question, &[reply.to_vec()]))
 }
@@ -416,7 +416,7 @@ fn growing() -> impl Iterator<Item = Vec<u8>> {
     })
 }
 
-/// A script of replies of equal length.
+/// Returns a script of replies of equal length.
 fn script(question: u8, replies: &[Vec<u8>]) -> Vec<u8> {
     let [small, large] = [64_u16, 4096].map(u16::to_le_bytes);
     let more = u8::try_from(replies.len().saturating_sub(1)).unwrap_or(u8::MAX);

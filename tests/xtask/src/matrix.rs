@@ -66,7 +66,7 @@ impl Matrix {
         }
     }
 
-    /// Whether nothing ran.
+    /// Tells whether nothing ran.
     pub(crate) fn is_empty(&self) -> bool {
         self.cells.is_empty()
     }
@@ -83,7 +83,7 @@ impl Matrix {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// What `name` picks of the cells, each once, in order of appearance.
+    /// Returns what `name` picks of the cells, each once, in order of appearance.
     fn names<'a>(&'a self, name: impl Fn(&'a Cell) -> &'a str) -> Vec<&'a str> {
         let mut names = Vec::new();
         for cell in &self.cells {
@@ -95,7 +95,7 @@ impl Matrix {
     }
 }
 
-/// The larger, the worse.
+/// Returns the larger, the worse.
 const fn severity(outcome: Outcome) -> u8 {
     match outcome {
         Outcome::Passed => 0,
@@ -105,7 +105,7 @@ const fn severity(outcome: Outcome) -> u8 {
 }
 
 impl fmt::Display for Matrix {
-    /// A row for each world, a column for each driver.
+    /// Writes a row for each world, a column for each driver.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let drivers = self.names(|cell| &cell.driver);
         let mut table = Table::new();

@@ -100,7 +100,7 @@ fn sanitizer() -> Result<()> {
     run(keeping.arg("--").args(KEEPING))
 }
 
-/// A command that runs tests under AddressSanitizer.
+/// Returns a command that runs tests under AddressSanitizer.
 fn sanitized() -> Result<Command> {
     // With a target named, build scripts and macros are left alone.
     let mut tests = tests(&[&QUICK[..], &SLOW].concat());
@@ -115,7 +115,8 @@ fn sanitized() -> Result<Command> {
 /// What ThreadSanitizer ends a program with in which it found a race.
 const RACE: i32 = 66;
 
-/// Memory that a device has may be reached by several threads. A race that is there must be found.
+/// Returns memory that a device has may be reached by several threads. A race that is there must be
+/// found.
 fn races() -> Result<()> {
     let host = host()?;
     let target = paths::target().join("thread-sanitizer");
@@ -148,7 +149,7 @@ fn races() -> Result<()> {
     Ok(())
 }
 
-/// The doc tests that must not compile must fail with the errors that they name: a stable
+/// Checks that the doc tests that must not compile fail with the errors that they name. A stable
 /// compiler looks only at whether they fail.
 fn refused() -> Result<()> {
     run(cargo()
@@ -157,7 +158,7 @@ fn refused() -> Result<()> {
         .env("RUSTC_BOOTSTRAP", "1"))
 }
 
-/// A command that runs the unit tests, and some integration tests.
+/// Returns a command that runs the unit tests, and some integration tests.
 fn tests(integration: &[&str]) -> Command {
     let mut command = cargo();
     command.args(["test", "--lib"]).env("PROPTEST_CASES", CASES);
@@ -176,13 +177,13 @@ fn skipping<'a>(tests: &'a mut Command, words: &[&str]) -> &'a mut Command {
     tests.arg("--").args(skip)
 }
 
-/// The triple of this machine.
+/// Returns the triple of this machine.
 fn host() -> Result<String> {
     let triple = read(Command::new("rustc").args(["--print", "host-tuple"]))?;
     Ok(triple.trim().into())
 }
 
-/// A triple as it stands in the name of a variable.
+/// Returns a triple as it stands in the name of a variable.
 fn variable(triple: &str) -> String {
     triple.to_uppercase().replace(['-', '.'], "_")
 }

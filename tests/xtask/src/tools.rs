@@ -24,7 +24,7 @@ pub(crate) fn require(program: &str, package: &str) -> Result<()> {
     require_there(program, package, || find(program).is_some())
 }
 
-/// As [`require`], of a header of C's.
+/// Works as [`require`], of a header of C's.
 ///
 /// # Errors
 ///
@@ -69,7 +69,7 @@ fn apt_get() -> Command {
     command
 }
 
-/// The `cargo` that started this task, at the root of the workspace.
+/// Returns the `cargo` that started this task, at the root of the workspace.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(paths::root());
@@ -89,7 +89,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// As [`run`], but only a failure shows what it wrote.
+/// Works as [`run`], but only a failure shows what it wrote.
 ///
 /// # Errors
 ///
@@ -114,7 +114,7 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{} writes no text", shown(command)))
 }
 
-/// The command as one would type it.
+/// Returns the command as one would type it.
 pub(crate) fn shown(command: &Command) -> String {
     let program = PathBuf::from(command.get_program());
     let name = program

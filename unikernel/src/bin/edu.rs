@@ -83,7 +83,7 @@ fn device(step: Step, error: &EduError<NoError>) {
     defmt::error!("{}: {}", step, error);
 }
 
-/// The error number of what went wrong with memory.
+/// Returns the error number of what went wrong with memory.
 fn errno(error: &DmaError) -> Errno {
     // The others are of worlds that map memory.
     error.errno().unwrap_or(Errno::ENOTTY)

@@ -39,7 +39,7 @@ registers! {
 
 type Edu<'d> = Block<Bar<&'d Device<GuestPci>>, Registers>;
 
-/// A read of a mapped register, alone.
+/// Returns a read of a mapped register, alone.
 #[unsafe(no_mangle)]
 #[inline(never)]
 fn mapped_register_read(edu: &Edu<'_>) -> u32 {

@@ -149,7 +149,7 @@ fn capabilities(device: &Device<GuestPci>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What a capability is called in linux/pci_regs.h, without its prefix.
+/// Returns the name of a capability in linux/pci_regs.h, without its prefix.
 fn name(id: CapabilityId) -> defmt::Str {
     match id {
         CapabilityId::Standard(id) => match id {

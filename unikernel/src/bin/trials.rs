@@ -131,13 +131,13 @@ impl defmt::Format for Faulty {
     }
 }
 
-/// The machine.
+/// Returns the machine.
 fn machine() -> GuestPci {
     // SAFETY: no trial gives a device memory.
     GuestPci::new(unsafe { NoIommu::acknowledge() })
 }
 
-/// More memory than there is.
+/// Checks that there is no more memory than there is.
 fn arena() -> Result<(), Error> {
     let machine = machine();
     let all = machine
@@ -150,7 +150,7 @@ fn arena() -> Result<(), Error> {
         .map_err(Error::Errno)
 }
 
-/// An event that nobody signals, after one of two that somebody does.
+/// Waits for an event that nobody signals, after one of two that somebody does.
 fn no_event() -> Result<(), Error> {
     let machine = machine();
     let event = machine.event().map_err(Error::Errno)?;
@@ -203,7 +203,7 @@ fn no_interrupt(boot: &Boot) -> Result<(), Error> {
     edu.raise(1, &vectors).map_err(Error::Edu)
 }
 
-/// A device whose registers do not answer.
+/// Opens a device whose registers do not answer.
 fn silent(boot: &Boot) -> Result<(), Error> {
     let session = open(boot, 0x1234, 0x11e8)?;
     let bar0 = session
@@ -214,7 +214,7 @@ fn silent(boot: &Boot) -> Result<(), Error> {
     Edu::new(bar0).map(drop).map_err(Error::Edu)
 }
 
-/// A device whose capabilities lead to each other, in a configuration space that is made up in
+/// Reads a device whose capabilities lead to each other, in a configuration space made up in
 /// memory.
 fn cycle(boot: &Boot) -> Result<(), Error> {
     let segment = Segment {
@@ -245,7 +245,7 @@ fn cycle(boot: &Boot) -> Result<(), Error> {
         .map_err(Error::Open)
 }
 
-/// Memory behind a BAR above 4 GiB keeps what is written to it.
+/// Checks that memory behind a BAR above 4 GiB keeps what is written to it.
 fn high(boot: &Boot) -> Result<(), Error> {
     let session = open(boot, 0x1af4, 0x1110)?;
     let mut bar = session
@@ -286,7 +286,8 @@ fn high(boot: &Boot) -> Result<(), Error> {
     }
 }
 
-/// A BAR for which there are too few page tables; one that is small can be mapped afterwards.
+/// Checks that a BAR with too few page tables for it is refused. One that is small can be mapped
+/// afterwards.
 fn too_large(boot: &Boot) -> Result<(), Error> {
     let session = open(boot, 0x1b36, 0x0005)?;
     let large = session.device.bring_up(pci_region::BAR2);
@@ -295,7 +296,8 @@ fn too_large(boot: &Boot) -> Result<(), Error> {
     large.map(drop).map_err(Error::BringUp)
 }
 
-/// The speed of the time stamp counter, in MHz; and time passes by the APIC's timer as by that.
+/// Checks the speed of the time stamp counter, in MHz, and that time passes by the APIC's timer as
+/// by that.
 fn speed() -> Result<(), Error> {
     const SLEPT: Duration = Duration::from_millis(100);
     let start = clock::now().map_err(Error::Clock)?;
@@ -311,8 +313,8 @@ fn speed() -> Result<(), Error> {
     Ok(())
 }
 
-/// A BAR of a network card (8086:10d3) that the firmware left without a place is no region: where
-/// it would be is memory.
+/// Checks that a BAR of a network card (8086:10d3) that the firmware left without a place is no
+/// region. Where it would be is memory.
 fn unplaced(boot: &Boot) -> Result<(), Error> {
     let machine = machine();
     machine.discover(boot).map_err(Error::Discover)?;
@@ -340,7 +342,7 @@ fn unplaced(boot: &Boot) -> Result<(), Error> {
     }
 }
 
-/// A network card (8086:10d3) sends MSI-X messages on two vectors, told to by its register that sets causes.
+/// Has a network card (8086:10d3) send MSI-X messages on two vectors, by its register that sets causes.
 fn msix(boot: &Boot) -> Result<(), Error> {
     /// Interrupt cause set, interrupt mask set, interrupt vector allocation (82574 data sheet).
     const ICS: usize = 0xc8;
@@ -379,7 +381,7 @@ fn msix(boot: &Boot) -> Result<(), Error> {
     Ok(())
 }
 
-/// An interrupt, wherever it comes, leaves every register as it was.
+/// Checks that an interrupt, wherever it comes, leaves every register as it was.
 fn registers() -> Result<(), Error> {
     // That starts the local APIC.
     machine().now().map_err(Error::Errno)?;
@@ -460,7 +462,7 @@ fn registers() -> Result<(), Error> {
     }
 }
 
-/// A controller is the same after it was reset.
+/// Checks that a controller is the same after it was reset.
 fn reset(boot: &Boot) -> Result<(), Error> {
     /// Controller capabilities, and configuration (NVM Express base specification, section 3.1).
     const CAP: usize = 0x0;

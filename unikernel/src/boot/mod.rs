@@ -48,7 +48,7 @@ static RSDP: AtomicU64 = AtomicU64::new(0);
 const COMMAND_LINE_MOST: usize = 2048;
 
 unsafe extern "Rust" {
-    /// The image, made by [`entry!`](crate::entry).
+    /// Returns the image, made by [`entry!`](crate::entry).
     safe fn vfio_unikernel_main(boot: &Boot) -> Status;
 }
 
@@ -66,7 +66,7 @@ macro_rules! entry {
 
             let _ = &$main;
 
-            /// The host's program.
+            /// Returns the host's program.
             #[unsafe(no_mangle)]
             extern "C" fn main() -> i32 {
                 std::eprintln!("this is an image: `cargo xtask unikernel` builds and boots it");
@@ -87,12 +87,12 @@ macro_rules! entry {
     };
 }
 
-/// Where the tables of ACPI start, or 0.
+/// Returns where the tables of ACPI start, or 0.
 pub(crate) fn rsdp() -> u64 {
     RSDP.load(Ordering::Relaxed)
 }
 
-/// The first line of Rust.
+/// Returns the first line of Rust.
 extern "C" fn start(info: u32) -> ! {
     log::init();
     exceptions::load();

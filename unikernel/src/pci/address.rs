@@ -8,8 +8,8 @@ use core::fmt;
 pub struct Address(u32);
 
 impl Address {
-    /// The address of a function in segment 0; of `device` and `function` no more than 5 and 3 bits
-    /// count.
+    /// Creates the address of a function in segment 0. Of `device` and `function` no more than 5
+    /// and 3 bits count.
     #[must_use]
     pub const fn new(bus: u8, device: u8, function: u8) -> Self {
         Self(u32::from_be_bytes([
@@ -20,51 +20,51 @@ impl Address {
         ]))
     }
 
-    /// The same in another segment.
+    /// Returns the same in another segment.
     #[must_use]
     pub const fn in_segment(self, segment: u16) -> Self {
         let ([s1, s0], [_, _, bus, devfn]) = (segment.to_be_bytes(), self.0.to_be_bytes());
         Self(u32::from_be_bytes([s1, s0, bus, devfn]))
     }
 
-    /// The segment.
+    /// Returns the segment.
     #[must_use]
     pub const fn segment(self) -> u16 {
         let [s1, s0, ..] = self.0.to_be_bytes();
         u16::from_be_bytes([s1, s0])
     }
 
-    /// Segment and bus in one number.
+    /// Returns segment and bus in one number.
     #[must_use]
     pub const fn segment_bus(self) -> u32 {
         self.0 >> 8
     }
 
-    /// The bus.
+    /// Returns the bus.
     #[must_use]
     pub const fn bus(self) -> u8 {
         self.0.to_be_bytes()[2]
     }
 
-    /// Device and function in one number.
+    /// Returns device and function in one number.
     #[must_use]
     pub const fn devfn(self) -> u8 {
         self.0.to_be_bytes()[3]
     }
 
-    /// The device.
+    /// Returns the device.
     #[must_use]
     pub const fn device(self) -> u8 {
         self.devfn() >> 3
     }
 
-    /// The function.
+    /// Returns the function.
     #[must_use]
     pub const fn function(self) -> u8 {
         self.devfn() & 7
     }
 
-    /// The name that VFIO knows the function by: `0000:00:05.0`.
+    /// Returns the name that VFIO knows the function by: `0000:00:05.0`.
     #[must_use]
     pub fn name(self) -> [u8; 13] {
         let digit = |value: u8| match value & 0xf {
@@ -79,7 +79,7 @@ impl Address {
         [s3, s2, s1, s0, b':', b1, b0, b':', d1, d0, b'.', f, 0]
     }
 
-    /// Whether `name` is the function's.
+    /// Tells whether `name` is the function's.
     #[must_use]
     pub fn is_named(self, name: &CStr) -> bool {
         name.to_bytes_with_nul() == self.name()

@@ -80,7 +80,7 @@ pub fn assign<S: Spaces>(
     }
 }
 
-/// The bridge that leads to the bus of a function; none where the bus is a root.
+/// Returns the bridge that leads to the bus of a function. None where the bus is a root.
 fn bridge_to<'f>(functions: &'f [Function], function: &Function) -> Option<&'f Function> {
     functions.iter().find(|bridge| {
         bridge.secondary != 0
@@ -89,19 +89,19 @@ fn bridge_to<'f>(functions: &'f [Function], function: &Function) -> Option<&'f F
     })
 }
 
-/// Whether two functions are on the same bus.
+/// Tells whether two functions are on the same bus.
 fn is_beside(a: &Function, b: &Function) -> bool {
     a.address.segment_bus() == b.address.segment_bus()
 }
 
-/// Whether a function's registers have a place.
+/// Tells whether a function's registers have a place.
 fn has_place<S: Spaces>(spaces: S, function: Function) -> bool {
     let registers = Registers::new(spaces, function.address);
     let mut bars = BARS.iter().take(count(function));
     bars.any(|register| registers.long(*register) & !0xf != 0)
 }
 
-/// How many base address registers a function has, of which a layout that is not known has none.
+/// Returns how many base address registers a function has. A layout that is not known has none.
 fn count(function: Function) -> usize {
     match function.layout {
         HeaderLayout::NORMAL => 6,
@@ -191,7 +191,7 @@ impl<S: Spaces> Places<'_, S> {
     }
 }
 
-/// A place for a region, which `room` then has no more.
+/// Returns a place for a region, which `room` then has no more.
 fn place(region: &Region, room: &mut Room, behind: bool) -> Option<u64> {
     // Memory gets pages of its own, so that it can be mapped alone.
     let size = region.size.max(PAGE);
@@ -214,7 +214,7 @@ fn place(region: &Region, room: &mut Room, behind: bool) -> Option<u64> {
     }
 }
 
-/// The first `size` bytes in `room` that start at a multiple of `size`.
+/// Returns the first `size` bytes in `room` that start at a multiple of `size`.
 fn take(room: &mut Range<u64>, size: u64) -> Option<u64> {
     let start = room.start.checked_next_multiple_of(size)?;
     let end = start.checked_add(size).filter(|end| *end <= room.end)?;
@@ -222,21 +222,21 @@ fn take(room: &mut Range<u64>, size: u64) -> Option<u64> {
     Some(start)
 }
 
-/// A bridge's register for a range of memory: 12 bits each of its first and its last MiB.
+/// Returns a bridge's register for a range of memory: 12 bits each of its first and its last MiB.
 fn window(range: &Range<u64>) -> u32 {
     let [first, _] = halves(range.start >> 16);
     let [last, _] = halves(range.end.saturating_sub(1) >> 16);
     first & 0xfff0 | (last & 0xfff0) << 16
 }
 
-/// A range that starts at a multiple of `grain`.
+/// Returns a range that starts at a multiple of `grain`.
 fn aligned(range: &Range<u64>, grain: u64) -> Range<u64> {
     let start = range.start.checked_next_multiple_of(grain);
     start.unwrap_or(range.end).min(range.end)..range.end
 }
 
-/// What was used of a range, in whole grains, after which `room` then starts; a range whose end is
-/// before its start where nothing was, which a bridge takes for nothing.
+/// Returns the used part of a range, in whole grains, and starts `room` behind it. A range that
+/// ends before its start stands for nothing, as a bridge takes it.
 fn used(before: &Range<u64>, after: &Range<u64>, grain: u64, room: &mut Range<u64>) -> Range<u64> {
     if before.start == after.start {
         return grain..0;

@@ -50,13 +50,13 @@ impl Region {
         size: 0,
     };
 
-    /// Whether nobody gave it a place.
+    /// Tells whether nobody gave it a place.
     #[must_use]
     pub const fn lacks_place(&self) -> bool {
         self.size != 0 && self.address == 0
     }
 
-    /// Whether it is there, and has a place.
+    /// Tells whether it is there, and has a place.
     #[must_use]
     pub const fn has_place(&self) -> bool {
         self.size != 0 && self.address != 0
@@ -64,7 +64,7 @@ impl Region {
 }
 
 impl RegionKind {
-    /// Whether its place takes two registers.
+    /// Tells whether its place takes two registers.
     #[must_use]
     pub const fn is_64_bit(self) -> bool {
         matches!(self, Self::Memory64 | Self::Prefetchable64)
@@ -109,7 +109,7 @@ pub fn size_bars<S: Spaces>(registers: Registers<S>, count: usize, regions: &mut
     registers.set_command(command);
 }
 
-/// What a register holds, and what it keeps of ones; it is left as it was.
+/// Returns the value of a register, and what it keeps of ones. It is left as it was.
 fn ones<S: Spaces>(registers: Registers<S>, register: u16) -> (u32, u32) {
     let before = registers.long(register);
     registers.set_long(register, u32::MAX);

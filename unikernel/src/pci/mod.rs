@@ -27,7 +27,7 @@ pub use space::{Space, SpaceError};
 /// A configuration space that does not hold what it promises.
 pub type ConfigError = vfio_core::pci::ConfigError<NoError>;
 
-/// The low and the high half.
+/// Returns the low and the high half.
 fn halves(value: u64) -> [u32; 2] {
     let [a, b, c, d, e, f, g, h] = value.to_le_bytes();
     [

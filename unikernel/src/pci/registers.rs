@@ -19,7 +19,7 @@ pub enum Width {
 }
 
 impl Width {
-    /// Bytes.
+    /// Returns bytes.
     #[must_use]
     pub const fn bytes(self) -> usize {
         match self {
@@ -60,12 +60,12 @@ pub struct Registers<S> {
 const COMMAND: u16 = 0x04;
 
 impl<S: Spaces> Registers<S> {
-    /// That of the function at `address`.
+    /// Creates the registers of the function at `address`.
     pub const fn new(spaces: S, address: Address) -> Self {
         Self { spaces, address }
     }
 
-    /// Whose it is.
+    /// Returns whose it is.
     pub const fn address(&self) -> Address {
         self.address
     }
@@ -130,7 +130,7 @@ impl<S: Spaces> Registers<S> {
         self.set_word(COMMAND, command.bits());
     }
 
-    /// Whether nothing answers.
+    /// Tells whether nothing answers.
     pub fn is_gone(&self) -> bool {
         self.word(0) == 0xffff
     }

@@ -136,7 +136,7 @@ struct Scan<'s, S> {
 }
 
 impl<S: Spaces> Scan<'_, S> {
-    /// Whether a bus was not looked at yet; from now on it was.
+    /// Tells whether a bus was not looked at yet. From now on it was.
     fn is_new(&mut self, bus: u8) -> bool {
         let seen = self.seen.get_mut(usize::from(bus));
         seen.is_some_and(|seen| !core::mem::replace(seen, true))
@@ -253,7 +253,7 @@ impl<S: Spaces> Scan<'_, S> {
         Ok(())
     }
 
-    /// Whether something is on a bus already.
+    /// Tells whether something is on a bus already.
     fn answers(&self, bus: u8) -> bool {
         let address = |device| Address::new(bus, device, 0).in_segment(self.segment);
         (0..32).any(|device| !Registers::new(self.spaces, address(device)).is_gone())

@@ -97,7 +97,7 @@ impl Space {
         segments.get(n).copied()
     }
 
-    /// Reads, or writes `value`; what was read. What is not there loses writes.
+    /// Returns reads, or writes `value`. What was read. What is not there loses writes.
     #[inline(never)]
     fn transfer(address: Address, offset: u16, width: Width, value: Option<u32>) -> u32 {
         let value = value.map(u64::from);
@@ -124,7 +124,7 @@ impl Space {
 }
 
 impl Segment {
-    /// Where the configuration spaces of its buses are, in bytes.
+    /// Returns where the configuration spaces of its buses are, in bytes.
     pub(crate) fn range(&self) -> Range<u64> {
         let at = |bus: u8| self.base.saturating_add(u64::from(bus).saturating_mul(BUS));
         at(self.first_bus)..at(self.last_bus).saturating_add(BUS)
@@ -189,7 +189,7 @@ fn reach(address: Address) -> Reach {
     Reach::Mapped
 }
 
-/// As [`Space::transfer`], through the ports.
+/// Works as [`Space::transfer`], through the ports.
 #[inline(never)]
 fn ports(address: Address, offset: u16, width: Width, value: Option<u64>) -> u32 {
     let _ports = PORTS.lock();

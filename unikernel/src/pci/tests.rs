@@ -64,7 +64,7 @@ impl Machine {
         });
     }
 
-    /// Whether the bus of a function is a root, or a bridge leads to it.
+    /// Tells whether the bus of a function is a root, or a bridge leads to it.
     fn leads_to(&self, address: Address) -> bool {
         let is_root = |root: &Address| root.segment_bus() == address.segment_bus();
         let leads = |(bridge, (bytes, _)): (&Address, &Bytes)| {
@@ -101,7 +101,7 @@ impl Machine {
         (functions, errors)
     }
 
-    /// The functions, of which none is left out.
+    /// Returns the functions, of which none is left out.
     fn whole_scan(&self) -> Functions {
         let (functions, errors) = self.scan();
         assert_eq!(errors, []);

@@ -10,7 +10,7 @@ pub struct Pages<const W: usize> {
 }
 
 impl<const W: usize> Pages<W> {
-    /// All pages are free.
+    /// Creates an arena whose pages are all free.
     #[must_use]
     pub const fn new() -> Self {
         Self { taken: [0; W] }
@@ -37,7 +37,7 @@ impl<const W: usize> Pages<W> {
         self.set(pages, false);
     }
 
-    /// How many pages are taken.
+    /// Returns how many pages are taken.
     #[must_use]
     pub fn taken(&self) -> u32 {
         self.taken.iter().map(|word| word.count_ones()).sum()

@@ -28,7 +28,7 @@ impl Places {
         }
     }
 
-    /// Whether a byte of configuration space is one of the registers'.
+    /// Tells whether a byte of configuration space is one of the registers'.
     pub(super) fn cover(at: u16) -> bool {
         BARS.contains(&at) || ROM.contains(&at)
     }
@@ -64,12 +64,13 @@ impl Places {
     }
 }
 
-/// Which byte of the registers a byte of configuration space is; past their end, where it is none.
+/// Returns which byte of the registers a byte of configuration space is. Past their end, where it
+/// is none.
 fn within(at: u16) -> usize {
     usize::from(at.wrapping_sub(BARS.start))
 }
 
-/// Of a byte of the registers: the bits that can be written, and those that stay.
+/// Returns of a byte of the registers: the bits that can be written, and those that stay.
 fn kept(description: &Description, at: usize) -> (u8, u8) {
     let (index, nth) = (at / 4, at % 4);
     let region = |index: usize| {
@@ -91,8 +92,8 @@ fn kept(description: &Description, at: usize) -> (u8, u8) {
     (mask.get(at).copied().unwrap_or(0) & !kept, kept)
 }
 
-/// Whether a byte of configuration space is the shim's own: the messages of MSI and MSI-X, and
-/// what starts a reset.
+/// Tells whether a byte of configuration space is the shim's own: the messages of MSI and MSI-X,
+/// and what starts a reset.
 pub(super) fn is_own(description: &Description, at: u16) -> bool {
     // Behind its first two bytes, which lead to the next.
     let is_in = |offset: u16, size: u16| (2..size).contains(&at.wrapping_sub(offset));

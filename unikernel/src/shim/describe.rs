@@ -102,7 +102,7 @@ const REGION_SHIFT: u32 = 40;
 const PAGE: u64 = 4096;
 
 impl ResetPlace {
-    /// The byte whose write starts the reset.
+    /// Returns the byte whose write starts the reset.
     #[must_use]
     pub const fn byte(self) -> Option<u16> {
         match self {
@@ -281,7 +281,7 @@ impl Description {
         device.answer(request, reply)
     }
 
-    /// The interrupts, by index.
+    /// Returns the interrupts, by index.
     #[must_use]
     pub fn irqs(&self) -> [Option<IrqReply>; 5] {
         let irq = |flags, count: u16| {
@@ -300,20 +300,20 @@ impl Description {
         [irq(intx, 0), irq(fixed, msi), msix, None, None]
     }
 
-    /// A BAR that has a place: without one there is memory, and not the device.
+    /// Returns a BAR that has a place: without one there is memory, and not the device.
     #[must_use]
     pub fn bar(&self, index: u32) -> Option<&Region> {
         let index = usize::try_from(index).ok()?;
         self.bars.get(index).filter(|bar| bar.has_place())
     }
 
-    /// The region that `offset` of the device's file is in, and how far in it.
+    /// Returns the region that `offset` of the device's file is in, and how far in it.
     #[must_use]
     pub const fn locate(offset: u64) -> (u64, u64) {
         (offset >> REGION_SHIFT, offset & ((1 << REGION_SHIFT) - 1))
     }
 
-    /// What of the table's BAR can be mapped, besides the pages of the table.
+    /// Returns the areas of the table's BAR that can be mapped, besides the pages of the table.
     fn around_table<'a>(
         &self,
         areas: &'a mut [RegionSparseMmapArea; 2],
@@ -332,7 +332,7 @@ impl Description {
         areas.get(first..last).unwrap_or_default()
     }
 
-    /// Whether bytes of a BAR are some of the MSI-X table's.
+    /// Tells whether bytes of a BAR are some of the MSI-X table's.
     #[must_use]
     pub fn touches_table(&self, bar: u32, at: u64, len: usize) -> bool {
         self.msix.is_some_and(|msix| {
@@ -342,7 +342,7 @@ impl Description {
         })
     }
 
-    /// Whether pages of a BAR may be mapped.
+    /// Tells whether pages of a BAR may be mapped.
     #[must_use]
     pub fn may_map(&self, bar: u32, bytes: Range<u64>) -> bool {
         self.msix.is_none_or(|msix| {
@@ -362,7 +362,7 @@ mod tests {
     use vfio_core::sys::put_argsz;
     use vfio_core::wire::info::{DeviceInfo, IrqInfo, RegionInfo};
 
-    /// A device with a BAR of 16 KiB, and what stands in its configuration space.
+    /// Returns a device with a BAR of 16 KiB, and what stands in its configuration space.
     fn machine(capabilities: &[(usize, &[u8])]) -> (Machine, Address) {
         let (machine, address) = (Machine::default(), Address::new(0, 5, 0));
         machine.add(address, 0);
@@ -383,7 +383,7 @@ mod tests {
         Ok(description)
     }
 
-    /// The stretches of a region, by their access.
+    /// Returns the stretches of a region, by their access.
     fn stretches(description: &Description, index: u32) -> Vec<(u64, u64, Reach)> {
         let mut reply = [0; 128];
         put_argsz(&mut reply).unwrap();

@@ -55,8 +55,8 @@ impl Device {
         messages: Messages::Off,
     };
 
-    /// What vfio-pci does before the first file of a device is open: its registers answer, and it
-    /// does not reach memory.
+    /// Does what vfio-pci does before the first file of a device is open: its registers answer, and
+    /// it does not reach memory.
     pub(super) fn open(&mut self, group: u8, address: Address) -> Result<(), DescribeError> {
         self.address = address;
         let registers = self.registers();
@@ -82,7 +82,7 @@ impl Device {
         Ok(())
     }
 
-    /// What vfio-pci does after the last file of a device was closed.
+    /// Does what vfio-pci does after the last file of a device was closed.
     pub(super) fn close(&mut self) {
         let registers = self.registers();
         let source = Source {
@@ -103,7 +103,7 @@ impl Device {
         self.description.answer(request, reply)
     }
 
-    /// `VFIO_DEVICE_SET_IRQS`.
+    /// Serves `VFIO_DEVICE_SET_IRQS`.
     pub(super) fn set_irqs(
         &mut self,
         argument: &[u8],
@@ -320,7 +320,7 @@ struct Place {
 }
 
 impl Place {
-    /// How wide an access at `at` is, after `done` bytes: as wide as can be.
+    /// Returns how wide an access at `at` is, after `done` bytes: as wide as can be.
     fn width(&self, at: u64, done: usize) -> usize {
         let left = self.len.saturating_sub(done);
         let mut width = self.width;

@@ -77,7 +77,7 @@ impl Group {
 }
 
 impl Files {
-    /// Nothing is open.
+    /// Creates a table in which nothing is open.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Files {
         }
     }
 
-    /// How many files are open.
+    /// Returns how many files are open.
     #[must_use]
     pub fn open(&self) -> usize {
         let containers = self
@@ -133,7 +133,7 @@ impl Files {
         Ok(File::Group(group))
     }
 
-    /// What `VFIO_GROUP_GET_STATUS` says of a group.
+    /// Answers `VFIO_GROUP_GET_STATUS` of a group.
     #[must_use]
     pub fn group_flags(&self, group: u8) -> GroupFlags {
         match self
@@ -179,7 +179,7 @@ impl Files {
         }
     }
 
-    /// Whether a container has an extension: 1 or 0.
+    /// Tells whether a container has an extension: 1 or 0.
     #[must_use]
     pub const fn check_extension(value: u32) -> u32 {
         if value == Extension::NOIOMMU_IOMMU.0 {
@@ -208,8 +208,8 @@ impl Files {
         Ok(())
     }
 
-    /// The error of a request that a file does not know: a container has that of its IOMMU driver,
-    /// or of having none.
+    /// Returns the error of a request that a file does not know: a container has that of its IOMMU
+    /// driver, or of having none.
     #[must_use]
     #[inline(never)]
     pub fn unknown_to(&self, file: File) -> Errno {
@@ -222,7 +222,7 @@ impl Files {
         }
     }
 
-    /// Whether the device of a group may be opened; tells whether it is open already.
+    /// Tells whether the device of a group may be opened. Tells whether it is open already.
     ///
     /// # Errors
     /// `EINVAL` where the group is in no container with an IOMMU driver.

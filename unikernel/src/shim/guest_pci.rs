@@ -83,7 +83,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// Which of the machine's events it is.
+    /// Returns which of the machine's events it is.
     pub(super) const fn place(&self) -> u8 {
         self.event
     }
@@ -130,7 +130,7 @@ impl State {
         opened.map(|()| file)
     }
 
-    /// The open device behind a file.
+    /// Returns the open device behind a file.
     #[inline(never)]
     fn device(&mut self, file: File) -> Result<&mut Device, Errno> {
         let File::Device(group) = file else {
@@ -219,8 +219,8 @@ impl State {
 }
 
 impl GuestPci {
-    /// The machine, for an image that keeps its devices to their own memory. It gives the word
-    /// here, once:
+    /// Creates the machine, for an image that keeps its devices to their own memory. It gives the
+    /// word here, once:
     ///
     /// ```ignore
     /// // SAFETY: the image drives one device, by a driver that tells it the addresses of its own
@@ -244,7 +244,7 @@ impl GuestPci {
         self.discover_in(space, boot)
     }
 
-    /// As [`GuestPci::discover`], of the devices of a configuration space.
+    /// Discovers as [`GuestPci::discover`] does, the devices of a configuration space.
     ///
     /// # Errors
     /// [`DiscoverError`]
@@ -262,19 +262,20 @@ impl GuestPci {
         Ok(())
     }
 
-    /// The function of a group, which may be a bridge; there are as many groups as functions.
+    /// Returns the function of a group, which may be a bridge. There are as many groups as
+    /// functions.
     #[must_use]
     pub fn function(&self, group: u32) -> Option<Function> {
         let group = usize::try_from(group).ok()?;
         state().functions.get(group).copied()
     }
 
-    /// The functions with their groups, bridges among them.
+    /// Returns the functions with their groups, bridges among them.
     pub fn functions(&self) -> impl Iterator<Item = (u32, Function)> {
         (0..).map_while(|group| Some((group, self.function(group)?)))
     }
 
-    /// The first function with these ids, of vendor and device, and its group.
+    /// Returns the first function with these ids, of vendor and device, and its group.
     #[must_use]
     pub fn find(&self, vendor: u16, device: u16) -> Option<(u32, Function)> {
         let id = Id { vendor, device };
@@ -284,8 +285,8 @@ impl GuestPci {
         Some((group, *function))
     }
 
-    /// Where [`Session`](vfio_core::open::Session) finds the function of a group. `name` takes
-    /// its name.
+    /// Returns where [`Session`](vfio_core::open::Session) finds the function of a group. `name`
+    /// takes its name.
     #[must_use]
     pub fn place<'n>(&self, group: u32, name: &'n mut [u8; 13]) -> Option<Place<'n>> {
         *name = self.function(group)?.address.name();
@@ -300,7 +301,7 @@ impl GuestPci {
         })
     }
 
-    /// How many files are open.
+    /// Returns how many files are open.
     #[must_use]
     pub fn open_files(&self) -> usize {
         state().files.open()
@@ -313,14 +314,14 @@ fn transfer(fd: &Fd, bytes: Bytes<'_>, offset: u64) -> Result<usize, Errno> {
     state().transfer(fd.file, bytes, offset)
 }
 
-/// All that is open. It is never asked for by a handler.
+/// Returns all that is open. It is never asked for by a handler.
 #[inline(never)]
 fn state() -> MutexGuard<'static, State> {
     STATE.lock()
 }
 
-/// Where registers can be that have no place: above the memory below 4 GiB, and in the uppermost
-/// quarter of the processor's addresses, where hypervisors keep room.
+/// Returns where registers can be that have no place: above the memory below 4 GiB, and in the
+/// uppermost quarter of the processor's addresses, where hypervisors keep room.
 fn room(space: Space, boot: &Boot) -> Room {
     let low_memory = boot.memory.iter().map(|stretch| stretch.range().end);
     let start = low_memory.filter(|end| *end <= LOW_END).fold(LOW, u64::max);

@@ -40,7 +40,7 @@ pub struct Memory {
 }
 
 impl Memory {
-    /// Zeroed memory of at least `len` bytes.
+    /// Allocates zeroed memory of at least `len` bytes.
     pub(super) fn new(len: usize) -> Result<Self, Errno> {
         if len == 0 {
             return Err(Errno::EINVAL);
@@ -64,7 +64,7 @@ impl Memory {
         Ok(Self { bytes, first })
     }
 
-    /// Memory that is the caller's.
+    /// Takes memory that is the caller's.
     ///
     /// # Safety
     /// As for [`Sys::foreign_memory`](vfio_core::sys::Sys::foreign_memory).
@@ -80,7 +80,7 @@ impl Memory {
         Ok(Self { bytes, first })
     }
 
-    /// Where the memory is in the machine.
+    /// Returns where the memory is in the machine.
     #[must_use]
     pub fn physical(&self) -> u64 {
         address_of(self.bytes.as_ptr().as_ptr())

@@ -39,7 +39,7 @@ pub(super) struct Source<'a, S> {
 }
 
 impl Messages {
-    /// The index of what is enabled.
+    /// Returns the index of what is enabled.
     const fn index(&self) -> Option<u32> {
         match self {
             Self::Off => None,
@@ -48,7 +48,7 @@ impl Messages {
         }
     }
 
-    /// `VFIO_DEVICE_SET_IRQS` with the action to trigger, for MSI and MSI-X.
+    /// Serves `VFIO_DEVICE_SET_IRQS` with the action to trigger, for MSI and MSI-X.
     pub(super) fn trigger<S: Spaces>(
         &mut self,
         source: Source<'_, S>,
@@ -222,7 +222,7 @@ impl Messages {
     }
 }
 
-/// Where a message is written so that this processor takes it, and what (Intel SDM, volume 3,
+/// Returns the address and the data of a message that this processor takes (Intel SDM, volume 3,
 /// section 11.11).
 fn message(lines: &Lines) -> (u32, u8) {
     (0xfee0_0000 | (apic::id() & 0xff) << 12, lines.vector())
@@ -264,7 +264,7 @@ impl<S: Spaces> Source<'_, S> {
         (0..msix.table.vectors()).try_for_each(|vector| table.mask(vector))
     }
 
-    /// The table, in its BAR. Without decoding it is not to be reached.
+    /// Returns the table, in its BAR. Without decoding it is not to be reached.
     fn table(&self, msix: MsixPlace) -> Result<Table, Errno> {
         let bar = self
             .description

@@ -9,7 +9,8 @@ pub(super) struct Frame {
     pub(super) len: u16,
 }
 
-/// The frames of a copy of `len` bytes from `done` on, as many as rings of `R` descriptors hold.
+/// Returns the frames of a copy of `len` bytes from `done` on. There are as many as rings of `R`
+/// descriptors hold.
 pub(super) fn batch<const R: usize>(done: usize, len: usize) -> impl Iterator<Item = Frame> {
     let mut at = done;
     let frames = core::iter::from_fn(move || {
@@ -24,7 +25,7 @@ pub(super) fn batch<const R: usize>(done: usize, len: usize) -> impl Iterator<It
     frames.take(R.saturating_sub(1))
 }
 
-/// The length of the next frame where so many bytes are left; no last frame is too short.
+/// Returns the length of the next frame where `left` bytes are left. No last frame is too short.
 fn frame_len(left: usize) -> Option<u16> {
     let len = match left.checked_sub(FRAME_MOST) {
         None | Some(0) => left,
@@ -34,7 +35,7 @@ fn frame_len(left: usize) -> Option<u16> {
     u16::try_from(len).ok().filter(|len| *len != 0)
 }
 
-/// The address `by` bytes after `iova`.
+/// Returns the address `by` bytes after `iova`.
 pub(super) fn offset(iova: u64, by: usize) -> Option<u64> {
     iova.checked_add(u64::try_from(by).ok()?)
 }

@@ -61,7 +61,7 @@ impl<M: DmaHandle, const R: usize> Descriptors<M, R> {
         Ok(Self { memory })
     }
 
-    /// Where the device finds the ring: the low and the high half.
+    /// Returns where the device finds the ring: the low and the high half.
     pub(super) fn base(&self) -> (u32, u32) {
         let [a, b, c, d, e, f, g, h] = self.memory.iova().to_le_bytes();
         (
@@ -70,12 +70,12 @@ impl<M: DmaHandle, const R: usize> Descriptors<M, R> {
         )
     }
 
-    /// The length in bytes.
+    /// Returns the length in bytes.
     pub(super) fn len() -> u32 {
         u32::try_from(R.saturating_mul(DESCRIPTOR)).unwrap_or(u32::MAX)
     }
 
-    /// The descriptor behind `index`.
+    /// Returns the descriptor behind `index`.
     pub(super) const fn next(index: usize) -> usize {
         match index.checked_add(1) {
             Some(next) if next < R => next,
@@ -95,13 +95,13 @@ impl<M: DmaHandle, const R: usize> Descriptors<M, R> {
         self.put(index, iova, u64::from(payload) << 32 | u64::from(command))
     }
 
-    /// Whether the frame was sent.
+    /// Tells whether the frame was sent.
     pub(super) fn is_sent(&mut self, index: usize) -> Result<bool, Unreachable> {
         let [.., a, b, c, d] = self.second(index)?.to_le_bytes();
         Ok(u32::from_le_bytes([a, b, c, d]) & DONE != 0)
     }
 
-    /// The frame, once it was received.
+    /// Returns the frame, once it was received.
     pub(super) fn received(&mut self, index: usize) -> Result<Option<Received>, Unreachable> {
         let [a, b, c, d, e, f, ..] = self.second(index)?.to_le_bytes();
         let status = u32::from_le_bytes([a, b, c, d]);
@@ -123,7 +123,7 @@ impl<M: DmaHandle, const R: usize> Descriptors<M, R> {
 }
 
 impl Received {
-    /// Whether it is a whole and undamaged frame of `len` bytes.
+    /// Tells whether it is a whole and undamaged frame of `len` bytes.
     pub(super) const fn is_whole(&self, len: u16) -> bool {
         self.len == len && self.status & (END | DAMAGED) == END
     }

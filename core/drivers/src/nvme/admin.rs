@@ -81,7 +81,7 @@ impl<M: DmaHandle> Admin<M> {
         self.queues = 0;
     }
 
-    /// Where the device finds the page.
+    /// Returns where the device finds the page.
     pub(super) const fn page_iova(&self) -> u64 {
         self.page.iova()
     }
@@ -159,7 +159,7 @@ impl<M: DmaHandle> Admin<M> {
         self.ask(controller)
     }
 
-    /// The next event, if there is one.
+    /// Returns the next event, if there is one.
     pub(super) fn next_event<C: ControllerHandle<Dma = M>>(
         &mut self,
         controller: &C,
@@ -220,7 +220,7 @@ impl<M: DmaHandle> Admin<M> {
         Ok(())
     }
 
-    /// Whether a completion names a place that the submission queue has.
+    /// Tells whether a completion names a place that the submission queue has.
     fn fits(&self, completed: Completed) -> bool {
         usize::from(completed.sqhd()) < self.sq.len()
     }
@@ -251,7 +251,7 @@ impl<M: DmaHandle> Admin<M> {
         Ok(doorbell.ring(old, new)?)
     }
 
-    /// A doorbell of the admin queue, which has no shadow.
+    /// Returns a doorbell of the admin queue, which has no shadow.
     fn doorbell<C: ControllerHandle<Dma = M>>(
         &self,
         controller: &C,

@@ -29,7 +29,7 @@ struct Chunks<const DEPTH: usize> {
 }
 
 impl<const DEPTH: usize> Chunks<DEPTH> {
-    /// Whether no chunk is left.
+    /// Tells whether no chunk is left.
     const fn are_taken(&self) -> bool {
         self.next >= self.len
     }
@@ -112,7 +112,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         )
     }
 
-    /// Flushes, and waits. No other command may be under way.
+    /// Flushes the namespace, and waits. No other command may be under way.
     ///
     /// # Errors
     /// As [`QueuePair::read_blocks`].
@@ -190,7 +190,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         })
     }
 
-    /// How many blocks a command transfers: as many as a slot has room for.
+    /// Returns how many blocks a command transfers: as many as a slot has room for.
     fn chunk(&self, namespace: &Namespace) -> Result<usize, NvmeError<ErrorOf<C>>> {
         let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);
         let by_data = self.slot_len.checked_div(stride).unwrap_or(0);
@@ -243,7 +243,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
-    /// No command must be under way.
+    /// Checks that no command is under way.
     pub(super) fn is_idle(&self) -> Result<(), NvmeError<ErrorOf<C>>> {
         match self.under_way() {
             0 => Ok(()),
@@ -256,13 +256,13 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         let _ = self.release(slot);
     }
 
-    /// A slot, while no other command is under way.
+    /// Returns a slot, while no other command is under way.
     fn only_slot(&mut self) -> Result<Slot, NvmeError<ErrorOf<C>>> {
         self.is_idle()?;
         self.slot().ok_or(NvmeError::Request(Refusal::NoSlot))
     }
 
-    /// How the only command ended.
+    /// Returns the end of the only command.
     fn end(&mut self, ended: Option<Completion>) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(Completion { slot, result, .. }) = ended else {
             return Err(NvmeError::Stopped);
@@ -272,7 +272,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     }
 }
 
-/// The size of a block and the bytes from one to the next.
+/// Returns the size of a block and the bytes from one to the next.
 fn sizes(namespace: &Namespace) -> (usize, usize) {
     let size = usize::try_from(namespace.block_size()).unwrap_or(usize::MAX);
     let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);

@@ -198,7 +198,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
     }
 }
 
-/// Whether a range of blocks is in a namespace, and no longer than a command's.
+/// Tells whether a range of blocks is in a namespace, and no longer than a command's.
 #[inline(always)]
 pub(super) fn in_range(namespace: &Namespace, lba: u64, blocks: u32) -> bool {
     let room = namespace.blocks.checked_sub(lba);

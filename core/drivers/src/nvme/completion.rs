@@ -118,7 +118,7 @@ impl<M: DmaHandle> CompletionQueue<M> {
         Some(Completed(there))
     }
 
-    /// Whether the next completion is there.
+    /// Tells whether the next completion is there.
     pub(super) fn is_ready(&mut self) -> bool {
         let there = self.peek();
         there.is_some_and(|there| there.has_phase(self.phase))
@@ -135,7 +135,7 @@ impl<M: DmaHandle> CompletionQueue<M> {
         u32::truncate(answer)
     }
 
-    /// Whether the completion of a command is there, perhaps behind others.
+    /// Tells whether the completion of a command is there, perhaps behind others.
     pub(super) fn has(&mut self, cid: u16) -> bool {
         if self.head >= self.entries.len() {
             let _ = self.wrap();
@@ -160,13 +160,14 @@ impl<M: DmaHandle> CompletionQueue<M> {
         false
     }
 
-    /// Whether the device never wrote the entry of the next completion.
+    /// Tells whether the device never wrote the entry of the next completion.
     pub(super) fn is_untouched(&mut self) -> bool {
         let there = self.peek();
         !self.has_wrapped && there.is_none_or(|there| there == Completed(0))
     }
 
-    /// Whether an entry that has `there` for the next completion was written since it had `before`.
+    /// Tells whether an entry that has `there` for the next completion was written since it had
+    /// `before`.
     pub(super) fn is_written(&self, there: Completed, before: Completed) -> bool {
         there != before || !self.has_wrapped && there != Completed(0)
     }
@@ -191,7 +192,7 @@ impl<M: DmaHandle> CompletionQueue<M> {
 }
 
 impl Completed {
-    /// Whether it was written with a phase tag.
+    /// Tells whether it was written with a phase tag.
     #[inline(always)]
     const fn has_phase(self, phase: u64) -> bool {
         (self.0 ^ phase) & PHASE == 0

@@ -41,7 +41,7 @@ pub(super) enum Side {
     Completion,
 }
 
-/// How far the doorbell of a queue is from the first, in bytes.
+/// Returns how far the doorbell of a queue is from the first, in bytes.
 pub(super) fn offset(queue: u16, side: Side, stride_shift: u8) -> usize {
     let index = usize::from(queue).saturating_mul(2);
     let index = match side {
@@ -55,8 +55,8 @@ pub(super) fn offset(queue: u16, side: Side, stride_shift: u8) -> usize {
 }
 
 impl<C: ControllerHandle> Doorbell<C> {
-    /// The doorbell of a queue that is yet to be created, `offset` bytes from the first, with its
-    /// shadow where the memory has one; none where it is not in the BAR.
+    /// Creates the doorbell of a queue that is yet to be created. It lies `offset` bytes from the
+    /// first, and has a shadow where the memory has one. None where it is not in the BAR.
     pub(super) fn new(controller: &C, offset: usize, has_shadow: bool) -> Option<Self> {
         let at = DOORBELLS.saturating_add(offset);
         let window = Window::through(controller.clone(), |controller| controller.window());
@@ -92,14 +92,14 @@ impl<C: ControllerHandle> Doorbell<C> {
         self.register.write(Register::value, u32::from(new))
     }
 
-    /// Whether it has a shadow.
+    /// Tells whether it has a shadow.
     pub(super) const fn is_shadowed(&self) -> bool {
         self.shadow.is_some()
     }
 }
 
 impl<M: DmaHandle> ShadowMemory<M> {
-    /// Zeros.
+    /// Allocates zeros for the doorbells.
     pub(super) fn new(dma: M) -> Result<Self, DmaError> {
         // QEMU writes the value of its admin queue.
         let len = PAGE.saturating_mul(2);
@@ -113,7 +113,7 @@ impl<M: DmaHandle> ShadowMemory<M> {
         }
     }
 
-    /// Where the device finds the values and the events.
+    /// Returns where the device finds the values and the events.
     pub(super) fn iovas(&self) -> (u64, u64) {
         let values = self.0.iova();
         (values, values.saturating_add(PAGE_64))

@@ -216,7 +216,7 @@ impl<E> From<E> for NvmeError<E> {
 }
 
 impl<E> NvmeError<E> {
-    /// Why there is no memory.
+    /// Returns why there is no memory.
     #[cold]
     pub(super) fn memory(error: DmaError) -> Self {
         Self::Memory(error.errno().unwrap_or(Errno::ENOSPC))

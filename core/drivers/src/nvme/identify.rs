@@ -66,7 +66,7 @@ impl Page {
         Self([0; Self::LEN])
     }
 
-    /// The bytes at `at`; zeros where there are none.
+    /// Returns the bytes at `at`. Zeros where there are none.
     pub(super) fn bytes<const L: usize>(&self, at: usize) -> [u8; L] {
         let rest = self.0.get(at..).unwrap_or_default();
         rest.first_chunk().copied().unwrap_or([0; L])
@@ -91,7 +91,7 @@ impl Page {
 }
 
 impl ControllerInfo {
-    /// From what a controller answers to Identify with CNS 1.
+    /// Parses the answer of a controller to Identify with CNS 1.
     pub(super) fn parse(page: &Page) -> Self {
         let plus_one = |at| u16::from(page.u8(at)).saturating_add(1);
         Self {
@@ -177,7 +177,7 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// A text without the spaces and zeros that end it.
+/// Returns a text without the spaces and zeros at its end.
 const fn unpadded(mut text: &[u8]) -> &[u8] {
     while let [rest @ .., b' ' | 0] = text {
         text = rest;

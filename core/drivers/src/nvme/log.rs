@@ -90,7 +90,7 @@ impl ErrorEntry {
     /// Bytes.
     pub(super) const LEN: usize = 64;
 
-    /// The entry at `at` of a page, where there is one.
+    /// Returns the entry at `at` of a page, where there is one.
     pub(super) fn parse(page: &Page, at: usize) -> Option<Self> {
         let field = |offset: usize| at.saturating_add(offset);
         let some = |number: u16| (number != u16::MAX).then_some(number);
@@ -128,7 +128,7 @@ impl Health {
 }
 
 impl Event {
-    /// From what the request for an event answers.
+    /// Parses the answer to the request for an event.
     pub(super) const fn parse(answer: u32) -> Self {
         let [kind, info, log_page, _] = answer.to_le_bytes();
         let kind = match kind & 7 {

@@ -83,7 +83,7 @@ pub(super) enum Malformed {
     Protection,
 }
 
-/// The number of the format that a namespace has, by the answer to Identify with CNS 0.
+/// Returns the number of a namespace's format, by the answer to Identify with CNS 0.
 pub(super) fn format_index(page: &Page) -> u8 {
     let formatted = page.u8(26);
     // The upper bits count where there are more than 16 formats.
@@ -93,13 +93,13 @@ pub(super) fn format_index(page: &Page) -> u8 {
     }
 }
 
-/// The type of a namespace's protection information, 1 to 3; 0 for none.
+/// Returns the type of a namespace's protection information, 1 to 3. 0 for none.
 pub(super) fn protection_type(page: &Page) -> u8 {
     page.u8(29) & 7
 }
 
-/// How many formats a namespace can have: those of all namespaces (NLBAF), and its own (NULBAF;
-/// NVM Command Set Specification 1.0, 4.1.5.1).
+/// Returns how many formats a namespace can have. There are those of all namespaces (NLBAF), and
+/// its own (NULBAF; NVM Command Set Specification 1.0, 4.1.5.1).
 pub(super) fn format_count(page: &Page) -> u8 {
     let of_all = page.u8(25).saturating_add(1);
     of_all.saturating_add(page.u8(82)).min(64)
@@ -150,7 +150,7 @@ fn metadata(page: &Page, used: LbaFormat, protection: Protection) -> Result<(u32
 }
 
 impl Namespace {
-    /// From what `controller` answers to Identify with CNS 0; `layout` is that of the protection
+    /// Parses the answer of `controller` to Identify with CNS 0. `layout` is that of the protection
     /// information, if there is any.
     pub(super) fn parse(
         id: u32,
@@ -326,7 +326,7 @@ mod tests {
 
     extern crate std;
 
-    /// A page with bytes at places.
+    /// Returns a page with bytes at places.
     fn page(parts: &[(usize, &[u8])]) -> Page {
         let mut page = Page::zeroed();
         for (at, bytes) in parts {
@@ -339,7 +339,7 @@ mod tests {
         Namespace::parse(7, Identity::NONE, &page(parts), layout)
     }
 
-    /// Format 1 of two, 512 and 4096 bytes, is used.
+    /// Builds a namespace that uses format 1 of two, 512 and 4096 bytes.
     fn namespace(parts: &[(usize, &[u8])]) -> Result<Namespace, Malformed> {
         let mut all = std::vec![
             (0, &[0, 1, 0, 0, 0, 0, 0, 0][..]),

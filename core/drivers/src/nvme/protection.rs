@@ -34,8 +34,7 @@ const QUALIFIED: u8 = 3;
 const HAS_QUALIFIED: u8 = 1 << 3;
 
 impl Layout {
-    /// The layout that an ELBAF of 4 bytes tells, with what the namespace can do of protection
-    /// information (PIC).
+    /// Parses an ELBAF of 4 bytes and the namespace's protection capabilities (PIC).
     pub(super) const fn parse(pic: u8, elbaf: [u8; 4]) -> Self {
         let [low, high, ..] = elbaf;
         let format = high << 1 & 2 | low >> 7;
@@ -62,8 +61,8 @@ impl Layout {
 }
 
 impl Protection {
-    /// Protection information of a type, 1 to 3, for so many blocks; none where the driver can't
-    /// tell the controller what to put in.
+    /// Creates protection information of type 1 to 3 for `blocks` blocks. None where the driver
+    /// can't tell the controller the tags.
     pub(super) fn new(kind: u8, layout: Layout, blocks: u64) -> Option<Self> {
         let (len, bits) = layout.sizes()?;
         let reference = u32::from(bits.checked_sub(layout.storage_tag)?);

@@ -157,7 +157,7 @@ impl Slot {
         self.number
     }
 
-    /// The command that uses it.
+    /// Returns the command that uses it.
     #[inline(always)]
     pub(super) const fn command(&self) -> CommandId {
         CommandId {
@@ -224,7 +224,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         Ok(())
     }
 
-    /// Whether the caller holds a slot of this queue pair.
+    /// Tells whether the caller holds a slot of this queue pair.
     pub(super) fn is_held(&self, slot: &Slot) -> bool {
         let place = self.places.get(usize::from(slot.number));
         slot.pair == self.identity && place.is_some_and(|place| place.usage == Usage::Held)

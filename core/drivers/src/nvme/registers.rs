@@ -105,7 +105,7 @@ impl Capabilities {
         self.0 & 1 << 59 != 0
     }
 
-    /// How long the controller may take to become ready, with its media, where CRTO reads as
+    /// Returns how long the controller may take to become ready, with its media. CRTO reads as
     /// `crto`. That it names less than CAP.TO is an error of its own, which is forgiven.
     #[must_use]
     pub(super) fn ready_time(self, crto: u32) -> Duration {

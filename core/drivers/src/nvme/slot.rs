@@ -64,7 +64,7 @@ pub(super) enum Usage {
 }
 
 impl Usage {
-    /// Whether a command uses the slot.
+    /// Tells whether a command uses the slot.
     #[inline(always)]
     pub(super) const fn is_command(self) -> bool {
         matches!(self, Self::Fresh | Self::Since(_))
@@ -79,8 +79,8 @@ pub(super) const PAGE_64: u64 = 4096;
 const ENTRIES: usize = PAGE / 8;
 
 impl<M: DmaHandle> Memory<M> {
-    /// Memory for so many slots, with `len` bytes of data, whole pages, and `metadata` bytes of
-    /// metadata each.
+    /// Allocates `slots` slots, each with `len` bytes of data, whole pages, and `metadata` bytes of
+    /// metadata.
     pub(super) fn new(
         dma: &M,
         slots: usize,
@@ -110,7 +110,7 @@ impl<M: DmaHandle> Memory<M> {
         Ok(memory)
     }
 
-    /// The addresses of a slot.
+    /// Returns the addresses of a slot.
     pub(super) fn place(&self, slot: usize) -> Place {
         let rest = self.rest.as_ref().map_or(0, Buffer::iova);
         Place {
@@ -124,12 +124,12 @@ impl<M: DmaHandle> Memory<M> {
         }
     }
 
-    /// The data of a slot.
+    /// Returns the data of a slot.
     pub(super) fn window(&mut self) -> Window<&<M::Sys as Sys>::Memory> {
         self.data.window()
     }
 
-    /// The metadata of a slot.
+    /// Returns the metadata of a slot.
     pub(super) fn metadata(
         &mut self,
         slot: usize,
@@ -214,12 +214,12 @@ impl<M: DmaHandle> Memory<M> {
     }
 }
 
-/// Whether the list of a transfer of so many pages may have to be made right for it.
+/// Tells whether the list of a transfer of `pages` pages may have to be rewritten for it.
 pub(super) const fn needs_fit(pages: usize) -> bool {
     pages > ENTRIES
 }
 
-/// How many pages the list of a transfer of so many pages has.
+/// Returns how many pages the list of a transfer of so many pages has.
 const fn list_pages(pages: usize) -> usize {
     if pages <= 2 {
         return 0;
@@ -232,7 +232,7 @@ const fn list_pages(pages: usize) -> usize {
     }
 }
 
-/// The address of the `index`th of pieces of `len` bytes from `base` on.
+/// Returns the address of the `index`th of pieces of `len` bytes from `base` on.
 fn at(base: u64, index: usize, len: usize) -> u64 {
     let offset = u64::try_from(index.saturating_mul(len)).unwrap_or(u64::MAX);
     base.wrapping_add(offset)

@@ -252,7 +252,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
-    /// A command that is under way for longer than `limit`, as far as the clock was looked at.
+    /// Returns a command that is under way for longer than `limit`, by the last look at the clock.
     fn overdue(&mut self, now: Duration, limit: Duration) -> Option<u16> {
         let stamp = u32::truncate(u64::try_from(now.as_millis()).unwrap_or_default());
         let limit = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
@@ -273,8 +273,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         late
     }
 
-    /// What a command that does not end comes from: a completion that can't be told from an old
-    /// one, or none.
+    /// Tells why a command does not end: its completion looks like an old one, or there is none.
     fn late(&mut self, command: u16) -> NvmeError<ErrorOf<C>> {
         let written = self.queues.as_mut().and_then(|Queues { cq, .. }| {
             if cq.is_ready() {
@@ -296,7 +295,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         }
     }
 
-    /// What is wrong with a completion that belongs to no command; none where the controller was
+    /// Returns the fault of a completion that belongs to no command. None where the controller was
     /// stopped before. It is stopped in any case.
     #[cold]
     #[inline(never)]

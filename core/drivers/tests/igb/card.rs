@@ -86,7 +86,7 @@ const NEGOTIATE: u32 = 1 << 9;
 const BAR: u32 = 128 << 10;
 
 impl Shared {
-    /// A card in trouble.
+    /// Creates a card in trouble.
     pub(super) fn with(trouble: Trouble) -> Self {
         let shared = Self::default();
         shared.set(trouble);
@@ -97,7 +97,7 @@ impl Shared {
         lock(&self.0).trouble = trouble;
     }
 
-    /// Whether it would reach memory.
+    /// Tells whether it would reach memory.
     pub(super) fn is_running(&self) -> bool {
         let state = lock(&self.0);
         let queues = [at::RECEIVE, at::TRANSMIT];
@@ -253,7 +253,7 @@ impl State {
         let _ = bus.dma_write(place + 8, &status.to_le_bytes());
     }
 
-    /// The next descriptor of a queue, and where it is; none where the driver gave none.
+    /// Returns the next descriptor of a queue, and where it is. None where the driver gave none.
     fn descriptor(&mut self, queue: u64, bus: &mut Bus<'_>) -> Option<(u64, [u64; 2])> {
         let head = self.get(queue + at::HEAD);
         if head == self.get(queue + at::TAIL) {

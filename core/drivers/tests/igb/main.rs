@@ -55,7 +55,7 @@ impl<'d> Opened<'d> {
         self.device.vectors(pci_irq::MSIX).unwrap()
     }
 
-    /// Copies, and compares all that is there afterwards.
+    /// Copies, and compares everything that is there afterwards.
     fn copies(&self, driver: &mut Driver<'_>, len: usize) -> Result<(), Failure> {
         let Copied { source, target } = driver.memory()?;
         for at in 0..LEN {
@@ -118,7 +118,7 @@ fn with_card(mode: Mode, card: &Shared, test: impl FnOnce(Opened<'_>, &Kernel)) 
     assert_eq!(left, (0, 0, 0));
 }
 
-/// What goes wrong when a driver starts a card in trouble.
+/// Returns the error of a driver that starts a card in trouble.
 fn refused(trouble: Trouble) -> Failure {
     let mut failure = None;
     let card = Shared::with(trouble);
@@ -130,7 +130,7 @@ fn refused(trouble: Trouble) -> Failure {
     failure.unwrap()
 }
 
-/// What goes wrong with a copy when trouble begins; the next one is whole.
+/// Returns the error of a copy when trouble begins. The next copy is whole.
 fn failed(trouble: Trouble) -> Failure {
     let mut failure = None;
     let card = Shared::default();

@@ -4,7 +4,7 @@ use vfio_drivers::nvme::{CommandId, Completion, Refusal, Refused, Slot};
 
 use super::*;
 
-/// Two controllers, the first with blocks of 512 bytes and the second with blocks of 4096.
+/// Returns two controllers, the first with blocks of 512 bytes and the second with blocks of 4096.
 fn two_controllers() -> [Opened; 2] {
     [
         Opened::new(Nvme::new().with_namespace(NvmeNamespace::of_512(1024))),
@@ -15,7 +15,7 @@ fn two_controllers() -> [Opened; 2] {
 /// Puts a command into a queue.
 type Put = fn(&mut Pair<'_, '_, 2>, Slot, &Namespace) -> Result<CommandId, Refused>;
 
-/// Every command that takes a namespace is refused, with the slot.
+/// Checks that each command with a namespace is refused, and gives its slot back.
 fn every_command_is_refused(pair: &mut Pair<'_, '_, 2>, namespace: &Namespace) {
     let slot = pair.slot().unwrap();
     let number = slot.number();

@@ -225,7 +225,8 @@ fn metadata_that_do_not_fit_are_refused() {
     ));
 }
 
-/// What a write leaves in the metadata of blocks, after a read of others brought something else.
+/// Checks what a write leaves in the metadata of blocks after a read of others brought something
+/// else.
 #[test]
 fn a_write_does_not_send_the_metadata_that_a_read_brought() {
     let nvme = Nvme::new().with_namespace(NvmeNamespace::of_512(64).with_metadata(false));

@@ -21,7 +21,7 @@ use vfio_hosted::model::{
 
 use opened::{Error, OPTIONS, Opened, Pair, pattern, round_trip, two_namespaces};
 
-/// The code with which a command failed.
+/// Returns the code with which a command failed.
 fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> StatusCode {
     match result {
         Err(NvmeError::Command(status)) => status.code(),

@@ -16,7 +16,7 @@ const ABORT: u8 = 0x08;
 const EVENT_REQUEST: u8 = 0x0c;
 const DOORBELL_BUFFERS: u8 = 0x7c;
 
-/// A controller whose first namespace is an extended format's, which refuses something.
+/// Returns a controller whose first namespace is an extended format's, which refuses something.
 fn refusing(refusal: NvmeRefusal) -> Opened {
     let protection = NvmeProtection {
         kind: 1,
@@ -222,7 +222,7 @@ fn a_controller_without_queue_pairs_is_identified_all_the_same() {
     ));
 }
 
-/// Namespaces, each with something of its own that can't be used.
+/// Returns namespaces, each with something of its own that can't be used.
 fn unusable() -> [NvmeNamespace; 5] {
     let namespace = || NvmeNamespace::of_512(64);
     [
@@ -321,7 +321,7 @@ fn formats_that_can_not_be_read_are_refused_by_name() {
     assert_eq!(controller.namespace(1).unwrap().separate_metadata(), 16);
 }
 
-/// Why namespace 1 can't be used.
+/// Returns why namespace 1 can't be used.
 fn opened_error(opened: &Opened) -> Option<Error> {
     let controller = opened.start().unwrap();
     let error = controller.namespace(1).err();

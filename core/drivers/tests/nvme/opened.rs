@@ -69,14 +69,14 @@ impl Opened {
         Controller::start(&self.device, self.bar0(), &self.dma, OPTIONS)
     }
 
-    /// Nothing is mapped, and the device reached nothing that was not.
+    /// Checks that nothing is mapped, and that the device reached nothing that was not.
     pub(crate) fn assert_clean(&self) {
         assert_eq!(self.kernel.faults(), []);
         assert_eq!(self.kernel.live_dma_mappings(), 0);
         assert_eq!(self.kernel.live_mappings(), 0);
     }
 
-    /// What the clock says.
+    /// Returns the time of the clock.
     pub(crate) fn now(&self) -> Duration {
         self.kernel.now().unwrap()
     }
@@ -89,7 +89,7 @@ impl Opened {
     }
 }
 
-/// A controller with a namespace of 512-byte blocks and one of 4096-byte blocks.
+/// Returns a controller with a namespace of 512-byte blocks and one of 4096-byte blocks.
 pub(crate) fn two_namespaces() -> Nvme {
     Nvme::new()
         .with_namespace(NvmeNamespace::of_512(4096))

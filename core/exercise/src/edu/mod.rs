@@ -72,7 +72,7 @@ struct Trial<D: DeviceHandle, A: Access, M: DmaHandle> {
     vectors: Option<Vectors<D, 1>>,
 }
 
-/// The word `index` of what is copied: no two are the same.
+/// Returns the word `index` of what is copied: no two are the same.
 const fn pattern(index: u64) -> u64 {
     index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
@@ -92,7 +92,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
         }
     }
 
-    /// The device, with its engine or without.
+    /// Returns the device, with its engine or without.
     fn edu(&mut self) -> Result<&mut Edu<A>, Outcome<EduError<A::Error>>> {
         match (&mut self.engine, &mut self.edu) {
             (Some(engine), _) => Ok(engine.edu()?),
@@ -187,7 +187,7 @@ impl<D: DeviceHandle, A: Access, M: DmaHandle> Trial<D, A, M> {
     }
 }
 
-/// Memory must hold what was sent to the device.
+/// Checks that memory holds what was sent to the device.
 fn compare<E>(bytes: &[u8; COPIED]) -> Result<(), Outcome<E>> {
     for (at, word) in (0_u64..).zip(bytes.as_chunks::<8>().0) {
         same(pattern(at), u64::from_le_bytes(*word))?;

@@ -44,8 +44,8 @@ pub(super) struct Area {
 }
 
 impl Area {
-    /// The last blocks of a namespace: as many as `longest` bytes of data have, and as there is
-    /// room for in `kept` bytes. Two at least.
+    /// Creates an area of the last blocks of a namespace. They hold `longest` bytes of data, and
+    /// fit into `kept` bytes. Two at least.
     pub(super) fn new(namespace: &Namespace, longest: usize, kept: usize) -> Option<Self> {
         let stride = usize::try_from(namespace.stride()).ok()?;
         let separate = usize::try_from(namespace.separate_metadata()).ok()?;
@@ -74,7 +74,7 @@ impl Area {
         }
     }
 
-    /// What is asked of queue pairs that transfer all of it at a time.
+    /// Returns the options of queue pairs that transfer the whole area at a time.
     pub(super) fn options(&self, vector: Option<u16>) -> QueueOptions {
         QueueOptions {
             slot: self.data.next_multiple_of(4096),
@@ -102,7 +102,7 @@ pub(super) fn keep<C: ControllerHandle>(controller: C, area: &Area, kept: &mut [
     Ok(())
 }
 
-/// The data and the metadata in what keeps both.
+/// Returns the data and the metadata in what keeps both.
 fn parts<'k, E>(
     area: &Area,
     kept: &'k mut [u8],
@@ -190,7 +190,7 @@ impl<E: fmt::Display> fmt::Display for NotRestored<E> {
     }
 }
 
-/// The word at `at` (bytes) of what is kept.
+/// Returns the word at `at` (bytes) of what is kept.
 fn word_of(bytes: &[u8], at: usize) -> u64 {
     let rest = bytes.get(at..).unwrap_or_default();
     u64::from_le_bytes(rest.first_chunk().copied().unwrap_or_default())

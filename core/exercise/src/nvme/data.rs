@@ -6,7 +6,7 @@ use super::area::Area;
 use super::{DEPTH, Done, Outcome};
 use crate::report::same;
 
-/// The slot of a command that must have done what it should.
+/// Returns the slot of a command, after checking that it succeeded.
 pub(super) fn ended<C: ControllerHandle, const D: usize>(
     pair: &mut QueuePair<C, D>,
 ) -> Done<C, Slot> {
@@ -22,7 +22,7 @@ pub(super) fn ended<C: ControllerHandle, const D: usize>(
     }
 }
 
-/// The word at `at` (bytes) of a pattern.
+/// Returns the word at `at` (bytes) of a pattern.
 pub(super) fn word(seed: u64, at: usize) -> u64 {
     let at = u64::try_from(at).unwrap_or(0);
     let mixed = (seed ^ at).wrapping_mul(0xff51_afd7_ed55_8ccd);
@@ -45,7 +45,7 @@ pub(super) fn fill<C: ControllerHandle, const D: usize>(
     Ok(())
 }
 
-/// The first `len` bytes of a slot must be what `expected` says of each word.
+/// Checks the first `len` bytes of a slot, word by word, against `expected`.
 pub(super) fn compare<C: ControllerHandle, const D: usize>(
     pair: &mut QueuePair<C, D>,
     slot: &Slot,

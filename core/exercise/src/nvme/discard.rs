@@ -6,7 +6,7 @@ use super::area::Area;
 use super::data::{bytes, compare, ended, word, write_all};
 use super::{DEPTH, Done, Outcome};
 
-/// The blocks must be zeros but for the last.
+/// Checks that the blocks are zeros, but for the last.
 fn is_zero_but_last<C: ControllerHandle>(
     pair: &mut QueuePair<C, DEPTH>,
     slot: Slot,

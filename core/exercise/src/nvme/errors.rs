@@ -7,7 +7,7 @@ use super::data::{ended, write_and_read};
 use super::{DEPTH, Done, Outcome};
 use crate::report::same;
 
-/// A read that the driver lets through, and that the device refuses.
+/// Sends a read that the driver lets through, and that the device refuses.
 pub(super) fn status<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     let blocks = area.namespace.blocks();
     let beyond = area.namespace.with_blocks(blocks.saturating_add(1));
@@ -28,7 +28,7 @@ pub(super) fn status<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: 
     }
 }
 
-/// What it says of the command that failed before, where it keeps that.
+/// Reads the error log entry of the command that failed before, where the controller keeps one.
 pub(super) fn error_log<C: ControllerHandle>(controller: &C) -> Done<C> {
     let mut entries = [ErrorEntry::default(); 4];
     let count = controller.error_log(&mut entries)?;

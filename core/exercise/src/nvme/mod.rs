@@ -157,7 +157,7 @@ impl<E> Trial<'_, E> {
     }
 }
 
-/// The steps that write blocks.
+/// Runs the steps that write blocks.
 fn steps<D: DeviceHandle, C: ControllerHandle>(
     trial: &mut Trial<'_, ErrorOf<C>>,
     device: D,
@@ -190,7 +190,7 @@ fn steps<D: DeviceHandle, C: ControllerHandle>(
     trial.run(Step::Event, || event::event(&device, controller));
 }
 
-/// The namespace with the lowest identifier that can be used.
+/// Returns the usable namespace with the lowest identifier.
 fn first_namespace<C: ControllerHandle>(controller: C) -> Done<C, Namespace> {
     controller.first_namespace()?.ok_or(Outcome::NotThere)
 }

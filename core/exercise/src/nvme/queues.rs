@@ -10,7 +10,7 @@ use super::data::{bytes, compare, ended, word, write_all};
 use super::{DEPTH, Done, Outcome, SOON};
 use crate::report::same;
 
-/// What one queue pair writes, another reads, while commands of both are under way.
+/// Writes through one queue pair and reads through another, while commands of both are under way.
 pub(super) fn queues<C: ControllerHandle>(
     controller: C,
     pair: &mut QueuePair<C, DEPTH>,

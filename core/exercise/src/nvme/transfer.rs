@@ -21,7 +21,7 @@ pub(super) fn round_trip<C: ControllerHandle>(
     write_and_read(pair, area, area.blocks)
 }
 
-/// One block for each command, all at a time.
+/// Transfers one block with each command, all at a time.
 pub(super) fn depth<C: ControllerHandle>(pair: &mut QueuePair<C, DEPTH>, area: &Area) -> Done<C> {
     let len = bytes(area, 1);
     let count = u32::try_from(DEPTH).unwrap_or(0).min(area.blocks);

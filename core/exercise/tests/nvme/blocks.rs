@@ -10,7 +10,7 @@ use vfio_hosted::model::{Nvme, NvmeFault, NvmeNamespace};
 use super::opened::{OPTIONS, Opened, Pair, pattern};
 use super::{exercise_in, exercise_until, outcome, tried};
 
-/// A controller whose namespace is full of a pattern, and the pattern.
+/// Returns a controller whose namespace is full of a pattern, and the pattern.
 fn full(nvme: Nvme) -> (Opened, Vec<u8>) {
     let opened = Opened::new(nvme.with_namespace(NvmeNamespace::of_512(512)));
     let data = fill(&opened);
@@ -36,7 +36,7 @@ fn fill(opened: &Opened) -> Vec<u8> {
 /// Bytes that are kept where many exercises are made.
 const LITTLE: usize = 8 << 10;
 
-/// How many commands the steps make, those of the admin queue among them.
+/// Returns how many commands the steps make, those of the admin queue among them.
 fn commands() -> usize {
     let (opened, _) = full(Nvme::new());
     let before = opened.control.counts().commands;

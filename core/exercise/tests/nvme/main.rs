@@ -19,14 +19,14 @@ fn tried(opened: &Opened) -> Report<MappingError> {
     exercise_in(opened, KEPT)
 }
 
-/// The same, until it is told to end.
+/// Exercises until it is told to end.
 fn exercise_until(opened: &Opened, ends: &AtomicBool) -> Report<MappingError> {
     let kept = &mut vec![0; KEPT][..];
     let lent = Lent { kept, ends };
     exercise(&opened.device, opened.bar0(), &opened.dma, OPTIONS, lent)
 }
 
-/// How a step went.
+/// Returns how a step went.
 fn outcome(report: &Report<MappingError>, step: Step) -> Outcome<MappingError> {
     report
         .steps

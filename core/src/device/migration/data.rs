@@ -52,7 +52,7 @@ impl<S: Sys> MigrationData<S> {
         Ok(())
     }
 
-    /// How much of the data there is while the device still runs
+    /// Returns how much of the data there is while the device still runs
     /// (`VFIO_MIG_GET_PRECOPY_INFO`, since Linux 6.2).
     ///
     /// # Errors

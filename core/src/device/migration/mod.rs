@@ -70,7 +70,7 @@ pub enum MigrationError {
 }
 
 impl<S: Sys> Device<S> {
-    /// Which states the device has beyond [`MigState::RUNNING`] and [`MigState::STOP`].
+    /// Returns which states the device has beyond [`MigState::RUNNING`] and [`MigState::STOP`].
     ///
     /// # Errors
     /// [`FeatureError::Missing`] where it does not migrate.
@@ -80,7 +80,7 @@ impl<S: Sys> Device<S> {
         Ok(migration.flags)
     }
 
-    /// The state of the device.
+    /// Returns the state of the device.
     ///
     /// # Errors
     /// [`FeatureError`]
@@ -90,7 +90,7 @@ impl<S: Sys> Device<S> {
         Ok(MigState(state.device_state))
     }
 
-    /// About how many bytes of data there are in [`MigState::STOP_COPY`].
+    /// Returns about how many bytes of data there are in [`MigState::STOP_COPY`].
     ///
     /// # Errors
     /// [`FeatureError`]

@@ -12,7 +12,7 @@ pub struct Bar<D: DeviceHandle> {
 }
 
 impl<D: DeviceHandle> Bar<D> {
-    /// A mapping of `device`.
+    /// Creates a mapping of `device`.
     pub(super) const fn new(device: D, mapping: <D::Sys as Sys>::Mapping) -> Self {
         Self {
             mapping,
@@ -20,7 +20,7 @@ impl<D: DeviceHandle> Bar<D> {
         }
     }
 
-    /// What the shim mapped.
+    /// Returns the shim's mapping.
     pub(crate) const fn mapping(&self) -> &<D::Sys as Sys>::Mapping {
         &self.mapping
     }

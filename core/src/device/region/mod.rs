@@ -48,7 +48,8 @@ pub enum RegionError {
 }
 
 impl<S: Sys> Device<S> {
-    /// The stretches of a region on this host: what can be mapped, and what must be trapped.
+    /// Returns the stretches of a region on this host: what can be mapped, and what must be
+    /// trapped.
     pub fn coverage<'a>(&self, region: &RegionInfo<'a>) -> Coverage<'a> {
         Coverage::new(region, u64::try_from(self.sys().page_size()).unwrap_or(0))
     }
@@ -167,7 +168,7 @@ fn span_of(region: &RegionInfo<'_>) -> Result<(u64, usize), RegionError> {
     Ok((region.offset, len.ok_or(RegionError::TooLong)?))
 }
 
-/// Whether flags permit `P`.
+/// Tells whether flags permit `P`.
 fn permitted<P: Permission>(flags: RegionFlags) -> Result<(), RegionError> {
     let mut needed = RegionFlags::empty();
     needed.set(RegionFlags::READ, P::PROTECTION.read);

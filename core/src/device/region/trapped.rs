@@ -19,7 +19,7 @@ pub struct Trapped<D> {
 }
 
 impl<D: DeviceHandle> Trapped<D> {
-    /// The `len` bytes at `position` of the device's file.
+    /// Creates an access to the `len` bytes at `position` of the device's file.
     #[must_use]
     pub const fn new(device: D, position: u64, len: usize) -> Self {
         Self {
@@ -30,7 +30,7 @@ impl<D: DeviceHandle> Trapped<D> {
     }
 }
 
-/// A register's result from that of a system call.
+/// Turns the result of a system call into that of a register.
 fn whole<T>(offset: usize, done: Result<usize, crate::sys::Errno>) -> Result<(), TrapError> {
     match done {
         Ok(done) if done == size_of::<T>() => Ok(()),

@@ -49,7 +49,7 @@ use crate::wire::abi::IovaRange;
 pub struct IovaAllocator<const N: usize>(Space<[Node; N]>);
 
 impl<const N: usize> IovaAllocator<N> {
-    /// An allocator of what an IOMMU reports, of which nothing is mapped.
+    /// Creates an allocator of an IOMMU's ranges, in which nothing is mapped.
     ///
     /// - `ranges`: [`IommuInfo::iova_ranges`](crate::wire::info::IommuInfo::iova_ranges), in any order.
     ///   What overlaps or touches becomes one range, and what does not fill a page is left out.
@@ -72,8 +72,8 @@ impl<const N: usize> IovaAllocator<N> {
         Ok(iovas)
     }
 
-    /// An allocator without addresses, until [`Self::init`] tells it some: for one that is too
-    /// large for a stack.
+    /// Creates an allocator without addresses, for one that is too large for a stack.
+    /// [`Self::init`] tells it some.
     ///
     /// All its bytes are zero, so that a static of it does not make a program larger.
     #[must_use]
@@ -110,8 +110,8 @@ impl<const N: usize> IovaAllocator<N> {
         self.space_mut().narrow(ranges.into_iter())
     }
 
-    /// Never gives out the pages that hold `size` bytes at `start`, from now on. Those that can't be
-    /// mapped anyway may be among them.
+    /// Keeps back the pages that hold `size` bytes at `start`: they are never given out. Those that
+    /// can't be mapped anyway may be among them.
     ///
     /// # Errors
     /// A size of 0, an end past the address space, an allocation that has some of the pages, or
@@ -130,7 +130,7 @@ impl<const N: usize> IovaAllocator<N> {
         self.allocate_up_to(size, 1, u64::MAX)
     }
 
-    /// Like [`Self::allocate`], at a multiple of `align` bytes, a power of two.
+    /// Allocates as [`Self::allocate`] does, at a multiple of `align` bytes, a power of two.
     ///
     /// # Errors
     /// As [`Self::allocate`], and an alignment that is not a power of two.
@@ -139,8 +139,8 @@ impl<const N: usize> IovaAllocator<N> {
         self.allocate_up_to(size, align, u64::MAX)
     }
 
-    /// Like [`Self::allocate_aligned`], with no byte above the address `highest`: the DMA mask
-    /// of a device that does not drive all address lines.
+    /// Allocates as [`Self::allocate_aligned`] does, with no byte above `highest`. That is the DMA
+    /// mask of a device that does not drive all address lines.
     ///
     /// # Errors
     /// As [`Self::allocate_aligned`].
@@ -176,39 +176,40 @@ impl<const N: usize> IovaAllocator<N> {
         self.space_mut().free(start, size)
     }
 
-    /// The smallest page in bytes: every address and every size is a multiple of it. 1 as long as
-    /// there are [no addresses](Self::empty).
+    /// Returns the smallest page in bytes: every address and every size is a multiple of it. 1 as
+    /// long as there are [no addresses](Self::empty).
     #[must_use]
     pub const fn page_size(&self) -> u64 {
         self.space().page_size()
     }
 
-    /// How many allocations there are.
+    /// Returns how many allocations there are.
     #[must_use]
     pub const fn mappings(&self) -> u64 {
         self.space().mappings()
     }
 
-    /// How many bytes are free. O(N).
+    /// Returns how many bytes are free. O(N).
     #[must_use]
     pub fn available(&self) -> u64 {
         self.free_ranges().map(size).fold(0, u64::saturating_add)
     }
 
-    /// The largest size in bytes for which there is a place. O(N).
+    /// Returns the largest size in bytes for which there is a place. O(N).
     #[must_use]
     pub fn largest_free(&self) -> u64 {
         self.free_ranges().map(size).max().unwrap_or(0)
     }
 
-    /// The free ranges in ascending order, never two that touch; the end of a range belongs to
-    /// it. The first page is in none.
+    /// Returns the free ranges in ascending order, never two that touch. The end of a range belongs
+    /// to it. The first page is in none.
     pub fn free_ranges(&self) -> impl Iterator<Item = IovaRange> + '_ {
         self.space().gaps()
     }
 
-    /// The usable ranges in whole pages, allocated or not, as [`Self::free_ranges`]: those of the
-    /// IOMMU without what is kept back; with the first page where it is reserved. O(N).
+    /// Returns the usable ranges in whole pages, allocated or not, as [`Self::free_ranges`]. They
+    /// are the IOMMU's without what is kept back, and with the first page where it is reserved.
+    /// O(N).
     pub fn ranges(&self) -> impl Iterator<Item = IovaRange> + '_ {
         self.space().usable()
     }
@@ -219,7 +220,7 @@ impl<const N: usize> IovaAllocator<N> {
         self.space().check();
     }
 
-    /// What does not depend on `N`.
+    /// Returns the part that does not depend on `N`.
     const fn space(&self) -> &Space<[Node]> {
         &self.0
     }
@@ -229,7 +230,7 @@ impl<const N: usize> IovaAllocator<N> {
     }
 }
 
-/// How many bytes a free range has. It is not all 2^64: page 0 is in none.
+/// Returns how many bytes a free range has. It is not all 2^64: page 0 is in none.
 const fn size(range: IovaRange) -> u64 {
     range.end.wrapping_sub(range.start).wrapping_add(1)
 }

@@ -25,7 +25,7 @@ impl Class {
     /// One page.
     pub(super) const PAGE: Self = Self(2);
 
-    /// The class of `pages`. That of a larger number is larger, or the same.
+    /// Creates the class of `pages`. That of a larger number is larger, or the same.
     pub(super) fn of(pages: Pages) -> Self {
         match u16::try_from(pages) {
             Ok(few) if pages < EXACT => Self(few.wrapping_add(1)),
@@ -33,7 +33,7 @@ impl Class {
         }
     }
 
-    /// As [`Self::of`], of [`EXACT`] and more.
+    /// Returns the class of [`EXACT`] pages and more, as [`Self::of`].
     #[cold]
     #[inline(never)]
     fn of_many(pages: Pages) -> Self {
@@ -46,7 +46,7 @@ impl Class {
         Self(u16::try_from(class).unwrap_or(u16::MAX))
     }
 
-    /// The lowest class in which no number is below `pages`.
+    /// Creates the lowest class in which no number is below `pages`.
     pub(super) fn from(pages: Pages) -> Self {
         match pages.checked_sub(1) {
             Some(below) => Self(Self::of(below).0.saturating_add(1)),

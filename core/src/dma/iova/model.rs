@@ -80,7 +80,7 @@ impl<const N: usize> Model<N> {
         self.pages.get(page).copied().unwrap_or(Page::Outside)
     }
 
-    /// The pages of `size` bytes at `start`; those behind the last one are outside.
+    /// Returns the pages of `size` bytes at `start`. Those behind the last one are outside.
     fn pages(&self, start: u64, size: u64) -> Option<Range<usize>> {
         start.checked_add(size - 1)?;
         let first = usize::try_from(start.checked_sub(self.base)? / self.page).ok()?;
@@ -91,7 +91,7 @@ impl<const N: usize> Model<N> {
         pages.clone().all(|page| self.at(page) == state)
     }
 
-    /// The stretches of pages that are as told.
+    /// Returns the stretches of pages in the given state.
     fn stretches(&self, are: impl Fn(Page) -> bool) -> Vec<IovaRange> {
         let mut ranges = Vec::<IovaRange>::new();
         for page in (0..PAGES).filter(|&page| are(self.at(page))) {
@@ -113,7 +113,7 @@ impl<const N: usize> Model<N> {
         self.stretches(|page| page != Page::Outside)
     }
 
-    /// How many ranges and allocations there are.
+    /// Returns how many ranges and allocations there are.
     fn used(&self) -> usize {
         self.live.len() + self.ranges().len()
     }
@@ -134,8 +134,8 @@ impl<const N: usize> Model<N> {
         self.pages[pages].fill(Page::Taken);
     }
 
-    /// The largest page size that the size reaches and that `start` is a multiple of, where it is
-    /// more than what is asked for.
+    /// Returns the largest page size that the size reaches and that divides `start`, where it
+    /// exceeds what is asked for.
     fn rank(&self, start: u64, size: u64, align: u64) -> u64 {
         let page_sizes = self.page_sizes | (2 * MIB) | (1024 * MIB);
         (12..64)
@@ -214,7 +214,7 @@ impl<const N: usize> Model<N> {
         Ok(())
     }
 
-    /// The page at address 0 is for nobody who does not ask for it.
+    /// Hides the page at address 0 from everybody who does not ask for it.
     fn hide_first(&mut self) {
         if self.base == 0 && self.at(0) == Page::Free {
             self.pages[0] = Page::Outside;
@@ -426,7 +426,7 @@ fn run<const N: usize>(setting: &Setting, steps: &[Step]) -> Result<(), TestCase
 }
 
 impl<const N: usize> Model<N> {
-    /// The same, with room for all ranges.
+    /// Returns the model with room for all ranges.
     fn widened(&self) -> Model<PAGES> {
         Model {
             base: self.base,

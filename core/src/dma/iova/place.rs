@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// The place with the best alignment, as the first page and the node above the gap.
+    /// Returns the place with the best alignment, as the first page and the node above the gap.
     ///
     /// That is the largest bit of `page_sizes` that the size reaches and that is to be had, and
     /// in any case what is asked for.
@@ -36,14 +36,14 @@ impl Wanted {
         }
     }
 
-    /// A place at a multiple of `align`, a power of two.
+    /// Returns a place at a multiple of `align`, a power of two.
     fn aligned(self, tree: &Tree<[Node]>, align: Pages) -> Option<(NodeId, Pages)> {
         let lowest = tree.first_fit(Class::of(self.size))?;
         let place = self.within(tree, lowest, align);
         place.or_else(|| self.aligned_from(tree, lowest, align))
     }
 
-    /// As [`Self::aligned`], from the lowest gap on that is large enough.
+    /// Searches as [`Self::aligned`] does, from the lowest gap on that is large enough.
     ///
     /// If there is any place, it is found: after some tries where it is sure to be, and otherwise
     /// by trying all.
@@ -75,7 +75,7 @@ impl Wanted {
         None
     }
 
-    /// The lowest place at a multiple of `align` in the gap below a node.
+    /// Returns the lowest place at a multiple of `align` in the gap below a node.
     fn within(self, tree: &Tree<[Node]>, above: NodeId, align: Pages) -> Option<(NodeId, Pages)> {
         let low = align.wrapping_sub(1);
         let start = tree.gap_start(above).wrapping_add(low) & !low;
@@ -84,7 +84,7 @@ impl Wanted {
     }
 }
 
-/// The highest bit of `page_sizes` that is not above `limit`; 0 where there is none.
+/// Returns the highest bit of `page_sizes` that is not above `limit`. 0 where there is none.
 fn largest_up_to(page_sizes: u64, limit: u64) -> u64 {
     let below = u64::MAX.checked_shr(limit.leading_zeros()).unwrap_or(0);
     let sizes = page_sizes & below;

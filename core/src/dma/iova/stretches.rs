@@ -27,8 +27,8 @@ impl<R: Iterator<Item = IovaRange> + Clone> Holes<R> {
         }
     }
 
-    /// The lowest stretch of addresses from `from` on that is covered: what overlaps or touches
-    /// is one.
+    /// Returns the lowest covered stretch of addresses from `from` on. Stretches that overlap or
+    /// touch are one.
     fn covered(&self, from: u64) -> Option<IovaRange> {
         let ahead = self.ranges.clone().filter(|range| from <= range.end);
         let start = ahead.map(|range| range.start.max(from)).min()?;
@@ -46,7 +46,7 @@ impl<R: Iterator<Item = IovaRange> + Clone> Holes<R> {
     }
 }
 
-/// The first page that starts at `address` or behind it.
+/// Returns the first page that starts at `address` or behind it.
 fn page_from(address: u64, shift: u32) -> Pages {
     match address.checked_sub(1) {
         Some(before) => before.wrapping_shr(shift).saturating_add(1),
@@ -54,7 +54,7 @@ fn page_from(address: u64, shift: u32) -> Pages {
     }
 }
 
-/// How many pages end at `last` or before it.
+/// Returns how many pages end at `last` or before it.
 pub(super) fn pages_up_to(last: u64, shift: u32) -> Pages {
     match last.checked_add(1) {
         Some(past) => past.wrapping_shr(shift),
@@ -65,7 +65,7 @@ pub(super) fn pages_up_to(last: u64, shift: u32) -> Pages {
 impl<R: Iterator<Item = IovaRange> + Clone> Iterator for Holes<R> {
     type Item = (Pages, Pages);
 
-    /// The first page of a hole, and the first page behind it.
+    /// Returns the first page of a hole, and the first page behind it.
     fn next(&mut self) -> Option<Self::Item> {
         while let Some(covered) = self.address.and_then(|address| self.covered(address)) {
             self.address = covered.end.checked_add(1);

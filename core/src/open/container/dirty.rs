@@ -41,8 +41,8 @@ impl<S: Sys> Container<S> {
         sys::send(self.sys(), self.fd(), exchange)
     }
 
-    /// Unmaps as [`Container::unmap`] does while dirty pages are tracked, and fills `bitmap` with
-    /// the pages that were written since it was last asked; returns how many bytes were unmapped.
+    /// Unmaps as [`Container::unmap`] does while dirty pages are tracked. Fills `bitmap` with the
+    /// pages that were written since it was last asked, and returns how many bytes were unmapped.
     ///
     /// # Errors
     /// As [`Container::dirty_pages`]; nothing is unmapped then.

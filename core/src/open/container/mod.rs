@@ -108,7 +108,7 @@ impl<S: Sys + Clone> Container<S> {
         }
     }
 
-    /// Whether the container has `extension`: an IOMMU driver or a property.
+    /// Tells whether the container has `extension`: an IOMMU driver or a property.
     ///
     /// # Errors
     /// [`OpenError::Ask`]
@@ -194,12 +194,12 @@ impl<S: Sys + Clone> Container<S> {
 }
 
 impl<S: Sys> Container<S> {
-    /// The shim below.
+    /// Returns the shim below.
     pub(crate) const fn sys(&self) -> &S {
         &self.sys
     }
 
-    /// The open file.
+    /// Returns the open file.
     pub(crate) const fn fd(&self) -> &S::Fd {
         &self.fd
     }
@@ -314,9 +314,9 @@ impl<S: Sys + Clone> Group<S> {
 }
 
 impl<S: Sys + Clone> Group<S> {
-    /// As [`Group::device`], with the token of an SR-IOV physical function, a UUID: it is set
-    /// for the physical function itself, and must be the one that was set for a virtual function
-    /// ([`Device::set_vf_token`]). Linux 5.7 and later.
+    /// Opens a device as [`Group::device`] does, with the token of an SR-IOV physical function. The
+    /// token is a UUID: it is set for the physical function itself, and must be the one that was
+    /// set for a virtual function ([`Device::set_vf_token`]). Linux 5.7 and later.
     ///
     /// # Errors
     /// [`OpenError::Device`]: `EACCES` for another token than the one that was set, `EINVAL` for
@@ -329,7 +329,7 @@ impl<S: Sys + Clone> Group<S> {
 }
 
 impl<S: Sys> Group<S> {
-    /// The open file, by which a hot reset is shown that the group is the caller's
+    /// Returns the open file, which shows a hot reset that the group is the caller's
     /// ([`Ownership::Groups`](crate::device::reset::Ownership::Groups)).
     #[must_use]
     pub const fn fd(&self) -> &S::Fd {
@@ -351,7 +351,7 @@ impl<S: Sys> defmt::Format for Group<S> {
     }
 }
 
-/// A request to map something that is still to be named.
+/// Returns a request to map something that is still to be named.
 fn dma_map(iova: u64, flags: DmaMapFlags) -> IommuType1DmaMap {
     IommuType1DmaMap {
         flags,
@@ -360,8 +360,8 @@ fn dma_map(iova: u64, flags: DmaMapFlags) -> IommuType1DmaMap {
     }
 }
 
-/// `NAME vf_token=UUID` and its NUL, which vfio-pci takes for a name. PCI addresses are shorter
-/// than 32 bytes.
+/// Writes `NAME vf_token=UUID` and its NUL, which vfio-pci takes for a name. PCI addresses are
+/// shorter than 32 bytes.
 fn name_with_token(name: &CStr, token: [u8; 16]) -> Option<Vec<u8, 80>> {
     let mut text = Vec::new();
     text.extend_from_slice(name.to_bytes()).ok()?;

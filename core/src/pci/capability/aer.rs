@@ -101,7 +101,7 @@ pub struct ErrorReporting {
 }
 
 impl ErrorReporting {
-    /// The bit of the first uncorrectable error; it means something while that bit of
+    /// Returns the bit of the first uncorrectable error. It means something while that bit of
     /// [`ErrorReporting::uncorrectable`] is set.
     #[must_use]
     pub const fn first_error(&self) -> u32 {

@@ -27,7 +27,7 @@ pub struct AdvancedFeatures {
 }
 
 impl AdvancedFeatures {
-    /// Whether the function can be reset alone.
+    /// Tells whether the function can be reset alone.
     #[must_use]
     pub const fn has_flr(&self) -> bool {
         self.capabilities.contains(AfCapabilities::FLR)

@@ -29,7 +29,7 @@ pub struct AlternativeRouting {
 }
 
 impl AlternativeRouting {
-    /// The function with the next higher number; 0 of the last.
+    /// Returns the function with the next higher number. 0 of the last.
     #[must_use]
     pub fn next_function(&self) -> u8 {
         low_byte((self.capabilities.bits() >> 8).into())

@@ -25,7 +25,7 @@ pub struct AddressTranslation {
 }
 
 impl AddressTranslation {
-    /// How many invalidations the function takes before it holds back others, 1 to 32.
+    /// Returns how many invalidations the function takes before it holds back others, 1 to 32.
     #[must_use]
     pub const fn invalidate_queue_depth(&self) -> u16 {
         match self.capabilities & 0x1f {
@@ -34,25 +34,25 @@ impl AddressTranslation {
         }
     }
 
-    /// Whether addresses in requests are always aligned to 4096 bytes.
+    /// Tells whether addresses in requests are always aligned to 4096 bytes.
     #[must_use]
     pub const fn page_aligned_request(&self) -> bool {
         self.capabilities & (1 << 5) != 0
     }
 
-    /// Whether the function invalidates for all PASIDs at once.
+    /// Tells whether the function invalidates for all PASIDs at once.
     #[must_use]
     pub const fn global_invalidate(&self) -> bool {
         self.capabilities & (1 << 6) != 0
     }
 
-    /// Whether translations are cached.
+    /// Tells whether translations are cached.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.control.contains(AtsControl::ENABLE)
     }
 
-    /// The smallest translation unit in bytes.
+    /// Returns the smallest translation unit in bytes.
     #[must_use]
     pub fn smallest_translation_unit(&self) -> u64 {
         let shift = u32::from(self.control.bits() & 0x1f);

@@ -200,49 +200,52 @@ impl PciExpress {
     /// Where the device control register lies in the capability, in bytes.
     pub const DEVICE_CONTROL: u16 = 0x08;
 
-    /// The version of the capability.
+    /// Returns the version of the capability.
     #[must_use]
     pub const fn version(&self) -> u16 {
         self.flags & 0xf
     }
 
-    /// What kind of function this is.
+    /// Returns the kind of function that this is.
     #[must_use]
     pub fn port_type(&self) -> PortType {
         PortType(low_byte((self.flags >> 4).into()) & 0xf)
     }
 
-    /// Whether this port has a slot.
+    /// Tells whether this port has a slot.
     #[must_use]
     pub const fn has_slot(&self) -> bool {
         self.flags & (1 << 8) != 0
     }
 
-    /// The vector on which the function reports its own events.
+    /// Returns the vector on which the function reports its own events.
     #[must_use]
     pub const fn interrupt_message(&self) -> u16 {
         (self.flags >> 9) & 0x1f
     }
 
-    /// Whether the function can be reset alone.
+    /// Tells whether the function can be reset alone.
     #[must_use]
     pub const fn has_flr(&self) -> bool {
         self.device_capabilities.contains(DeviceCapabilities::FLR)
     }
 
-    /// The longest payload that the function takes, in bytes; `None` where the code is reserved.
+    /// Returns the longest payload that the function takes, in bytes. `None` where the code is
+    /// reserved.
     #[must_use]
     pub fn max_payload_supported(&self) -> Option<u16> {
         payload(low_half(self.device_capabilities.0))
     }
 
-    /// The longest payload that the function may send, in bytes; `None` where the code is reserved.
+    /// Returns the longest payload that the function may send, in bytes. `None` where the code is
+    /// reserved.
     #[must_use]
     pub const fn max_payload(&self) -> Option<u16> {
         payload(self.device_control.0 >> 5)
     }
 
-    /// The longest read that the function may request, in bytes; `None` where the code is reserved.
+    /// Returns the longest read that the function may request, in bytes. `None` where the code is
+    /// reserved.
     #[must_use]
     pub const fn max_read_request(&self) -> Option<u16> {
         payload(self.device_control.0 >> 12)
@@ -250,25 +253,25 @@ impl PciExpress {
 }
 
 impl Link {
-    /// The highest speed.
+    /// Returns the highest speed.
     #[must_use]
     pub fn max_speed(&self) -> LinkSpeed {
         LinkSpeed(low_byte(self.capabilities) & 0xf)
     }
 
-    /// The largest number of lanes.
+    /// Returns the largest number of lanes.
     #[must_use]
     pub fn max_width(&self) -> u8 {
         low_byte(self.capabilities >> 4) & 0x3f
     }
 
-    /// The speed.
+    /// Returns the speed.
     #[must_use]
     pub fn speed(&self) -> LinkSpeed {
         LinkSpeed(low_byte(self.status.into()) & 0xf)
     }
 
-    /// The number of lanes.
+    /// Returns the number of lanes.
     #[must_use]
     pub fn width(&self) -> u8 {
         low_byte((self.status >> 4).into()) & 0x3f

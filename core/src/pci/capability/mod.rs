@@ -129,13 +129,13 @@ impl<'c, A> Body<'c, A> {
         Self { config, entry }
     }
 
-    /// The capability's place in its list.
+    /// Returns the capability's place in its list.
     #[must_use]
     pub const fn entry(&self) -> Entry {
         self.entry
     }
 
-    /// Where the capability starts, in bytes from the start of the configuration space.
+    /// Returns where the capability starts, in bytes from the start of the configuration space.
     #[must_use]
     pub const fn offset(&self) -> u16 {
         self.entry.offset
@@ -182,8 +182,7 @@ impl<A: ConfigAccess> Body<'_, A> {
         Bars::read::<6, _, _>(offset, |offset| self.config.read_u32(offset))
     }
 
-    /// Checks that a capability that says to be `len` bytes long is at least `min` bytes long,
-    /// and lies in the space.
+    /// Checks that a capability of `len` bytes has at least `min` bytes and lies in the space.
     ///
     /// # Errors
     /// [`ConfigError::Length`], [`ConfigError::Truncated`]
@@ -198,8 +197,8 @@ impl<A: ConfigAccess> Body<'_, A> {
         self.locate(0, len).map(drop)
     }
 
-    /// Where `len` bytes at `at` lie in the space. A standard capability ends within the first
-    /// 256 bytes.
+    /// Returns where `len` bytes at `at` lie in the space. A standard capability ends within the
+    /// first 256 bytes.
     fn locate(&self, at: u16, len: u16) -> Result<u16, ConfigError<A::Error>> {
         let size = match self.entry.id {
             CapabilityId::Standard(_) => self.config.size().min(crate::pci::CONVENTIONAL_SIZE),

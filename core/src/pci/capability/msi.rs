@@ -40,19 +40,21 @@ pub struct Msi {
 }
 
 impl Msi {
-    /// How many vectors the function asks for, 1 to 32; `None` where the number is a reserved one.
+    /// Returns how many vectors the function asks for, 1 to 32. `None` where the number is a
+    /// reserved one.
     #[must_use]
     pub const fn vectors(&self) -> Option<u8> {
         count(self.control.0 >> 1)
     }
 
-    /// How many vectors the function was given, 1 to 32; `None` where the number is a reserved one.
+    /// Returns how many vectors the function was given, 1 to 32. `None` where the number is a
+    /// reserved one.
     #[must_use]
     pub const fn vectors_enabled(&self) -> Option<u8> {
         count(self.control.0 >> 4)
     }
 
-    /// Whether the function uses MSI.
+    /// Tells whether the function uses MSI.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.control.contains(MsiControl::ENABLE)
@@ -73,7 +75,7 @@ impl Msi {
     }
 }
 
-/// The number of vectors whose logarithm is in the low three bits.
+/// Returns the number of vectors whose logarithm is in the low three bits.
 const fn count(field: u16) -> Option<u8> {
     match field & 0x7 {
         0 => Some(1),

@@ -30,13 +30,13 @@ pub struct Msix {
 }
 
 impl Msix {
-    /// Whether the function uses MSI-X.
+    /// Tells whether the function uses MSI-X.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.control.contains(MsixControl::ENABLE)
     }
 
-    /// Whether all vectors are masked.
+    /// Tells whether all vectors are masked.
     #[must_use]
     pub const fn is_masked(&self) -> bool {
         self.control.contains(MsixControl::MASKALL)

@@ -29,7 +29,7 @@ pub struct Pasid {
 }
 
 impl Pasid {
-    /// How many bits a PASID has, 0 to 31; the specification allows up to 20.
+    /// Returns how many bits a PASID has, 0 to 31. The specification allows up to 20.
     #[must_use]
     pub const fn width(&self) -> u16 {
         (self.capabilities.0 >> 8) & 0x1f

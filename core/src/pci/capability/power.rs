@@ -59,13 +59,13 @@ impl PowerManagement {
     /// Where the control and status register lies in the capability, in bytes.
     pub const CONTROL: u16 = 4;
 
-    /// The version of the power management specification that the function implements.
+    /// Returns the version of the power management specification that the function implements.
     #[must_use]
     pub const fn version(&self) -> u16 {
         self.capabilities.0 & 0x7
     }
 
-    /// The state that the function is in.
+    /// Returns the state that the function is in.
     #[must_use]
     pub const fn state(&self) -> PowerState {
         match self.control & 0x3 {
@@ -76,19 +76,19 @@ impl PowerManagement {
         }
     }
 
-    /// Whether the function keeps its state from D3hot to D0: then that is no reset.
+    /// Tells whether the function keeps its state from D3hot to D0: then that is no reset.
     #[must_use]
     pub const fn no_soft_reset(&self) -> bool {
         self.control & (1 << 3) != 0
     }
 
-    /// Whether the function may raise PME.
+    /// Tells whether the function may raise PME.
     #[must_use]
     pub const fn pme_enabled(&self) -> bool {
         self.control & (1 << 8) != 0
     }
 
-    /// Whether the function raises PME, or would if it might.
+    /// Tells whether the function raises PME, or would if it might.
     #[must_use]
     pub const fn pme_status(&self) -> bool {
         self.control & (1 << 15) != 0

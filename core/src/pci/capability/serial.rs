@@ -29,7 +29,7 @@ impl TypedCapability for SerialNumber {
 }
 
 impl fmt::Display for SerialNumber {
-    /// As `lspci -v` prints it: `52-54-00-ff-ff-12-34-56`.
+    /// Writes it as `lspci -v` does: `52-54-00-ff-ff-12-34-56`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
         for byte in self.number.to_be_bytes() {

@@ -55,9 +55,9 @@ pub struct SrIov {
 }
 
 impl SrIov {
-    /// The routing id (bus, device and function) of virtual function `index`, from 0, where this
-    /// function has the routing id `physical`. `None` past the last of [`SrIov::num_vfs`], or of
-    /// a bus.
+    /// Returns the routing id of virtual function `index` (from 0). The routing id is bus, device
+    /// and function; that of this function is `physical`. `None` past the last of
+    /// [`SrIov::num_vfs`], or of a bus.
     #[must_use]
     pub fn vf_routing_id(&self, physical: u16, index: u16) -> Option<u16> {
         if index >= self.num_vfs {

@@ -47,7 +47,7 @@ pub struct DesignatedVendor {
     pub len: u16,
 }
 
-/// Version and length, in the high half of a header.
+/// Splits the high half of a header into version and length.
 fn revision_and_len(header: u32) -> (u8, u16) {
     (low_byte(header >> 16) & 0xf, high_half(header) >> 4)
 }

@@ -66,7 +66,8 @@ macro_rules! flags {
         }
 
         impl core::fmt::Display for $name {
-            /// The names of the set flags, and what has no name in hexadecimal; `0x0` if none is set.
+            /// Writes the names of the set flags, and what has no name in hexadecimal. `0x0` if none
+            /// is set.
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 if self.is_empty() {
                     return f.write_str("0x0");
@@ -83,7 +84,7 @@ macro_rules! flags {
 
         #[cfg(feature = "defmt")]
         impl defmt::Format for $name {
-            /// The bits: names would take room in an image.
+            /// Writes the bits: names would take room in an image.
             fn format(&self, f: defmt::Formatter<'_>) {
                 defmt::write!(f, "{:#x}", self.bits());
             }
@@ -113,7 +114,8 @@ macro_rules! ids {
         impl $name {
             $( $(#[doc = $id_doc])+ pub const $id: Self = Self($value); )+
 
-            /// The name of the constant with this value, or `None` for a value without a name.
+            /// Returns the name of the constant with this value, or `None` for a value without a
+            /// name.
             pub const fn name(self) -> Option<&'static str> {
                 match self {
                     $( Self::$id => Some(stringify!($id)), )+
@@ -123,7 +125,7 @@ macro_rules! ids {
         }
 
         impl core::fmt::Display for $name {
-            /// The name, or the number in hexadecimal if it has none.
+            /// Writes the name, or the number in hexadecimal if it has none.
             fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
                 match self.name() {
                     Some(name) => f.write_str(name),
@@ -140,7 +142,7 @@ macro_rules! ids {
 
         #[cfg(feature = "defmt")]
         impl defmt::Format for $name {
-            /// The number: names would take room in an image.
+            /// Writes the number: names would take room in an image.
             fn format(&self, f: defmt::Formatter<'_>) {
                 defmt::write!(f, "{:#x}", self.0);
             }
@@ -148,13 +150,13 @@ macro_rules! ids {
     };
 }
 
-/// `u32::from` for a constant.
+/// Converts a constant as `u32::from` does.
 pub(super) const fn widen(half: u16) -> u32 {
     let [a, b] = half.to_le_bytes();
     u32::from_le_bytes([a, b, 0, 0])
 }
 
-/// The low 16 bits of a constant.
+/// Returns the low 16 bits of a constant.
 pub(super) const fn low_half(word: u32) -> u16 {
     let [a, b, _, _] = word.to_le_bytes();
     u16::from_le_bytes([a, b])

@@ -54,12 +54,12 @@ impl FeatureFlags {
     /// `VFIO_DEVICE_FEATURE_MASK`: the bits with the [`FeatureId`].
     pub const MASK: Self = Self(0xffff);
 
-    /// The same flags for the feature `id`, in place of any feature they were for.
+    /// Makes the same flags for the feature `id`, in place of any feature they were for.
     pub const fn with_feature(self, id: FeatureId) -> Self {
         Self(self.0 & !Self::MASK.0 | define::widen(id.0))
     }
 
-    /// The feature that the flags are for.
+    /// Returns the feature that the flags are for.
     pub const fn feature(self) -> FeatureId {
         FeatureId(define::low_half(self.0))
     }

@@ -51,7 +51,7 @@ layout! {
 }
 
 impl DeviceGfxPlaneInfo {
-    /// The id of the dma-buf, for `VFIO_DEVICE_GET_GFX_DMABUF`, in an answer with
+    /// Returns the id of the dma-buf, for `VFIO_DEVICE_GET_GFX_DMABUF`. It is in an answer with
     /// [`GfxPlaneFlags::DMABUF`]; C has a union.
     pub const fn dmabuf_id(&self) -> u32 {
         self.region_index

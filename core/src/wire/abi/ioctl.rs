@@ -9,8 +9,8 @@ pub const API_VERSION: u32 = 0;
 /// `VFIO_TYPE`, and iommufd's: the character ';'.
 const TYPE: u16 = 0x3b;
 
-/// `_IO(';', nr)`: no size, no direction. The direction "none" is 0 on most architectures and 1, in
-/// bit 29, on a few old ones.
+/// Makes `_IO(';', nr)`: no size, no direction. The direction "none" is 0 on most architectures and
+/// 1, in bit 29, on a few old ones.
 const fn io(nr: u32) -> u32 {
     const NO_DIRECTION: u32 = if cfg!(any(
         target_arch = "mips",
@@ -29,7 +29,7 @@ const fn io(nr: u32) -> u32 {
     NO_DIRECTION | super::define::widen(TYPE) << 8 | nr
 }
 
-/// `_IO(VFIO_TYPE, VFIO_BASE + nr)`.
+/// Makes `_IO(VFIO_TYPE, VFIO_BASE + nr)`.
 const fn vfio(nr: u32) -> u32 {
     io(nr.saturating_add(100))
 }

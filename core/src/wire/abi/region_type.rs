@@ -27,13 +27,13 @@ impl RegionType {
     /// Regions of IBM's devices; subtype [`RegionSubtype::IBM_NVLINK2_ATSD`].
     pub const IBM: Self = Self::pci_vendor(0x1014);
 
-    /// The type that belongs to the vendor with this PCI id.
+    /// Creates the type that belongs to the vendor with this PCI id.
     pub const fn pci_vendor(vendor: u16) -> Self {
         Self(Self::PCI_VENDOR_TYPE | define::widen(vendor))
     }
 
-    /// The PCI id of the vendor that the type belongs to; `None` if it belongs to none, or if there
-    /// are other bits set in it.
+    /// Returns the PCI id of the vendor that the type belongs to. `None` if it belongs to none, or
+    /// if there are other bits set in it.
     pub const fn vendor(self) -> Option<u16> {
         let vendor = define::low_half(self.0);
         if self.0 == Self::pci_vendor(vendor).0 {

@@ -31,7 +31,8 @@ impl PciDependentDevice {
     /// `VFIO_PCI_DEVID_NOT_OWNED`: the caller does not own the device.
     pub const DEVID_NOT_OWNED: u32 = u32::MAX;
 
-    /// The device's id in the iommufd, in an answer with [`HotResetFlags::DEV_ID`]; C has a union.
+    /// Returns the device's id in the iommufd. It is in an answer with [`HotResetFlags::DEV_ID`]; C
+    /// has a union.
     pub const fn devid(&self) -> u32 {
         self.group_id
     }

@@ -15,7 +15,7 @@ pub type Elements<'a, T> =
     core::iter::Map<Copied<slice::Iter<'a, Unalign<T>>>, fn(Unalign<T>) -> T>;
 
 impl<'a, T: Copy + FromBytes + IntoBytes + Immutable + KnownLayout> Array<'a, T> {
-    /// The first `count` elements of `bytes`, where there are so many.
+    /// Returns the first `count` elements of `bytes`, where there are so many.
     #[inline]
     #[must_use]
     pub fn from_prefix(bytes: &'a [u8], count: u32) -> Option<Self> {
@@ -24,14 +24,14 @@ impl<'a, T: Copy + FromBytes + IntoBytes + Immutable + KnownLayout> Array<'a, T>
         Some(Self(elements))
     }
 
-    /// The same elements as a slice has.
+    /// Creates an array of a slice's elements.
     #[must_use]
     pub fn new(elements: &'a [T]) -> Self {
         // The layouts agree but for the alignment: this never fails.
         Self(<[Unalign<T>]>::ref_from_bytes(elements.as_bytes()).unwrap_or(&[]))
     }
 
-    /// The elements' bytes.
+    /// Returns the elements' bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &'a [u8] {
         self.0.as_bytes()
@@ -39,25 +39,25 @@ impl<'a, T: Copy + FromBytes + IntoBytes + Immutable + KnownLayout> Array<'a, T>
 }
 
 impl<'a, T: Copy> Array<'a, T> {
-    /// How many elements there are.
+    /// Returns how many elements there are.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Tells whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The element at `index`, from 0.
+    /// Returns the element at `index`, from 0.
     #[must_use]
     pub fn get(&self, index: usize) -> Option<T> {
         self.0.get(index).map(|element| element.get())
     }
 
-    /// The elements in order.
+    /// Returns the elements in order.
     #[inline]
     pub fn iter(&self) -> Elements<'a, T> {
         self.0.iter().copied().map(Unalign::into_inner)

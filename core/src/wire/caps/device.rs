@@ -157,7 +157,7 @@ fn read_versioned<T: FromBytes + IntoBytes>(
     Ok(whole)
 }
 
-/// The counted bytes behind a header and a `u32` size.
+/// Returns the counted bytes behind a header and a `u32` size.
 fn counted<'a>(raw: &Capability<'a>) -> Result<&'a [u8], CapError> {
     let (size, rest) = u32::read_from_prefix(raw.body()).map_err(|_| CapError::truncated(raw))?;
     usize::try_from(size)

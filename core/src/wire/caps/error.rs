@@ -46,7 +46,7 @@ pub enum CapError {
 }
 
 impl CapError {
-    /// The offset at which the reply goes wrong.
+    /// Returns the offset at which the reply goes wrong.
     #[must_use]
     pub const fn offset(&self) -> u32 {
         match *self {
@@ -58,7 +58,7 @@ impl CapError {
         }
     }
 
-    /// The error of a capability that was there already.
+    /// Creates the error of a capability that was there already.
     #[cold]
     pub(super) const fn duplicate(raw: &Capability<'_>) -> Self {
         Self::Duplicate {
@@ -67,7 +67,7 @@ impl CapError {
         }
     }
 
-    /// The error of a capability that is too short.
+    /// Creates the error of a capability that is too short.
     #[cold]
     pub(super) fn truncated(raw: &Capability<'_>) -> Self {
         Self::Truncated {
@@ -77,7 +77,7 @@ impl CapError {
         }
     }
 
-    /// The error of an array of `count` elements that does not fit.
+    /// Creates the error of an array of `count` elements that does not fit.
     #[cold]
     pub(super) const fn count(raw: &Capability<'_>, count: u32) -> Self {
         Self::CountOutOfBounds {

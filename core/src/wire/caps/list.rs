@@ -16,7 +16,7 @@ pub trait Typed<'a>: Sized {
     /// [`CapError`] where the body does not hold what the id and version promise.
     fn parse(raw: &Capability<'a>) -> Result<Self, CapError>;
 
-    /// Whether an id and a version are known here: the others are parsed as unknown.
+    /// Tells whether an id and a version are known here: the others are parsed as unknown.
     fn is_known(id: u16, version: u16) -> bool;
 
     /// Appends the capability to a chain.
@@ -76,8 +76,8 @@ impl<'a, C: Typed<'a>> Caps<'a, C> {
         kind: PhantomData,
     };
 
-    /// Checks the chain that starts at `first` of `reply`, behind a fixed structure of `fixed`
-    /// bytes, and each of its capabilities.
+    /// Checks the chain that starts at `first` of `reply`, and each of its capabilities. A fixed
+    /// structure of `fixed` bytes precedes it.
     ///
     /// # Errors
     /// [`CapError`]
@@ -88,7 +88,7 @@ impl<'a, C: Typed<'a>> Caps<'a, C> {
         Ok(check.caps())
     }
 
-    /// The capabilities in the order of the chain.
+    /// Returns the capabilities in the order of the chain.
     #[inline]
     #[must_use]
     pub const fn iter(&self) -> Iter<'a, C> {
@@ -131,7 +131,7 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
         })
     }
 
-    /// The next capability and where it is, checked; `None` at the end.
+    /// Returns the next capability and where it is, checked. `None` at the end.
     // Opening a device takes 500 instructions more of 1,300 where this is a call.
     #[inline(always)]
     pub(crate) fn next(&mut self) -> Result<Option<(u32, C)>, CapError> {
@@ -153,7 +153,7 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
         Ok(Some((raw.offset, cap)))
     }
 
-    /// The whole list, at the end of it.
+    /// Returns the whole list, at the end of it.
     #[inline]
     pub(crate) fn caps(&self) -> Caps<'a, C> {
         Caps {
@@ -164,13 +164,13 @@ impl<'a, C: Typed<'a>> Check<'a, C> {
 }
 
 impl<'a, C> Caps<'a, C> {
-    /// The chain below, for ids, versions and offsets.
+    /// Returns the chain below, for ids, versions and offsets.
     #[must_use]
     pub const fn chain(&self) -> Chain<'a> {
         self.chain
     }
 
-    /// Whether there are none.
+    /// Tells whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.chain.is_empty()

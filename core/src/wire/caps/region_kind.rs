@@ -24,8 +24,8 @@ macro_rules! kinds {
                 pub const $kind: Self = Self::new(RegionType::$type_, RegionSubtype::$kind);
             )*
 
-            /// The name of the type and subtype in linux/vfio.h without its prefix, or what is
-            /// known of the type.
+            /// Returns the name of the type and subtype in linux/vfio.h without its prefix.
+            /// Otherwise returns what is known of the type.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {
@@ -35,7 +35,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// Whether the type and the subtype have a name.
+            /// Tells whether the type and the subtype have a name.
             const fn is_named(self) -> bool {
                 matches!(self, $(Self::$kind)|*)
             }
@@ -72,21 +72,21 @@ kinds! {
 }
 
 impl RegionKind {
-    /// The kind of a type and a subtype.
+    /// Creates the kind of a type and a subtype.
     #[inline]
     #[must_use]
     pub const fn new(type_: RegionType, subtype: RegionSubtype) -> Self {
         Self { type_, subtype }
     }
 
-    /// The type.
+    /// Returns the type.
     #[inline]
     #[must_use]
     pub const fn type_(self) -> RegionType {
         self.type_
     }
 
-    /// The subtype; only together with the type it says what the region is.
+    /// Returns the subtype. Only together with the type it says what the region is.
     #[inline]
     #[must_use]
     pub const fn subtype(self) -> RegionSubtype {

@@ -42,7 +42,7 @@ pub enum AreaError {
 }
 
 impl<'a> SparseMmap<'a> {
-    /// The areas of a slice.
+    /// Creates the areas of a slice.
     #[must_use]
     pub fn new(areas: &'a [RegionSparseMmapArea]) -> Self {
         Self {
@@ -66,8 +66,8 @@ impl<'a> SparseMmap<'a> {
         }
     }
 
-    /// Whether the areas ascend without overlap and end within `size`; `false` also where they
-    /// are too large to tell. One pass.
+    /// Tells whether the areas ascend without overlap and end within `size`. `false` also where
+    /// they are too large to tell. One pass.
     #[inline]
     pub(crate) fn is_ascending_within(&self, size: u64) -> bool {
         let mut order = Order::default();
@@ -75,7 +75,7 @@ impl<'a> SparseMmap<'a> {
         order.is_ascending_within(size, self.areas.len())
     }
 
-    /// The check for areas in any order.
+    /// Checks areas in any order.
     #[cold]
     #[inline(never)]
     fn check_each(&self, size: u64) -> Result<(), AreaError> {
@@ -131,8 +131,8 @@ impl Order {
         self.end = area.offset.wrapping_add(area.size);
     }
 
-    /// Whether all of `areas`, which were taken into account, ascend and end within `size`; `false`
-    /// also where they are too large to tell.
+    /// Tells whether all of `areas`, which were taken into account, ascend and end within `size`.
+    /// `false` also where they are too large to tell.
     #[inline]
     fn is_ascending_within(&self, size: u64, areas: usize) -> bool {
         // A gap and a size for each.

@@ -32,7 +32,7 @@ pub enum ChainError {
 }
 
 impl ChainError {
-    /// The offset at which the chain goes wrong: the one that was to be followed.
+    /// Returns the offset at which the chain goes wrong: the one that was to be followed.
     #[must_use]
     pub const fn offset(&self) -> u32 {
         match *self {

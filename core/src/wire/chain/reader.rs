@@ -62,7 +62,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Where a chain begins that is said to begin at `first`.
+    /// Returns where a chain begins that is said to begin at `first`.
     #[inline]
     pub(crate) fn start(fixed: u32, first: u32) -> Result<u32, ChainError> {
         match first {
@@ -75,13 +75,13 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// The chain of a reply that was read from `first` to its end.
+    /// Creates the chain of a reply that was read from `first` to its end.
     #[inline]
     pub(crate) const fn checked(reply: &'a [u8], first: u32) -> Self {
         Self { reply, first }
     }
 
-    /// The capabilities, in the order of the chain.
+    /// Returns the capabilities, in the order of the chain.
     #[inline]
     #[must_use]
     pub const fn iter(&self) -> Iter<'a> {
@@ -91,7 +91,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Whether there are none.
+    /// Tells whether there are none.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.first == 0
@@ -140,13 +140,14 @@ impl<'a> Capability<'a> {
         })
     }
 
-    /// The id and the version in one number, which is compared at once; [`kind`] makes others.
+    /// Returns the id and the version in one number, which is compared at once. [`kind`] makes
+    /// others.
     #[inline]
     pub(crate) fn kind(&self) -> u32 {
         kind(self.id, self.version)
     }
 
-    /// What follows the header.
+    /// Returns the bytes behind the header.
     #[inline]
     #[must_use]
     pub fn body(&self) -> &'a [u8] {
@@ -154,7 +155,7 @@ impl<'a> Capability<'a> {
     }
 }
 
-/// The id in the low half, the version in the high half.
+/// Returns the id in the low half, the version in the high half.
 #[inline]
 pub(crate) const fn kind(id: u16, version: u16) -> u32 {
     let ([a, b], [c, d]) = (id.to_le_bytes(), version.to_le_bytes());
@@ -200,7 +201,7 @@ impl<'a> IntoIterator for &Chain<'a> {
 mod tests {
     use super::*;
 
-    /// A reply of `len` bytes with headers `(offset, id, next)`.
+    /// Returns a reply of `len` bytes with headers `(offset, id, next)`.
     fn reply<const N: usize>(headers: &[(usize, u16, u32)]) -> [u8; N] {
         let mut bytes = [0; N];
         for &(offset, id, next) in headers {

@@ -48,13 +48,13 @@ impl<'b> Writer<'b> {
         }
     }
 
-    /// How many bytes the reply needs so far.
+    /// Returns how many bytes the reply needs so far.
     #[must_use]
     pub const fn len(&self) -> u32 {
         self.len
     }
 
-    /// Whether no capability was appended yet.
+    /// Tells whether no capability was appended yet.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.last.is_none()
@@ -131,7 +131,7 @@ fn put<'s>(slot: &'s mut [u8], bytes: &[u8]) -> &'s mut [u8] {
     rest
 }
 
-/// The bytes `start..end` of a reply, where it has them.
+/// Returns the bytes `start..end` of a reply, where it has them.
 fn range(reply: &mut [u8], start: u32, end: u32) -> Option<&mut [u8]> {
     reply.get_mut(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }

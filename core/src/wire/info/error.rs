@@ -66,7 +66,7 @@ pub enum Malformed {
 }
 
 impl Malformed {
-    /// A short name of the kind of error, in `snake_case`.
+    /// Returns a short name of the kind of error, in `snake_case`.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
         match self {
@@ -99,7 +99,7 @@ impl Malformed {
         }
     }
 
-    /// The offset at which the reply goes wrong.
+    /// Returns the offset at which the reply goes wrong.
     #[must_use]
     pub const fn offset(&self) -> u32 {
         match *self {

@@ -49,8 +49,8 @@ impl<'a> IommuInfo<'a> {
         })
     }
 
-    /// The IOVAs that can be mapped, where the kernel tells (Linux 5.4 and later); the end of a
-    /// range belongs to it.
+    /// Returns the IOVAs that can be mapped, where the kernel tells (Linux 5.4 and later). The end
+    /// of a range belongs to it.
     #[must_use]
     pub fn iova_ranges(&self) -> Option<Array<'a, IovaRange>> {
         self.caps.iter().find_map(|cap| match cap {
@@ -59,7 +59,7 @@ impl<'a> IommuInfo<'a> {
         })
     }
 
-    /// How many more mappings can be made, where the kernel tells (Linux 5.10 and later).
+    /// Returns how many more mappings can be made, where the kernel tells (Linux 5.10 and later).
     #[must_use]
     pub fn dma_avail(&self) -> Option<u32> {
         self.caps.iter().find_map(|cap| match cap {

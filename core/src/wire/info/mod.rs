@@ -34,7 +34,7 @@ struct Layout {
     cap_offset_end: u32,
 }
 
-/// The fixed structure at the start of a reply, zeros standing for what a short reply lacks.
+/// Reads the fixed structure at the start of a reply. Zeros stand for what a short reply lacks.
 #[inline]
 fn head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed> {
     match H::read_from_prefix(reply) {
@@ -43,7 +43,7 @@ fn head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed
     }
 }
 
-/// [`head`] of a reply that is shorter than the structure.
+/// Returns [`head`] of a reply that is shorter than the structure.
 #[cold]
 fn short_head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Malformed> {
     let len = u32::try_from(reply.len()).unwrap_or(u32::MAX);
@@ -58,7 +58,7 @@ fn short_head<H: FromBytes + IntoBytes>(reply: &[u8], min: u32) -> Result<H, Mal
     Ok(head)
 }
 
-/// Whether all of the reply is there that its argsz announces.
+/// Tells whether all of the reply is there that its argsz announces.
 #[inline]
 fn is_whole(reply: &[u8], argsz: u32, min: u32) -> Result<bool, Malformed> {
     if argsz < min {

@@ -73,7 +73,7 @@ impl<'a> RegionInfo<'a> {
         })
     }
 
-    /// What the region is, where it says so: needed from index 9 on.
+    /// Returns the kind of the region, where the reply says it: needed from index 9 on.
     #[must_use]
     pub fn kind(&self) -> Option<RegionKind> {
         self.caps.iter().find_map(|cap| match cap {
@@ -82,7 +82,7 @@ impl<'a> RegionInfo<'a> {
         })
     }
 
-    /// Whether the MSI-X table in this region may be mapped with the rest.
+    /// Tells whether the MSI-X table in this region may be mapped with the rest.
     #[must_use]
     pub fn is_msix_mappable(&self) -> bool {
         self.caps
@@ -90,7 +90,7 @@ impl<'a> RegionInfo<'a> {
             .any(|cap| matches!(cap, RegionCap::MsixMappable))
     }
 
-    /// Which bytes may be mapped.
+    /// Returns which bytes may be mapped.
     ///
     /// Nothing where sparse areas are announced in a version that is not known here: what they
     /// leave out must not be mapped.

@@ -152,12 +152,12 @@ impl DeviceReply<'_> {
     }
 }
 
-/// A number of indexes as the ABI counts them.
+/// Returns a number of indexes as the ABI counts them.
 fn count(len: usize) -> Result<u32, Errno> {
     u32::try_from(len).map_err(|_| Errno::EINVAL)
 }
 
-/// What stands at an index.
+/// Returns the entry of an index.
 fn at<T: Copy>(list: &[Option<T>], index: u32) -> Option<T> {
     usize::try_from(index)
         .ok()

@@ -129,7 +129,7 @@ impl IommuReply<'_> {
     }
 }
 
-/// The id and version of a capability, as they stand in memory.
+/// Returns the id and version of a capability, as they stand in memory.
 const fn id(id: IommuCapId) -> [u8; 4] {
     let [a, b] = id.0.to_ne_bytes();
     let [c, d] = 1_u16.to_ne_bytes();

@@ -85,7 +85,7 @@ impl<'a> IrqRequest<'a> {
         })
     }
 
-    /// Whether it happens to interrupt `nth` of the request's.
+    /// Tells whether it happens to interrupt `nth` of the request's.
     #[must_use]
     pub fn concerns(&self, nth: usize) -> bool {
         match self.data {
@@ -95,7 +95,7 @@ impl<'a> IrqRequest<'a> {
         }
     }
 
-    /// Whether it takes all interrupts of its index away.
+    /// Tells whether it takes all interrupts of its index away.
     #[must_use]
     pub const fn disables(&self) -> bool {
         self.count == 0 && matches!(self.data, IrqData::None)
@@ -103,7 +103,7 @@ impl<'a> IrqRequest<'a> {
 }
 
 impl<'a> IrqData<'a> {
-    /// The numbers of the events, in their order; none for a negative one.
+    /// Returns the numbers of the events, in their order. None for a negative one.
     pub fn events(self) -> impl Iterator<Item = Option<i32>> + use<'a> {
         let numbers = match self {
             Self::Events(numbers) => numbers,

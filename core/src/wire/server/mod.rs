@@ -33,7 +33,7 @@ pub fn group_status(flags: GroupFlags, reply: &mut [u8]) -> Result<(), Errno> {
     put(reply, &GroupStatus { argsz, flags }, 8)
 }
 
-/// What the caller passed: its structure, of which at least `min` bytes must be there.
+/// Returns the caller's structure, at least `min` bytes of which must be there.
 fn request<H: FromBytes + IntoBytes + Default>(reply: &[u8], min: usize) -> Result<H, Errno> {
     if reply.len() < min {
         return Err(Errno::EINVAL);

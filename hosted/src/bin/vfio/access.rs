@@ -108,7 +108,8 @@ pub(crate) fn write(args: &WriteArgs, world: &World) -> Result<ExitCode, Failure
 }
 
 impl Register {
-    /// The register of a device, ready for what is intended. Where that is refused, the device stays as it was.
+    /// Returns the register of a device, ready for what is intended. Where that is refused, the device stays as
+    /// it was.
     pub(crate) fn reach<'o, S: Sys + Clone>(
         &self,
         opened: &'o Opened<S>,
@@ -194,7 +195,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::target::simulate;
 
-    /// A device that decodes no memory.
+    /// Returns a device that decodes no memory.
     pub(crate) fn decoding_off() -> Opened<vfio_hosted::sim::Kernel> {
         let Ok(opened) = simulate::<Read<'_>>(model::edu(), None) else {
             panic!("the device does not open");
@@ -205,7 +206,7 @@ pub(crate) mod tests {
         opened
     }
 
-    /// Whether what `act` does to a device that decodes no memory is refused for its offset and changes nothing.
+    /// Tells whether `act` is refused for its offset and changes nothing, on a device that decodes no memory.
     fn refused(act: impl FnOnce(Opened<vfio_hosted::sim::Kernel>) -> Result<(), Failure>) -> bool {
         let opened = decoding_off();
         let kernel = opened.sys.clone();

@@ -69,7 +69,7 @@ pub(crate) enum AccessError {
 }
 
 impl AccessError {
-    /// What the user can do about it, as a sentence.
+    /// Returns a sentence that tells the user what to do about it.
     pub(crate) fn way_out(&self) -> Cow<'static, str> {
         let text = match self {
             Self::NoRegion { device, there, .. } => {
@@ -110,7 +110,7 @@ impl AccessError {
         text.into()
     }
 
-    /// What the program exits with.
+    /// Returns the exit status of the program.
     pub(crate) fn status(&self) -> ExitCode {
         match self {
             Self::NoRegion { .. }

@@ -131,7 +131,7 @@ impl Writer {
     }
 }
 
-/// The error where the kernel is left at it.
+/// Returns the error where the kernel is left at it.
 fn left(child: &Child) -> io::Error {
     let message = format!("process {} still waits for the kernel", child.id());
     io::Error::new(io::ErrorKind::TimedOut, message)

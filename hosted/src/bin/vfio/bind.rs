@@ -102,7 +102,7 @@ pub(crate) fn unbind(args: &UnbindArgs, system: &System) -> Result<ExitCode, Fai
     Ok(ExitCode::SUCCESS)
 }
 
-/// What a device that is taken by force is used for: that may be what the kernel then waits for.
+/// Returns the uses of a device that is taken by force: the kernel may then wait for them.
 fn taken(force: bool, address: Address, system: &System) -> Result<Vec<Usage>, Failure> {
     if !force {
         return Ok(Vec::new());
@@ -111,7 +111,7 @@ fn taken(force: bool, address: Address, system: &System) -> Result<Vec<Usage>, F
     Ok(system.usages(&device))
 }
 
-/// What the user can do about it, as a sentence.
+/// Returns a sentence that tells the user what to do about it.
 pub(crate) fn way_out(error: &BindError) -> Cow<'static, str> {
     let text = match error {
         BindError::Discovery(DiscoveryError::NoSuchDevice(_)) => {
@@ -149,7 +149,7 @@ pub(crate) fn way_out(error: &BindError) -> Cow<'static, str> {
     text.into()
 }
 
-/// Whether it is only that this user may not ask.
+/// Tells whether it is only that this user may not ask.
 const fn is_denied(usage: &Usage) -> bool {
     matches!(
         usage,

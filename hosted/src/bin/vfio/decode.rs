@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     }
 }
 
-/// The bytes of a file, or the bytes that its digits stand for.
+/// Returns the bytes of a file, or the bytes that its digits stand for.
 fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
     let bytes = Input::open(path)?.whole()?;
     if !is_hex {
@@ -85,7 +85,7 @@ fn read(path: &Path, is_hex: bool) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// The bytes that pairs of hexadecimal digits stand for.
+/// Returns the bytes that pairs of hexadecimal digits stand for.
 fn digits(text: &[u8]) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text
         .iter()

@@ -158,7 +158,7 @@ pub(crate) fn inspection(
     Ok(())
 }
 
-/// One row for each way in which a part of a region is reached.
+/// Adds a row for each way in which a part of a region is reached.
 fn add_region(table: &mut Table, region: &RegionReport) {
     let head = [
         region.index.to_string(),
@@ -223,7 +223,7 @@ fn write_caps(out: &mut impl Write, caps: &[Cap], indent: &str) -> Result<(), Fa
     Ok(())
 }
 
-/// What a capability holds, behind a colon, where it holds anything.
+/// Returns the contents of a capability behind a colon, where it has any.
 fn contents(body: &Body) -> String {
     match body {
         Body::SparseMmap { areas } => format!(": {} areas", areas.len()),
@@ -293,7 +293,7 @@ fn write_dependents(out: &mut impl Write, devices: &[Dependent]) -> Result<(), F
     Ok(())
 }
 
-/// The names of flags, and the number where there are none.
+/// Returns the names of flags, and the number where there are none.
 fn flags(names: &[&str], raw: u32) -> String {
     if names.is_empty() {
         format!("{raw:#x}")
@@ -302,7 +302,7 @@ fn flags(names: &[&str], raw: u32) -> String {
     }
 }
 
-/// A size, in the largest unit that says it exactly.
+/// Returns a size, in the largest unit that says it exactly.
 pub(crate) fn bytes(size: u64) -> String {
     const UNITS: [(u32, &str); 4] = [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     UNITS

@@ -134,7 +134,7 @@ impl Task for Dump<'_> {
     }
 }
 
-/// Where the line that shows `at` ends: lines begin at multiples of their length.
+/// Returns where the line that shows `at` ends: lines begin at multiples of their length.
 fn line_end(at: u64, end: u64) -> u64 {
     at.saturating_add(LINE - at % LINE).min(end)
 }
@@ -146,7 +146,7 @@ struct Reader<'d, S: Sys> {
 }
 
 impl<S: Sys> Reader<'_, S> {
-    /// The bytes from `start` to before `end`.
+    /// Returns the bytes from `start` to before `end`.
     fn bytes(&mut self, start: u64, end: u64) -> Result<Vec<u8>, Failure> {
         let mut bytes = Vec::new();
         let mut at = start;
@@ -176,7 +176,8 @@ impl<S: Sys> Reader<'_, S> {
     }
 }
 
-/// The widest access at `at` that does not reach past `end`: of at most 32 bits, as registers mostly are.
+/// Returns the widest access at `at` that does not reach past `end`: of at most 32 bits, as registers
+/// mostly are.
 fn widest(at: u64, end: u64) -> Width {
     let left = end.saturating_sub(at);
     [Width::Bits32, Width::Bits16]

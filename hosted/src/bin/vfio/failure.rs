@@ -142,12 +142,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// All that is said of it: what failed, and what the user can do about it.
+    /// Returns all that is said of it: what failed, and what the user can do about it.
     pub(crate) fn sentences(&self) -> String {
         format!("{self}. {}", self.way_out())
     }
 
-    /// What the user can do about it, as a sentence.
+    /// Returns a sentence that tells the user what to do about it.
     pub(crate) fn way_out(&self) -> Cow<'static, str> {
         let text = match self {
             Self::Discovery(DiscoveryError::NoSuchDevice(_)) => {
@@ -211,7 +211,7 @@ impl Failure {
         text.into()
     }
 
-    /// What the program exits with.
+    /// Returns the exit status of the program.
     pub(crate) fn status(&self) -> ExitCode {
         match self {
             // Whoever reads the output has had enough of it, as `head` does.
@@ -346,7 +346,7 @@ mod tests {
 
     use super::*;
 
-    /// One of each kind.
+    /// Returns one of each kind.
     fn obstacles() -> Vec<Obstacle> {
         let address: Address = "0000:00:06.0".parse().unwrap();
         let wrong = |driver: Option<&str>| Obstacle::WrongDriver {

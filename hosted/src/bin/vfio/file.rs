@@ -14,7 +14,7 @@ use crate::interrupt::Interrupt;
 /// Bytes that a pipe takes without waiting once it says that it takes any (PIPE_BUF of Linux).
 const PIPE_BUF: usize = 4096;
 
-/// Whether a path means standard input or standard output.
+/// Tells whether a path means standard input or standard output.
 pub(crate) fn is_standard(path: &Path) -> bool {
     path == Path::new("-")
 }
@@ -46,12 +46,13 @@ impl Input {
         })
     }
 
-    /// How many bytes there are to be read, where that is known before: of a file or a block device.
+    /// Returns how many bytes there are to be read, where that is known before: of a file or a block
+    /// device.
     pub(crate) const fn size(&self) -> Option<u64> {
         self.size
     }
 
-    /// Where it is.
+    /// Returns where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -96,7 +97,8 @@ fn unreadable(path: &Path, source: io::Error) -> Failure {
     }
 }
 
-/// Whether to try again: a signal came, or somebody else was faster with what could be read or written.
+/// Tells whether to try again: a signal came, or somebody else was faster with what could be read or
+/// written.
 fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -160,7 +162,7 @@ impl Output {
         })
     }
 
-    /// How many bytes were written.
+    /// Returns how many bytes were written.
     pub(crate) const fn written(&self) -> u64 {
         self.written
     }

@@ -73,8 +73,8 @@ pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     })
 }
 
-/// A device bound to vfio-pci that nothing stands before, or else the simulated one; and why. One without an IOMMU is
-/// taken where that is asked for alone.
+/// Returns a device bound to vfio-pci that nothing stands before, or else the simulated one. And why. One without an
+/// IOMMU is taken where that is asked for alone.
 fn choose(world: &World) -> Result<(Target, Option<String>), Failure> {
     let system = &world.system;
     let is_meant = |device: &Device| !device.is_noiommu() || world.mode == Some(Mode::NoIommu);

@@ -66,12 +66,12 @@ impl Interrupt {
         Ok(caught)
     }
 
-    /// Whether the user asked.
+    /// Tells whether the user asked.
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }
 
-    /// What is set when the user asks.
+    /// Returns the flag that is set when the user interrupts.
     pub(crate) fn flag(&self) -> &AtomicBool {
         &self.asked
     }

@@ -123,7 +123,7 @@ fn name(device: &Device) -> String {
     }
 }
 
-/// The devices that nothing stands before but the word of their user.
+/// Lists the devices that need nothing but the word of their user.
 fn write_unconfined(out: &mut impl Write, entries: &[Entry]) -> Result<(), Failure> {
     for Entry { device, obstacles } in entries {
         if !device.is_noiommu() || !obstacles.is_empty() {
@@ -148,8 +148,8 @@ struct Finding<'a> {
     devices: Vec<&'a Device>,
 }
 
-/// Each obstacle once, with the devices that it stands before, and its remedy beneath. Last those whose remedy is to
-/// bind devices to vfio-pci, which is said once for all of them.
+/// Lists each obstacle once, with the devices that it stands before and its remedy beneath. Last those whose remedy
+/// is to bind devices to vfio-pci, which is said once for all of them.
 fn write_obstacles(out: &mut impl Write, entries: &[Entry]) -> Result<(), Failure> {
     let (to_bind, others): (Vec<_>, Vec<_>) = gather(entries)
         .into_iter()
@@ -186,7 +186,7 @@ fn write_obstacles(out: &mut impl Write, entries: &[Entry]) -> Result<(), Failur
     )
 }
 
-/// The different obstacles, in order of appearance.
+/// Returns the different obstacles, in order of appearance.
 fn gather(entries: &[Entry]) -> Vec<Finding<'_>> {
     let mut findings: Vec<Finding<'_>> = Vec::new();
     for Entry { device, obstacles } in entries {
@@ -208,7 +208,7 @@ fn gather(entries: &[Entry]) -> Vec<Finding<'_>> {
     findings
 }
 
-/// The first device to bind that is no host bridge, which nobody means.
+/// Returns the first device to bind that is no host bridge, which nobody means.
 fn example(targets: &BTreeSet<Address>, entries: &[Entry]) -> String {
     let is_bridge = |address: &Address| {
         entries.iter().any(|entry| {

@@ -112,7 +112,7 @@ impl Task for Draw {
     }
 }
 
-/// Where the MSI-X capability says that the tables are.
+/// Returns where the MSI-X capability says that the tables are.
 fn msix<S: Sys + Clone>(
     opened: &Opened<S>,
     regions: &[RegionReport],
@@ -141,13 +141,13 @@ fn msix<S: Sys + Clone>(
 }
 
 impl Map {
-    /// What the picture is called.
+    /// Returns the title of the picture.
     fn title(&self) -> String {
         let world = if self.simulated { ", simulated" } else { "" };
         format!("{}{world}", self.device)
     }
 
-    /// What is said of MSI-X.
+    /// Returns the line about MSI-X.
     fn msix_line(&self) -> String {
         self.msix.map_or_else(
             || "no MSI-X".into(),

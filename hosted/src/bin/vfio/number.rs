@@ -1,6 +1,6 @@
 //! Numbers as they are written on the command line.
 
-/// A number: decimal, or hexadecimal behind `0x`.
+/// Returns a number: decimal, or hexadecimal behind `0x`.
 pub(crate) fn parse(text: &str) -> Result<u64, String> {
     let digits = text
         .strip_prefix("0x")

@@ -19,12 +19,13 @@ pub(crate) const COMMAND: Style = AnsiColor::Cyan.on_default();
 /// What a paragraph is about.
 pub(crate) const SUBJECT: Style = Style::new().bold();
 
-/// Standard output. Styles get through to a terminal only, and not if `NO_COLOR` is set.
+/// Returns standard output. Styles get through to a terminal only, and not if `NO_COLOR` is set.
 pub(crate) fn stdout() -> impl Write {
     anstream::stdout().lock()
 }
 
-/// What is told of a result that goes to a file: on standard output, or on standard error where the file is that.
+/// Returns where to tell of a result that goes to a file: standard output, or standard error where the file is
+/// that.
 pub(crate) fn beside(file: Option<&Path>) -> Box<dyn Write> {
     if file.is_some_and(is_standard) {
         Box::new(anstream::stderr().lock())
@@ -38,7 +39,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     json_to(&mut stdout(), value)
 }
 
-/// As [`json`], elsewhere.
+/// Writes as [`json`] does, elsewhere.
 pub(crate) fn json_to(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Failure> {
     serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
     writeln!(out)?;
@@ -57,7 +58,8 @@ pub(crate) fn text(text: &str) -> Result<(), Failure> {
 /// A terminal that says that it has fewer columns does not know: serial consoles say 0.
 const LEAST_COLUMNS: u16 = 40;
 
-/// The columns of the terminal that standard output is; none where it is no terminal, or does not know them.
+/// Returns the columns of the terminal that standard output is. None where it is no terminal, or does not
+/// know them.
 pub(crate) fn columns() -> Option<u16> {
     tcgetwinsize(io::stdout())
         .ok()
@@ -65,7 +67,7 @@ pub(crate) fn columns() -> Option<u16> {
         .filter(|columns| *columns >= LEAST_COLUMNS)
 }
 
-/// A table with these titles; it keeps to the width of a terminal that knows it.
+/// Returns a table with these titles. It keeps to the width of a terminal that knows it.
 pub(crate) fn table<const N: usize>(titles: [&str; N]) -> Table {
     let mut table = Table::new();
     table

@@ -62,14 +62,14 @@ pub(crate) struct Named<'r> {
 }
 
 impl Intent {
-    /// Reading where that changes nothing, or by force.
+    /// Allows reading where that changes nothing, or by force.
     pub(crate) const fn look(force: bool) -> Self {
         if force { Self::Read } else { Self::Look }
     }
 }
 
 impl Width {
-    /// Bytes.
+    /// Returns bytes.
     pub(crate) const fn bytes(self) -> u8 {
         match self {
             Self::Bits8 => 1,
@@ -79,12 +79,12 @@ impl Width {
         }
     }
 
-    /// Bits.
+    /// Returns bits.
     pub(crate) const fn bits(self) -> u8 {
         self.bytes() * 8
     }
 
-    /// Whether a register of this width can hold `value`.
+    /// Tells whether a register of this width can hold `value`.
     pub(crate) const fn holds(self, value: u64) -> bool {
         match self {
             Self::Bits64 => true,
@@ -92,7 +92,7 @@ impl Width {
         }
     }
 
-    /// The value with all digits that its width has.
+    /// Returns the value with all digits that its width has.
     pub(crate) fn hex(self, value: u64) -> String {
         format!(
             "{value:#0digits$x}",
@@ -148,13 +148,13 @@ impl Width {
     }
 }
 
-/// An offset past what can be addressed lies in no window either.
+/// Returns an offset past what can be addressed lies in no window either.
 fn place(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
 
 impl<S: Sys + Clone> Opened<S> {
-    /// The region that is meant, if it permits what is intended.
+    /// Returns the region that is meant, if it permits what is intended.
     pub(crate) fn region(
         &self,
         selector: &Selector,
@@ -200,7 +200,7 @@ impl<S: Sys + Clone> Opened<S> {
         Ok(region.clone())
     }
 
-    /// All of a region, through system calls.
+    /// Returns all of a region, through system calls.
     pub(crate) fn window(&self, region: &RegionReport) -> Window<Trapped<&Device<S>>> {
         let len = usize::try_from(region.size).unwrap_or(usize::MAX);
         Window::new(Trapped::new(&self.session.device, region.offset, len))
@@ -227,7 +227,7 @@ impl<S: Sys + Clone> Opened<S> {
     }
 }
 
-/// Whether looking at a region changes nothing: configuration space and the ROM.
+/// Tells whether looking at a region changes nothing: configuration space and the ROM.
 const fn is_harmless(region: &RegionReport) -> bool {
     matches!(region.index, pci_region::CONFIG | pci_region::ROM)
 }
@@ -250,7 +250,7 @@ impl Selector {
     }
 }
 
-/// A name without what is easily mistyped.
+/// Returns a name without what is easily mistyped.
 fn folded(name: &str) -> String {
     name.to_ascii_lowercase().replace('_', "-")
 }

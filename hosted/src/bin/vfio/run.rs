@@ -122,7 +122,7 @@ pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     Ok(status)
 }
 
-/// What the program exits with.
+/// Returns the exit status of the program.
 const fn status(passed: bool) -> ExitCode {
     if passed {
         ExitCode::SUCCESS
@@ -210,7 +210,7 @@ impl Task for Nvme {
     }
 }
 
-/// What the program exits with: that it was interrupted only where nothing else went wrong.
+/// Returns the exit status of the program: interrupted only where nothing else went wrong.
 fn nvme_status<E>(report: &nvme::Report<E>) -> ExitCode {
     let has =
         |is: fn(&nvme::Outcome<E>) -> bool| report.steps.iter().any(|(_, outcome)| is(outcome));
@@ -222,8 +222,8 @@ fn nvme_status<E>(report: &nvme::Report<E>) -> ExitCode {
     status(report.passed())
 }
 
-/// What the first namespace that can be used holds, with its number; none where it is empty, or where trying the driver
-/// ends before it writes anything.
+/// Returns the contents of the first usable namespace, with its number. None where it is empty, or where trying the
+/// driver ends before it writes anything.
 fn held<D: DeviceHandle, A: Access, M: DmaHandle>(
     device: D,
     bar0: Window<A>,
@@ -270,7 +270,7 @@ struct About {
     mode: Mode,
 }
 
-/// What a driver takes, and what is told of the device.
+/// Separates what a driver takes from what is told of the device.
 fn split<S: Sys>(opened: Opened<S>) -> (S, Session<S>, About) {
     let about = About {
         device: opened.name,

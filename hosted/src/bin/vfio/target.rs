@@ -122,7 +122,8 @@ pub(crate) fn simulate<T: Task>(
     Opened::at::<T>(kernel, place, mode, SIMULATED_PAGE)
 }
 
-/// The user's word that a device is to be opened without an IOMMU: asking for that mode gives it.
+/// Returns the user's word that a device is to be opened without an IOMMU: asking for that mode
+/// gives it.
 fn acknowledged(mode: Option<Mode>) -> Option<NoIommu> {
     (mode == Some(Mode::NoIommu)).then(|| {
         // SAFETY: the user asked for the mode, of which the help says what it takes. The drivers
@@ -132,7 +133,7 @@ fn acknowledged(mode: Option<Mode>) -> Option<NoIommu> {
     })
 }
 
-/// What keeps a device from being looked at. Looking pins no memory.
+/// Returns the first obstacle to looking at a device. Looking pins no memory.
 pub(crate) fn first_obstacle(
     system: &System,
     device: &discovery::Device,
@@ -144,7 +145,7 @@ pub(crate) fn first_obstacle(
         .find(|obstacle| !matches!(obstacle, Obstacle::MemlockLimit { .. }))
 }
 
-/// Whether nothing stands before a device.
+/// Tells whether nothing stands before a device.
 fn openable(device: &discovery::Device, system: &System) -> Result<(), Failure> {
     match first_obstacle(system, device, &Caller::current()) {
         None => Ok(()),

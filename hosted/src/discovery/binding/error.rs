@@ -82,14 +82,14 @@ pub struct StepError {
 }
 
 impl StepError {
-    /// Whether the kernel had not finished the step when waiting for it was given up.
+    /// Tells whether the kernel had not finished the step when waiting for it was given up.
     pub(super) fn is_unfinished(&self) -> bool {
         self.source.kind() == io::ErrorKind::TimedOut
     }
 }
 
 impl BindError {
-    /// What could not be undone.
+    /// Returns the steps that could not be undone.
     #[must_use]
     pub fn left(&self) -> &[StepError] {
         match self {

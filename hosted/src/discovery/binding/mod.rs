@@ -57,7 +57,8 @@ impl System {
         self.bind_through(address, force, write_attribute)
     }
 
-    /// As [`bind`](Self::bind); attributes are written by `write`, which does what [`write_attribute`] does.
+    /// Works as [`bind`](Self::bind). Attributes are written by `write`, which does what [`write_attribute`]
+    /// does.
     ///
     /// Where the kernel takes too long, `write` gives up and returns [`io::ErrorKind::TimedOut`]. Such a write can't be
     /// called off, not even by ending the process that makes it: give it to a process of its own.
@@ -84,7 +85,8 @@ impl System {
         self.unbind_through(address, force, write_attribute)
     }
 
-    /// As [`unbind`](Self::unbind); attributes are written by `write`, as with [`bind_through`](Self::bind_through).
+    /// Works as [`unbind`](Self::unbind). Attributes are written by `write`, as with
+    /// [`bind_through`](Self::bind_through).
     ///
     /// # Errors
     /// As [`bind_through`](Self::bind_through).
@@ -219,7 +221,8 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
         }
     }
 
-    /// A step failed: what was done is undone, unless the kernel is still at it and holds the device.
+    /// Returns a step failed: what was done is undone, unless the kernel is still at it and holds the
+    /// device.
     fn failed(&self, step: StepError, undo: impl FnOnce() -> Vec<StepError>) -> BindError {
         let address = self.address;
         if step.is_unfinished() {
@@ -256,12 +259,12 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
         }
     }
 
-    /// The driver that the device has.
+    /// Returns the driver that the device has.
     fn driver(&self) -> Result<Option<String>, DiscoveryError> {
         sysfs::link_name(&self.directory.join("driver"))
     }
 
-    /// What `driver_override` has to be set to, so that it is as it is now.
+    /// Returns the value that sets `driver_override` to what it is now.
     fn driver_override(&self) -> String {
         match sysfs::text(&self.directory.join("driver_override")) {
             Ok(name) if !name.is_empty() && name != "(null)" => name,
@@ -320,7 +323,7 @@ mod tests {
 
     const NVME: &str = "0000:00:06.0";
 
-    /// A disk that nvme has, on a system with vfio-pci.
+    /// Returns a disk that nvme has, on a system with vfio-pci.
     fn tree() -> FakeTree {
         let tree = FakeTree::new();
         tree.device(NVME, 0x1b36, 0x0010, 0x010802);
@@ -512,7 +515,7 @@ mod tests {
         unbind(&kernel).unwrap();
     }
 
-    /// A virtual function of the disk that a process has open.
+    /// Builds a virtual function of the disk that a process has open.
     fn open_virtual_function(tree: &FakeTree) {
         let address = "0000:00:06.1";
         tree.device(address, 1, 2, 0x010802);

@@ -43,7 +43,7 @@ impl Block {
 }
 
 impl System {
-    /// The block devices that would be lost with a device, sorted by name.
+    /// Returns the block devices that would be lost with a device, sorted by name.
     pub(super) fn blocks(&self, address: Address) -> Vec<Block> {
         let address = address.to_string();
         let blocks = self.class("block");
@@ -61,7 +61,7 @@ impl System {
         found
     }
 
-    /// The disks, as subsystem and name, to which NVMe namespaces of the device are paths.
+    /// Returns the disks, as subsystem and name, to which NVMe namespaces of the device are paths.
     ///
     /// Where an NVMe subsystem may have several controllers, a controller has only paths, such as `nvme0c1n1`, which
     /// nobody can open. The disk and its partitions are the subsystem's (`drivers/nvme/host/multipath.c`), which links
@@ -97,8 +97,8 @@ impl System {
         heads
     }
 
-    /// The nodes below the device through which a process may have it open: those of its block devices and all others,
-    /// such as those of displays, sound cards, serial ports and NVMe controllers; and those of VFIO.
+    /// Returns the nodes below the device through which a process may have it open: those of its block devices and all
+    /// others, such as those of displays, sound cards, serial ports and NVMe controllers. And those of VFIO.
     pub(super) fn nodes_below(&self, address: Address, blocks: &[Block]) -> Vec<Node> {
         let text = address.to_string();
         let mut nodes: Vec<Node> = blocks
@@ -122,8 +122,8 @@ impl System {
         nodes
     }
 
-    /// The nodes of the VFIO groups of the device and of what is below it: mediated devices, and PCI devices in a
-    /// domain that it makes.
+    /// Returns the nodes of the VFIO groups of the device and of what is below it: mediated devices, and PCI
+    /// devices in a domain that it makes.
     pub(super) fn vfio_groups(&self, address: Address) -> Vec<Node> {
         let address = address.to_string();
         let mut groups = BTreeMap::<String, Vec<String>>::new();
@@ -152,8 +152,9 @@ impl System {
             .collect()
     }
 
-    /// The other PCI functions that lose their driver with the device, and theirs in turn: its virtual functions, which
-    /// cease to be, and those that the kernel links to it as consumers (`Documentation/driver-api/device_link.rst`).
+    /// Returns the other PCI functions that lose their driver with the device, and theirs in turn: its virtual
+    /// functions, which cease to be, and those that the kernel links to it as consumers
+    /// (`Documentation/driver-api/device_link.rst`).
     pub(super) fn dependants(&self, address: Address) -> Vec<Address> {
         let mut found = vec![address];
         let mut next = 0;
@@ -179,8 +180,8 @@ impl System {
         found
     }
 
-    /// Whether a network interface of the device is in another network namespace than this sysfs shows: the directory
-    /// that it lies in is there, and empty.
+    /// Tells whether a network interface of the device is in another network namespace than this sysfs shows: the
+    /// directory that it lies in is there, and empty.
     pub(super) fn has_hidden_interface(&self, address: Address) -> bool {
         let device = self.device_directory(address);
         // Those of virtio devices lie one level deeper.
@@ -194,18 +195,18 @@ impl System {
         })
     }
 
-    /// The members of a class.
+    /// Returns the members of a class.
     pub(super) fn class(&self, class: &str) -> Vec<(String, PathBuf)> {
         sysfs::entries(&self.sysfs.join("class").join(class)).unwrap_or_default()
     }
 }
 
-/// Whether a link leads below the device of this address.
+/// Tells whether a link leads below the device of this address.
 pub(super) fn is_below(target: &Path, address: &str) -> bool {
     target.iter().any(|part| part == address)
 }
 
-/// Whether a link leads to these two parts of a path in succession, or below them.
+/// Tells whether a link leads to these two parts of a path in succession, or below them.
 fn ends_in(target: &Path, parts: &[String; 2]) -> bool {
     let parts = parts.each_ref().map(OsStr::new);
     let found: Vec<_> = target.iter().collect();

@@ -105,7 +105,7 @@ pub enum Usage {
 const INTERFACE_UP: u32 = 1;
 
 impl System {
-    /// What the system uses a device for, and the functions that would go with it.
+    /// Returns the system's uses of a device and of the functions that would go with it.
     ///
     /// The tables of the system are read, and then the kernel is asked about what they don't name: each block device is
     /// opened for one process alone, for a moment and without changing anything, and so is each VFIO group. A block
@@ -222,7 +222,7 @@ impl Survey<'_> {
         usages
     }
 
-    /// The processes that are seen to have a node open.
+    /// Returns the processes that are seen to have a node open.
     fn open(&self, node: &Node) -> Option<Usage> {
         let (_, processes) = self.opened.iter().find(|(opened, _)| opened == node)?;
         Some(Usage::Open {
@@ -261,7 +261,7 @@ impl Survey<'_> {
         usages.extend(asked.into_iter().flat_map(|(_, found)| found));
     }
 
-    /// What the kernel says about a block device of which no table tells a use.
+    /// Returns what the kernel says about a block device whose use no table tells.
     fn claimed(&self, block: &Block, node: &Node) -> Option<Usage> {
         let block = block.name.clone();
         match self.ask.is_claimed(node) {

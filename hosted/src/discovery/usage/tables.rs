@@ -48,7 +48,7 @@ impl Tables {
         }
     }
 
-    /// What the tables say that a block device is used for.
+    /// Returns the uses of a block device that the tables tell.
     pub(super) fn usages(&self, block: &Block) -> Vec<Usage> {
         let mut usages = Vec::new();
         let name = &block.name;
@@ -81,7 +81,7 @@ impl Tables {
         usages
     }
 
-    /// Whether the kernel writes its log to this character device.
+    /// Tells whether the kernel writes its log to this character device.
     pub(super) fn has_console(&self, number: Number) -> bool {
         self.consoles.contains(&number)
     }
@@ -122,12 +122,12 @@ impl Mount {
     }
 }
 
-/// How tables of the system write the node of a block device.
+/// Returns how tables of the system write the node of a block device.
 fn device_file(name: &str) -> String {
     format!("/dev/{}", name.replace('!', "/"))
 }
 
-/// What is mounted in the namespace of this process, and then in those of others.
+/// Returns the mounts of this process's namespace, and then those of others.
 fn mounts(system: &System) -> Vec<Mount> {
     let mut mounts = Vec::new();
     let mut add = |path: &Path, process: Option<&Process>| {
@@ -177,7 +177,7 @@ fn btrfs(system: &System) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// The last field of each line of `/proc/consoles`.
+/// Returns the last field of each line of `/proc/consoles`.
 fn consoles(system: &System) -> Vec<Number> {
     let table = table(&system.proc.join("consoles"));
     let numbers = table

@@ -44,7 +44,7 @@ fn class(tree: &FakeTree, class: &str, name: &str, place: &str) {
     );
 }
 
-/// A block device that can be opened.
+/// Adds a block device that can be opened.
 fn block(tree: &FakeTree, name: &str, place: &str, number: &str) {
     class(tree, "block", name, place);
     tree.write(
@@ -58,7 +58,7 @@ fn partition(tree: &FakeTree, name: &str, place: &str, number: &str) {
     tree.write(&format!("sys/devices/{place}/{name}/partition"), "1\n");
 }
 
-/// A character device, whose node is called `node`.
+/// Adds a character device, whose node is called `node`.
 fn character(tree: &FakeTree, node: &str, place: &str, number: &str) {
     let name = node.rsplit('/').next().unwrap();
     let place = format!("sys/devices/{place}/{name}");
@@ -70,7 +70,7 @@ fn character(tree: &FakeTree, node: &str, place: &str, number: &str) {
     tree.link(&format!("sys/dev/char/{number}"), &place);
 }
 
-/// A process that has these files open.
+/// Adds a process that has these files open.
 fn process(tree: &FakeTree, id: u32, name: &str, files: &[&str]) {
     tree.write(&format!("proc/{id}/comm"), format!("{name}\n"));
     tree.write(&format!("proc/{id}/fd/.keep"), "");
@@ -86,7 +86,7 @@ fn tree() -> FakeTree {
     tree
 }
 
-/// The same with a second controller in its NVMe subsystem, where the disk has a partition.
+/// Returns the same with a second controller in its NVMe subsystem, where the disk has a partition.
 fn multipath() -> FakeTree {
     let tree = tree();
     class(&tree, "nvme", "nvme1", "pci/0000:00:06.0/nvme");
@@ -239,7 +239,7 @@ fn a_disk_that_can_not_be_asked_about_is_not_taken_for_unused() {
     );
 }
 
-/// The one that the system has: no test has a block device, so it is asked about what is none.
+/// Asks the system about a node that is no block device, since no test has one.
 #[test]
 fn only_the_node_of_the_block_device_is_opened() {
     let tree = tree();
@@ -400,7 +400,7 @@ fn an_interface_in_another_network_namespace_is_noticed() {
     }
 }
 
-/// The device with a virtual function that vfio-pci has.
+/// Returns the device with a virtual function that vfio-pci has.
 fn with_virtual_function() -> FakeTree {
     let tree = tree();
     tree.device(VIRTUAL, 1, 2, 0x020000);

@@ -85,7 +85,7 @@ const DMA_MASK: u64 = (1 << 28) - 1;
 const STEPS: u32 = 3;
 
 impl Edu {
-    /// The device after power-on.
+    /// Creates the device after power-on.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -104,14 +104,14 @@ impl Edu {
         }
     }
 
-    /// With another mask of the addresses that the DMA engine reaches, as QEMU's property
-    /// `dma_mask` has it: address bits that are not in it are cleared.
+    /// Sets the mask of the addresses that the DMA engine reaches, as QEMU's property `dma_mask`
+    /// does. Address bits outside it are cleared.
     #[must_use]
     pub fn with_dma_mask(self, dma_mask: u64) -> Self {
         Self { dma_mask, ..self }
     }
 
-    /// What a register reads as; all ones where there is none.
+    /// Reads a register. All ones stand for none.
     fn register(&self, at: u64) -> u64 {
         match at {
             offset::IDENTIFICATION => IDENTIFICATION.into(),
@@ -211,14 +211,14 @@ impl Edu {
     }
 }
 
-/// The `count` bytes at `at`, where they lie in the buffer.
+/// Returns the `count` bytes at `at`, where they lie in the buffer.
 fn part_of_buffer(buffer: &mut [u8], at: u64, count: u64) -> Option<&mut [u8]> {
     let start = usize::try_from(at.checked_sub(BUFFER)?).ok()?;
     let end = start.checked_add(usize::try_from(count).ok()?)?;
     buffer.get_mut(start..end)
 }
 
-/// The factorial modulo 2^32; from 34 on it is 0.
+/// Returns the factorial modulo 2^32. From 34 on it is 0.
 fn factorial(n: u32) -> u32 {
     (1..=n.min(34)).fold(1, u32::wrapping_mul)
 }
@@ -298,7 +298,7 @@ impl Registers for Edu {
     }
 }
 
-/// QEMU's educational device: a BAR of 1 MiB with [`Edu`] in it, and one message-signalled
+/// Returns QEMU's educational device: a BAR of 1 MiB with [`Edu`] in it, and one message-signalled
 /// interrupt.
 #[must_use]
 pub fn edu() -> Model {

@@ -72,7 +72,7 @@ impl Nvme {
         Err(refused | status::DO_NOT_RETRY)
     }
 
-    /// The number, the length and the address of a queue that is created.
+    /// Returns the number, the length and the address of a queue that is created.
     fn new_queue(&self, entry: &Entry) -> Result<(u16, u16, u64), u16> {
         let (id, last) = entry.halves();
         let most = self.options.capabilities & 0xffff;
@@ -176,7 +176,7 @@ impl Nvme {
         Ok(0)
     }
 
-    /// Something happened; it is told as its kind is not masked and a request is there.
+    /// Tells of an event, as long as its kind is not masked and a request is there.
     pub(super) fn raise_event(&mut self, event: u32, bus: &mut Bus<'_>) {
         if self.events.len() < EVENTS {
             self.events.push_back(event);

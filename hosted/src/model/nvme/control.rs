@@ -100,17 +100,17 @@ impl NvmeControl {
         self.lock().faults.push((queue, before, fault));
     }
 
-    /// Whether the controller never becomes ready.
+    /// Tells whether the controller never becomes ready.
     pub fn set_never_ready(&self, is_so: bool) {
         self.lock().never_ready = is_so;
     }
 
-    /// Whether the controller never says that it stopped, and goes on writing memory.
+    /// Tells whether the controller never says that it stopped, and goes on writing memory.
     pub fn set_never_stops(&self, is_so: bool) {
         self.lock().never_stops = is_so;
     }
 
-    /// Whether a reset of the function changes nothing.
+    /// Tells whether a reset of the function changes nothing.
     pub fn set_ignores_reset(&self, is_so: bool) {
         self.lock().ignores_reset = is_so;
     }
@@ -140,15 +140,15 @@ impl NvmeControl {
         }
     }
 
-    /// What is on the medium of a namespace, without what is in the write cache; none where there
-    /// is no such namespace.
+    /// Returns the medium of a namespace, without what is in the write cache. None where there is
+    /// no such namespace.
     #[must_use]
     pub fn medium(&self, id: u32) -> Option<Vec<u8>> {
         let control = self.lock();
         control.namespaces.get(&id).map(NvmeNamespace::medium)
     }
 
-    /// The metadata of a block of a namespace; none where there is no such namespace.
+    /// Returns the metadata of a block of a namespace. None where there is no such namespace.
     #[must_use]
     pub fn metadata(&self, id: u32, lba: u64) -> Option<Vec<u8>> {
         let control = self.lock();
@@ -166,7 +166,7 @@ impl NvmeControl {
         self.lock().refused.push(refusal);
     }
 
-    /// What was counted.
+    /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> NvmeCounts {
         self.lock().counts
@@ -174,7 +174,7 @@ impl NvmeControl {
 }
 
 impl Control {
-    /// The fault of the next command of a queue, if it has one.
+    /// Returns the fault of the next command of a queue, if it has one.
     pub(super) fn fault(&mut self, queue: u16) -> Option<NvmeFault> {
         let mut found = None;
         self.faults.retain_mut(|(of, before, fault)| {

@@ -60,7 +60,7 @@ impl Default for Features {
     }
 }
 
-/// The feature that a command is about.
+/// Returns the feature that a command is about.
 fn identifier(entry: &Entry) -> u8 {
     let [identifier, ..] = entry.dwords[0].to_le_bytes();
     identifier
@@ -109,7 +109,7 @@ impl Nvme {
         Ok(0)
     }
 
-    /// As many queue pairs as there are, less one: whatever is asked for.
+    /// Returns as many queue pairs as there are, less one: whatever is asked for.
     fn give_queues(&self, asked: u32) -> Result<u32, u16> {
         if !self.has_commands() || asked & 0xffff == 0xffff || asked >> 16 == 0xffff {
             return invalid_field();

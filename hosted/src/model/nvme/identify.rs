@@ -128,7 +128,7 @@ impl Nvme {
         put(page, self.options.said.0, &self.options.said.1);
     }
 
-    /// The name of the subsystem (SUBNQN), in the form that names it by a UUID.
+    /// Returns the name of the subsystem (SUBNQN), in the form that names it by a UUID.
     fn qualified_name(&self) -> std::string::String {
         let hex = |bytes: &[u8]| {
             bytes
@@ -147,8 +147,8 @@ impl Nvme {
         std::format!("nqn.2014-08.org.nvmexpress:uuid:{}", parts.join("-"))
     }
 
-    /// A number that no other namespace of this controller has, and none of a controller with
-    /// another serial number: FNV-1a, whose lower half comes after more rounds.
+    /// Returns a number that no other namespace of this controller has, and none of a controller
+    /// with another serial number. It is FNV-1a; its lower half comes after more rounds.
     fn number(&self, id: u32, round: u8) -> u64 {
         let id = id.to_be_bytes();
         let bytes = self.options.serial.bytes().chain(id).chain([round]);
@@ -158,14 +158,14 @@ impl Nvme {
         mixed ^ mixed >> 32
     }
 
-    /// The IEEE's identifier of a namespace (EUI-64), of those that anybody may give.
+    /// Returns the IEEE's identifier of a namespace (EUI-64), of those that anybody may give.
     fn eui64(&self, id: u32) -> [u8; 8] {
         let mut bytes = self.number(id, 0).to_be_bytes();
         bytes[0] = bytes[0] & 0xfc | 2;
         bytes
     }
 
-    /// The globally unique identifier of a namespace (NGUID), which ends in its EUI-64.
+    /// Returns the globally unique identifier of a namespace (NGUID), which ends in its EUI-64.
     fn guid(&self, id: u32) -> [u8; 16] {
         let mut bytes = [0; 16];
         put(&mut bytes, 0, &self.number(id, 1).to_be_bytes());
@@ -173,8 +173,8 @@ impl Nvme {
         bytes
     }
 
-    /// The UUID of a namespace, or of the subsystem, which is number 0: of version 8, whose bits
-    /// are its maker's own (RFC 9562, 5.8).
+    /// Returns the UUID of a namespace, or of the subsystem, which is number 0: of version 8, whose
+    /// bits are its maker's own (RFC 9562, 5.8).
     fn uuid(&self, id: u32) -> [u8; 16] {
         let mut bytes = [0; 16];
         put(&mut bytes, 0, &self.number(id, 2).to_be_bytes());
@@ -184,7 +184,7 @@ impl Nvme {
         bytes
     }
 
-    /// Whether a number is one that a namespace can have.
+    /// Tells whether a number is one that a namespace can have.
     const fn is_number(id: u32) -> bool {
         id > 0 && id <= NAMESPACES
     }
@@ -239,7 +239,7 @@ impl Nvme {
         Ok(())
     }
 
-    /// The descriptors of the identifiers of a namespace.
+    /// Writes the descriptors of a namespace's identifiers.
     fn describe(&self, id: u32, page: &mut [u8]) -> Result<(), u16> {
         if !Self::is_number(id) {
             return invalid_namespace();
@@ -261,7 +261,7 @@ impl Nvme {
         Ok(())
     }
 
-    /// Where formats have guards of more than 16 bits, and storage tags.
+    /// Returns where formats have guards of more than 16 bits, and storage tags.
     fn identify_formats(&self, id: u32, page: &mut [u8]) -> Result<(), u16> {
         if !Self::is_number(id) {
             return invalid_namespace();
@@ -278,8 +278,8 @@ impl Nvme {
         Ok(())
     }
 
-    /// Whether blocks of a namespace can be reached: where their format is an extended one, the
-    /// host has to say first that it knows those.
+    /// Tells whether blocks of a namespace can be reached: where their format is an extended one,
+    /// the host has to say first that it knows those.
     pub(super) fn is_enabled(&self, namespace: &NvmeNamespace) -> bool {
         let is_extended = |protection: super::NvmeProtection| protection.elbaf() != 0;
         self.features.knows_extended_formats || !namespace.protection.is_some_and(is_extended)

@@ -28,7 +28,7 @@ const CHECKS: u32 = 7 << 26;
 const PAST_CACHE: u32 = 1 << 30;
 
 impl Nvme {
-    /// The most bytes of a transfer.
+    /// Returns the most bytes of a transfer.
     fn longest(&self) -> usize {
         match self.options.transfer_shift {
             0 => usize::MAX,
@@ -92,7 +92,7 @@ fn settle(namespace: &mut NvmeNamespace, entry: &Entry, is_cached: bool) -> Resu
     Ok(())
 }
 
-/// The first block of a command, and how many.
+/// Returns the first block of a command, and how many.
 fn blocks(namespace: &NvmeNamespace, entry: &Entry) -> Result<(u64, u64), u16> {
     let (lba, count) = (entry.lba(), u64::from(entry.dwords[2] & 0xffff) + 1);
     if namespace.has(lba, count) {
@@ -102,7 +102,7 @@ fn blocks(namespace: &NvmeNamespace, entry: &Entry) -> Result<(u64, u64), u16> {
     }
 }
 
-/// The protection information that the controller makes or takes off, where it is to.
+/// Returns the protection information that the controller makes or takes off, where it is to.
 fn protection(namespace: &NvmeNamespace, entry: &Entry) -> Result<Option<NvmeProtection>, u16> {
     let asked = entry.dwords[2] & PROTECT != 0;
     let Some(protection) = namespace.protection.filter(|_| asked) else {
@@ -115,7 +115,7 @@ fn protection(namespace: &NvmeNamespace, entry: &Entry) -> Result<Option<NvmePro
     Ok(Some(protection))
 }
 
-/// The blocks of a transfer, and how many bytes of data it has.
+/// Returns the blocks of a transfer, and how many bytes of data it has.
 fn transfer(
     namespace: &NvmeNamespace,
     entry: &Entry,

@@ -87,7 +87,7 @@ const BLOCKS_512: u64 = 32 << 10;
 const BLOCKS_4096: u64 = 4 << 10;
 
 impl Nvme {
-    /// A controller without namespaces.
+    /// Creates a controller without namespaces.
     ///
     /// Queues have up to 1024 entries, there are 8 queue pairs, a transfer has up to 512 KiB, and
     /// commands end at once.
@@ -118,7 +118,7 @@ impl Nvme {
         }
     }
 
-    /// What a test holds on to.
+    /// Returns the handle that a test keeps.
     #[must_use]
     pub fn control(&self) -> NvmeControl {
         self.control.clone()
@@ -128,7 +128,7 @@ impl Nvme {
         self.control.lock()
     }
 
-    /// Whether it has commands to namespaces: else it has admin commands alone.
+    /// Tells whether it has commands to namespaces: else it has admin commands alone.
     const fn has_commands(&self) -> bool {
         self.options.capabilities & NVM_COMMANDS != 0
     }
@@ -141,7 +141,7 @@ impl Nvme {
         self.status & (READY | FATAL) == READY
     }
 
-    /// A fatal error: no command is taken any more.
+    /// Fails fatally: no command is taken any more.
     fn die(&mut self) {
         self.status |= FATAL;
     }
@@ -153,8 +153,8 @@ impl Default for Nvme {
     }
 }
 
-/// QEMU's `nvme` with [`Nvme`] in its BAR: a namespace with blocks of 512 bytes and one with blocks
-/// of 4096 bytes, 16 MiB each, and shadow doorbells.
+/// Returns QEMU's `nvme` with [`Nvme`] in its BAR: a namespace with blocks of 512 bytes and one
+/// with blocks of 4096 bytes, 16 MiB each, and shadow doorbells.
 #[must_use]
 pub fn nvme() -> Model {
     nvme_with(
@@ -165,7 +165,7 @@ pub fn nvme() -> Model {
     )
 }
 
-/// As [`nvme`], with another controller.
+/// Works as [`nvme`], with another controller.
 #[must_use]
 pub fn nvme_with(nvme: Nvme) -> Model {
     let config = config();

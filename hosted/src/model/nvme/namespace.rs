@@ -41,12 +41,12 @@ impl NvmeProtection {
         if self.format == 0 { 8 } else { 16 }
     }
 
-    /// The extended format (ELBAF).
+    /// Returns the extended format (ELBAF).
     pub(super) fn elbaf(self) -> u16 {
         u16::from(self.format) << 7 | u16::from(self.storage_tag)
     }
 
-    /// The reference tag of a block, as far as it is in 32 bits.
+    /// Returns the reference tag of a block, as far as it is in 32 bits.
     pub(super) fn reference(self, lba: u64) -> u32 {
         let bits = match self.format {
             0 => 32,
@@ -57,7 +57,8 @@ impl NvmeProtection {
         u32::try_from(lba & ((1 << bits) - 1)).unwrap_or(0)
     }
 
-    /// What the controller makes for a block. The guard is a checksum of its own.
+    /// Makes the protection information of a block as the controller does. The guard is a checksum
+    /// of its own.
     pub(super) fn made(self, block: &[u8], reference: u32) -> Vec<u8> {
         let sum = block.iter().fold(0_u64, |sum, byte| {
             (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
@@ -77,13 +78,13 @@ impl NvmeProtection {
 pub(super) const FORMATS: [(u8, u16); 6] = [(9, 0), (9, 8), (12, 0), (12, 64), (12, 8), (12, 16)];
 
 impl NvmeNamespace {
-    /// A namespace with blocks of 512 bytes.
+    /// Creates a namespace with blocks of 512 bytes.
     #[must_use]
     pub fn of_512(blocks: u64) -> Self {
         Self::new(9, blocks)
     }
 
-    /// A namespace with blocks of 4096 bytes.
+    /// Creates a namespace with blocks of 4096 bytes.
     #[must_use]
     pub fn of_4096(blocks: u64) -> Self {
         Self::new(12, blocks)
@@ -102,8 +103,8 @@ impl NvmeNamespace {
         }
     }
 
-    /// With metadata, 8 bytes for a block of 512 bytes and 64 for one of 4096, which follow their
-    /// block or are apart.
+    /// Gives it metadata, 8 bytes for a block of 512 bytes and 64 for one of 4096. They follow
+    /// their block, or are apart.
     #[must_use]
     pub fn with_metadata(mut self, is_extended: bool) -> Self {
         self.metadata = if self.shift == 9 { 8 } else { 64 };
@@ -111,7 +112,7 @@ impl NvmeNamespace {
         self
     }
 
-    /// With bytes at the start of a block, on the medium.
+    /// Puts bytes at the start of a block, on the medium.
     #[must_use]
     pub fn with_block(mut self, lba: u64, bytes: &[u8]) -> Self {
         let mut block = vec![0; self.whole()];
@@ -123,8 +124,8 @@ impl NvmeNamespace {
         self
     }
 
-    /// With protection information in metadata that have room for nothing else, apart from their
-    /// blocks or behind them.
+    /// Gives it protection information in metadata that have room for nothing else. They are apart
+    /// from their blocks, or behind them.
     #[must_use]
     pub fn with_protection(mut self, protection: NvmeProtection, is_extended: bool) -> Self {
         self.metadata = u16::try_from(protection.len()).unwrap_or(0);
@@ -133,14 +134,14 @@ impl NvmeNamespace {
         self
     }
 
-    /// With bytes at a place of what it says of itself (Identify, CNS 0), whatever is so.
+    /// Puts bytes at a place of the namespace's answer to Identify (CNS 0), whatever is so.
     #[must_use]
     pub fn saying(mut self, at: usize, bytes: &[u8]) -> Self {
         self.said.push((at, bytes.to_vec()));
         self
     }
 
-    /// The number of the format.
+    /// Returns the number of the format.
     pub(super) fn format(&self) -> u8 {
         let is_it = |format: &(u8, u16)| *format == (self.shift, self.metadata);
         let found = FORMATS.iter().position(is_it).unwrap_or(0);
@@ -156,17 +157,17 @@ impl NvmeNamespace {
         self.size().saturating_add(usize::from(self.metadata))
     }
 
-    /// What is in the metadata of a block; zeros where it was never written.
+    /// Returns the metadata of a block. Zeros where it was never written.
     pub(super) fn metadata_of(&self, lba: u64) -> Vec<u8> {
         self.read(lba).split_off(self.size())
     }
 
-    /// Whether all of `count` blocks from `lba` on are there.
+    /// Tells whether all of `count` blocks from `lba` on are there.
     pub(super) fn has(&self, lba: u64, count: u64) -> bool {
         lba.checked_add(count).is_some_and(|end| end <= self.blocks)
     }
 
-    /// A block with its metadata behind it.
+    /// Returns a block with its metadata behind it.
     pub(super) fn read(&self, lba: u64) -> Vec<u8> {
         let found = self.cache.get(&lba).or_else(|| self.medium.get(&lba));
         found.cloned().unwrap_or_else(|| vec![0; self.whole()])
@@ -197,7 +198,7 @@ impl NvmeNamespace {
         self.cache.clear();
     }
 
-    /// All blocks without their metadata.
+    /// Returns all blocks without their metadata.
     pub(super) fn medium(&self) -> Vec<u8> {
         let len = usize::try_from(self.blocks).unwrap_or(0);
         let mut all = vec![0; len.saturating_mul(self.size())];

@@ -66,21 +66,21 @@ impl Nvme {
         self
     }
 
-    /// With a limit of transfers, in pages of 4 KiB as the base-2 logarithm; 0 for none.
+    /// Sets the limit of transfers, in pages of 4 KiB as the base-2 logarithm. 0 is none.
     #[must_use]
     pub fn with_transfer_shift(mut self, shift: u8) -> Self {
         self.options.transfer_shift = shift;
         self
     }
 
-    /// With so many queue pairs.
+    /// Sets the number of queue pairs.
     #[must_use]
     pub fn with_queues(mut self, queues: u16) -> Self {
         self.options.queues = queues.max(1);
         self
     }
 
-    /// With queues of up to so many entries.
+    /// Sets the most entries that a queue may have.
     #[must_use]
     pub fn with_entries(mut self, entries: u16) -> Self {
         self.options.capabilities &= !0xffff;
@@ -88,21 +88,21 @@ impl Nvme {
         self
     }
 
-    /// With other capabilities (CAP).
+    /// Sets other capabilities (CAP).
     #[must_use]
     pub fn with_capabilities(mut self, capabilities: u64) -> Self {
         self.options.capabilities = capabilities;
         self
     }
 
-    /// With doorbells in memory.
+    /// Gives it doorbells in memory.
     #[must_use]
     pub fn with_shadow_doorbells(mut self) -> Self {
         self.options.shadow_doorbells = true;
         self
     }
 
-    /// With doorbells `4 << shift` bytes apart.
+    /// Places the doorbells `4 << shift` bytes apart.
     #[must_use]
     pub fn with_stride(mut self, shift: u8) -> Self {
         self.options.capabilities &= !(0xf << 32);
@@ -110,22 +110,22 @@ impl Nvme {
         self
     }
 
-    /// With commands that take some steps of [time](Registers#time).
+    /// Makes each command take `steps` steps of [time](Registers#time).
     #[must_use]
     pub fn with_latency(mut self, steps: u32) -> Self {
         self.options.latency = steps;
         self
     }
 
-    /// With so many steps of [time](Registers#time) until it is ready, or has stopped.
+    /// Makes it take `steps` steps of [time](Registers#time) to be ready, or to have stopped.
     #[must_use]
     pub fn with_settling(mut self, steps: u32) -> Self {
         self.options.settling = steps;
         self
     }
 
-    /// With a register that says how long it may take to become ready, with its media, in units of
-    /// 500 ms (CRTO; NVM Express Base Specification 2.0, 3.1.3.1).
+    /// Gives it a register that says how long it may take to become ready, with its media. The unit
+    /// is 500 ms (CRTO; NVM Express Base Specification 2.0, 3.1.3.1).
     #[must_use]
     pub fn with_ready_time(mut self, halves: u16) -> Self {
         self.options.capabilities |= 1 << 59;
@@ -133,7 +133,7 @@ impl Nvme {
         self
     }
 
-    /// With another version of the specification than 1.4, as its register has it. It answers as
+    /// Sets another version of the specification than 1.4, as its register has it. It answers as
     /// that does.
     #[must_use]
     pub fn with_version(mut self, version: u32) -> Self {
@@ -141,14 +141,14 @@ impl Nvme {
         self
     }
 
-    /// With a list of namespaces that begins anew each time, in the place of what comes next.
+    /// Repeats the list of namespaces from its beginning, in the place of what comes next.
     #[must_use]
     pub fn with_repeated_list(mut self) -> Self {
         self.options.repeats_list = true;
         self
     }
 
-    /// With a serial number, of up to 20 characters. What names the subsystem and its namespaces
+    /// Sets the serial number, of up to 20 characters. What names the subsystem and its namespaces
     /// comes of it: a host takes two controllers of one serial number for the same.
     #[must_use]
     pub fn with_serial(mut self, serial: &str) -> Self {
@@ -156,7 +156,7 @@ impl Nvme {
         self
     }
 
-    /// With bytes at a place of what it says of itself (Identify, CNS 1), whatever is so.
+    /// Puts bytes at a place of the controller's answer to Identify (CNS 1), whatever is so.
     #[must_use]
     pub fn saying(mut self, at: usize, bytes: &[u8]) -> Self {
         self.options.said = (at, bytes.to_vec());

@@ -9,7 +9,7 @@ use crate::model::Bus;
 /// Bytes of a page.
 const PAGE: u64 = 4096;
 
-/// The stretches of memory of `len` bytes of data: address and length of each.
+/// Returns the stretches of memory of `len` bytes of data: address and length of each.
 pub(super) fn stretches(
     entry: &Entry,
     len: usize,

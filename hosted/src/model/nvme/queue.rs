@@ -116,26 +116,26 @@ impl Entry {
         }
     }
 
-    /// The first of the dwords in halves: a queue's number and length, say.
+    /// Returns the first of the dwords in halves: a queue's number and length, say.
     pub(super) const fn halves(&self) -> (u16, u16) {
         let [a, b, c, d] = self.dwords[0].to_le_bytes();
         (u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]))
     }
 
-    /// Whether it has memory for data: all but flushes and writes of zeros have.
+    /// Tells whether it has memory for data: all but flushes and writes of zeros have.
     const fn has_data(&self) -> bool {
         self.queue == 0 || !matches!(self.opcode, 0x00 | 0x08)
     }
 
-    /// The first block.
+    /// Returns the first block.
     pub(super) fn lba(&self) -> u64 {
         u64::from(self.dwords[0]) | u64::from(self.dwords[1]) << 32
     }
 }
 
 impl Completion {
-    /// The entry as it waits to be posted, when its phase is set; `head` is the place in the
-    /// submission queue.
+    /// Returns the entry as it waits to be posted, when its phase is set. `head` is the place in
+    /// the submission queue.
     fn bytes(self, mut head: u16) -> [u8; 16] {
         let (mut queue, mut id) = (self.queue, self.id);
         let mut flips = 0;
@@ -163,7 +163,7 @@ impl Completion {
 }
 
 impl Nvme {
-    /// A doorbell was written, `at` bytes from the first.
+    /// Takes a write to a doorbell, `at` bytes from the first.
     pub(super) fn doorbell(&mut self, at: u64, value: u32, bus: &mut Bus<'_>) {
         self.shared().counts.doorbells += 1;
         if !self.is_running() {
@@ -280,7 +280,7 @@ impl Nvme {
         }
     }
 
-    /// The next command of any queue.
+    /// Returns the next command of any queue.
     fn next_entry(&mut self, bus: &mut Bus<'_>) -> Option<Entry> {
         let (id, queue) = self
             .submissions

@@ -32,7 +32,7 @@ const SETTINGS_MASK: u32 = 0x7f0;
 const ADMIN_ALONE: u32 = 7 << 4;
 
 impl Nvme {
-    /// What a register of 32 bits reads as.
+    /// Reads a register of 32 bits.
     fn register(&self, at: u64) -> u32 {
         if self.shared().is_gone {
             return u32::MAX;

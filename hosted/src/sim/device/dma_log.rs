@@ -29,7 +29,7 @@ pub(super) struct DmaLog {
 }
 
 impl DmaLog {
-    /// The device has written `len` bytes at `iova`.
+    /// Logs that the device has written `len` bytes at `iova`.
     pub(super) fn write(&mut self, iova: u64, len: usize) {
         let len = u64::try_from(len).unwrap_or(u64::MAX);
         let Some(last) = len.checked_sub(1).and_then(|more| iova.checked_add(more)) else {
@@ -114,7 +114,7 @@ impl Device {
     }
 }
 
-/// The first address and the last of each of `count` ranges, which must not overlap.
+/// Returns the first address and the last of each of `count` ranges, which must not overlap.
 fn ranges(page_size: u64, list: &[u8], count: usize) -> Result<Vec<(u64, u64)>, Errno> {
     let mut rest = list;
     let mut ranges: Vec<(u64, u64)> = Vec::new();

@@ -22,7 +22,7 @@ pub(in crate::sim) struct Support {
 }
 
 impl Device {
-    /// What can be done with a feature; `ENOTTY` where the device does not have it.
+    /// Returns what can be done with a feature. `ENOTTY` where the device does not have it.
     pub(in crate::sim) fn supports(&self, id: FeatureId) -> Result<Support, Errno> {
         support(self.description(), id)
     }
@@ -78,7 +78,8 @@ impl Device {
 }
 
 impl Support {
-    /// Whether there is anything to be done but to say that it could be, with `len` bytes of data.
+    /// Tells whether there is more to do than to say that it could be done, with `len` bytes of
+    /// data.
     pub(in crate::sim) fn is_to_be_done(
         &self,
         flags: FeatureFlags,
@@ -98,7 +99,7 @@ impl Support {
     }
 }
 
-/// What can be done with a feature; `ENOTTY` where the device does not have it.
+/// Returns what can be done with a feature. `ENOTTY` where the device does not have it.
 fn support(description: &Description, id: FeatureId) -> Result<Support, Errno> {
     let allow = |acts, len| Ok(Support { acts, len });
     let (get, set) = (FeatureFlags::GET, FeatureFlags::SET);

@@ -30,7 +30,7 @@ struct Write {
 }
 
 impl Device {
-    /// `VFIO_DEVICE_IOEVENTFD`, whose event was looked up; none takes a write away.
+    /// Serves `VFIO_DEVICE_IOEVENTFD`, whose event was looked up. None takes a write away.
     pub(in crate::sim) fn set_ioeventfd(
         &mut self,
         request: &DeviceIoeventfd,

@@ -33,7 +33,7 @@ pub enum MappingError {
 }
 
 impl Device {
-    /// Where `span` is, if it may be mapped so.
+    /// Returns where `span` is, if it may be mapped so.
     pub(in crate::sim) fn stretch(
         &self,
         span: Span,
@@ -93,8 +93,8 @@ impl Device {
         Ok(())
     }
 
-    /// Whether the pages of a BAR are in reach: vfio-pci takes them away while its memory is not
-    /// to be had.
+    /// Tells whether the pages of a BAR are in reach: vfio-pci takes them away while its memory is
+    /// not to be had.
     fn check_pages(&self, region: u32) -> Result<(), MappingError> {
         let answers = self.config.decodes_memory() && !self.is_asleep();
         if answers || !self.config.is_memory_bar(region) {
@@ -104,7 +104,8 @@ impl Device {
         }
     }
 
-    /// Whether a mapped access arrives: the page in which a BAR ends may have nothing behind it.
+    /// Tells whether a mapped access arrives: the page in which a BAR ends may have nothing behind
+    /// it.
     fn reaches(&self, index: u32, at: u64, len: usize) -> bool {
         let region = usize::try_from(index)
             .ok()
@@ -114,7 +115,7 @@ impl Device {
     }
 }
 
-/// Whether the pages from `start` to `end` lie in an area of the region that may be mapped.
+/// Tells whether the pages from `start` to `end` lie in a mappable area of the region.
 fn may_be_mapped(region: &RegionDescription, start: u64, end: u64, page: u64) -> bool {
     let Some(end) = end.checked_next_multiple_of(page) else {
         return false;

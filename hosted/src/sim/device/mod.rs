@@ -51,7 +51,8 @@ pub(in crate::sim) struct Device {
 }
 
 impl Device {
-    /// `name` is the address of a PCI device, or that of another one, which has none.
+    /// Creates a device. `name` is the address of a PCI device, or that of another one, which has
+    /// none.
     pub(in crate::sim) fn new(name: &str, model: Model, group: u32, faults: FaultLog) -> Self {
         let at = name.parse::<Address>().map_or_else(
             |_| PciDependentDevice::default(),
@@ -92,7 +93,7 @@ impl Device {
         act(self.model.registers(), &mut bus)
     }
 
-    /// What vfio-pci does before the first file of a device is open.
+    /// Does what vfio-pci does before the first file of a device is open.
     pub(in crate::sim) fn enable(&mut self) {
         if self.dialect().knows_hot_reset {
             self.migration.reset();
@@ -105,7 +106,7 @@ impl Device {
         }
     }
 
-    /// What vfio-pci does after the last file of a device was closed.
+    /// Does what vfio-pci does after the last file of a device was closed.
     pub(in crate::sim) fn disable(&mut self) {
         self.config.stop_mastering();
         self.interrupts.close();
@@ -151,7 +152,7 @@ impl Device {
         self.act(|registers, bus| registers.reset(bus));
     }
 
-    /// What it says of itself.
+    /// Returns what the device says of itself.
     pub(in crate::sim) const fn description(&self) -> &Description {
         self.model.description()
     }
@@ -161,12 +162,12 @@ impl Device {
         self.at
     }
 
-    /// The IOMMU that it is behind.
+    /// Returns the IOMMU that it is behind.
     pub(in crate::sim) const fn iommu(&self) -> &Iommu {
         &self.model.description().iommu
     }
 
-    /// Whether the kernel that it describes is one of before Linux 6.6.
+    /// Tells whether the kernel that it describes is one of before Linux 6.6.
     pub(in crate::sim) fn is_of_old_kernel(&self) -> bool {
         self.description().dialect.align == Align::Packed
     }
@@ -191,17 +192,17 @@ impl Device {
         self.model.iommu_info(request, used, reply)
     }
 
-    /// Whether a test answers for it.
+    /// Tells whether a test answers for it.
     pub(in crate::sim) const fn is_scripted(&self) -> bool {
         self.model.is_scripted()
     }
 
-    /// The kernel that it describes.
+    /// Returns the kernel that it describes.
     pub(in crate::sim) const fn dialect(&self) -> Dialect {
         self.model.description().dialect
     }
 
-    /// The region that `offset` of the device's file lies in, and how far in it.
+    /// Returns the region that `offset` of the device's file lies in, and how far in it.
     fn region_at(&self, offset: u64) -> Option<(u32, &RegionDescription, u64)> {
         (0..)
             .zip(&self.description().regions)

@@ -39,7 +39,7 @@ impl Device {
         }
     }
 
-    /// Whether it may sleep.
+    /// Tells whether it may sleep.
     pub(in crate::sim) const fn is_asleep(&self) -> bool {
         self.power.is_low
     }

@@ -87,7 +87,7 @@ impl Device {
         place.region == pci_region::CONFIG && !self.config.bytes().is_empty()
     }
 
-    /// Where in the configuration space an access begins.
+    /// Returns where in the configuration space an access begins.
     fn config_range(&self, place: &Place) -> Result<usize, Errno> {
         usize::try_from(place.position)
             .ok()
@@ -136,7 +136,8 @@ impl Device {
         Ok(())
     }
 
-    /// How many of `left` bytes at `at` go in one access, and whether they are of the MSI-X table.
+    /// Returns how many of `left` bytes at `at` go in one access. Tells whether they are of the
+    /// MSI-X table.
     fn step(&self, region: u32, at: u64, left: usize, widest: usize) -> (usize, bool) {
         let mut room = left;
         if let Some(table) = self.description().msix_table

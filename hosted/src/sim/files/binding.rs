@@ -30,7 +30,7 @@ impl OpenFiles {
         self.iommufds.get_mut(&id).ok_or(Errno::EBADF)
     }
 
-    /// The first device that is bound to an iommufd.
+    /// Returns the first device that is bound to an iommufd.
     pub(in crate::sim) fn first_bound(&self, iommufd: u64) -> Option<Arc<Mutex<Device>>> {
         let is_bound = |slot: &&Slot| {
             let binding = slot.binding.as_ref();

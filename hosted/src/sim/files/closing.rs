@@ -25,7 +25,7 @@ impl OpenFiles {
         self.close(file);
     }
 
-    /// What becomes of what nobody has open any more.
+    /// Gives back whatever nobody has open any more.
     fn close(&mut self, file: File) {
         match file {
             File::Container(container) => {

@@ -103,13 +103,14 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Whether the IOMMU of a container was set.
+    /// Tells whether the IOMMU of a container was set.
     pub(in crate::sim) fn has_iommu(&self, container: u64) -> bool {
         let container = self.containers.get(&container);
         container.is_some_and(|container| container.iommu.is_some())
     }
 
-    /// The IOMMU of a container; `EINVAL` where none was set, `ENOTTY` where it does without.
+    /// Returns the IOMMU of a container. `EINVAL` where none was set, `ENOTTY` where it does
+    /// without.
     pub(in crate::sim) fn type1(&self, container: u64) -> Result<Type1, Errno> {
         let container = self.containers.get(&container).ok_or(Errno::EINVAL)?;
         match &container.iommu {
@@ -119,7 +120,7 @@ impl OpenFiles {
         }
     }
 
-    /// What the devices of a container reach; `EINVAL` where no IOMMU was set.
+    /// Returns the address space of a container's devices. `EINVAL` where no IOMMU was set.
     fn space(&self, container: u64) -> Result<SharedSpace, Errno> {
         match self.type1(container) {
             Ok(iommu) => Ok(SharedSpace::clone(iommu.space())),
@@ -157,22 +158,22 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// Whether the groups of a container are ones that no IOMMU confines.
+    /// Tells whether the groups of a container are ones that no IOMMU confines.
     fn is_noiommu(&self, container: &Container) -> bool {
         let first = container.groups.first();
         let first = first.and_then(|number| self.groups.get(number));
         first.is_some_and(|group| group.is_noiommu)
     }
 
-    /// The device whose IOMMU a container answers for: the first of the group that was attached
-    /// first.
+    /// Returns the device whose IOMMU a container answers for: the first of the group that was
+    /// attached first.
     pub(in crate::sim) fn first_device(&self, container: u64) -> Option<Arc<Mutex<Device>>> {
         let group = self.containers.get(&container)?.groups.first()?;
         let slot = self.devices.iter().find(|slot| slot.group == *group)?;
         Some(Arc::clone(&slot.device))
     }
 
-    /// The device of a group that is asked for, and the token that is given with its name.
+    /// Returns the device of a group that is asked for, and the token behind its name.
     fn named(&self, number: u32, name: &str) -> Result<(usize, Option<Uuid>), Errno> {
         let of_group = |slot: &&Slot| slot.group == number;
         for slot in self.devices.iter().filter(of_group) {

@@ -23,8 +23,8 @@ enum Owned {
 }
 
 impl OpenFiles {
-    /// The devices to reset with the one at `place`, where the caller has all of them: by the
-    /// groups that it names, or by the iommufd of the device.
+    /// Returns the devices to reset with the one at `place`, where the caller has all of them: by
+    /// the groups that it names, or by the iommufd of the device.
     pub(in crate::sim) fn to_reset(
         &self,
         place: usize,
@@ -53,8 +53,8 @@ impl OpenFiles {
             .collect())
     }
 
-    /// The devices that a hot reset of the one at `place` takes along, with their ids in the
-    /// places of their groups.
+    /// Returns the devices that a hot reset of the one at `place` takes along. Their ids stand in
+    /// the places of their groups.
     pub(in crate::sim) fn affected_by_id(
         &self,
         place: usize,
@@ -79,7 +79,7 @@ impl OpenFiles {
         Ok((flags, devices))
     }
 
-    /// The devices that a hot reset of a device takes along, by their addresses.
+    /// Returns the devices that a hot reset of a device takes along, by their addresses.
     fn affected(&self, place: usize) -> Result<Vec<PciDependentDevice>, Errno> {
         let device = self.device(place)?;
         let device = lock(&device);
@@ -93,7 +93,7 @@ impl OpenFiles {
         }
     }
 
-    /// The device at an address, by its place.
+    /// Returns the device at an address, by its place.
     fn place_at(&self, at: PciDependentDevice) -> Option<usize> {
         self.devices().iter().position(|device| {
             let known = lock(device).address();
@@ -101,14 +101,14 @@ impl OpenFiles {
         })
     }
 
-    /// The group of the device at an address.
+    /// Returns the group of the device at an address.
     fn group_at(&self, at: PciDependentDevice) -> Option<u32> {
         let device = self.device(self.place_at(at)?).ok()?;
         let group = lock(&device).address().group_id;
         Some(group)
     }
 
-    /// All devices must be there, with VFIO's driver, and owned.
+    /// Checks that all devices are there, with VFIO's driver, and owned.
     fn all_owned(
         &self,
         affected: &[PciDependentDevice],
@@ -122,7 +122,7 @@ impl OpenFiles {
         }
     }
 
-    /// How the holder of an iommufd has the device at an address.
+    /// Returns how the holder of an iommufd has the device at an address.
     fn owned_by(&self, iommufd: u64, at: PciDependentDevice) -> Owned {
         let Some(place) = self.place_at(at) else {
             return Owned::No;
@@ -136,7 +136,7 @@ impl OpenFiles {
     }
 }
 
-/// The groups that files are; `EINVAL` where one is none.
+/// Returns the groups that files are. `EINVAL` where one is none.
 fn groups_of(files: &[File]) -> Result<Vec<u32>, Errno> {
     let group = |file: &File| match *file {
         File::Group(group) => Ok(group),

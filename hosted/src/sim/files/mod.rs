@@ -157,27 +157,27 @@ impl OpenFiles {
         self.groups.entry(group).or_default().is_noiommu = true;
     }
 
-    /// Whether there is a device that no IOMMU confines.
+    /// Tells whether there is a device that no IOMMU confines.
     pub(in crate::sim) fn has_noiommu(&self) -> bool {
         self.groups.values().any(|group| group.is_noiommu)
     }
 
-    /// Physical memory.
+    /// Returns physical memory.
     pub(in crate::sim) const fn physical(&self) -> &SharedSpace {
         &self.physical
     }
 
-    /// How many files are open.
+    /// Returns how many files are open.
     pub(in crate::sim) fn len(&self) -> usize {
         self.files.len()
     }
 
-    /// How many containers are alive: their files may be closed already.
+    /// Returns how many containers are alive: their files may be closed already.
     pub(in crate::sim) fn live_containers(&self) -> usize {
         self.containers.len()
     }
 
-    /// How many mappings for devices there are.
+    /// Returns how many mappings for devices there are.
     pub(in crate::sim) fn dma_mappings(&self) -> usize {
         let of_container = |container: &Container| match &container.iommu {
             Some(ContainerIommu::Type1(iommu)) => lock(iommu.space()).len(),
@@ -209,7 +209,7 @@ impl OpenFiles {
         Ok(Arc::clone(&slot.device))
     }
 
-    /// All devices.
+    /// Returns all devices.
     pub(in crate::sim) fn devices(&self) -> Vec<Arc<Mutex<Device>>> {
         self.devices
             .iter()
@@ -217,14 +217,14 @@ impl OpenFiles {
             .collect()
     }
 
-    /// The group of the device of a name, and whether no IOMMU confines it.
+    /// Returns the group of the device of a name, and whether no IOMMU confines it.
     pub(in crate::sim) fn group_of(&self, name: &str) -> Option<(u32, bool)> {
         let slot = self.devices.iter().find(|slot| slot.name == name)?;
         let group = self.groups.get(&slot.group)?;
         Some((slot.group, group.is_noiommu))
     }
 
-    /// Whether a device can be opened by itself.
+    /// Tells whether a device can be opened by itself.
     pub(in crate::sim) fn has_cdev(&self, place: usize) -> bool {
         let group = self.devices.get(place).map(|slot| slot.group);
         let group = group.and_then(|group| self.groups.get(&group));
@@ -238,23 +238,23 @@ impl OpenFiles {
         id
     }
 
-    /// The data of a migration, and the place of its device.
+    /// Returns the data of a migration, and the place of its device.
     pub(in crate::sim) fn migration(&self, id: u64) -> Result<(usize, SharedData), Errno> {
         self.migrations.get(&id).cloned().ok_or(Errno::EBADF)
     }
 
-    /// The iommufd that a device is bound to, and the device's id there.
+    /// Returns the iommufd that a device is bound to, and the device's id there.
     pub(in crate::sim) fn binding(&self, place: usize) -> Option<(u64, u32)> {
         let binding = self.devices.get(place)?.binding.as_ref()?;
         Some((binding.iommufd, binding.device))
     }
 
-    /// The iommufd that a device is bound to.
+    /// Returns the iommufd that a device is bound to.
     pub(in crate::sim) fn iommufd_of(&self, place: usize) -> Option<u64> {
         self.binding(place).map(|(iommufd, _)| iommufd)
     }
 
-    /// Whether a device of the group of another one is bound to an iommufd.
+    /// Tells whether a device of the group of another one is bound to an iommufd.
     pub(in crate::sim) fn has_group_bound(&self, iommufd: u64, place: usize) -> bool {
         let Some(group) = self.devices.get(place).map(|slot| slot.group) else {
             return false;
@@ -265,7 +265,7 @@ impl OpenFiles {
         })
     }
 
-    /// The place of the device of a name.
+    /// Returns the place of the device of a name.
     pub(in crate::sim) fn place(&self, name: &str) -> Option<usize> {
         self.devices.iter().position(|slot| slot.name == name)
     }
@@ -276,7 +276,7 @@ impl OpenFiles {
 }
 
 impl File {
-    /// The device that it is, by its place; not one that was not bound yet.
+    /// Returns the device that it is, by its place. Not one that was not bound yet.
     pub(in crate::sim) const fn device(self) -> Option<usize> {
         match self {
             Self::Device(place)
@@ -288,7 +288,7 @@ impl File {
         }
     }
 
-    /// The error of a request that is for another kind of file.
+    /// Returns the error of a request that is for another kind of file.
     pub(in crate::sim) const fn refusal(self) -> Errno {
         match self {
             Self::Cdev {

@@ -20,7 +20,7 @@ impl Share {
         Self { files, id }
     }
 
-    /// The file that it is, which must be one of `files`.
+    /// Returns the file that it is, which must be one of `files`.
     pub(in crate::sim) fn file_in(&self, files: &SharedFiles) -> Result<File, Errno> {
         if Arc::ptr_eq(&self.files, files) {
             self.file()

@@ -35,7 +35,7 @@ impl Token {
         users: 0,
     };
 
-    /// A virtual function is opened with `given`.
+    /// Lets a virtual function be opened with `given`.
     fn admit(&self, given: Option<Uuid>) -> Result<(), Errno> {
         if given.is_some() && given == self.uuid {
             Ok(())
@@ -44,7 +44,7 @@ impl Token {
         }
     }
 
-    /// The physical function itself is opened with `given`, which is set unless it is in use.
+    /// Lets the physical function itself be opened with `given`, which is set unless one is in use.
     fn accept(&mut self, given: Option<Uuid>) -> Result<(), Errno> {
         if self.users != 0 {
             return self.admit(given);
@@ -55,7 +55,7 @@ impl Token {
         Ok(())
     }
 
-    /// `VFIO_DEVICE_FEATURE` of `PCI_VF_TOKEN`, which can be set and not be read.
+    /// Serves `VFIO_DEVICE_FEATURE` of `PCI_VF_TOKEN`, which can be set and not be read.
     pub(in crate::sim) fn feature(
         &mut self,
         flags: FeatureFlags,
@@ -88,7 +88,7 @@ impl OpenFiles {
         Ok(())
     }
 
-    /// The token of a physical function.
+    /// Returns the token of a physical function.
     pub(in crate::sim) fn token(&mut self, place: usize) -> Option<&mut Token> {
         match &mut self.devices.get_mut(place)?.function {
             Function::Physical(token) => Some(token),
@@ -96,7 +96,7 @@ impl OpenFiles {
         }
     }
 
-    /// Whether a device may be opened with the token that was given.
+    /// Tells whether a device may be opened with the token that was given.
     pub(super) fn match_token(&mut self, place: usize, given: Option<Uuid>) -> Result<(), Errno> {
         match self.slot(place)?.function {
             Function::Plain if given.is_some() => Err(Errno::EINVAL),
@@ -117,13 +117,13 @@ impl OpenFiles {
     }
 }
 
-/// Whether a request is for the feature that is the token.
+/// Tells whether a request is for the feature that is the token.
 pub(in crate::sim) fn is_token(flags: FeatureFlags) -> bool {
     flags.feature() == FeatureId::PCI_VF_TOKEN
 }
 
-/// What `GET_DEVICE_FD` is asked for, where that is the PCI device `address`: the token behind
-/// the address, where there is one. `None` for another device.
+/// Parses what `GET_DEVICE_FD` is asked for, where that is the PCI device `address`. Returns the
+/// token behind the address, where there is one. `None` for another device.
 ///
 /// # Errors
 /// `EINVAL` for an option that vfio-pci does not know, or a token that is no UUID.
@@ -149,7 +149,7 @@ pub(super) fn options(name: &str, address: &str) -> Result<Option<Option<Uuid>>,
     }
 }
 
-/// A UUID in its 36 characters.
+/// Returns a UUID in its 36 characters.
 fn uuid(text: &str) -> Option<Uuid> {
     let mut value = 0_u128;
     for (place, character) in text.chars().enumerate() {

@@ -34,7 +34,7 @@ impl Event {
         &self.signal
     }
 
-    /// What counts in it; `EBADF` where its kernel does not count in `ledger`.
+    /// Returns the signal that counts in it. `EBADF` where its kernel does not count in `ledger`.
     pub(in crate::sim) fn signal_in(&self, ledger: &Arc<Ledger>) -> Result<&Signal, Errno> {
         if Arc::ptr_eq(&self.ledger, ledger) {
             Ok(&self.signal)

@@ -69,7 +69,8 @@ impl Kernel {
         }
     }
 
-    /// The error of a container's request that is not its own: type1's, or none without type1.
+    /// Returns the error of a container's request that is not its own: type1's, or none without
+    /// type1.
     pub(super) fn unknown_to_container(&self, container: u64) -> Errno {
         if self.files().has_iommu(container) {
             Errno::ENOTTY
@@ -78,7 +79,7 @@ impl Kernel {
         }
     }
 
-    /// What an iommufd answers as a container.
+    /// Answers `VFIO_CHECK_EXTENSION` of an iommufd as a container.
     fn has_as_container(&self, iommufd: u64, value: u32) -> u32 {
         let is_there = match Extension(value) {
             Extension::TYPE1_IOMMU | Extension::TYPE1V2_IOMMU | Extension::UNMAP_ALL => true,
@@ -91,7 +92,7 @@ impl Kernel {
         u32::from(is_there)
     }
 
-    /// `VFIO_IOMMU_GET_INFO` of an iommufd.
+    /// Serves `VFIO_IOMMU_GET_INFO` of an iommufd.
     pub(super) fn iommufd_info(&self, iommufd: u64, reply: &mut [u8]) -> Result<(), Errno> {
         let mut files = self.files();
         let device = files.first_bound(iommufd);

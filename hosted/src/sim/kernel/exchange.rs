@@ -158,7 +158,7 @@ impl Kernel {
         }
     }
 
-    /// A request that answers nothing.
+    /// Serves a request that answers nothing.
     fn of_device_plain(
         &self,
         fd: &Fd,
@@ -214,7 +214,7 @@ impl Kernel {
     }
 }
 
-/// A request of an iommufd as a container.
+/// Serves a request of an iommufd as a container.
 fn of_container_of(
     iommufd: &Iommufd,
     request: ExchangeRequest,
@@ -239,7 +239,7 @@ fn of_container_of(
     }
 }
 
-/// The memory of a request, whose range must lie in it.
+/// Returns the memory of a request, whose range must lie in it.
 fn source<'m>(
     memory: &'m DmaMemory,
     parts: &Parts<'_, Fd, Event>,
@@ -254,7 +254,7 @@ fn source<'m>(
     Ok((memory, range))
 }
 
-/// No device has more than one address space.
+/// Refuses a second address space for a device.
 fn pasid(flags: AttachFlags) -> Result<(), Errno> {
     if flags == AttachFlags::PASID {
         Err(Errno::EOPNOTSUPP)

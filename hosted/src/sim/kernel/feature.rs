@@ -72,7 +72,7 @@ impl Kernel {
     }
 }
 
-/// What is asked for must be known, and one thing only.
+/// Checks that what is asked for is known, and one thing only.
 fn check_acts(flags: FeatureFlags) -> Result<(), Errno> {
     let acts = FeatureFlags::GET | FeatureFlags::SET | FeatureFlags::PROBE;
     let both = FeatureFlags::GET | FeatureFlags::SET;

@@ -13,7 +13,7 @@ use crate::sim::handle::Fd;
 use crate::sim::structure::get;
 
 impl Kernel {
-    /// `VFIO_DEVICE_PCI_HOT_RESET`.
+    /// Serves `VFIO_DEVICE_PCI_HOT_RESET`.
     pub(super) fn hot_reset(
         &self,
         place: usize,
@@ -34,8 +34,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO` on a device that was opened by itself: the ids of
-    /// devices stand in the place of their groups.
+    /// Serves `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO` on a device that was opened by itself. The ids
+    /// of devices stand in the place of their groups.
     pub(super) fn hot_reset_info_by_id(&self, place: usize, reply: &mut [u8]) -> Result<(), Errno> {
         let (flags, devices) = self.files().affected_by_id(place)?;
         let answering = server::DeviceReply {

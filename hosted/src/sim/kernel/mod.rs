@@ -52,7 +52,7 @@ struct Shared {
 }
 
 impl Kernel {
-    /// A kernel with a container, an iommufd and no device.
+    /// Creates a kernel with a container, an iommufd and no device.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -83,8 +83,8 @@ impl Kernel {
         this
     }
 
-    /// As [`Kernel::with_device`], of a virtual function of the SR-IOV device `physical`, which
-    /// has a token from then on: nobody opens the virtual function without it.
+    /// Adds a virtual function of the SR-IOV device `physical`, as [`Kernel::with_device`] does.
+    /// `physical` has a token from then on: nobody opens the virtual function without it.
     ///
     /// # Panics
     /// Where the kernel has a device of that name, and where it has none called `physical`.
@@ -109,8 +109,8 @@ impl Kernel {
         self
     }
 
-    /// Leaves no more than `most` interrupt vectors for the messages of a device, as a host does
-    /// that is short of them: who asks for more gets none, and is told how many there are.
+    /// Leaves no more than `most` interrupt vectors for a device's messages, like a host that is
+    /// short of them. Whoever asks for more gets none, and is told how many there are.
     ///
     /// # Panics
     /// Where the kernel has no device of that name.
@@ -140,15 +140,15 @@ impl Kernel {
         self
     }
 
-    /// The path of a group.
+    /// Returns the path of a group.
     #[must_use]
     pub fn group_path(group: u32) -> CString {
         // There is no NUL in it.
         CString::new(format!("{GROUP_PREFIX}{group}")).unwrap_or_default()
     }
 
-    /// The path of a device by itself, which an iommufd is needed for; none where there is no
-    /// device of that name.
+    /// Returns the path of a device by itself, which an iommufd is needed for. None where there is
+    /// no device of that name.
     #[must_use]
     pub fn device_path(&self, name: &str) -> Option<CString> {
         let files = self.files();
@@ -156,7 +156,7 @@ impl Kernel {
         CString::new(format!("{DEVICE_PREFIX}{place}")).ok()
     }
 
-    /// Where the device of a name is opened; none where there is no such device.
+    /// Returns where the device of a name is opened. None where there is no such device.
     #[must_use]
     pub fn place(&self, name: &str) -> Option<OwnedPlace> {
         let (group, is_noiommu) = self.files().group_of(name)?;
@@ -197,12 +197,12 @@ impl Kernel {
         Fd::new(&self.0.ledger, Share::new(&self.0.files, id))
     }
 
-    /// The file behind `fd`, which must be of this kernel.
+    /// Returns the file behind `fd`, which must be of this kernel.
     fn file(&self, fd: &Fd) -> Result<File, Errno> {
         fd.share().file_in(&self.0.files)
     }
 
-    /// What counts in `event`, which must be of this kernel.
+    /// Returns the signal of `event`, which must be of this kernel.
     fn signal_of<'e>(&self, event: &'e Event) -> Result<&'e Signal, Errno> {
         event.signal_in(&self.0.ledger)
     }

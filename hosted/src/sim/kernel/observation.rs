@@ -9,44 +9,44 @@ use crate::sim::device::Device;
 use crate::sim::ledger::Calls;
 
 impl Kernel {
-    /// How many system calls were made.
+    /// Returns how many system calls were made.
     #[must_use]
     pub fn calls(&self) -> Calls {
         self.0.ledger.calls()
     }
 
-    /// How many files are open. One whose descriptor was closed is open still while a region of
-    /// it is mapped, or a device is bound to it.
+    /// Returns how many files are open. One whose descriptor was closed is open still while a
+    /// region of it is mapped, or a device is bound to it.
     #[must_use]
     pub fn open_files(&self) -> usize {
         self.files().len()
     }
 
-    /// How many events are open.
+    /// Returns how many events are open.
     #[must_use]
     pub fn open_events(&self) -> usize {
         self.0.ledger.events()
     }
 
-    /// How many containers are alive: one lives on in the groups that are in it.
+    /// Returns how many containers are alive: one lives on in the groups that are in it.
     #[must_use]
     pub fn live_containers(&self) -> usize {
         self.files().live_containers()
     }
 
-    /// How many stretches of regions are mapped.
+    /// Returns how many stretches of regions are mapped.
     #[must_use]
     pub fn live_mappings(&self) -> usize {
         self.0.ledger.mappings()
     }
 
-    /// How many stretches of memory are mapped for devices, in all containers and iommufds.
+    /// Returns how many stretches of memory are mapped for devices, in all containers and iommufds.
     #[must_use]
     pub fn live_dma_mappings(&self) -> usize {
         self.files().dma_mappings()
     }
 
-    /// How many pieces of memory are given out ([`Sys::memory`]).
+    /// Returns how many pieces of memory are given out ([`Sys::memory`]).
     ///
     /// [`Sys::memory`]: vfio_core::sys::Sys::memory
     #[must_use]
@@ -54,13 +54,13 @@ impl Kernel {
         self.0.supply.live()
     }
 
-    /// How many huge pages nobody has.
+    /// Returns how many huge pages nobody has.
     #[must_use]
     pub fn free_huge_pages(&self) -> usize {
         self.0.supply.free_huge_pages()
     }
 
-    /// How many pieces of physical memory are given out ([`Sys::physical_memory`]).
+    /// Returns how many pieces of physical memory are given out ([`Sys::physical_memory`]).
     ///
     /// [`Sys::physical_memory`]: vfio_core::sys::Sys::physical_memory
     #[must_use]
@@ -68,7 +68,7 @@ impl Kernel {
         lock(self.files().physical()).len()
     }
 
-    /// The DMA of all devices that was refused, in order.
+    /// Returns the DMA of all devices that was refused, in order.
     #[must_use]
     pub fn faults(&self) -> Vec<Fault> {
         self.0.faults.all()
@@ -86,7 +86,7 @@ impl Kernel {
         self.with_named(name, |device| device.interrupts().signal_request())
     }
 
-    /// Whether a device is in a state of low power.
+    /// Tells whether a device is in a state of low power.
     #[must_use]
     pub fn is_asleep(&self, name: &str) -> bool {
         self.with_named(name, |device| device.is_asleep())

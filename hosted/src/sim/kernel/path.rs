@@ -16,8 +16,8 @@ pub(super) const NOIOMMU_PREFIX: &str = "/dev/vfio/noiommu-";
 /// What the path of a device by itself begins with.
 pub(super) const DEVICE_PREFIX: &str = "/dev/vfio/devices/vfio";
 
-/// The number at the end of a path, in the form that the kernel writes: without sign and leading
-/// zeros.
+/// Returns the number at the end of a path, in the form that the kernel writes: without sign and
+/// leading zeros.
 pub(super) fn number_behind(path: &str, prefix: &str) -> Option<u32> {
     let text = path.strip_prefix(prefix)?;
     let number: u32 = text.parse().ok()?;

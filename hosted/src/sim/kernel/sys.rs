@@ -295,7 +295,7 @@ impl Sys for Kernel {
     }
 }
 
-/// A request that names no files and events.
+/// Returns a request that names no files and events.
 fn nameless(exchange: Exchange<'_>) -> Parts<'_, Fd, Event> {
     let Parts {
         request,

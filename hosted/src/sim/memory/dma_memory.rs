@@ -34,7 +34,7 @@ impl DmaMemory {
         Pages::zeroed(len).map(Self::new)
     }
 
-    /// Zeroed memory of at least `len` bytes, which the host gives.
+    /// Allocates zeroed memory of at least `len` bytes, which the host gives.
     pub(in crate::sim) fn ordinary(len: usize, supply: &Arc<Supply>) -> Result<Self, Errno> {
         Ok(Self {
             _share: Some(supply.take(0)?),
@@ -42,7 +42,7 @@ impl DmaMemory {
         })
     }
 
-    /// Zeroed memory of whole huge pages of `size` bytes, which the host gives.
+    /// Allocates zeroed memory of whole huge pages of `size` bytes, which the host gives.
     pub(in crate::sim) fn huge(
         len: usize,
         size: usize,
@@ -58,7 +58,7 @@ impl DmaMemory {
         })
     }
 
-    /// Memory that is the user's.
+    /// Takes memory that is the user's.
     ///
     /// # Safety
     /// As for [`Sys::foreign_memory`](vfio_core::sys::Sys::foreign_memory).
@@ -77,7 +77,8 @@ impl DmaMemory {
         }
     }
 
-    /// Memory of at least `len` bytes in `memory`, with no byte above `highest`; and its address.
+    /// Returns memory of at least `len` bytes in `memory`, with no byte above `highest`. And its
+    /// address.
     pub(in crate::sim) fn physical(
         memory: &SharedSpace,
         len: usize,

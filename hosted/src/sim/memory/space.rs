@@ -64,18 +64,18 @@ impl Space {
         Arc::new(Mutex::new(self))
     }
 
-    /// How many areas there are.
+    /// Returns how many areas there are.
     pub(in crate::sim) fn len(&self) -> usize {
         self.areas.len()
     }
 
-    /// Whether `start` to `last` can be mapped.
+    /// Tells whether `start` to `last` can be mapped.
     pub(super) fn allows(&self, start: u64, last: u64) -> bool {
         let within = |range: &IovaRange| range.start <= start && last <= range.end;
         self.allowed.iter().any(within)
     }
 
-    /// Whether all that is mapped lies in `ranges`.
+    /// Tells whether all that is mapped lies in `ranges`.
     pub(super) fn fits(&self, ranges: &[IovaRange]) -> bool {
         self.areas.iter().all(|(start, area)| {
             let within = |range: &IovaRange| range.start <= *start && area.last <= range.end;
@@ -83,7 +83,7 @@ impl Space {
         })
     }
 
-    /// Whether all that is mapped is whole pages of `page` bytes.
+    /// Tells whether all that is mapped is whole pages of `page` bytes.
     pub(super) fn is_aligned(&self, page: u64) -> bool {
         let bits = page.wrapping_sub(1);
         self.areas.iter().all(|(start, area)| {
@@ -97,7 +97,7 @@ impl Space {
         self.areas.insert(start, area);
     }
 
-    /// The first address and the last of the areas that meet `start` to `last`, in order.
+    /// Returns the first address and the last of the areas that meet `start` to `last`, in order.
     pub(super) fn overlapping(&self, start: u64, last: u64) -> Vec<(u64, u64)> {
         if start > last {
             return Vec::new();
@@ -136,7 +136,8 @@ impl Space {
         self.areas.insert(at, second);
     }
 
-    /// The lowest free address, but 0, for `len` bytes at a multiple of `align`, a power of two.
+    /// Finds the lowest free address, but 0, for `len` bytes. It is a multiple of `align`, a power
+    /// of two.
     pub(super) fn find(&self, len: u64, align: u64) -> Option<u64> {
         let page = u64::try_from(PAGE).ok()?;
         for range in &self.allowed {
@@ -162,7 +163,7 @@ impl Space {
         None
     }
 
-    /// What the `len` bytes at `iova` are.
+    /// Returns the memory behind the `len` bytes at `iova`.
     pub(in crate::sim) fn translate(
         &self,
         iova: u64,
@@ -189,7 +190,7 @@ impl Space {
         Ok(pieces)
     }
 
-    /// What the first of `len` bytes at `at` are, as far as they lie in one area.
+    /// Returns the memory behind the first of `len` bytes at `at`, as far as one area reaches.
     fn piece(&self, at: u64, len: usize, is_write: bool) -> Result<Piece, Refusal> {
         let refusal = |reason| Refusal { iova: at, reason };
         let unmapped = refusal(FaultReason::Unmapped);
@@ -215,18 +216,18 @@ impl Space {
     }
 }
 
-/// How many bytes a range of memory has.
+/// Returns how many bytes a range of memory has.
 pub(in crate::sim) fn length(range: &Range<usize>) -> Result<u64, Errno> {
     let length = range.end.checked_sub(range.start).ok_or(Errno::EINVAL)?;
     u64::try_from(length).map_err(|_| Errno::EINVAL)
 }
 
-/// The last of `size` addresses, which are not none.
+/// Returns the last of `size` addresses, which are not none.
 pub(super) fn last_of(start: u64, size: u64) -> Option<u64> {
     start.checked_add(size.checked_sub(1)?)
 }
 
-/// The addresses that are in both.
+/// Returns the addresses that are in both.
 pub(super) fn intersection(one: &[IovaRange], other: &[IovaRange]) -> Vec<IovaRange> {
     let mut both: Vec<_> = one
         .iter()

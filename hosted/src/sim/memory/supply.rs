@@ -41,12 +41,12 @@ impl Supply {
         *left = left.saturating_add(huge);
     }
 
-    /// How many pieces are given out.
+    /// Returns how many pieces are given out.
     pub(in crate::sim) fn live(&self) -> usize {
         self.live.load(Ordering::Acquire)
     }
 
-    /// How many huge pages nobody has.
+    /// Returns how many huge pages nobody has.
     pub(in crate::sim) fn free_huge_pages(&self) -> usize {
         *lock(&self.huge)
     }

@@ -30,7 +30,7 @@ impl Foreign {
         Ok(Self { base, len })
     }
 
-    /// The words, as their bytes lie.
+    /// Returns the words, as their bytes lie.
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: whoever called `new` promised that so many bytes are valid until they are
         // unmapped, which waits for the copies of devices (`Root`), and that nobody has a reference to

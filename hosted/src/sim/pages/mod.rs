@@ -33,7 +33,7 @@ enum Words {
 }
 
 impl Pages {
-    /// Zeroed memory of at least `len` bytes.
+    /// Allocates zeroed memory of at least `len` bytes.
     pub(in crate::sim) fn zeroed(len: usize) -> Result<Self, Errno> {
         let count = whole(len, PAGE)? / WORD;
         let mut words = Vec::new();
@@ -42,7 +42,7 @@ impl Pages {
         Ok(Self(Arc::new(Words::Own(words))))
     }
 
-    /// Memory that is the user's.
+    /// Takes memory that is the user's.
     ///
     /// # Safety
     /// As for [`Sys::foreign_memory`](vfio_core::sys::Sys::foreign_memory).
@@ -53,12 +53,12 @@ impl Pages {
         Ok(Self(Arc::new(Words::Foreign(foreign))))
     }
 
-    /// The address of the first byte.
+    /// Returns the address of the first byte.
     pub(in crate::sim) fn first(&self) -> NonNull<u8> {
         NonNull::from(self.words()).cast()
     }
 
-    /// Bytes.
+    /// Returns bytes.
     pub(in crate::sim) fn len(&self) -> usize {
         self.words().len().saturating_mul(WORD)
     }
@@ -70,7 +70,7 @@ impl Pages {
         }
     }
 
-    /// The `size` bytes at `offset`, where they lie in one word.
+    /// Returns the `size` bytes at `offset`, where they lie in one word.
     pub(in crate::sim) fn load(&self, offset: usize, size: usize) -> Option<u64> {
         let (word, shift, mask) = self.place(offset, size)?;
         Some(u64::from_le(word.load(Ordering::Acquire)) >> shift & mask)
@@ -92,7 +92,7 @@ impl Pages {
         Some(())
     }
 
-    /// The word, how far up in it, and which bits.
+    /// Returns the word, how far up in it, and which bits.
     fn place(&self, offset: usize, size: usize) -> Option<(&AtomicU64, u32, u64)> {
         let inside = offset % WORD;
         if size == 0 || inside.checked_add(size)? > WORD {
@@ -146,7 +146,7 @@ impl Pages {
     }
 }
 
-/// A length in whole pages of `page` bytes, and not none.
+/// Returns a length in whole pages of `page` bytes, and not none.
 pub(in crate::sim) fn whole(len: usize, page: usize) -> Result<usize, Errno> {
     match len.checked_next_multiple_of(page) {
         Some(len) if len > 0 => Ok(len),
@@ -154,7 +154,7 @@ pub(in crate::sim) fn whole(len: usize, page: usize) -> Result<usize, Errno> {
     }
 }
 
-/// How many of `left` bytes at `offset` go in one access: a word, or what comes before one.
+/// Returns how many of `left` bytes at `offset` go in one access: a word, or what comes before one.
 fn step(offset: usize, left: usize) -> usize {
     WORD.saturating_sub(offset % WORD).min(left)
 }

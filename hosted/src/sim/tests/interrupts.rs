@@ -101,7 +101,7 @@ impl Registers for Sender {
     fn reset(&mut self, _: &mut Bus<'_>) {}
 }
 
-/// A model with 65 MSI-X vectors, its bus mastering on.
+/// Returns a model with 65 MSI-X vectors, its bus mastering on.
 fn sender() -> Opened {
     let opened = open(model::msix().with_registers(Sender));
     set_command(&opened.kernel, &opened.device, 6);
@@ -327,7 +327,7 @@ fn messages_need_the_bus() {
     assert_eq!(opened.kernel.faults().len(), 1);
 }
 
-/// The device of a pin, INTx enabled with one event.
+/// Returns the device of a pin, INTx enabled with one event.
 fn with_pin() -> (Opened, Vec<Event>) {
     let opened = sender();
     let events = events(&opened.kernel, 1);

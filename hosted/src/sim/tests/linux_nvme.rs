@@ -69,7 +69,7 @@ impl Opened {
         }
     }
 
-    /// Nothing is mapped, and the device reached nothing that was not.
+    /// Checks that nothing is mapped, and that the device reached nothing that was not.
     fn assert_clean(&self) {
         assert_eq!(self.kernel.faults(), []);
         assert_eq!(self.kernel.live_dma_mappings(), 0);
@@ -77,7 +77,7 @@ impl Opened {
     }
 }
 
-/// A controller with a namespace of 512-byte blocks and one of 4096-byte blocks.
+/// Returns a controller with a namespace of 512-byte blocks and one of 4096-byte blocks.
 fn two_namespaces() -> Nvme {
     Nvme::new()
         .with_namespace(NvmeNamespace::of_512(4096))
@@ -174,7 +174,7 @@ impl<'d> Linux<'d> {
         self.make_at(queue, command, data)
     }
 
-    /// The same, with its data elsewhere.
+    /// Returns the same, with its data elsewhere.
     fn make_at(&mut self, queue: &mut Queue<'d>, command: Command, data: u64) -> Result<u32, u16> {
         let at = usize::try_from(queue.given % ENTRIES).unwrap();
         queue.given += 1;
@@ -239,7 +239,7 @@ impl<'d> Linux<'d> {
         Ok(self.page())
     }
 
-    /// What is in the page.
+    /// Returns the contents of the page.
     fn page(&mut self) -> Vec<u8> {
         let mut page = vec![0; 4096];
         self.page.window().read_bytes(0, &mut page).unwrap();
@@ -270,23 +270,23 @@ impl<'d> Linux<'d> {
     }
 }
 
-/// A number of 16 bits of a page.
+/// Returns a number of 16 bits of a page.
 fn word(page: &[u8], at: usize) -> u16 {
     u16::from_le_bytes([page[at], page[at + 1]])
 }
 
-/// A number of 32 bits of a page.
+/// Returns a number of 32 bits of a page.
 fn dword(page: &[u8], at: usize) -> u32 {
     u32::from(word(page, at)) | u32::from(word(page, at + 2)) << 16
 }
 
-/// The text up to the zero that ends it.
+/// Returns the text up to the zero that ends it.
 fn text(bytes: &[u8]) -> &str {
     let len = bytes.iter().position(|byte| *byte == 0).unwrap();
     core::str::from_utf8(&bytes[..len]).unwrap()
 }
 
-/// The descriptors of a page, by their type.
+/// Returns the descriptors of a page, by their type.
 fn descriptors(page: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut found = Vec::new();
     let mut rest = page;

@@ -75,7 +75,7 @@ fn only_sparse_areas_are_mapped() {
     assert_eq!(refused(&opened, 1 << 40, 4096), Some(Errno::EINVAL));
 }
 
-/// A device with a BAR of 256 bytes with these flags.
+/// Returns a device with a BAR of 256 bytes with these flags.
 fn small(flags: RegionFlags) -> Opened {
     let config = Config::pci(0x1af4, 0x1110, 0x05_0000, 0).with_bar(0, Bar::Memory32 { size: 256 });
     open(Model::new(Description {

@@ -26,7 +26,7 @@ const HIGHEST: u64 = (1 << 28) - 1;
 /// Bytes of a page.
 const PAGE: usize = 4096;
 
-/// What is asked of memory that edu reaches.
+/// Returns the options of memory that edu reaches.
 const fn reached() -> BufferOptions {
     BufferOptions::new(Direction::Both).up_to(HIGHEST)
 }
@@ -81,7 +81,7 @@ fn without_the_word_a_device_without_an_iommu_is_not_opened() {
     assert_eq!(session.mode, Mode::NoIommu);
 }
 
-/// The number of the call by which a buffer is unmapped.
+/// Returns the number of the call by which a buffer is unmapped.
 fn unmapping(kernel: &Kernel, mode: Mode) -> (u64, Call) {
     let sys = Failing::new(kernel.clone());
     let session = open_edu(&sys, kernel, mode);

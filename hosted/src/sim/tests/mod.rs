@@ -76,7 +76,7 @@ fn open_device(kernel: &Kernel, group: &Fd) -> Result<Fd, Errno> {
 /// What a device may do with memory.
 const READ_WRITE: DmaMapFlags = DmaMapFlags::READ.union(DmaMapFlags::WRITE);
 
-/// The word for devices of the simulated kernel that no IOMMU confines.
+/// Returns the word for devices of the simulated kernel that no IOMMU confines.
 #[expect(unsafe_code, reason = "the word is unsafe to give")]
 fn acknowledged() -> NoIommu {
     // SAFETY: a simulated device reaches nothing but the pages that the simulated kernel gave

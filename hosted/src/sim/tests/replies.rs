@@ -13,7 +13,7 @@ use vfio_core::wire::info::Mappable;
 use super::*;
 use crate::model;
 
-/// Flags, number of regions, number of interrupts.
+/// Returns flags, number of regions, number of interrupts.
 fn device(opened: &Opened) -> (u32, u32, u32) {
     let mut reply = [0; 24];
     let info = query::device(&opened.kernel, &opened.device, &mut reply).unwrap();
@@ -21,7 +21,8 @@ fn device(opened: &Opened) -> (u32, u32, u32) {
     (info.flags.bits(), info.num_regions, info.num_irqs)
 }
 
-/// Index, flags, size and offset of the regions that are not empty; the largest reply's length.
+/// Returns index, flags, size and offset of the regions that are not empty. The largest reply's
+/// length.
 fn regions(opened: &Opened) -> Vec<(u32, u32, u64, u64)> {
     let (_, count, _) = device(opened);
     let mut regions = Vec::new();
@@ -49,7 +50,7 @@ fn irqs(opened: &Opened) -> [Option<(u32, u32)>; 6] {
     })
 }
 
-/// The sparse areas of a region.
+/// Returns the sparse areas of a region.
 fn areas(opened: &Opened, index: u32) -> Vec<(u64, u64)> {
     let mut reply = [0; 256];
     let info = query::region(&opened.kernel, &opened.device, index, &mut reply).unwrap();

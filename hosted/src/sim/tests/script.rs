@@ -7,7 +7,7 @@ use vfio_core::wire::abi::{self, DeviceFlags};
 use super::*;
 use crate::model::Script;
 
-/// The bytes of a reply to `VFIO_DEVICE_GET_INFO`.
+/// Returns the bytes of a reply to `VFIO_DEVICE_GET_INFO`.
 fn info(argsz: u32, regions: u32) -> [u8; 16] {
     let mut bytes = [0; 16];
     let fields = [argsz, DeviceFlags::PCI.bits(), regions, 5];

@@ -12,7 +12,7 @@ use crate::model::{self, DmaAccess, FaultReason, Iommu, IommuCap};
 
 const PAGE: u64 = 4096;
 
-/// edu in a container of a version, its bus mastering on.
+/// Returns edu in a container of a version, its bus mastering on.
 fn opened(iommu: Extension) -> Opened {
     let kernel = Kernel::new().with_device(NAME, model::edu(), GROUP);
     let container = kernel.open(CONTAINER_PATH).unwrap();

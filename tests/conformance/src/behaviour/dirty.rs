@@ -18,8 +18,8 @@ const IOVA: u64 = 16 << 20;
 /// How much of it, in pages.
 const COUNT: u64 = 70;
 
-/// What is mapped counts as written, and what is not does not. The container is VFIO's own, of
-/// type1v2, and has a device that does not tell what it writes.
+/// Checks that what is mapped counts as written, and what is not does not. The container is VFIO's
+/// own, of type1v2, and has a device that does not tell what it writes.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -111,7 +111,7 @@ pub fn container<S: Sys>(sys: &S, container: &Container<S>) -> Result<String> {
         .ok_or_else(|| anyhow!("the container does not track"))
 }
 
-/// A device does not log: each request is refused by its name.
+/// Checks that a device that does not log refuses each request by its name.
 ///
 /// # Errors
 /// What does not hold.
@@ -157,7 +157,7 @@ pub fn missing<S: Sys>(opened: &Device<S>) -> Result<String> {
     Ok("no log".into())
 }
 
-/// The sample `mtty` logs, and writes nothing.
+/// Checks that the sample `mtty` logs, and writes nothing.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.

@@ -6,7 +6,7 @@ use vfio_core::device::feature::{FeatureError, Support};
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::FeatureId;
 
-/// What a PCI device without migration has, with SR-IOV or without.
+/// Checks the features of a PCI device without migration, with SR-IOV or without.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -55,7 +55,7 @@ pub fn probe<S: Sys>(opened: &Device<S>, has_sriov: bool) -> Result<String> {
     Ok(seen.join(", "))
 }
 
-/// What a sample of the kernel has that migrates: `mtty`.
+/// Checks the features of a sample of the kernel that migrates: `mtty`.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.

@@ -9,8 +9,8 @@ use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::{Errno, Sys};
 use vfio_core::wire::abi::pci_region;
 
-/// A reset of the device by its own group, which takes it along alone or with others of the
-/// group; it is not `on_root_bus`, or can't be reset.
+/// Resets the device by its own group, which takes it along alone or with others of the group. On
+/// the root bus (`on_root_bus`) it can't be reset.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -31,7 +31,7 @@ pub fn by_group<S: Sys>(opened: &Device<S>, own: &Group<S>, on_root_bus: bool) -
     Ok("reset".into())
 }
 
-/// A reset without any group, of a device that was opened through VFIO's own container.
+/// Resets without any group a device that was opened through VFIO's own container.
 ///
 /// # Errors
 /// What does not hold.
@@ -44,7 +44,7 @@ pub fn by_nobody<S: Sys>(opened: &Device<S>) -> Result<()> {
     Ok(())
 }
 
-/// A reset by the iommufd that the device is bound to.
+/// Resets by the iommufd that the device is bound to.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -59,7 +59,7 @@ pub fn by_iommufd<S: Sys>(opened: &Device<S>, on_root_bus: bool) -> Result<Strin
     Ok("reset".into())
 }
 
-/// The groups that a caller shows are not those that a reset of the device takes along.
+/// Checks that other groups than those which a reset takes along are refused.
 ///
 /// # Errors
 /// What does not hold.
@@ -73,7 +73,7 @@ pub fn of_another<S: Sys>(opened: &Device<S>, others: &[&Group<S>]) -> Result<St
     Ok("refused".into())
 }
 
-/// Every device has forgotten what was written to `register` of BAR 0, of 32 bits.
+/// Checks that every device has forgotten what was written to `register` of BAR 0, of 32 bits.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.

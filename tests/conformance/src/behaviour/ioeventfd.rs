@@ -60,8 +60,8 @@ pub fn every_width<S: Sys + core::fmt::Debug>(
     Ok("8, 16, 32 and 64 bits".into())
 }
 
-/// `value` is written at `at` when an event is signalled, and no more once the write was taken
-/// away.
+/// Checks that `value` is written at `at` when an event is signalled, and no more once the write
+/// was taken away.
 fn write_on_event<S: Sys + core::fmt::Debug, A: Access, T: Width + PartialEq + core::fmt::Debug>(
     (sys, device): (&S, &Device<S>),
     memory: &mut Window<A>,

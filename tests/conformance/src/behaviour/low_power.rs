@@ -17,8 +17,8 @@ pub const EDU: usize = 0x80;
 /// See [`EDU`].
 pub const NVME: usize = 0x24;
 
-/// A device sleeps until low power ends, awake only for as long as a call lasts; with a wakeup event until the first call,
-/// which ends it. `sleeps` waits until the device does.
+/// Checks that a device sleeps until low power ends, and is awake only for as long as a call lasts. With a wakeup event it
+/// sleeps until the first call, which ends low power. `sleeps` waits until the device does.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -81,8 +81,8 @@ pub fn config<S: Sys>(
     Ok("slept five times".into())
 }
 
-/// A trapped access to the register at `offset` in BAR 0 wakes the device, and a mapped one works again when low power is
-/// over.
+/// Checks that a trapped access to the register at `offset` in BAR 0 wakes the device. A mapped one works again when low
+/// power is over.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.

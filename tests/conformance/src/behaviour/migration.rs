@@ -11,7 +11,8 @@ use vfio_core::wire::abi::{FeatureId, MigState, MigrationFlags};
 /// The scratch register of a UART.
 const SCRATCH: usize = 7;
 
-/// A device stops, its data go to another of its kind, and that one is as the first was.
+/// Stops a device, sends its data to another of its kind, and checks that this one is as the first
+/// was.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -68,7 +69,7 @@ pub fn stop_copy<S: Sys + Clone>(source: &Device<S>, target: &Device<S>) -> Resu
     Ok(format!("{flags}; {} bytes, the same of both", bytes.len()))
 }
 
-/// A part of the data is read while the device still runs.
+/// Checks that a part of the data is read while the device still runs.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -111,8 +112,8 @@ pub fn pre_copy<S: Sys + Clone>(source: &Device<S>, target: &Device<S>) -> Resul
     ))
 }
 
-/// What is refused: states that are none, data of another kind of device: `other` has two ports,
-/// not one.
+/// Checks that states that are none are refused, and data of another kind of device: `other` has
+/// two ports, not one.
 ///
 /// # Errors
 /// What a call returns, and what does not hold.
@@ -150,7 +151,7 @@ pub fn refused<S: Sys + Clone>(source: &Device<S>, other: &Device<S>) -> Result<
     Ok(format!("{answer:?}"))
 }
 
-/// A device does not migrate.
+/// Checks that a device does not migrate.
 ///
 /// # Errors
 /// What does not hold.
@@ -176,7 +177,7 @@ fn started<S: Sys + Clone>(device: &Device<S>, state: MigState) -> Result<Migrat
         .with_context(|| format!("no data in {state}"))
 }
 
-/// The data to their end, in small parts.
+/// Reads the data to their end, in small parts.
 fn read_all<S: Sys>(data: &mut MigrationData<S>) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut part = [0; 5];

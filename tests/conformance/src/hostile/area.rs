@@ -12,7 +12,7 @@ use crate::reply::Reply;
 /// An area's offset and size, in bytes.
 type Area = (u64, u64);
 
-/// A region with sparse areas.
+/// Returns a region with sparse areas.
 fn sparse(areas: &[Area]) -> (Vec<u8>, Vec<Capability>) {
     let (kind, start) = (Kind::Region, Kind::Region.size());
     let count = u32::try_from(areas.len()).unwrap();
@@ -39,7 +39,7 @@ fn sparse(areas: &[Area]) -> (Vec<u8>, Vec<Capability>) {
     (bytes, caps)
 }
 
-/// Sparse areas against the region that they are of.
+/// Adds sparse areas that do or do not fit their region.
 pub(super) fn areas(cases: &mut Vec<Case>) {
     const END: u64 = Reply::REGION_SIZE;
     let past = |index| AreaError::PastEnd { index, region: END };
@@ -137,7 +137,7 @@ pub(super) fn areas(cases: &mut Vec<Case>) {
     }
 }
 
-/// IOVA ranges, whose ends belong to them.
+/// Adds IOVA ranges, whose ends belong to them.
 pub(super) fn ranges(cases: &mut Vec<Case>) {
     let (kind, start) = (Kind::Iommu, Kind::Iommu.size());
     let reply = |ranges: &[(u64, u64)]| {

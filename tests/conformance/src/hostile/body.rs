@@ -140,8 +140,8 @@ pub(super) fn bodies(kind: Kind, cases: &mut Vec<Case>) {
     }
 }
 
-/// What the capabilities hold whose bodies are zeros: id, version, length in bytes with the
-/// header, and content.
+/// Returns the contents of the capabilities whose bodies are zeros: id, version, length in bytes
+/// with the header, and content.
 fn zeroed(kind: Kind) -> Vec<(u16, u16, u32, Content)> {
     let base = |fh, ccdf_err_length| {
         Content::ZpciBase(ZpciBase {
@@ -198,7 +198,7 @@ fn zeroed(kind: Kind) -> Vec<(u16, u16, u32, Content)> {
     }
 }
 
-/// Every known capability in exactly its length, and a byte shorter.
+/// Adds every known capability in exactly its length, and a byte shorter.
 pub(super) fn lengths(kind: Kind, cases: &mut Vec<Case>) {
     let start = kind.size();
     for (id, version, len, content) in zeroed(kind) {

@@ -35,7 +35,7 @@ pub struct Case {
 /// An id that no kernel uses.
 const UNKNOWN_ID: u16 = 0x7abc;
 
-/// All cases.
+/// Returns all cases.
 #[must_use]
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
@@ -55,7 +55,7 @@ pub fn cases() -> Vec<Case> {
     cases
 }
 
-/// A capability that every reader of the kind knows: its id, its body and what it says.
+/// Returns a capability that every reader of the kind knows: its id, its body and what it says.
 fn known(kind: Kind) -> (u16, Vec<u8>, Content) {
     let words = |a: u32, b: u32| [a.to_ne_bytes(), b.to_ne_bytes()].concat();
     match kind {
@@ -78,8 +78,8 @@ fn known(kind: Kind) -> (u16, Vec<u8>, Content) {
     }
 }
 
-/// A capability that holds a counted array: its id, what stands between header and elements, and
-/// the size of an element in bytes.
+/// Returns a capability that holds a counted array: its id, what stands between header and
+/// elements, and the size of an element in bytes.
 fn counted(kind: Kind, count: u32) -> (u16, Vec<u8>, u32) {
     let with_reserved = [count.to_ne_bytes(), [0; 4]].concat();
     match kind {
@@ -89,7 +89,7 @@ fn counted(kind: Kind, count: u32) -> (u16, Vec<u8>, u32) {
     }
 }
 
-/// What stands in `bytes` at `start..end`, as an unknown capability keeps it.
+/// Returns the content of an unknown capability in `bytes` at `start..end`.
 fn unknown(bytes: &[u8], id: u16, version: u16, start: u32, end: u32) -> Content {
     let raw = usize::try_from(start + 8).unwrap()..usize::try_from(end).unwrap();
     Content::Unknown {

@@ -7,7 +7,7 @@ use super::{Case, known, link, push};
 use crate::outcome::{Kind, Outcome};
 use crate::reply::Reply;
 
-/// argsz that says something else than the buffer's length.
+/// Adds replies whose argsz says something else than the buffer's length.
 pub(super) fn sizes(kind: Kind, cases: &mut Vec<Case>) {
     let min = kind.min();
     for argsz in [0, 1, 4, min - 1] {
@@ -85,7 +85,7 @@ pub(super) fn sizes(kind: Kind, cases: &mut Vec<Case>) {
     }
 }
 
-/// The list of a hot reset, whose length follows from its count and not from argsz.
+/// Adds lists of a hot reset, whose length follows from its count and not from argsz.
 pub(super) fn hot_reset(cases: &mut Vec<Case>) {
     let kind = Kind::HotReset;
     for count in [2, 1 << 29, u32::MAX] {

@@ -68,7 +68,7 @@ const SIM: Order = Order {
 };
 
 impl Order {
-    /// Whether the module `here` may import what is at `path`.
+    /// Tells whether the module `here` may import what is at `path`.
     fn permits(&self, here: &[&str], path: &[&str]) -> bool {
         let height = |room: &str| self.rooms.iter().position(|known| *known == room);
         let Some([room, ..]) = here.strip_prefix(self.within) else {
@@ -85,7 +85,7 @@ impl Order {
         }
     }
 
-    /// The paths of the module `here` that it may not import.
+    /// Returns the paths of the module `here` that it may not import.
     fn misplaced(&self, here: &[&str], paths: &[Vec<String>]) -> Vec<String> {
         let paths = paths.iter().filter(|path| {
             let names: Vec<_> = path.iter().map(String::as_str).collect();

@@ -22,7 +22,7 @@ pub(crate) fn modules(file: &Path) -> Vec<Module> {
     found
 }
 
-/// The paths in the text of the module `here`, from the root of the crate on.
+/// Returns the paths in the text of the module `here`, from the root of the crate on.
 pub(crate) fn paths(here: &[&str], text: &str) -> Vec<Vec<String>> {
     let here = here.iter().map(ToString::to_string).collect();
     Paths::of(here, &syn::parse_file(text).unwrap())
@@ -48,7 +48,7 @@ fn add_module(names: Vec<String>, file: &Path, folder: &Path, found: &mut Vec<Mo
     }
 }
 
-/// The file of the module `name` whose parent's modules lie in `folder`.
+/// Returns the file of the module `name` whose parent's modules lie in `folder`.
 fn file_of(folder: &Path, name: &str) -> PathBuf {
     let file = folder.join(name).with_extension("rs");
     if file.exists() {
@@ -58,7 +58,7 @@ fn file_of(folder: &Path, name: &str) -> PathBuf {
     }
 }
 
-/// Whether a module is compiled for tests alone.
+/// Tells whether a module is compiled for tests alone.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")
@@ -139,7 +139,7 @@ impl<'a> Visit<'a> for Paths {
         visit::visit_path(self, path);
     }
 
-    /// What a macro is given is tokens, whose text has a space around each.
+    /// Reads the tokens of a macro, whose text has a space around each.
     fn visit_macro(&mut self, call: &'a Macro) {
         let text = call.tokens.to_string().replace(" :: ", "::");
         let is_inside = |character: char| character.is_alphanumeric() || "_:".contains(character);
@@ -150,6 +150,6 @@ impl<'a> Visit<'a> for Paths {
         visit::visit_macro(self, call);
     }
 
-    /// Who may see an item is no import.
+    /// Skips who may see an item: that is no import.
     fn visit_vis_restricted(&mut self, _: &'a VisRestricted) {}
 }

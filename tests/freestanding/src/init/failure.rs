@@ -25,7 +25,7 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// The failure in words.
+    /// Returns the failure in words.
     pub(crate) fn text(self) -> Text {
         match self {
             Self::Call(what, errno) => {

@@ -24,7 +24,7 @@ vfio_freestanding::entry!(run);
 /// Where the machine has its `edu`.
 const EDU: &CStr = c"0000:00:05.0";
 
-/// rustix asserts what it was promised, so that a panic can't be ruled out: it ends the machine, and the results lack
+/// Ends the machine: rustix asserts what it was promised, so that a panic can't be ruled out. The results then lack
 /// their last line.
 #[cfg(panic = "abort")]
 #[panic_handler]

@@ -76,7 +76,7 @@ fn bind() -> Result<(), Failure> {
     put(c"/sys/bus/pci/drivers_probe", EDU)
 }
 
-/// The device's group: the last component of a link.
+/// Returns the device's group: the last component of a link.
 fn group() -> Result<u32, Failure> {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 128];
     let link = c"/sys/bus/pci/devices/0000:00:05.0/iommu_group";
@@ -138,7 +138,7 @@ pub(crate) fn power_off() -> ! {
     }
 }
 
-/// The failure of a system call.
+/// Returns the failure of a system call.
 pub(crate) fn failed(what: &'static str, errno: Errno) -> Failure {
     Failure::Call(what, errno.raw_os_error())
 }

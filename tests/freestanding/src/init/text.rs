@@ -15,17 +15,17 @@ impl Text {
         }
     }
 
-    /// What was written.
+    /// Returns the bytes that were written.
     pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
-    /// With `text` behind it.
+    /// Adds `text`.
     pub(crate) fn and(self, text: &str) -> Self {
         self.and_bytes(text.as_bytes())
     }
 
-    /// With `bytes` behind it.
+    /// Adds `bytes`.
     pub(crate) fn and_bytes(mut self, bytes: &[u8]) -> Self {
         let room = self.bytes.iter_mut().skip(self.len);
         for (to, from) in room.zip(bytes) {
@@ -35,12 +35,12 @@ impl Text {
         self
     }
 
-    /// With `number` behind it.
+    /// Adds `number`.
     pub(crate) fn decimal(self, number: u64) -> Self {
         self.digits::<10>(number)
     }
 
-    /// With `number` behind it, in hexadecimal.
+    /// Adds `number` in hexadecimal.
     pub(crate) fn hexadecimal(self, number: u64) -> Self {
         self.and("0x").digits::<16>(number)
     }

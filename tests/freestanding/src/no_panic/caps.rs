@@ -21,7 +21,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
     used(RegionKind::name(kind));
 }
 
-/// A set of capabilities: parsed, compared, written.
+/// Parses, compares and writes a set of capabilities.
 fn typed<'a, C: Typed<'a> + Copy + PartialEq>(bytes: &'a [u8], output: &mut [u8]) {
     used(Caps::<C>::is_empty(&Caps::EMPTY));
     match Caps::<C>::parse(bytes, any(), any()) {

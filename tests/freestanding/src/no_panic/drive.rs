@@ -200,7 +200,7 @@ fn interrupts(device: &Device<Opaque>, bytes: &mut [u8]) {
     }
 }
 
-/// A request of [`Opaque`].
+/// Makes the requests of [`Opaque`].
 fn exchanges(bytes: &mut [u8]) {
     let request = black_box(ExchangeRequest::SetIrqs);
     used(ExchangeRequest::number(request));

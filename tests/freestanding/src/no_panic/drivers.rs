@@ -84,7 +84,7 @@ fn options() -> Options {
     }
 }
 
-/// What a controller says.
+/// Calls every getter of a controller.
 fn said<D: DeviceHandle, M: DmaHandle, A: Access>(controller: &Controller<D, M, A>) {
     used(controller.version());
     used(controller.first_namespace().is_ok());

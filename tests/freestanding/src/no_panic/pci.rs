@@ -97,7 +97,7 @@ fn capability<A: ConfigAccess>(config: &Config<A>, entry: Entry, bytes: &mut [u8
     ));
 }
 
-/// Every type of capability, and all that it tells.
+/// Reads every type of capability, and all that it tells.
 fn typed<A: ConfigAccess>(config: &Config<A>) {
     failed(Config::find::<VendorSpecific>(config));
     failed(Config::find::<ExtendedVendor>(config));
@@ -162,7 +162,7 @@ fn express(express: PciExpress) {
     }
 }
 
-/// The tables of MSI-X, read from a BAR of which nothing is known.
+/// Reads the tables of MSI-X from a BAR about which nothing is known.
 fn tables(msix: &Msix) {
     let read = |offset| {
         used(offset);

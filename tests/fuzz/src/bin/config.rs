@@ -38,7 +38,7 @@ fuzz_target!(|input: &[u8]| {
 /// The longest lists that there can be.
 const LONGEST: [usize; 2] = [48, 960];
 
-/// A space that stays as it is: the lists are those that the bytes have.
+/// Reads a space that stays as it is: the lists are those that the bytes have.
 fn still(space: &[u8]) {
     let config = Config::new(Snapshot(space));
     let whole = &space[..space.len().min(4096)];
@@ -184,7 +184,8 @@ fn check_bars(bars: &Bars, space: &[u8]) {
     }
 }
 
-/// Every question about a header, `before` each of which something is done: an answer or an error with a text.
+/// Asks every question about a header, and does something `before` each. Each gives an answer or an error with
+/// a text.
 fn looked_at<A: ConfigAccess<Error: std::error::Error>>(config: &Config<A>, before: impl Fn()) {
     fn text<T, E: std::error::Error>(result: Result<T, ConfigError<E>>) {
         if let Err(error) = result {
@@ -211,7 +212,7 @@ fn looked_at<A: ConfigAccess<Error: std::error::Error>>(config: &Config<A>, befo
     }
 }
 
-/// The bytes as a table of MSI-X in a BAR, whole and by entries.
+/// Reads the bytes as a table of MSI-X in a BAR, whole and by entries.
 fn table(bytes: &[u8]) {
     // An MSI-X capability that says where the table is, at 0x40 of a space made of the first bytes.
     let mut space = [0; 256];
@@ -319,7 +320,7 @@ fn changing(more: u8, input: &[u8]) {
     assert!(config.write_u8(u16::MAX, 0).is_err());
 }
 
-/// The entries of a list, which ends after the first failed read.
+/// Returns the entries of a list, which ends after the first failed read.
 fn entries(
     sys: &Changing<'_>,
     list: impl Iterator<Item = Result<Entry, ConfigError<TransferError>>>,
@@ -345,7 +346,7 @@ fn entries(
     }
 }
 
-/// A read that failed is never taken for one that did not.
+/// Checks that a read that failed is never taken for one that did not.
 fn check_failure<T: Debug>(sys: &Changing<'_>, result: &Result<T, ConfigError<TransferError>>) {
     match (sys.failed.get(), result) {
         (Some(expected), Err(ConfigError::Access { error, .. })) => assert_eq!(*error, expected),
@@ -356,7 +357,7 @@ fn check_failure<T: Debug>(sys: &Changing<'_>, result: &Result<T, ConfigError<Tr
 }
 
 impl Changing<'_> {
-    /// How the next transfer of `len` bytes ends, and the number of the transfer.
+    /// Returns how the next transfer of `len` bytes ends, and the number of the transfer.
     fn end(&self, len: usize) -> (usize, Result<usize, Errno>) {
         let read = self.reads.replace(self.reads.get() + 1);
         let end = match self.ends[read % 8] {
@@ -377,7 +378,7 @@ impl Changing<'_> {
         (read, end)
     }
 
-    /// Where in the space: a register, as devices expect.
+    /// Returns the place of a register in the space, as devices expect it.
     fn register(&self, offset: u64, len: usize) -> usize {
         assert!(matches!(len, 1 | 2 | 4), "a transfer of {len} bytes");
         let at = offset.checked_sub(REGION).expect("before the region");

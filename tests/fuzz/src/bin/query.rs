@@ -77,7 +77,7 @@ trait Question {
 
     fn decode(reply: &[u8]) -> Result<Self::Info<'_>, InfoError<Self::Head>>;
 
-    /// The index in an answer that has one.
+    /// Returns the index in an answer that has one.
     fn index(_: &Self::Info<'_>) -> Option<u32> {
         None
     }
@@ -186,7 +186,7 @@ impl Question for OfHotReset {
     }
 }
 
-/// One question, with a buffer of one of four kinds.
+/// Asks one question, with a buffer of one of four kinds.
 fn question(kernel: &Kernel<'_>, script: &Script<'_>) {
     let [len, second] = script.lens;
     match script.buffer % 4 {
@@ -210,7 +210,7 @@ fn question(kernel: &Kernel<'_>, script: &Script<'_>) {
     }
 }
 
-/// The question that the script names.
+/// Asks the question that the script names.
 fn any_question<B: ReplyBuffer + ?Sized>(kernel: &Kernel<'_>, script: &Script<'_>, buffer: &mut B) {
     match script.question % 7 {
         0 => ask::<OfDevice, B>(kernel, buffer),
@@ -233,8 +233,8 @@ fn ask<Q: Question, B: ReplyBuffer + ?Sized>(kernel: &Kernel<'_>, buffer: &mut B
     check::<Q>(answer, &kernel.take_record(), len, limit);
 }
 
-/// Checks the calls that were made with a buffer of `len` bytes at first, `limit` at most, and
-/// the answer that came of the last.
+/// Checks the calls that were made with a buffer of `len` bytes at first, `limit` at most. Checks
+/// the answer that came of the last, too.
 fn check<'a, Q: Question>(
     answer: Result<Q::Info<'a>, QueryError<Q::Head>>,
     record: &'a [Call],
@@ -269,7 +269,7 @@ fn check<'a, Q: Question>(
     assert_eq!(answer, expected::<Q>(last), "not what the last reply says");
 }
 
-/// What a call's reply means.
+/// Returns the meaning of a call's reply.
 fn expected<Q: Question>(call: &Call) -> Result<Q::Info<'_>, QueryError<Q::Head>> {
     match call.end {
         Ok(()) => {
@@ -302,7 +302,7 @@ fn check_asked(call: &Call, head: usize) {
     assert_eq!(call.asked[..head], expected);
 }
 
-/// The way to a device through a container and a group.
+/// Opens a device through a container and a group.
 fn open(kernel: &Kernel<'_>, script: &Script<'_>) {
     let group = u32::try_from(script.lens[0]).unwrap() << (script.lens[1] % 20);
     if let Err(error) = open_device(kernel, group) {
@@ -334,7 +334,7 @@ fn open_device(kernel: &Kernel<'_>, group: u32) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Everything that a program asks about a device that it inspects.
+/// Asks everything that a program asks about a device that it inspects.
 fn inspect(kernel: &Kernel<'_>, script: &Script<'_>) {
     let Ok(container) = Container::open(kernel) else {
         return;

@@ -274,7 +274,7 @@ fn answers(
     }))
 }
 
-/// A buffer with zeros in the structure, argsz and the index.
+/// Returns a buffer with zeros in the structure, argsz and the index.
 fn question(request: InfoRequest, head: usize, len: usize) -> Vec<u8> {
     let mut asked = vec![BEFORE; len];
     asked[..head.min(len)].fill(0);
@@ -322,7 +322,7 @@ fn any_dialect(input: &mut Unstructured<'_>) -> arbitrary::Result<Dialect> {
     input.choose(&all).copied()
 }
 
-/// Which of `kinds` capabilities to describe, in any order; only the last kind repeats.
+/// Returns which of `kinds` capabilities to describe, in any order. Only the last kind repeats.
 fn kinds(input: &mut Unstructured<'_>, kinds: u8) -> arbitrary::Result<Vec<u8>> {
     let mut chosen = Vec::new();
     for _ in 0..input.int_in_range(0..=8)? {
@@ -441,7 +441,7 @@ fn iommu_caps<'a, 'i: 'a>(
     Ok(caps)
 }
 
-/// A size in bytes: often small and often round, as a region's is.
+/// Returns a size in bytes: often small and often round, as a region's is.
 fn size(input: &mut Unstructured<'_>) -> arbitrary::Result<u64> {
     let value: u64 = input.arbitrary()?;
     let shift = input.choose(&[0, 40, 48, 56])?;

@@ -22,14 +22,14 @@ const INTERRUPTED: i32 = 130;
 /// More than a pipe holds.
 const PIPE: usize = 128 << 10;
 
-/// The program starts, says what it is, and ends well.
+/// Checks that the program starts, says what it is, and ends well.
 pub(crate) fn version(_: &World) -> Result<String> {
     let text = good(&["--version"])?;
     ensure!(text.starts_with("vfio "), "{text:?}");
     Ok(text.trim().into())
 }
 
-/// Every device that is bound is listed as ready.
+/// Checks that every device that is bound is listed as ready.
 pub(crate) fn list(_: &World, device: &Device) -> Result<String> {
     let listed: Value = serde_json::from_str(&good(&["list", "--json", device.address()])?)?;
     let entry = listed.get(0).context("the device is not listed")?;
@@ -38,7 +38,8 @@ pub(crate) fn list(_: &World, device: &Device) -> Result<String> {
     Ok("ready".into())
 }
 
-/// Without a name, a device that is bound to vfio-pci is inspected, and the program says which.
+/// Checks that without a name a device that is bound to vfio-pci is inspected, and that the program
+/// says which.
 pub(crate) fn inspect_any(_: &World) -> Result<String> {
     let text = good(&["inspect"])?;
     let first = text.lines().next().unwrap_or_default();
@@ -50,7 +51,7 @@ pub(crate) fn inspect_any(_: &World) -> Result<String> {
     Ok(first.into())
 }
 
-/// A device is inspected, for people and for programs.
+/// Checks that a device is inspected, for people and for programs.
 pub(crate) fn inspect(_: &World, device: &Device) -> Result<String> {
     let text = good(&["inspect", device.address()])?;
     ensure!(text.starts_with(device.address()), "{text}");
@@ -93,7 +94,8 @@ pub(crate) fn inspect(_: &World, device: &Device) -> Result<String> {
     ))
 }
 
-/// A reply captured here is decoded by the program; a short one is told from a whole one.
+/// Checks that a reply captured here is decoded by the program. A short one is told from a whole
+/// one.
 pub(crate) fn decode(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(device, Through::Type1)?;
     for (len, status, word) in [(4096, 0, "complete"), (16, 4, "buffer_too_small")] {
@@ -121,12 +123,12 @@ pub(crate) fn decode(_: &World, device: &Device) -> Result<String> {
     Ok("whole and short".into())
 }
 
-/// The reference driver passes on the real device.
+/// Checks that the reference driver passes on the real device.
 pub(crate) fn run_edu(world: &World) -> Result<String> {
     run_edu_in(world, &[])
 }
 
-/// The same without an IOMMU, where the user says so.
+/// Checks the reference driver without an IOMMU, where the user says so.
 pub(crate) fn run_edu_without_iommu(world: &World) -> Result<String> {
     run_edu_in(world, &["--mode", "noiommu"])
 }
@@ -145,7 +147,7 @@ fn run_edu_in(world: &World, mode: &[&str]) -> Result<String> {
     ))
 }
 
-/// What the program writes to stdout, if it ends well.
+/// Returns the program's standard output, if it ends well.
 pub(super) fn good(arguments: &[&str]) -> Result<String> {
     let ended = program::run("/bin/vfio", arguments)?;
     ensure!(ended.status == Some(0), "{arguments:?}: {}", told(&ended));
@@ -267,7 +269,7 @@ fn stream(address: &str, size: u64) -> Result<u64> {
     Ok(blocks)
 }
 
-/// Ctrl-C ends a measurement with its figures, and the controller can be driven again.
+/// Returns Ctrl-C ends a measurement with its figures, and the controller can be driven again.
 fn interrupted(address: &str) -> Result<u64> {
     let child = started(&["nvme", "bench", "--json", "--seconds", "3600", address])?;
     interrupt(&child)?;
@@ -285,8 +287,8 @@ fn interrupted(address: &str) -> Result<u64> {
     Ok(reads)
 }
 
-/// Nothing is written over what somebody may miss, wherever it is, without being told to. The disk is empty at first, and
-/// at the end.
+/// Checks that nothing is written over what somebody may miss, wherever it is, without being told to. The disk is empty
+/// at first, and at the end.
 pub(crate) fn nvme_lost(_: &World, device: &Device) -> Result<String> {
     let (address, file) = (device.address(), "/run/nvme-lost");
     // 8 KiB of an uberblock of ZFS and noise.

@@ -27,7 +27,7 @@ const SIGBUS: i32 = 7;
 /// A register in BAR 0 of edu that keeps what is written to it.
 const SOURCE: usize = 0x80;
 
-/// Trapped accesses fail with `EIO`, and work again afterwards.
+/// Checks that trapped accesses fail with `EIO`, and work again afterwards.
 pub(crate) fn trapped(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, opened) = mode.open(device)?;
     let mut buffer = [0; 256];
@@ -50,7 +50,7 @@ pub(crate) fn trapped(_: &World, device: &Device, mode: Mode) -> Result<String> 
     Ok("EIO, and nothing written".into())
 }
 
-/// Mapped accesses end the process.
+/// Checks that mapped accesses end the process.
 pub(crate) fn mapped(_: &World, device: &Device, mode: Mode) -> Result<String> {
     drop(mode.open(device)?);
     ends(OFF, device, mode)?;
@@ -59,7 +59,7 @@ pub(crate) fn mapped(_: &World, device: &Device, mode: Mode) -> Result<String> {
     Ok("SIGBUS".into())
 }
 
-/// So they do while the device may sleep, awake or not.
+/// Checks that mapped accesses end the process while the device may sleep, awake or not.
 pub(crate) fn mapped_in_low_power(_: &World, device: &Device, mode: Mode) -> Result<String> {
     drop(mode.open(device)?);
     ends(LOW, device, mode)?;
@@ -68,7 +68,7 @@ pub(crate) fn mapped_in_low_power(_: &World, device: &Device, mode: Mode) -> Res
     Ok("SIGBUS".into())
 }
 
-/// A process that does `part` must be ended by `SIGBUS`.
+/// Checks that a process that does `part` must be ended by `SIGBUS`.
 fn ends(part: &str, device: &Device, mode: Mode) -> Result<()> {
     let mut child = child::start(part, device, mode)?;
     let begun = child::has_begun(&mut child)?;

@@ -8,19 +8,19 @@ use vfio_hosted::linux::Linux;
 use super::hardware::open;
 use crate::world::World;
 
-/// What is mapped counts as written, and what is not does not.
+/// Checks that what is mapped counts as written, and what is not does not.
 pub(crate) fn container(world: &World) -> Result<String> {
     let (container, _device) = open(world.named("edu")?)?;
     dirty::container(&Linux, &container)
 }
 
-/// No PCI device here logs: each request is refused by its name.
+/// Checks that no PCI device here logs: each request is refused by its name.
 pub(crate) fn device(_: &World, device: &Device) -> Result<String> {
     let (_container, opened) = open(device)?;
     dirty::missing(&opened)
 }
 
-/// The sample `mtty` logs, and writes nothing.
+/// Checks that the sample `mtty` logs, and writes nothing.
 pub(crate) fn logged(world: &World) -> Result<String> {
     let (_container, opened) = open(world.named("mtty-1")?)?;
     dirty::logged(&opened)

@@ -29,7 +29,7 @@ const XRGB8888: u32 = u32::from_le_bytes(*b"XR24");
 /// The picture that is shown: width and height in pixels. The device shows none smaller than 64 either way.
 const MODE: (u16, u16) = (128, 64);
 
-/// A plane appears with the mode that is set, and with it a dma-buf.
+/// Checks that a plane appears with the mode that is set, and with it a dma-buf.
 pub(crate) fn plane(world: &World) -> Result<String> {
     let (_space, opened) = open(world.named("mbochs-small")?)?;
     ensure!(opened.has_planes(PlaneMemory::DmaBuf)?, "no dma-bufs");
@@ -67,7 +67,7 @@ pub(crate) fn plane(world: &World) -> Result<String> {
     Ok(format!("{width} x {height}, {} bytes", plane.size))
 }
 
-/// The EDID is read, replaced and read again.
+/// Checks that the EDID is read, replaced and read again.
 pub(crate) fn edid(world: &World) -> Result<String> {
     let (_space, opened) = open(world.named("mbochs-small")?)?;
     let mut buffer = [0; 128];
@@ -130,7 +130,7 @@ pub(crate) fn edid(world: &World) -> Result<String> {
     ))
 }
 
-/// Other devices have no planes.
+/// Checks that other devices have no planes.
 pub(crate) fn missing(_: &World, device: &Device) -> Result<String> {
     let (_space, opened) = open(device)?;
     ensure!(!opened.has_planes(PlaneMemory::DmaBuf)?, "planes");

@@ -20,7 +20,7 @@ const PAGE: u64 = 4096;
 /// Where the BAR is mapped.
 const IOVA: u64 = 16 << 20;
 
-/// A part of a BAR is exported, and mapped by its file.
+/// Checks that a part of a BAR is exported, and mapped by its file.
 pub(crate) fn export(world: &World) -> Result<String> {
     let device = world.named("vga")?;
     let mut buffer = [0; 256];

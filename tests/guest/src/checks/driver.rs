@@ -15,7 +15,7 @@ use vfio_hosted::linux::Linux;
 use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
-/// The whole reference driver of edu.
+/// Runs the whole reference driver of edu.
 pub(crate) fn edu(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, device) = mode.open(device)?;
     let bar0 = device.bring_up(pci_region::BAR0)?;
@@ -29,14 +29,15 @@ pub(crate) fn edu(_: &World, device: &Device, mode: Mode) -> Result<String> {
     Ok(seen)
 }
 
-/// The same where there is no IOMMU: opened in the one mode that there is.
+/// Runs the reference driver of edu where there is no IOMMU, in the one mode that there is.
 pub(crate) fn edu_without_iommu(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
     ensure!(session.mode == Mode::NoIommu, "{}", session.mode);
     passed(&run(Linux, session)?)
 }
 
-/// The device interrupts through its pin: each time once, and again only when it is let through.
+/// Checks that the device interrupts through its pin: each time once, and again only when it is let
+/// through.
 pub(crate) fn edu_through_its_pin(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, device) = mode.open(device)?;
     let mut edu = Edu::new(device.bring_up(pci_region::BAR0)?)?;
@@ -51,7 +52,7 @@ pub(crate) fn edu_through_its_pin(_: &World, device: &Device, mode: Mode) -> Res
     Ok("4 interrupts".into())
 }
 
-/// Every step must have passed.
+/// Checks that every step has passed.
 fn passed<E: core::fmt::Debug>(report: &Report<E>) -> Result<String> {
     for (step, outcome) in &report.steps {
         ensure!(

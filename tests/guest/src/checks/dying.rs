@@ -37,8 +37,8 @@ const COPIED: usize = 4088;
 const WATCHED: usize = 64 << 20;
 const PATTERN: u64 = 0xc3c3_c3c3_c3c3_c3c3;
 
-/// The device opens again and works, and nothing was written in memory that the kernel gave out
-/// meanwhile.
+/// Checks that the device opens again and works. Nothing was written in memory that the kernel gave
+/// out meanwhile.
 pub(crate) fn killed(_: &World, device: &Device, mode: Mode) -> Result<String> {
     drop(mode.open(device)?);
     for round in 0..ROUNDS {

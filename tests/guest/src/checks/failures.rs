@@ -13,7 +13,7 @@ use super::held;
 use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
-/// A call fails alone, then with all that follow it, then a transfer is short.
+/// Fails a call alone, then with all that follow it, then makes a transfer short.
 pub(crate) fn each_call(_: &World, device: &Device, mode: Mode) -> Result<String> {
     drop(mode.open(device)?);
     let place = place(device)?;
@@ -32,7 +32,7 @@ pub(crate) fn each_call(_: &World, device: &Device, mode: Mode) -> Result<String
     ))
 }
 
-/// Whether memory is kept where the call fails.
+/// Tells whether memory is kept where the call fails.
 const fn is_unmapping(call: Call) -> bool {
     matches!(
         call,
@@ -64,7 +64,7 @@ fn each(
     Ok(0)
 }
 
-/// A session must end in the error of the call that failed.
+/// Checks that a session ends in the error of the call that failed.
 fn is_told(call: Call, ended: &Ended) -> Result<()> {
     // What is dropped can't tell: interrupts go with the device, and mappings with their address
     // space.

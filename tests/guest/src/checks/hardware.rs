@@ -20,7 +20,7 @@ const MEMORY: u64 = 0x200;
 /// The size of the guest's pages, in bytes.
 const PAGE: u64 = 4096;
 
-/// An opened device, through the types that a driver uses.
+/// Returns an opened device, through the types that a driver uses.
 pub(super) fn open(
     device: &Device,
 ) -> Result<(Container<Linux>, vfio_core::device::Device<Linux>)> {
@@ -170,8 +170,8 @@ pub(crate) fn interrupts(_: &World, device: &Device) -> Result<String> {
     Ok(format!("INTx {pin}, MSI {msi}, MSI-X {msix}"))
 }
 
-/// Where nothing remaps interrupts, Linux has one vector for MSI, and says so by a number that is no
-/// error; otherwise it has all of them.
+/// Checks that Linux has one vector for MSI where nothing remaps interrupts, and says so by a number
+/// that is no error. Otherwise it has all of them.
 pub(crate) fn several_messages(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
     let opened = &session.device;
@@ -188,7 +188,7 @@ pub(crate) fn several_messages(_: &World, device: &Device) -> Result<String> {
     Ok(seen.into())
 }
 
-/// The device itself, its IOMMU, and what a hot reset takes along.
+/// Checks the device itself, its IOMMU, and what a hot reset takes along.
 pub(crate) fn device(_: &World, device: &Device) -> Result<String> {
     let (container, opened) = open(device)?;
     let mut buffer = [0; 512];

@@ -16,7 +16,7 @@ use crate::world::World;
 /// The longest that a device may take to fall asleep.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A device falls asleep, and an access wakes it.
+/// Checks that a device falls asleep, and an access wakes it.
 pub(crate) fn config(_: &World, device: &Device) -> Result<String> {
     let (_container, opened) = open(device)?;
     let seen = low_power::config(&Linux, &opened, || sleeps(device))?;
@@ -32,7 +32,7 @@ pub(crate) fn config(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{seen}, in {state}"))
 }
 
-/// Registers, trapped and mapped.
+/// Checks registers, trapped and mapped.
 pub(crate) fn registers(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, opened) = mode.open(device)?;
     let offset = match device.name.as_str() {
@@ -63,7 +63,7 @@ fn sleeps(device: &Device) -> Result<()> {
     }
 }
 
-/// The state that the device is in, which one without power management never leaves: D0.
+/// Returns the state that the device is in. One without power management never leaves D0.
 fn power_state(device: &Device) -> Result<String> {
     let path = format!("{}/power_state", device.sysfs());
     let state = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

@@ -13,7 +13,7 @@ use crate::world::World;
 /// A device of the same kind as the one that goes.
 struct Twin(Device);
 
-/// A device stops, its data go to another, and that one is as the first was.
+/// Checks that a device stops, its data go to another, and that one is as the first was.
 pub(crate) fn stop_copy(world: &World) -> Result<String> {
     let source = world.named("mtty-1")?;
     let twin = Twin::of(source)?;
@@ -22,7 +22,7 @@ pub(crate) fn stop_copy(world: &World) -> Result<String> {
     migration::stop_copy(&source, &target)
 }
 
-/// A part of the data is read while the device still runs.
+/// Checks that a part of the data is read while the device still runs.
 pub(crate) fn pre_copy(world: &World) -> Result<String> {
     let source = world.named("mtty-1")?;
     let twin = Twin::of(source)?;
@@ -31,14 +31,14 @@ pub(crate) fn pre_copy(world: &World) -> Result<String> {
     migration::pre_copy(&source, &target)
 }
 
-/// What is refused: states that are none, data of another kind of device.
+/// Checks that states that are none are refused, and data of another kind of device.
 pub(crate) fn refused(world: &World) -> Result<String> {
     let (_space, source) = open(world.named("mtty-1")?)?;
     let (_other_space, other) = open(world.named("mtty-2")?)?;
     migration::refused(&source, &other)
 }
 
-/// PCI devices without a driver of their own do not migrate.
+/// Checks that PCI devices without a driver of their own do not migrate.
 pub(crate) fn missing(_: &World, device: &Device) -> Result<String> {
     let (_space, opened) = open(device)?;
     migration::missing(&opened)

@@ -532,7 +532,7 @@ struct Run<'a> {
 }
 
 impl Check {
-    /// Whether the check runs on this device.
+    /// Tells whether the check runs on this device.
     fn wants(&self, device: &Device) -> bool {
         match self.on {
             On::Guest(_) | On::GuestModes(_) => false,
@@ -542,7 +542,7 @@ impl Check {
         }
     }
 
-    /// Where the check runs, in order.
+    /// Returns where the check runs, in order.
     fn runs<'a>(&'a self, devices: &[&'a Device]) -> Vec<Run<'a>> {
         let modes = match self.on {
             On::Modes(..) | On::GuestModes(_) => MODES.map(Some).to_vec(),
@@ -595,7 +595,7 @@ impl Run<'_> {
     }
 }
 
-/// The checks that a plan asks for.
+/// Returns the checks that a plan asks for.
 pub(crate) fn of(plan: &Plan) -> &'static [Check] {
     if plan.power_cut {
         return POWER_CUT_CHECKS;
@@ -611,7 +611,7 @@ pub(crate) fn of(plan: &Plan) -> &'static [Check] {
     }
 }
 
-/// The cases for a plan, in the order in which they run.
+/// Returns the cases for a plan, in the order in which they run.
 pub(crate) fn cases(plan: &Plan) -> Vec<Case> {
     let devices: Vec<_> = plan.devices.iter().collect();
     let runs = of(plan).iter().flat_map(|check| check.runs(&devices));
@@ -633,7 +633,7 @@ pub(crate) fn run(checks: &[Check], world: &World, report: &mut Report) -> Resul
     Ok(())
 }
 
-/// What `run` returns; a panic is a failure like any other, and leaves the other checks alone.
+/// Runs a check. A panic is a failure like any other, and leaves the other checks alone.
 fn caught(run: impl FnOnce() -> Result<String>) -> Result<String> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let message = panic

@@ -23,7 +23,7 @@ use super::command;
 use crate::program;
 use crate::world::{World, place};
 
-/// A container without an IOMMU maps and tells nothing.
+/// Checks that a container without an IOMMU maps and tells nothing.
 pub(crate) fn nothing_is_mapped(_: &World, device: &Device) -> Result<String> {
     let session = Session::open_in(Mode::NoIommu, &Linux, &place(device)?.as_place())?;
     let AddressSpace::NoIommu(container) = &session.space else {
@@ -48,7 +48,7 @@ pub(crate) fn nothing_is_mapped(_: &World, device: &Device) -> Result<String> {
     Ok("ENOTTY".into())
 }
 
-/// Without the word the device is not opened: not by a session, nor by its files.
+/// Checks that without the word the device is not opened: not by a session, nor by its files.
 pub(crate) fn unacknowledged(_: &World, device: &Device) -> Result<String> {
     let place = OwnedPlace {
         noiommu: None,
@@ -94,7 +94,7 @@ pub(crate) fn unacknowledged(_: &World, device: &Device) -> Result<String> {
     Ok(format!("refused with {refusals} kinds of containers"))
 }
 
-/// Memory for DMA is contiguous, on pages of its own, and as low as it must be.
+/// Checks that memory for DMA is contiguous, on pages of its own, and as low as it must be.
 pub(crate) fn memory(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
     let dma = Dma::<_, 1>::new(Linux, session.space)?;
@@ -141,14 +141,14 @@ pub(crate) fn memory(_: &World, device: &Device) -> Result<String> {
     Ok(seen.join(", "))
 }
 
-/// How many huge pages of 2 MiB nobody has.
+/// Returns how many huge pages of 2 MiB nobody has.
 fn free_pages() -> Result<u64> {
     let path = "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages";
     Ok(fs::read_to_string(path)?.trim().parse()?)
 }
 
-/// The program opens the device in the one mode that there is where the user asks for it, and
-/// says so; otherwise it does not.
+/// Checks that the program opens the device in its one mode where the user asks for it, and says
+/// so. Otherwise it does not.
 pub(crate) fn inspect(_: &World, device: &Device) -> Result<String> {
     let refused = program::run("/bin/vfio", &["inspect", device.address()])?;
     ensure!(

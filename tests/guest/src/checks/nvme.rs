@@ -22,7 +22,7 @@ use crate::bind;
 use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
-/// The whole reference driver.
+/// Runs the whole reference driver.
 pub(crate) fn driver(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, device) = mode.open(device)?;
     let bar0 = device.bring_up(pci_region::BAR0)?;
@@ -49,7 +49,7 @@ pub(crate) fn driver(_: &World, device: &Device, mode: Mode) -> Result<String> {
     Ok(seen.join("; with shadow doorbells "))
 }
 
-/// The same where there is no IOMMU.
+/// Runs the reference driver where there is no IOMMU.
 pub(crate) fn without_iommu(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
     ensure!(session.mode == SessionMode::NoIommu, "{}", session.mode);
@@ -60,7 +60,7 @@ pub(crate) fn without_iommu(_: &World, device: &Device) -> Result<String> {
     passed(&run(Linux, session, lent)?)
 }
 
-/// Every step must have passed; QEMU keeps no error log.
+/// Checks that every step has passed. QEMU keeps no error log.
 fn passed<E: core::fmt::Debug>(report: &Report<E>) -> Result<String> {
     let mut count = 0;
     for (step, outcome) in &report.steps {
@@ -73,8 +73,8 @@ fn passed<E: core::fmt::Debug>(report: &Report<E>) -> Result<String> {
     Ok(format!("{count} steps passed"))
 }
 
-/// What the driver writes, the kernel's own driver reads, and the other way: of random sizes at
-/// random places, at all depths, and again and again.
+/// Checks that the kernel's own driver reads what the driver writes, and the other way. Sizes and
+/// places are random, depths are all, again and again.
 pub(crate) fn with_the_kernels(_: &World, device: &Device) -> Result<String> {
     let mut random = Random(0x5eed_0001);
     let mut written = 0;
@@ -236,7 +236,7 @@ impl Pairs<'_, '_> {
     }
 }
 
-/// The disk that the kernel's driver makes of a controller, once it is there.
+/// Returns the disk that the kernel's driver makes of a controller, once it is there.
 pub(super) fn disk(device: &Device) -> Result<PathBuf> {
     let deadline = Instant::now() + Duration::from_secs(60);
     let directory = format!("{}/nvme", device.sysfs());
@@ -257,7 +257,7 @@ pub(super) fn disk(device: &Device) -> Result<PathBuf> {
     bail!("the kernel's nvme driver makes no disk of it")
 }
 
-/// Two copies must be the same.
+/// Checks that two copies are the same.
 fn same(seen: &[u8], expected: &[u8]) -> Result<()> {
     ensure!(
         seen.len() == expected.len(),
@@ -290,7 +290,7 @@ impl Random {
         usize::try_from(self.next() >> 16).unwrap_or(0) % limit.max(1)
     }
 
-    /// A stretch of up to a sixteenth of `len` bytes, in units of `size` bytes.
+    /// Returns a stretch of up to a sixteenth of `len` bytes, in units of `size` bytes.
     fn extent(&mut self, len: usize, size: usize) -> core::ops::Range<usize> {
         let units = len / size;
         let start = self.below(units);

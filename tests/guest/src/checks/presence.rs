@@ -9,7 +9,8 @@ use vfio_guest::{Device, Kind};
 use crate::report::NotRun;
 use crate::world::{World, cdev, driver, group};
 
-/// The device is in sysfs, has a VFIO driver and an IOMMU group, and its character devices exist.
+/// Checks that the device is in sysfs, has a VFIO driver and an IOMMU group, and that its character
+/// devices exist.
 pub(crate) fn presence(_: &World, device: &Device) -> Result<String> {
     let driver = driver(device)?;
     let expected = match &device.kind {
@@ -31,7 +32,7 @@ pub(crate) fn presence(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{driver}, group {group}, {cdev}"))
 }
 
-/// The device at this address is the one that the plan means.
+/// Checks that the device at this address is the one that the plan means.
 pub(crate) fn pci_ids(_: &World, device: &Device) -> Result<String> {
     let Kind::Pci {
         vendor, device: id, ..
@@ -49,7 +50,7 @@ pub(crate) fn pci_ids(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{vendor:04x}:{id:04x}"))
 }
 
-/// A number that sysfs writes as `0x` and hexadecimal digits.
+/// Returns a number that sysfs writes as `0x` and hexadecimal digits.
 fn attribute(device: &Device, name: &str) -> Result<u16> {
     let path = format!("{}/{name}", device.sysfs());
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;

@@ -11,7 +11,8 @@ use crate::program;
 use crate::session::{Session, Through};
 use crate::world::{World, driver};
 
-/// Configuration space is read by register and as a whole; edu's registers are written, too.
+/// Checks that configuration space is read by register and as a whole. Edu's registers are written,
+/// too.
 pub(crate) fn access(_: &World, device: &Device) -> Result<String> {
     let Kind::Pci {
         vendor, device: id, ..
@@ -65,7 +66,8 @@ pub(crate) fn access(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{size} bytes, and BAR 0"))
 }
 
-/// The picture says of MSI-X what the interrupts say, and what is mapped is what is inspected.
+/// Checks that the picture says of MSI-X what the interrupts say, and maps what is inspected as
+/// mapped.
 pub(crate) fn map(_: &World, device: &Device) -> Result<String> {
     let address = device.address();
     let map = json(&["map", address, "--json"])?;
@@ -90,7 +92,7 @@ pub(crate) fn map(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{} regions, {vectors} vectors", regions.len()))
 }
 
-/// A device that says that it can be reset is reset, and any other is refused.
+/// Checks that a device that says that it can be reset is reset, and any other is refused.
 pub(crate) fn reset(_: &World, device: &Device) -> Result<String> {
     let address = device.address();
     let inspected = json(&["inspect", address, "--json"])?;
@@ -108,7 +110,7 @@ pub(crate) fn reset(_: &World, device: &Device) -> Result<String> {
     refused(&["reset", address], "EINVAL")
 }
 
-/// The device goes back to the driver that the kernel has for it, and to vfio-pci again; not while it is open.
+/// Checks that the device goes back to the kernel's driver and to vfio-pci again, but not while it is open.
 pub(crate) fn bind(_: &World, device: &Device) -> Result<String> {
     let address = device.address();
     let open = Session::open(device, Through::Type1)?;
@@ -151,7 +153,7 @@ fn json(arguments: &[&str]) -> Result<Value> {
     Ok(serde_json::from_str(&good(arguments)?)?)
 }
 
-/// The complaint of the program, which must end with 1 and say `word`.
+/// Checks that the complaint of the program, which must end with 1 and say `word`.
 pub(super) fn refused(arguments: &[&str], word: &str) -> Result<String> {
     let ended = program::run("/bin/vfio", arguments)?;
     ensure!(ended.status == Some(1), "{arguments:?}: {}", told(&ended));

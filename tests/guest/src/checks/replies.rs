@@ -21,7 +21,7 @@ const INDEXES: u32 = 16;
 /// What the caller left in its buffer.
 const PREFILL: u8 = 0xa5;
 
-/// The INFO ioctls of the device, and those of its type1 container.
+/// Compares the INFO ioctls of the device, and those of its type1 container.
 pub(crate) fn replies(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(device, Through::Type1)?;
     let mut described = Described::new(dialect(device)?, IommuDriver::Type1);
@@ -35,14 +35,14 @@ pub(crate) fn replies(_: &World, device: &Device) -> Result<String> {
     compare(&session, &mut described, &kinds)
 }
 
-/// The container that iommufd offers in place of VFIO's own.
+/// Compares the container that iommufd offers in place of VFIO's own.
 pub(crate) fn compatible(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(device, Through::Iommufd)?;
     let mut described = Described::new(dialect(device)?, IommuDriver::Iommufd);
     compare(&session, &mut described, &[Kind::Iommu])
 }
 
-/// How the kernel and its driver of the device answer.
+/// Returns how the kernel and its driver of the device answer.
 fn dialect(device: &Device) -> Result<Dialect> {
     let version = version()?;
     Ok(match &device.kind {
@@ -77,8 +77,8 @@ fn compare(session: &Session, described: &mut Described, kinds: &[Kind]) -> Resu
     Ok(format!("{compared} replies are the same"))
 }
 
-/// The lengths at which a reply is compared: one byte short of the structure, the structure,
-/// one byte short of the whole, the whole, and ample.
+/// Returns the lengths at which a reply is compared: one byte short of the structure, the
+/// structure, one byte short of the whole, the whole, and ample.
 fn lengths(session: &Session, kind: Kind, index: u32) -> Vec<usize> {
     let min = least(kind);
     let mut lengths = vec![min - 1, min, AMPLE];
@@ -120,8 +120,8 @@ fn same(
     Ok(())
 }
 
-/// A caller's buffer: the structure zero but for argsz and index, and rubbish in `cap_offset`
-/// and behind the structure.
+/// Returns a caller's buffer: the structure zero but for argsz and index, and rubbish in
+/// `cap_offset` and behind the structure.
 fn before(kind: Kind, index: u32, len: usize) -> Vec<u8> {
     let mut bytes = vec![PREFILL; len];
     bytes
@@ -147,12 +147,12 @@ fn before(kind: Kind, index: u32, len: usize) -> Vec<u8> {
     bytes
 }
 
-/// The length of the structure in bytes, as far as it must be there.
+/// Returns the length of the structure in bytes, as far as it must be there.
 fn least(kind: Kind) -> usize {
     usize::try_from(kind.min()).unwrap_or(usize::MAX)
 }
 
-/// The number at `at`, or 0.
+/// Returns the number at `at`, or 0.
 fn word(bytes: &[u8], at: usize) -> usize {
     bytes
         .get(at..)

@@ -24,7 +24,7 @@ const TDLEN: usize = 0x3808;
 /// The other function of the slot.
 const SIBLING: (&str, &str) = ("e1000e", "e1000e-1");
 
-/// A reset by the groups of the devices that it takes along.
+/// Resets by the groups of the devices that it takes along.
 pub(crate) fn by_group(world: &World, device: &Device) -> Result<String> {
     let (_container, own, opened) = open(device)?;
     let seen = hot_reset::by_group(&opened, &own, on_root_bus(device))?;
@@ -42,7 +42,7 @@ pub(crate) fn by_group(world: &World, device: &Device) -> Result<String> {
     })
 }
 
-/// A reset by the iommufd that the device is bound to.
+/// Resets by the iommufd that the device is bound to.
 pub(crate) fn by_iommufd(world: &World, device: &Device) -> Result<String> {
     let path = CString::new(cdev(device)?)?;
     let ioas = Ioas::open(Linux)?;
@@ -57,7 +57,7 @@ pub(crate) fn by_iommufd(world: &World, device: &Device) -> Result<String> {
     })
 }
 
-/// A group that is not the device's shows nothing.
+/// Checks that a group that is not the device's shows nothing.
 pub(crate) fn of_another(world: &World) -> Result<String> {
     let device = world.named("nvme-port")?;
     let other = world.named("edu")?;
@@ -73,7 +73,7 @@ pub(crate) fn ioeventfd(world: &World) -> Result<String> {
     ioeventfd::every_width(&Linux, &opened, FREE)
 }
 
-/// The device with its group.
+/// Opens the device with its group.
 fn open(device: &Device) -> Result<(Container<Linux>, Group<Linux>, Opened<Linux>)> {
     let container = Container::open(Linux)?;
     let group = container.attach(group(device)?)?;

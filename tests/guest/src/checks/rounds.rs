@@ -21,7 +21,7 @@ const FEWER_ROUNDS: u32 = 100;
 /// How often each thread opens its devices.
 const ROUNDS_AT_ONCE: u32 = 20;
 
-/// A thousand rounds, or a hundred, without a file or a mapping more.
+/// Opens and closes a thousand times, or a hundred, without a file or a mapping more.
 pub(crate) fn thousand(_: &World, device: &Device, mode: Mode) -> Result<String> {
     drop(mode.open(device)?);
     let place = place(device)?;
@@ -39,7 +39,7 @@ pub(crate) fn thousand(_: &World, device: &Device, mode: Mode) -> Result<String>
     Ok(format!("{rounds} rounds"))
 }
 
-/// Two threads drive two devices each.
+/// Drives two devices in each of two threads.
 pub(crate) fn at_once(world: &World, mode: Mode) -> Result<String> {
     let devices = four_groups(world)?;
     for device in &devices {
@@ -75,7 +75,7 @@ fn drive(pair: &[&Device], mode: Mode) -> Result<()> {
     Ok(())
 }
 
-/// Four devices, each of another group.
+/// Returns four devices, each of another group.
 fn four_groups(world: &World) -> Result<Vec<&Device>> {
     let mut devices: Vec<(u32, &Device)> = Vec::new();
     for device in world.devices() {

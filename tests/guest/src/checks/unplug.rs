@@ -24,7 +24,7 @@ const DEVICE: &str = "edu-plug";
 /// five seconds whether the button at the slot is pressed again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The device is asked for, given back, and gone.
+/// Checks that the device is asked for, given back, and gone.
 pub(crate) fn requested(world: &World) -> Result<String> {
     let device = world.named(DEVICE)?;
     if fs::read_dir("/sys/bus/pci/slots").map_or(0, Iterator::count) == 0 {

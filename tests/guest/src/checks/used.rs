@@ -39,7 +39,8 @@ pub(crate) fn stay() -> ! {
     }
 }
 
-/// A disk that a process has open for itself alone is not taken, whether or not the process can be seen.
+/// Checks that a disk that a process has open for itself alone is not taken, whether or not the process
+/// can be seen.
 pub(crate) fn open(_: &World, device: &Device) -> Result<String> {
     let bind = ["bind", device.address()];
     let seen = on_own_driver(device, || {
@@ -58,7 +59,8 @@ pub(crate) fn open(_: &World, device: &Device) -> Result<String> {
     Ok(seen)
 }
 
-/// A disk is not taken while a file system on it is mounted, be that in another mount namespace or in none.
+/// Checks that a disk is not taken while a file system on it is mounted, in another mount namespace or in
+/// none.
 pub(crate) fn mounted(_: &World, device: &Device) -> Result<String> {
     let known = fs::read_to_string("/proc/filesystems")?;
     if !known.lines().any(|line| line.trim() == "ext4") {
@@ -97,7 +99,8 @@ pub(crate) fn mounted(_: &World, device: &Device) -> Result<String> {
     Ok(seen)
 }
 
-/// A partition of a disk that may have several paths counts as the device's: swapped to, and open.
+/// Checks that a partition of a disk that may have several paths counts as the device's: swapped
+/// to, and open.
 pub(crate) fn partition(_: &World, device: &Device) -> Result<String> {
     let bind = ["bind", device.address()];
     let seen = on_own_driver(device, || {
@@ -166,7 +169,7 @@ fn elsewhere<T: Send>(run: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     thread::scope(|scope| scope.spawn(run).join()).unwrap_or_else(|_| Err(anyhow!("it panicked")))
 }
 
-/// A process that stays in the namespace of this thread.
+/// Starts a process that stays in the namespace of this thread.
 fn stayed(device: &Device) -> Result<Child> {
     let mut child = child::start(STAY, device, Mode::Type1v2)?;
     ensure!(child::has_begun(&mut child)?, "the process does not stay");
@@ -178,7 +181,8 @@ fn settled(disk: &Path) -> Result<()> {
     within_ten_seconds(|| exclusively(disk).map(drop))
 }
 
-/// The disk of the NVMe controller or subsystem with this serial number, once it is there.
+/// Checks that the disk of the NVMe controller or subsystem with this serial number, once it is
+/// there.
 fn disk_of(serial: &str) -> Result<String> {
     let mut found = None;
     within_ten_seconds(|| {
@@ -251,7 +255,7 @@ const PAGE: u32 = 4096;
 const PARTITION_START: u32 = 2048;
 const PARTITION_BLOCKS: u32 = 2048;
 
-/// A partition table of the MBR kind with one partition.
+/// Returns a partition table of the MBR kind with one partition.
 fn partition_table() -> [u8; 512] {
     let mut table = [0; 512];
     let mut entry = [0; 16];
@@ -267,8 +271,9 @@ fn partition_table() -> [u8; 512] {
 /// The bytes of the smallest file system.
 const FILE_SYSTEM: usize = 64 << 10;
 
-/// An ext2 file system of revision 0, with blocks of 1024 bytes and nothing in it (`fs/ext2/ext2.h`): the superblock is
-/// block 1, and then there are the group's descriptor, its bitmaps, 16 inodes in two blocks, and the root directory.
+/// Builds an ext2 file system of revision 0, with blocks of 1024 bytes and nothing in it (`fs/ext2/ext2.h`). The
+/// superblock is block 1, and then there are the group's descriptor, its bitmaps, 16 inodes in two blocks, and the root
+/// directory.
 fn file_system() -> Vec<u8> {
     let mut image = vec![0; FILE_SYSTEM];
     let mut words = |at: usize, words: &[u32]| {

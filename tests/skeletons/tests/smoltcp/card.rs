@@ -42,7 +42,7 @@ struct Descriptor {
     len: u32,
 }
 
-/// The card, for a kernel.
+/// Returns the card, for a kernel.
 pub(crate) fn model() -> Model {
     let config = Config::pcie(0x1234, 0x10e0, 0x02_0000, 1)
         .with_bar(0, Bar::Memory32 { size: BAR })

@@ -108,7 +108,7 @@ impl<D: DeviceHandle, M: DmaHandle> phy::Device for Nic<D, M> {
     }
 }
 
-/// A socket that is bound to `port`.
+/// Returns a socket that is bound to `port`.
 fn socket(port: u16) -> Result<udp::Socket<'static>, Box<dyn Error>> {
     let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 4], vec![0; 4096]);
     let mut socket = udp::Socket::new(buffer(), buffer());
@@ -116,7 +116,7 @@ fn socket(port: u16) -> Result<udp::Socket<'static>, Box<dyn Error>> {
     Ok(socket)
 }
 
-/// One socket sends `question`, the other `answer`; returns what arrived.
+/// Sends `question` from one socket and `answer` from the other. Returns what arrived.
 fn exchange<D: DeviceHandle, M: DmaHandle>(
     nic: &mut Nic<D, M>,
     question: &[u8],

@@ -141,7 +141,7 @@ impl<D: DeviceHandle, M: DmaHandle> Queue<D, M> {
         })
     }
 
-    /// Whether there is a place in the ring.
+    /// Tells whether there is a place in the ring.
     pub(crate) fn has_room(&self) -> bool {
         self.given[index(self.tail)].is_none()
     }
@@ -176,7 +176,7 @@ impl<D: DeviceHandle, M: DmaHandle> Queue<D, M> {
     }
 }
 
-/// Where the descriptor of a number is in its ring.
+/// Returns where the descriptor of a number is in its ring.
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(0) % ENTRIES
 }

@@ -50,7 +50,7 @@ struct Piece {
     is_written: bool,
 }
 
-/// A disk of so many sectors, for a kernel.
+/// Returns a disk of so many sectors, for a kernel.
 pub(crate) fn model(sectors: usize) -> Model {
     let config = Config::pci(0x1af4, 0x1042, 0x01_0000, 1).with_bar(0, Bar::Memory32 { size: BAR });
     let both = RegionFlags::READ | RegionFlags::WRITE;
@@ -76,7 +76,8 @@ pub(crate) fn model(sectors: usize) -> Model {
 }
 
 impl Queue {
-    /// The address of an area: 0 for the descriptors, 1 for the driver's, 2 for the device's.
+    /// Returns the address of an area: 0 for the descriptors, 1 for the driver's, 2 for the
+    /// device's.
     fn area(&self, nth: usize) -> u64 {
         u64::from(self.areas[2 * nth + 1]) << 32 | u64::from(self.areas[2 * nth])
     }

@@ -28,7 +28,7 @@ impl DmaHal {
         assert!(SPACE.set(Arc::clone(dma)).is_ok());
     }
 
-    /// How many buffers are given out.
+    /// Returns how many buffers are given out.
     pub(crate) fn given() -> usize {
         given().len()
     }

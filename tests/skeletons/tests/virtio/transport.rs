@@ -71,7 +71,7 @@ impl<A: Access> BarTransport<A> {
     }
 }
 
-/// The bits of a queue's number.
+/// Returns the bits of a queue's number.
 fn wide(queue: u16) -> u32 {
     queue.into()
 }

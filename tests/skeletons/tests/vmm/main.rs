@@ -65,14 +65,14 @@ impl<S: Sys + Clone> Machine<S> {
         Ok(this)
     }
 
-    /// The guest enables MSI-X.
+    /// Enables MSI-X as the guest does.
     fn enable(&self) -> Ended {
         let events = self.vectors.each_ref().map(Some);
         let data = Data::Events(&events);
         self.set(Action::Trigger, &data)
     }
 
-    /// The guest masks vectors, or somebody triggers them.
+    /// Masks vectors as the guest does, or triggers them.
     fn set(&self, action: Action, data: &Data<'_, S::Event>) -> Ended {
         let mut request = [0; 20 + 4 * VECTORS];
         Ok(self
@@ -80,7 +80,7 @@ impl<S: Sys + Clone> Machine<S> {
             .set_irqs(pci_irq::MSIX, 0, action, data, &mut request)?)
     }
 
-    /// The guest writes a register.
+    /// Writes a register as the guest does.
     fn guest_writes(&mut self, at: usize, bytes: &[u8]) -> Ended {
         match *bytes {
             [a] => self.bar0.write(at, a)?,
@@ -111,7 +111,7 @@ impl<S: Sys + Clone> Machine<S> {
     }
 }
 
-/// `edu` with MSI-X in place of MSI.
+/// Returns `edu` with MSI-X in place of MSI.
 fn device() -> Model {
     let edu = model::edu();
     let mut irqs = edu.description().irqs.clone();

@@ -71,7 +71,7 @@ impl<S: Sys> Ram<S> {
         Ok(())
     }
 
-    /// How far an address lies in it, if it does.
+    /// Returns how far an address lies in it, if it does.
     fn offset_of(&self, at: u64) -> Result<Option<usize>, Box<dyn Error>> {
         let offset = at
             .checked_sub(self.start)

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::tools::quiet;
 
-/// The instructions that `program` executes with `arguments` from the entry of its function `function` to the return,
-/// callees included, the function `left_out` not.
+/// Counts the instructions of `program` with `arguments` from the entry of `function` to its return. Callees are
+/// included, the function `left_out` is not.
 ///
 /// # Errors
 ///
@@ -45,7 +45,7 @@ pub(crate) fn count(
         .sum())
 }
 
-/// What each function costs itself, from a profile in callgrind's format with one event.
+/// Returns the cost of each function itself, from a profile in callgrind's format with one event.
 ///
 /// A name is written out once, as `fn=(id) name`, and is `fn=(id)` from then on. The line after `calls=` is the cost of
 /// a callee, which has its own lines elsewhere.

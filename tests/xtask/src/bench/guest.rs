@@ -170,7 +170,7 @@ fn print(shown: &Shown, guests: &[Measured]) -> Result<()> {
     Ok(())
 }
 
-/// The modes in which a bench ran, with its figures.
+/// Returns the modes in which a bench ran, with its figures.
 pub(super) fn of_bench(bench: &str, guests: &[Measured]) -> Result<Vec<(String, Figures)>> {
     let mut found = Vec::new();
     for (case, outcome, detail) in guests.iter().flat_map(|guest| &guest.cases) {
@@ -184,18 +184,18 @@ pub(super) fn of_bench(bench: &str, guests: &[Measured]) -> Result<Vec<(String, 
     Ok(found)
 }
 
-/// A bench and its mode.
+/// Returns a bench and its mode.
 fn split(check: &str) -> (&str, &str) {
     check.split_once(", ").unwrap_or((check, ""))
 }
 
 impl Figures {
-    /// A figure; not a number where it is missing.
+    /// Returns a figure. Not a number where it is missing.
     pub(super) fn value(&self, name: &str) -> f64 {
         self.0.get(name).copied().unwrap_or(f64::NAN)
     }
 
-    /// A count; what is missing is too much for every target.
+    /// Returns a count. What is missing is too much for every target.
     pub(super) fn count(&self, name: &str) -> u64 {
         // Counts are whole and small.
         self.0.get(name).map_or(u64::MAX, |count| *count as u64)

@@ -128,7 +128,7 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     Ok(verdict(&goals))
 }
 
-/// What is about NVMe alone.
+/// Measures NVMe alone.
 fn only_nvme() -> Result<ExitCode> {
     let mut goals = Vec::new();
     let guests = crate::guest::measure(&["nvme"])?;
@@ -138,7 +138,7 @@ fn only_nvme() -> Result<ExitCode> {
     Ok(verdict(&goals))
 }
 
-/// Whether every goal is met.
+/// Tells whether every goal is met.
 fn verdict(goals: &[Goal]) -> ExitCode {
     let missed = goals.iter().filter(|goal| goal.value > goal.most).count();
     println!("{} targets met, {missed} missed", goals.len() - missed);
@@ -154,7 +154,7 @@ fn build() -> Result<PathBuf> {
     Ok(paths::target().join("release/vfio-bench"))
 }
 
-/// Opening a device, each way.
+/// Returns opening a device, each way.
 fn opening(program: &Path, native: &Value, goals: &mut Vec<Goal>) -> Result<Vec<Value>> {
     println!(
         "\nOpening a device with {} regions and {} interrupts",
@@ -218,7 +218,7 @@ fn opening(program: &Path, native: &Value, goals: &mut Vec<Goal>) -> Result<Vec<
     Ok(rows)
 }
 
-/// Sparse chains of growing length.
+/// Returns sparse chains of growing length.
 fn chains(program: &Path, native: &Value, goals: &mut Vec<Goal>) -> Result<Vec<Value>> {
     println!("\nChecking a region with sparse areas in order");
     let mut table = new_table([
@@ -268,7 +268,7 @@ fn chains(program: &Path, native: &Value, goals: &mut Vec<Goal>) -> Result<Vec<V
     Ok(rows)
 }
 
-/// The stack that each question takes.
+/// Returns the stack that each question takes.
 fn stack(native: &Value, goals: &mut Vec<Goal>) -> Vec<Value> {
     println!("\nPeak stack of a question and its answer, the buffer aside");
     let mut table = new_table(["question", "bytes"]);
@@ -329,7 +329,7 @@ fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
     value[name].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// A number that must be there: `u64::MAX` is too much for every target.
+/// Returns a number that must be there: `u64::MAX` is too much for every target.
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(u64::MAX)
 }

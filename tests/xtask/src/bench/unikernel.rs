@@ -92,7 +92,8 @@ pub(super) fn measure(goals: &mut Vec<Goal>) -> Result<Value> {
     Ok(json!({"sizes": sizes, "counts": counts, "times": times(&qemu)?}))
 }
 
-/// From QEMU's start to the first byte of the smallest image, to the first read of a register, and to the same read by Linux.
+/// Measures from QEMU's start to the first byte of the smallest image, to the first read of a register, and to the same read
+/// by Linux.
 fn times(qemu: &Qemu) -> Result<Value> {
     let machine = Machine::new(Model::Q35, &["edu"]);
     let (hello, first) = (Image::build("hello")?, Image::build("first-read")?);
@@ -136,7 +137,8 @@ fn times(qemu: &Qemu) -> Result<Value> {
     Ok(json!({"hello": hello, "first_read": first, "linux": linux}))
 }
 
-/// The same read by Linux: from QEMU's start to the line in which an init without libc reports it. None without a kernel.
+/// Returns the same read by Linux: from QEMU's start to the line in which an init without libc reports it. None without a
+/// kernel.
 fn linux(qemu: &Qemu) -> Result<Option<f64>> {
     let choice = Choice::Given;
     if let Some(reason) = choice.missing() {

@@ -25,7 +25,7 @@ pub(crate) struct Archive {
 }
 
 impl Archive {
-    /// What this system installs from.
+    /// Returns the archive that this system installs from.
     ///
     /// # Errors
     ///
@@ -40,8 +40,8 @@ impl Archive {
         })
     }
 
-    /// The backports of the system's release. Where they are none of apt's sources, they are looked up with lists of their own:
-    /// nothing of the system is changed.
+    /// Creates the backports of the system's release. Where they are none of apt's sources, they are looked up with lists of
+    /// their own: nothing of the system is changed.
     ///
     /// # Errors
     ///
@@ -50,7 +50,8 @@ impl Archive {
         Self::suite(&format!("{}-backports", codename()?))
     }
 
-    /// As [`Archive::backports`], of any suite that lies beside the system's release.
+    /// Finds an archive as [`Archive::backports`] does, of any suite that lies beside the system's
+    /// release.
     ///
     /// # Errors
     ///
@@ -70,12 +71,12 @@ impl Archive {
         Ok(archive)
     }
 
-    /// The suite that packages are taken from, where it was asked for.
+    /// Returns the suite that packages are taken from, where it was asked for.
     pub(crate) fn suite_name(&self) -> Option<&str> {
         self.suite.as_deref()
     }
 
-    /// Whether there is the package `package`.
+    /// Tells whether there is the package `package`.
     pub(crate) fn has(&self, package: &str) -> bool {
         self.command("apt-cache")
             .args(["show", "--no-all-versions", &self.named(package)])
@@ -96,7 +97,7 @@ impl Archive {
         quiet(self.get().arg("update"))
     }
 
-    /// The packages that `package` depends on, without versions; the first of alternatives.
+    /// Returns the packages that `package` depends on, without versions. The first of alternatives.
     ///
     /// # Errors
     ///
@@ -135,7 +136,8 @@ impl Archive {
         partial.unpack(unpacked)
     }
 
-    /// As [`Archive::fetch`], of one package and of everything that it needs and this system lacks.
+    /// Works as [`Archive::fetch`], of one package and of everything that it needs and this system
+    /// lacks.
     ///
     /// # Errors
     ///
@@ -158,7 +160,7 @@ impl Archive {
         partial.unpack(unpacked)
     }
 
-    /// Where apt takes packages from.
+    /// Returns where apt takes packages from.
     fn sources(&self) -> Result<Vec<Source>> {
         let lines = read(self.get().args([
             "indextargets",
@@ -177,7 +179,7 @@ impl Archive {
         Ok(lines.lines().filter_map(source).collect())
     }
 
-    /// `package` of the suite.
+    /// Returns `package` of the suite.
     fn named(&self, package: &str) -> String {
         match &self.suite {
             Some(suite) => format!("{package}/{suite}"),
@@ -215,7 +217,7 @@ struct Partial {
 }
 
 impl Partial {
-    /// Beside `unpacked`, and empty.
+    /// Creates an empty directory beside `unpacked`.
     fn new(unpacked: &Path) -> Result<Self> {
         let partial = unpacked.with_extension("partial");
         if partial.exists() {
@@ -247,7 +249,8 @@ impl Partial {
     }
 }
 
-/// The options of an apt that has `suite` among its sources, from where `base` is, and lists of its own.
+/// Returns the options of an apt with lists of its own and `suite` among its sources, which comes from
+/// where `base` is.
 fn private(suite: &str, base: &Source) -> Result<Vec<String>> {
     let directory = paths::guest().join("apt");
     let parts = directory.join("sources.list.d");
@@ -278,7 +281,7 @@ fn private(suite: &str, base: &Source) -> Result<Vec<String>> {
     ])
 }
 
-/// The code name of this system's release, such as `bookworm`.
+/// Returns the code name of this system's release, such as `bookworm`.
 fn codename() -> Result<String> {
     let name = read(
         Command::new("sh").args(["-c", ". /etc/os-release && printf %s \"$VERSION_CODENAME\""]),
@@ -287,7 +290,7 @@ fn codename() -> Result<String> {
     Ok(name)
 }
 
-/// What is in `directory`, in order of names.
+/// Returns the files in `directory`, in order of names.
 pub(crate) fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     let entries =
         fs::read_dir(directory).with_context(|| format!("cannot read {}", directory.display()))?;

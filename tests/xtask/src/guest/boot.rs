@@ -35,7 +35,7 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    /// The end of what QEMU and the guest's console said.
+    /// Returns the end of what QEMU and the guest's console said.
     pub(crate) fn last_words(&self) -> String {
         let mut text = String::new();
         for name in ["qemu", "console"] {
@@ -113,7 +113,7 @@ pub(crate) fn boot(
     })
 }
 
-/// The text of the file at `path`; a guest's console may hold anything.
+/// Returns the text of the file at `path`. A guest's console may hold anything.
 fn lossy(path: &Path) -> String {
     String::from_utf8_lossy(&fs::read(path).unwrap_or_default()).into_owned()
 }

@@ -14,8 +14,8 @@ use crate::tools::{find, read};
 /// The program and its package.
 const NAME: &str = "fio";
 
-/// The system's fio, or one that is downloaded and unpacked unless that was done before, with all the libraries that it
-/// takes: the path in a guest of each, and where it is.
+/// Obtains the system's fio, or downloads and unpacks one, with all the libraries that it takes. Returns the path in a
+/// guest of each, and where it is.
 ///
 /// # Errors
 ///

@@ -32,7 +32,7 @@ pub(crate) struct Programs {
 }
 
 impl Programs {
-    /// The root of a guest that runs `plan`.
+    /// Returns the root of a guest that runs `plan`.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl Programs {
         })
     }
 
-    /// The root of a guest whose init needs neither libc nor std.
+    /// Returns the root of a guest whose init needs neither libc nor std.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Programs {
         })
     }
 
-    /// The cases that a guest will run for `plan`, as its own program says.
+    /// Returns the cases that a guest will run for `plan`, as its own program says.
     ///
     /// # Errors
     ///

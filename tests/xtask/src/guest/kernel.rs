@@ -32,12 +32,12 @@ impl Choice {
     /// What is tested where nothing is asked for.
     pub(crate) const DEFAULT: [Self; 2] = [Self::Debian, Self::Given];
 
-    /// Why this kernel is not to be tested here; `None` where it is.
+    /// Returns why this kernel is not to be tested here. `None` where it is.
     pub(crate) fn missing(&self) -> Option<&'static str> {
         (*self == Self::Given && given().is_none()).then_some("VFIO_GUEST_KERNEL is not set")
     }
 
-    /// Whether the kernel may have been built for the tests, with the mdev samples and IOMMUFD in it.
+    /// Tells whether the kernel may have been built for the tests, with the mdev samples and IOMMUFD.
     pub(crate) fn is_built_for_tests(&self) -> bool {
         matches!(self, Self::Given | Self::Path(_))
     }
@@ -91,12 +91,12 @@ pub(crate) fn obtain(choice: &Choice) -> Result<Kernel> {
     }
 }
 
-/// Where a distribution's kernel is from.
+/// Returns where a distribution's kernel is from.
 fn distribution(archive: fn() -> Result<Archive>) -> Result<Archive> {
     archive().context("name another kernel with `cargo xtask guest --kernel PATH`")
 }
 
-/// A kernel with everything built in.
+/// Returns a kernel with everything built in.
 fn whole(image: &Path) -> Result<Kernel> {
     ensure!(
         image.is_file(),
@@ -117,7 +117,7 @@ fn whole(image: &Path) -> Result<Kernel> {
     })
 }
 
-/// What `VFIO_GUEST_KERNEL` holds; an empty value counts as none.
+/// Returns the value of `VFIO_GUEST_KERNEL`. An empty value counts as none.
 fn given() -> Option<OsString> {
     env::var_os(VARIABLE).filter(|value| !value.is_empty())
 }

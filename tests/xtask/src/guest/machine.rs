@@ -20,7 +20,7 @@ struct Emulated {
 }
 
 impl Emulated {
-    /// The name by which QEMU knows the device.
+    /// Returns the name by which QEMU knows the device.
     fn model(&self) -> &'static str {
         self.qemu.split(',').next().unwrap_or_default()
     }
@@ -75,7 +75,7 @@ const GUARDED_NAMESPACE: &str = "nvme-ns,drive=disk2,bus=guarded,logical_block_s
 /// The disks of the NVMe controllers, as their `drive` property names them.
 const DISKS: [&str; 4] = ["disk0", "disk1", "disk2", "disk3"];
 
-/// The disk of the NVMe controller called `device`, if it has one.
+/// Returns the disk of the NVMe controller called `device`, if it has one.
 pub(crate) fn disk(device: &str) -> Option<&'static str> {
     match device {
         "nvme" => Some("disk0"),
@@ -232,7 +232,7 @@ const MDEV: [Sample; 4] = [
 ];
 
 impl Emulated {
-    /// Why this QEMU does not have it.
+    /// Returns why this QEMU does not have it.
     fn missing(&self, qemu: &Qemu) -> Option<String> {
         if self.qemu.contains("sriov") {
             // An old QEMU takes the options as well, and its virtual functions are of no use.
@@ -271,14 +271,15 @@ impl Sample {
     }
 }
 
-/// The names of all devices.
+/// Returns the names of all devices.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PCI.iter()
         .map(|device| device.name)
         .chain(MDEV.iter().map(|sample| sample.name))
 }
 
-/// The plan of a guest with this kernel: the devices called `chosen`, all when none is. Modules are still to be added.
+/// Returns the plan of a guest with this kernel: the devices called `chosen`, all when none is. Modules are still to
+/// be added.
 pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     let pci = PCI.iter().map(|device| device.device(qemu));
     // No distribution's kernel has the samples.
@@ -298,7 +299,8 @@ pub(crate) fn plan(kernel: &Choice, qemu: &Qemu, chosen: &[String]) -> Plan {
     }
 }
 
-/// The command that starts the machine of `plan`; `directory` takes its disks, its console and the results of the guest.
+/// Returns the command that starts the machine of `plan`. `directory` takes its disks, its console and the results of
+/// the guest.
 ///
 /// # Errors
 ///

@@ -241,7 +241,7 @@ impl World {
     /// Where checks are made.
     const ALL: [Self; 4] = [Self::Std, Self::Freestanding, Self::NoIommu, Self::PowerCut];
 
-    /// What is added to the names of steps and directories.
+    /// Returns the suffix of the names of steps and directories.
     fn suffix(self) -> &'static str {
         match self {
             Self::Std => "",
@@ -254,7 +254,7 @@ impl World {
         }
     }
 
-    /// Whether it has one of the devices that were asked for.
+    /// Tells whether it has one of the devices that were asked for.
     fn is_wanted(self, options: &Options) -> bool {
         let has = |name: &String| match self {
             Self::Std => true,
@@ -270,13 +270,13 @@ impl World {
         matches!(self, Self::NoIommu | Self::NoIommuBench)
     }
 
-    /// Why this kernel can't have it; `None` where it can.
+    /// Returns why this kernel can't have it. `None` where it can.
     fn missing(self, choice: &Choice) -> Option<&'static str> {
         (self.is_noiommu() && !choice.is_built_for_tests())
             .then_some("Debian builds its kernels without CONFIG_VFIO_NOIOMMU")
     }
 
-    /// The plan of its guest; modules are still to be added.
+    /// Returns the plan of its guest. Modules are still to be added.
     fn plan(self, choice: &Choice, qemu: &Qemu, options: &Options) -> Plan {
         let mut plan = machine::plan(choice, qemu, &options.devices);
         plan.counted = self == Self::Counted;
@@ -296,7 +296,7 @@ impl World {
         plan
     }
 
-    /// The cases that the guest must report.
+    /// Returns the cases that the guest must report.
     fn cases(self, programs: &Programs, plan: &Plan) -> Result<Vec<Case>> {
         if self != Self::Freestanding {
             return programs.cases(plan);
@@ -381,7 +381,7 @@ fn test(
     Ok(())
 }
 
-/// Whether a disk has what was written to it and flushed before the power went.
+/// Tells whether a disk has what was written to it and flushed before the power went.
 fn survived(disk: &Path) -> Result<()> {
     let seen = fs::read(disk).with_context(|| format!("cannot read {}", disk.display()))?;
     let mut expected = vec![0; seen.len()];

@@ -23,12 +23,12 @@ pub(crate) struct Module {
 }
 
 impl Module {
-    /// Where the module is in the guest.
+    /// Returns where the module is in the guest.
     pub(crate) fn path_in_guest(&self) -> String {
         format!("/lib/modules/{}.ko", self.name)
     }
 
-    /// The names of the modules that it needs, as its section `.modinfo` gives them.
+    /// Returns the names of the modules that it needs, as its section `.modinfo` gives them.
     fn depends(&self) -> Result<Vec<String>> {
         let file = object::File::parse(self.object.as_slice()).context("it is no ELF file")?;
         let info = file
@@ -47,7 +47,8 @@ impl Module {
     }
 }
 
-/// The modules that a guest with this kernel loads, each after those that it needs. What is built in is left out.
+/// Returns the modules that a guest with this kernel loads, each after those that it needs. What is built in is
+/// left out.
 ///
 /// # Errors
 ///
@@ -118,7 +119,7 @@ impl Tree {
     }
 }
 
-/// The names of what is built into the kernel.
+/// Returns the names of what is built into the kernel.
 fn built_in(directory: &Path) -> Result<Vec<String>> {
     let path = directory.join("modules.builtin");
     let list =
@@ -129,7 +130,7 @@ fn built_in(directory: &Path) -> Result<Vec<String>> {
         .collect())
 }
 
-/// The name of the module in the file at `path`; `None` where it is no module.
+/// Returns the name of the module in the file at `path`. `None` where it is no module.
 fn module_name(path: &Path) -> Option<String> {
     let (name, end) = path.file_name()?.to_str()?.split_once(".ko")?;
     ["", ".xz", ".zst", ".gz"]
@@ -137,12 +138,12 @@ fn module_name(path: &Path) -> Option<String> {
         .then(|| canonical(name))
 }
 
-/// The name as the kernel writes it.
+/// Returns the name as the kernel writes it.
 fn canonical(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The module at `path`, decompressed.
+/// Returns the module at `path`, decompressed.
 fn read(path: &Path) -> Result<Vec<u8>> {
     let (program, package) = match path.extension().and_then(|end| end.to_str()) {
         Some("ko") => {

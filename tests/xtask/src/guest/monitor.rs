@@ -25,7 +25,7 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// The monitor of a process that was just started.
+    /// Creates the monitor of a process that was just started.
     ///
     /// # Errors
     ///

@@ -37,7 +37,7 @@ pub(crate) fn obtain(archive: &Archive) -> Result<Kernel> {
     kernel_in(image, &unpacked)
 }
 
-/// The package of the newest kernel.
+/// Returns the package of the newest kernel.
 fn newest(archive: &Archive) -> Result<String> {
     let search = || {
         NEWEST.iter().find_map(|name| {
@@ -58,7 +58,7 @@ fn newest(archive: &Archive) -> Result<String> {
     })
 }
 
-/// The kernel in an unpacked package.
+/// Returns the kernel in an unpacked package.
 fn kernel_in(name: String, unpacked: &Path) -> Result<Kernel> {
     let image = files(&unpacked.join("boot"))?.into_iter().find(|path| {
         path.file_name()

@@ -33,8 +33,8 @@ pub(crate) struct Qemu {
 }
 
 impl Qemu {
-    /// The one that `VFIO_QEMU` names; else the system's, or one of the backports where the system's is old. It is not
-    /// installed.
+    /// Creates the one that `VFIO_QEMU` names. Else the system's, or one of the backports where the system's is old.
+    /// It is not installed.
     ///
     /// # Errors
     ///
@@ -61,7 +61,7 @@ impl Qemu {
         }
     }
 
-    /// The system's, whatever its age.
+    /// Creates the system's, whatever its age.
     ///
     /// # Errors
     ///
@@ -71,7 +71,7 @@ impl Qemu {
         Self::ask(PROGRAM.0.into(), None)
     }
 
-    /// The one that was asked for, whatever its age.
+    /// Creates the one that was asked for, whatever its age.
     fn given(path: OsString) -> Result<Self> {
         // It is run in a directory of its own.
         let program = std::path::absolute(PathBuf::from(path))?;
@@ -93,7 +93,7 @@ impl Qemu {
         Ok(qemu)
     }
 
-    /// Why it lacks the model `name`; `None` where it has it.
+    /// Returns why it lacks the model `name`. `None` where it has it.
     pub(crate) fn lacks(&self, name: &str) -> Option<String> {
         let why = || match &self.old {
             Some(old) => format!("this QEMU has no {name}: it {old}"),
@@ -102,7 +102,7 @@ impl Qemu {
         (!self.has(name)).then(why)
     }
 
-    /// Why it is old, where it is.
+    /// Returns why it is old, where it is.
     pub(crate) fn age(&self) -> Option<String> {
         self.old.as_ref().map(|old| format!("this QEMU {old}"))
     }
@@ -113,7 +113,7 @@ impl Qemu {
             .is_ok_and(|text| text.starts_with(&format!("{name} options")))
     }
 
-    /// Whether software emulates all of `processor`, which QEMU's option `-cpu` takes.
+    /// Tells whether software emulates all of `processor`, which QEMU's option `-cpu` takes.
     pub(crate) fn emulates(&self, processor: &str) -> bool {
         let ends_well = || {
             let mut machine = self
@@ -135,7 +135,7 @@ impl Qemu {
         ends_well().is_ok_and(|status| status.success())
     }
 
-    /// The program to be given its options.
+    /// Returns the program to be given its options.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         if let Some(root) = &self.root {
@@ -150,13 +150,13 @@ impl Qemu {
         command
     }
 
-    /// The program's version.
+    /// Returns the program's version.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
 }
 
-/// The QEMU of the backports, downloaded and unpacked unless that was done before.
+/// Returns the QEMU of the backports, downloaded and unpacked unless that was done before.
 fn backported() -> Result<Qemu> {
     let root = paths::guest().join("qemu");
     if !root.exists() {

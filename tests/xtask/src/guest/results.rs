@@ -87,7 +87,7 @@ impl Results {
         }
     }
 
-    /// The results of a guest that was not booted, for this reason.
+    /// Creates the results of a guest that was not booted, for this reason.
     pub(crate) fn not_run(expected: Vec<Case>, reason: &str) -> Self {
         let cases = expected
             .into_iter()
@@ -101,17 +101,17 @@ impl Results {
         }
     }
 
-    /// Each case with how it ended and why, in order.
+    /// Returns each case with how it ended and why, in order.
     pub(crate) fn cases(&self) -> &[(Case, Outcome, String)] {
         &self.cases
     }
 
-    /// Whether the guest's last line is missing.
+    /// Tells whether the guest's last line is missing.
     pub(crate) fn is_cut_short(&self) -> bool {
         self.cut_short
     }
 
-    /// Whether everything that ran passed, and everything that was expected was reported.
+    /// Tells whether everything that ran passed, and everything that was expected was reported.
     ///
     /// # Errors
     ///
@@ -148,7 +148,8 @@ impl Results {
         }
     }
 
-    /// Each reason why cases were not run, with how many it holds for, in order of appearance.
+    /// Returns each reason why cases were not run, with how many it holds for, in order of
+    /// appearance.
     fn reasons(&self) -> Vec<(&str, usize)> {
         let mut reasons: Vec<(&str, usize)> = Vec::new();
         for (_, _, detail) in self.cases.iter().filter(|case| case.1 == Outcome::NotRun) {
@@ -166,8 +167,8 @@ impl Results {
 }
 
 impl fmt::Display for Results {
-    /// A table with a row for each check, then each failed case and why, then why others were not run, then the
-    /// counts.
+    /// Writes a table with a row for each check, then each failed case and why, then why others were not run,
+    /// then the counts.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const OUTCOMES: [Outcome; 3] = [Outcome::Passed, Outcome::Failed, Outcome::NotRun];
         let mut table = Table::new();

@@ -78,7 +78,7 @@ pub(crate) fn build(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The archives that may have sources: the system's own, its backports, Debian's newest.
+/// Returns the archives that may have sources: the system's own, its backports, Debian's newest.
 fn archives() -> Vec<Archive> {
     let mut archives = Vec::new();
     for archive in [
@@ -95,7 +95,7 @@ fn archives() -> Vec<Archive> {
     archives
 }
 
-/// The newest source package, and the archive that has it.
+/// Returns the newest source package, and the archive that has it.
 fn newest() -> Result<(Archive, String)> {
     let mut best: Option<(Version, Archive, String)> = None;
     for archive in archives() {
@@ -118,7 +118,7 @@ fn newest() -> Result<(Archive, String)> {
     }
 }
 
-/// The archive that has `package`.
+/// Returns the archive that has `package`.
 fn with(package: &str) -> Result<Archive> {
     archives()
         .into_iter()
@@ -126,7 +126,7 @@ fn with(package: &str) -> Result<Archive> {
         .with_context(|| format!("no archive has the package {package}"))
 }
 
-/// The version in the name of a source package.
+/// Returns the version in the name of a source package.
 fn version(package: &str) -> Option<Version> {
     let mut numbers = package.strip_prefix(NEWEST.1)?.split('.').map(str::parse);
     match (numbers.next(), numbers.next()) {
@@ -135,7 +135,7 @@ fn version(package: &str) -> Option<Version> {
     }
 }
 
-/// The unpacked source tree.
+/// Returns the unpacked source tree.
 fn tree(archive: &Archive, package: &str, directory: &Path) -> Result<PathBuf> {
     let tree = directory.join("tree");
     if tree.exists() {
@@ -198,7 +198,7 @@ fn configure(tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The options of `wanted` that are otherwise in `got`.
+/// Returns the options of `wanted` that are otherwise in `got`.
 fn missing<'a>(wanted: &'a str, got: &str) -> Vec<&'a str> {
     let options = wanted.lines().filter_map(|line| line.split_once('='));
     let is_there = |option: &str, value: &str| match value {

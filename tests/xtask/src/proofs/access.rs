@@ -108,8 +108,7 @@ impl Code {
             .collect()
     }
 
-    /// Whether it is the code of `other`, but for where its first instruction, which loads the place of the registers,
-    /// finds that.
+    /// Tells whether it is the code of `other`, but for how its first instruction finds the registers.
     fn is_as(&self, other: &Self) -> bool {
         let without_first = |code: &Self| {
             let mut instructions = code.instructions.clone();
@@ -122,7 +121,8 @@ impl Code {
         without_first(self) == without_first(other)
     }
 
-    /// How many instructions compare, or how many decide if these are more: on any path no more than that.
+    /// Returns how many instructions compare, or how many decide if these are more: on any path no more
+    /// than that.
     fn compares(&self) -> usize {
         let compare = |one: &&Instruction| {
             matches!(

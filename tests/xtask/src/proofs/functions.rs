@@ -185,7 +185,7 @@ fn last(path: &SynPath) -> Option<String> {
         .map(|segment| segment.ident.to_string())
 }
 
-/// The modules in `directory` that have functions to prove.
+/// Returns the modules in `directory` that have functions to prove.
 fn modules(directory: &Path) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for entry in
@@ -201,7 +201,7 @@ fn modules(directory: &Path) -> Result<BTreeSet<String>> {
     Ok(found)
 }
 
-/// The sources of a module: the file `path.rs`, or those in the directory `path` and below.
+/// Returns the sources of a module: the file `path.rs`, or those in the directory `path` and below.
 fn sources(path: &Path) -> Result<Vec<PathBuf>> {
     let file = path.with_extension("rs");
     if file.is_file() {
@@ -219,8 +219,8 @@ fn sources(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// The module through which the functions of a file are named: the folder that it is in, or the file
-/// itself where that is none.
+/// Returns the module through which the functions of a file are named: the folder that it is in, or
+/// the file itself where that is none.
 fn room(file: &Path, source: &Path) -> String {
     let folder = file.parent().filter(|folder| *folder != source);
     let name = folder.map_or(file.file_stem(), Path::file_name);

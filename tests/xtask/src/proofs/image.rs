@@ -29,7 +29,7 @@ impl Image {
         })
     }
 
-    /// The bytes of machine code in it: its sections that can be executed.
+    /// Returns the bytes of machine code in it: its sections that can be executed.
     ///
     /// # Errors
     ///
@@ -45,7 +45,7 @@ impl Image {
         Ok(size)
     }
 
-    /// The machine code of the function `name`.
+    /// Returns the machine code of the function `name`.
     ///
     /// # Errors
     ///

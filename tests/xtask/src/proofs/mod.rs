@@ -67,7 +67,7 @@ pub(crate) fn steps(steps: &mut Steps) {
 /// How the register accesses are compiled: as small and as fast code.
 const LEVELS: [&str; 2] = ["s", "3"];
 
-/// The size of the parsing half, in bytes of machine code.
+/// Returns the size of the parsing half, in bytes of machine code.
 ///
 /// # Errors
 ///
@@ -101,7 +101,7 @@ fn register_accesses(level: &str) -> Result<Image> {
     Image::read(&target.join("freestanding/register-access"))
 }
 
-/// A deliberate panic must keep the proof from linking; otherwise the proof proves nothing.
+/// Returns a deliberate panic must keep the proof from linking. Otherwise the proof proves nothing.
 fn panic_does_not_link() -> Result<()> {
     let output = command("no-panic", "deliberate-panic").output()?;
     let message = String::from_utf8_lossy(&output.stderr);
@@ -131,7 +131,8 @@ fn command(program: &str, features: &str) -> Command {
     command
 }
 
-/// A target directory of its own: with other packages in one build, their features would be unified.
+/// Returns a target directory of its own: with other packages in one build, their features would be
+/// unified.
 fn target() -> PathBuf {
     paths::target().join("proofs")
 }

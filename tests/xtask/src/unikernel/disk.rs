@@ -11,7 +11,7 @@ use crate::paths;
 /// Bytes of a disk that is made.
 const LEN: u64 = 32 << 20;
 
-/// QEMU's options for a disk whose image is `path`, for a device that says `drive=disk`.
+/// Returns QEMU's options for a disk whose image is `path`, for a device that says `drive=disk`.
 pub(crate) fn drive(path: &Path) -> Vec<String> {
     // A comma is special to QEMU's options.
     let file = path.display().to_string().replace(',', ",,");
@@ -37,8 +37,8 @@ pub(crate) fn make(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Makes sure that the disk at `path`, of blocks of `size` bytes and behind all of them the `metadata` bytes of each, has what
-/// the image says that it wrote.
+/// Checks that the disk at `path` has what the image says that it wrote. Its blocks have `size` bytes, and behind all of them
+/// are the `metadata` bytes of each.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ pub(crate) fn has_what_was_written(
     Ok(())
 }
 
-/// The checksum of a line of the log, and the block that it begins with.
+/// Returns the checksum of a line of the log, and the block that it begins with.
 fn said(text: &str) -> Option<(u64, usize)> {
     let (_, rest) = text.split_once("checksum 0x")?;
     let (sum, rest) = rest.split_once(" from block ")?;

@@ -151,7 +151,7 @@ fn without_sections(path: &Path) -> Result<()> {
     fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// A command of cargo's on the images, which says no more than what goes wrong.
+/// Returns a command of cargo's on the images, which says no more than what goes wrong.
 pub(crate) fn command(verb: &str) -> Command {
     let mut command = cargo();
     command
@@ -169,7 +169,7 @@ pub(crate) fn command(verb: &str) -> Command {
     command
 }
 
-/// A target directory of its own: the flags are other ones.
+/// Returns a target directory of its own: the flags are other ones.
 fn target() -> PathBuf {
     paths::target().join("unikernel")
 }

@@ -33,7 +33,7 @@ pub(crate) struct Line {
 }
 
 impl Dictionary {
-    /// That of `image`.
+    /// Reads the log format of `image`.
     ///
     /// # Errors
     ///
@@ -46,7 +46,7 @@ impl Dictionary {
         Ok(Self { table, places })
     }
 
-    /// A decoder for one boot.
+    /// Returns a decoder for one boot.
     pub(crate) fn decoder(&self) -> Decoder<'_> {
         Decoder {
             places: &self.places,
@@ -56,8 +56,8 @@ impl Dictionary {
 }
 
 impl Decoder<'_> {
-    /// The lines that are whole with these `bytes`. What can't be decoded is a line that says so: an exception leaves half
-    /// a frame behind.
+    /// Returns the lines that are whole with these `bytes`. What can't be decoded is a line that says so: an exception
+    /// leaves half a frame behind.
     pub(crate) fn decode(&mut self, bytes: &[u8]) -> Vec<Line> {
         self.stream.received(bytes);
         let mut lines = Vec::new();
@@ -85,7 +85,7 @@ impl Decoder<'_> {
     }
 }
 
-/// A file and a line, from the root of the workspace on where it is in it.
+/// Returns a file and a line, from the root of the workspace on where it is in it.
 fn place(location: &Location) -> String {
     let root = crate::paths::root();
     let file = location.file.strip_prefix(&root).unwrap_or(&location.file);

@@ -105,7 +105,7 @@ impl Drop for Running {
 }
 
 impl Model {
-    /// As QEMU's option `-machine` takes it.
+    /// Returns as QEMU's option `-machine` takes it.
     const fn name(self) -> &'static str {
         match self {
             Self::Q35 => "q35",
@@ -118,7 +118,7 @@ impl Model {
 }
 
 impl Machine {
-    /// The machine with these devices.
+    /// Creates the machine with these devices.
     pub(crate) fn new(model: Model, devices: &[&str]) -> Self {
         Self {
             model,
@@ -127,7 +127,7 @@ impl Machine {
         }
     }
 
-    /// The command that boots `image` on `qemu`; its first serial port is stdout.
+    /// Returns the command that boots `image` on `qemu`. Its first serial port is stdout.
     pub(crate) fn command(&self, qemu: &Qemu, image: &Image) -> Command {
         let accelerator = match self.accelerator {
             Accelerator::Tcg => "tcg",
@@ -157,7 +157,7 @@ impl Machine {
         qemu
     }
 
-    /// Boots `image` on `qemu`, shows each line of its log as it comes, and waits for its end, or ends it after `limit`.
+    /// Boots `image` on `qemu`, shows each line of its log as it comes, and waits for its end. Ends it after `limit`.
     ///
     /// # Errors
     ///
@@ -225,7 +225,7 @@ fn hold_back(process: Pid, is_over: &mpsc::Receiver<()>) {
 }
 
 impl End {
-    /// What QEMU's status says.
+    /// Tells how an image ended, by QEMU's status.
     pub(crate) const fn of(status: Option<i32>) -> Self {
         match status {
             Some(SUCCESS) => Self::Success,

@@ -110,7 +110,7 @@ pub(crate) fn boot(
     images.iter().map(read).collect()
 }
 
-/// The command that starts the guest.
+/// Returns the command that starts the guest.
 fn guest(qemu: &Qemu, kernel: &Kernel, init: &Path, disk: &Path) -> Command {
     let mut qemu = qemu.command();
     qemu.args(["-nodefaults", "-no-user-config", "-no-reboot"])
@@ -132,8 +132,8 @@ fn guest(qemu: &Qemu, kernel: &Kernel, init: &Path, disk: &Path) -> Command {
     qemu
 }
 
-/// What the guest does: it gives the devices to vfio-pci, boots each image, and reports its log as digits, which no terminal
-/// changes.
+/// Writes what the guest does: it gives the devices to vfio-pci, boots each image, and reports its log as digits, which no
+/// terminal changes.
 fn script(qemu: &Qemu, images: &[Passed]) -> Result<String> {
     let mut script = String::from(
         "#!/bin/sh\n\
@@ -189,7 +189,7 @@ fn script(qemu: &Qemu, images: &[Passed]) -> Result<String> {
     Ok(script)
 }
 
-/// How an image ended, as the guest reports.
+/// Returns how an image ended, as the guest reports.
 fn read(report: &str, image: &Image) -> Result<Boot> {
     let mut lines = report.lines().map(str::trim);
     let begin = format!("{BEGIN}{}", image.name);

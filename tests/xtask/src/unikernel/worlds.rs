@@ -235,7 +235,7 @@ const ROOT: &[&str] = &[
 ];
 const ROOT_PC: &[&str] = &["pxb,id=root2,bus_nr=0x80", "edu,bus=root2,addr=1"];
 
-/// A machine with a device, whose image is told what to try.
+/// Returns a machine with a device, whose image is told what to try.
 fn trial(word: &str, model: Model, device: &str) -> Machine {
     Machine {
         command_line: format!("trial={word}"),
@@ -243,8 +243,8 @@ fn trial(word: &str, model: Model, device: &str) -> Machine {
     }
 }
 
-/// A machine with memory behind a BAR of `size`, which does not fit below 4 GiB. QEMU's usual
-/// processor has no pages of 1 GiB.
+/// Returns a machine with memory behind a BAR of `size`, which does not fit below 4 GiB. QEMU's
+/// usual processor has no pages of 1 GiB.
 fn above_4_gib(model: Model, size: &str) -> Machine {
     let memory = format!("memory-backend-ram,id=shared,size={size},reserve=off");
     Machine {
@@ -254,7 +254,7 @@ fn above_4_gib(model: Model, size: &str) -> Machine {
     }
 }
 
-/// The worlds in which the images succeed.
+/// Returns the worlds in which the images succeed.
 fn good() -> Vec<World> {
     let edu = |name, model, devices: &[&str]| World {
         name,
@@ -353,7 +353,7 @@ fn good() -> Vec<World> {
     ]
 }
 
-/// The worlds in which the images fail, each with an error frame that says why.
+/// Returns the worlds in which the images fail, each with an error frame that says why.
 fn bad() -> Vec<World> {
     let trial = |name, word: &str, says| World {
         name,
@@ -486,8 +486,8 @@ impl World {
 /// How far apart the speeds of one clock may be, in percent: that of the time stamp counter is the host's.
 const SPEEDS_APART: u64 = 3;
 
-/// A machine that is held back again and again, for longer than its interval timer takes to wrap around, finds the same speed of
-/// its clock as one that is not.
+/// Checks that a machine that is held back again and again finds the same speed of its clock as one that is not. It is held back
+/// for longer than its interval timer takes to wrap around.
 fn held_back() -> Result<()> {
     let qemu = Qemu::installed()?;
     let image = Image::build("trials")?;
@@ -513,7 +513,7 @@ fn held_back() -> Result<()> {
     Ok(())
 }
 
-/// Without `isa-debug-exit`, the machine is turned off by what ACPI says of it.
+/// Returns without `isa-debug-exit`, the machine is turned off by what ACPI says of it.
 fn turned_off() -> Result<()> {
     let qemu = Qemu::installed()?;
     let image = Image::build("hello")?;
@@ -536,8 +536,8 @@ fn turned_off() -> Result<()> {
 /// How long the example may be, in lines.
 const EXAMPLE_MOST: usize = 165;
 
-/// The example of a unikernel with a shim of its own: it logs nothing, and ends as the images do. Run on the host, it says what
-/// it is.
+/// Returns the example of a unikernel with a shim of its own: it logs nothing, and ends as the images do. Run on the host, it
+/// says what it is.
 fn own() -> Result<()> {
     let mut run = cargo();
     run.args([
@@ -578,7 +578,7 @@ fn own() -> Result<()> {
     Ok(())
 }
 
-/// The example of an executor, on each machine.
+/// Returns the example of an executor, on each machine.
 fn executor() -> Result<()> {
     let qemu = Qemu::installed()?;
     let image = Image::build_example("executor")?;

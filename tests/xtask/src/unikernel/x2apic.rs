@@ -19,7 +19,7 @@ const EVENT: &str = "cpu_set_apic_base";
 /// In `IA32_APIC_BASE`: the APIC is on, and is an x2APIC.
 const ON: u64 = 1 << 11 | 1 << 10;
 
-/// A QEMU that emulates it.
+/// Returns a QEMU that emulates it.
 ///
 /// # Errors
 ///
@@ -60,7 +60,7 @@ pub(crate) fn drives_edu(qemu: &Qemu, model: Model) -> Result<()> {
     Ok(())
 }
 
-/// What a line of QEMU's log says was written.
+/// Returns the value that a line of QEMU's log says was written.
 fn base(line: &str) -> Option<u64> {
     let (_, value) = line.split_once(EVENT)?;
     u64::from_str_radix(value.trim().strip_prefix("0x")?, 16).ok()

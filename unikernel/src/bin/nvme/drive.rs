@@ -53,8 +53,8 @@ pub(crate) enum DriveError {
     Nvme(Failure),
 }
 
-/// Starts the first NVMe controller that the machine has, lets `work` use it and its first
-/// namespace, and shuts it down.
+/// Starts the machine's first NVMe controller, lets `work` use it and its first namespace, and
+/// shuts it down.
 pub(crate) fn drive<E: From<DriveError>>(
     boot: &Boot,
     work: impl FnOnce(Opened<'_>, &mut Drive<'_>, Namespace) -> Result<(), E>,
@@ -121,7 +121,7 @@ fn identify(controller: &Drive<'_>) -> Result<Namespace, DriveError> {
     Ok(namespace)
 }
 
-/// What is asked of queue pairs whose slots have room for `len` bytes.
+/// Returns the options of queue pairs whose slots have room for `len` bytes.
 pub(crate) fn options(namespace: &Namespace, len: usize, vector: Option<u16>) -> QueueOptions {
     let stride = usize::try_from(namespace.stride()).unwrap_or(usize::MAX);
     let slot = len.max(stride).next_multiple_of(4096);

@@ -244,7 +244,7 @@ impl Check<'_> {
         }
     }
 
-    /// A command with random blocks of a part.
+    /// Returns a command with random blocks of a part.
     fn choose(&mut self, part: usize, depth: usize) -> Command {
         let size = self.count.checked_div(depth).unwrap_or(0).max(1);
         let offset = self.below(size);
@@ -345,13 +345,13 @@ impl Check<'_> {
         self.lost.get_or_insert(lost);
     }
 
-    /// The word at `at` (bytes) of one of the blocks used, as it was written last.
+    /// Returns the word at `at` (bytes) of one of the blocks used, as it was written last.
     fn word(&self, index: usize, at: usize) -> u64 {
         let written = self.written.get(index).copied().unwrap_or(0);
         word(self.lba(index) << 16 ^ u64::from(written), at)
     }
 
-    /// A checksum (FNV-1a of words) of all blocks as they were written last.
+    /// Returns a checksum (FNV-1a of words) of all blocks as they were written last.
     fn sum(&self) -> u64 {
         let mut sum = 0xcbf2_9ce4_8422_2325;
         for index in 0..self.count {
@@ -367,13 +367,13 @@ impl Check<'_> {
         usize::try_from(self.namespace.block_size()).unwrap_or(0)
     }
 
-    /// The block of the namespace that is one of those used.
+    /// Returns the block of the namespace that is one of those used.
     fn lba(&self, index: usize) -> u64 {
         let index = u64::try_from(index).unwrap_or(0);
         self.first.saturating_add(index)
     }
 
-    /// A random number below `limit`.
+    /// Returns a random number below `limit`.
     fn below(&mut self, limit: usize) -> usize {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -392,7 +392,7 @@ fn release(pair: &mut Pair<'_, '_>, slot: Slot) -> Result<(), Failure> {
 /// The memory of a slot.
 type Data<'q> = vfio_drivers::nvme::SlotWindow<'q, Machine>;
 
-/// The word at `at` (bytes) of a block, which tells blocks and writes apart.
+/// Returns the word at `at` (bytes) of a block, which tells blocks and writes apart.
 fn word(seed: u64, at: usize) -> u64 {
     let at = u64::try_from(at).unwrap_or(0);
     let mixed = (seed.rotate_left(32) ^ at).wrapping_mul(0xff51_afd7_ed55_8ccd);

@@ -189,7 +189,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         }
     }
 
-    /// Whether it runs, as far as it says.
+    /// Tells whether it runs, as far as it says.
     pub(in crate::nvme) fn check(&self) -> Result<(), NvmeError<A::Error>> {
         self.running()?;
         match self.status()? {
@@ -215,7 +215,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         self.device.sys().now().map_err(NvmeError::Clock)
     }
 
-    /// When a time that begins now is over.
+    /// Returns when a time that begins now is over.
     pub(in crate::nvme) fn deadline(
         &self,
         limit: Duration,
@@ -224,17 +224,17 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
     }
 }
 
-/// Whether a controller that was enabled has become ready, or has failed to.
+/// Tells whether a controller that was enabled has become ready, or has failed to.
 const fn is_settled(status: u32) -> bool {
     status & (CSTS_RDY | CSTS_CFS) != 0
 }
 
-/// Whether a controller is ready for power to go.
+/// Tells whether a controller is ready for power to go.
 const fn is_shut_down(status: u32) -> bool {
     status & CSTS_SHST == CSTS_SHST_COMPLETE
 }
 
-/// An address in halves.
+/// Returns an address in halves.
 const fn dwords_of(address: u64) -> (u32, u32) {
     let [a, b, c, d, e, f, g, h] = address.to_le_bytes();
     (

@@ -75,7 +75,7 @@ pub struct Controller<D: DeviceHandle, M: DmaHandle, A: Access = Bar<D>> {
 }
 
 impl Default for Options {
-    /// 30 seconds for a command, 60 for an admin command, and shadow doorbells.
+    /// Returns 30 seconds for a command, 60 for an admin command, and shadow doorbells.
     fn default() -> Self {
         Self {
             command: Duration::from_secs(30),
@@ -211,7 +211,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         result
     }
 
-    /// Whether it runs, as far as the driver knows.
+    /// Tells whether it runs, as far as the driver knows.
     pub(super) fn running(&self) -> Result<(), NvmeError<A::Error>> {
         if self.state.is_running() {
             Ok(())
@@ -220,12 +220,12 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         }
     }
 
-    /// The registers do not fit into BAR 0.
+    /// Makes the error of registers that do not fit into BAR 0.
     pub(super) fn short(&self) -> NvmeError<A::Error> {
         short(&self.window)
     }
 
-    /// What its namespaces have that were read since it was started last.
+    /// Returns the identity of the namespaces that were read since the controller last started.
     pub(super) const fn started(&self) -> Identity {
         self.started
     }
@@ -242,7 +242,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         &self.dma
     }
 
-    /// The memory with the doorbells, where they are in memory.
+    /// Returns the memory with the doorbells, where they are in memory.
     pub(super) const fn shadow(&self) -> Option<&ShadowMemory<M>> {
         if self.is_shadowed {
             self.shadow.as_ref()
@@ -286,7 +286,7 @@ impl Said {
     }
 }
 
-/// What an optional command answers; none where the controller refuses it.
+/// Returns the answer of an optional command. None where the controller refuses it.
 fn unless_refused<T, E>(result: Result<T, NvmeError<E>>) -> Result<Option<T>, NvmeError<E>> {
     match result {
         Err(NvmeError::Command(_)) => Ok(None),
@@ -294,7 +294,7 @@ fn unless_refused<T, E>(result: Result<T, NvmeError<E>>) -> Result<Option<T>, Nv
     }
 }
 
-/// The registers do not fit into BAR 0.
+/// Makes the error of registers that do not fit into BAR 0.
 fn short<A: Access>(bar0: &Window<A>) -> NvmeError<A::Error> {
     NvmeError::Short { len: bar0.len() }
 }

@@ -138,7 +138,7 @@ impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {
         })
     }
 
-    /// The layout of protection information that the format of a namespace has, which answers
+    /// Returns the protection information's layout in the format of a namespace, which answers
     /// `page` to Identify.
     fn protection_layout(&self, id: u32, page: &Page) -> Result<Layout, NvmeError<A::Error>> {
         let is_extended = self.info.has_extended_formats();

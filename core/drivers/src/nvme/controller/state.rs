@@ -48,7 +48,7 @@ impl SharedState {
         self.0.store(number, Ordering::Release);
     }
 
-    /// Whether it takes commands: one that is being stopped does not.
+    /// Tells whether it takes commands: one that is being stopped does not.
     pub(super) fn is_running(&self) -> bool {
         self.0.load(Ordering::Acquire) == RUNNING
     }

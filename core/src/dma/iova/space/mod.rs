@@ -37,7 +37,7 @@ pub(super) struct Space<A: ?Sized> {
 }
 
 impl<const N: usize> Space<[Node; N]> {
-    /// No addresses.
+    /// Creates a space without addresses.
     pub(super) const fn new() -> Self {
         Self {
             page_sizes: 0,
@@ -120,13 +120,13 @@ impl Space<[Node]> {
         self.mappings
     }
 
-    /// The addresses of each gap.
+    /// Returns the addresses of each gap.
     pub(super) fn gaps(&self) -> impl Iterator<Item = IovaRange> + '_ {
         let gaps = self.tree.ids(Class::PAGE);
         gaps.map(|id| self.range(self.tree.gap_start(id), self.tree.start(id)))
     }
 
-    /// The addresses from each wall to the next.
+    /// Returns the addresses from each wall to the next.
     pub(super) fn usable(&self) -> impl Iterator<Item = IovaRange> + '_ {
         let mut start = None;
         self.tree.ids(Class::ANY).filter_map(move |id| {
@@ -146,12 +146,12 @@ impl Space<[Node]> {
         self.tree.check();
     }
 
-    /// The address of a page: below 2^64 for all but the end of the address space.
+    /// Returns the address of a page: below 2^64 for all but the end of the address space.
     const fn address(&self, page: Pages) -> u64 {
         page.wrapping_shl(self.shift)
     }
 
-    /// The addresses of the pages from `start` to before `end`.
+    /// Returns the addresses of the pages from `start` to before `end`.
     const fn range(&self, start: Pages, end: Pages) -> IovaRange {
         IovaRange {
             start: self.address(start),
@@ -159,13 +159,13 @@ impl Space<[Node]> {
         }
     }
 
-    /// How many pages hold `size` bytes.
+    /// Returns how many pages hold `size` bytes.
     fn pages(&self, size: u64) -> Result<Pages, IovaError> {
         let last = size.checked_sub(1).ok_or(IovaError::Empty)?;
         Ok(last.wrapping_shr(self.shift).saturating_add(1))
     }
 
-    /// The first page of `size` bytes at `start`, and the first one behind them.
+    /// Returns the first page of `size` bytes at `start`, and the first one behind them.
     fn stretch(&self, start: u64, size: u64) -> Result<(Pages, Pages), IovaError> {
         let last = size.checked_sub(1).ok_or(IovaError::Empty)?;
         let page = self.page_size();
@@ -179,8 +179,8 @@ impl Space<[Node]> {
         Ok((from, last.wrapping_shr(self.shift).saturating_add(1)))
     }
 
-    /// The node above the gap that has all pages from `from` to before `to`, page 0 aside; or why
-    /// the first of them that is not free is not.
+    /// Returns the node above the gap that has all pages from `from` to before `to`, page 0 aside.
+    /// Otherwise tells why the first page that is not free is not.
     fn gap_with(&self, from: Pages, to: Pages) -> Result<NodeId, Kind> {
         let (below, above) = self.tree.around(from).ok_or(Kind::Wall)?;
         let gap_start = self.tree.gap_start(above);
@@ -194,7 +194,7 @@ impl Space<[Node]> {
         }
     }
 
-    /// Whether there can be another allocation.
+    /// Tells whether there can be another allocation.
     fn check_room(&self) -> Result<(), IovaError> {
         let avail = self.avail;
         if self.is_limited && self.mappings >= avail.into() {

@@ -92,8 +92,8 @@ impl Space<[Node]> {
         self.has_first_page = false;
     }
 
-    /// Whether it takes another wall to keep back the pages from `from` to before `to`. An error
-    /// is the lowest allocation that has some of them.
+    /// Tells whether it takes another wall to keep back the pages from `from` to before `to`. An
+    /// error is the lowest allocation that has some of them.
     fn check_hole(&self, from: Pages, to: Pages) -> Result<bool, NodeId> {
         let tree = &self.tree;
         let Some((below, above)) = tree.around(from).filter(|_| from < to) else {

@@ -36,7 +36,7 @@ impl Tree<[Node]> {
         assert_eq!(spare.len(), used, "no node is lost");
     }
 
-    /// The height and the largest gap of a subtree. It is not deeper than AVL trees are.
+    /// Returns the height and the largest gap of a subtree. It is not deeper than AVL trees are.
     fn check_under(&self, id: NodeId, parent: NodeId) -> (u32, Class) {
         if id == NONE {
             return (0, Class::NONE);

@@ -44,7 +44,7 @@ pub(super) struct Tree<A: ?Sized> {
 }
 
 impl<const N: usize> Tree<[Node; N]> {
-    /// A tree without pages.
+    /// Creates a tree without pages.
     pub(super) const fn new() -> Self {
         Self {
             lowest: TOP,
@@ -64,12 +64,12 @@ impl Tree<[Node]> {
         Ok(())
     }
 
-    /// How many nodes there can be.
+    /// Returns how many nodes there can be.
     pub(super) const fn capacity(&self) -> usize {
         self.nodes.len()
     }
 
-    /// How many more nodes there can be.
+    /// Returns how many more nodes there can be.
     pub(super) fn room(&self) -> usize {
         self.capacity().saturating_sub(NodeId(self.len).index())
     }
@@ -86,31 +86,31 @@ impl Tree<[Node]> {
         self.node(id).gap
     }
 
-    /// The first page of the gap below `id`, where the node before it ends.
+    /// Returns the first page of the gap below `id`, where the node before it ends.
     pub(super) fn gap_start(&self, id: NodeId) -> Pages {
         let node = self.node(id);
         node.start.wrapping_sub(node.gap)
     }
 
-    /// All nodes with a gap of class `least` or larger, the lowest first.
+    /// Returns all nodes with a gap of class `least` or larger, the lowest first.
     pub(super) fn ids(&self, least: Class) -> impl Iterator<Item = NodeId> + '_ {
         let first = self.fit_anywhere(least);
         iter::successors(first, move |&id| self.next_fit(id, least))
     }
 
-    /// The lowest node above `id`.
+    /// Returns the lowest node above `id`.
     pub(super) fn next(&self, id: NodeId) -> Option<NodeId> {
         self.next_fit(id, Class::ANY)
     }
 
-    /// Where each node starts, the gap below it, and why it is there.
+    /// Returns where each node starts, the gap below it, and why it is there.
     pub(super) fn stretches(&self) -> impl Iterator<Item = (Pages, Pages, Kind)> + '_ {
         self.ids(Class::ANY)
             .map(|id| (self.start(id), self.gap(id), self.kind(id)))
     }
 
-    /// The highest node that starts at `page` or before it, [`TOP`] for none, and the one above
-    /// it. Nothing where `page` is in [`TOP`].
+    /// Returns the highest node that starts at or before `page`, and the one above it. [`TOP`]
+    /// stands for none. Nothing where `page` is in [`TOP`].
     pub(super) fn around(&self, page: Pages) -> Option<(NodeId, NodeId)> {
         let top = self.node(TOP);
         if top.start <= page {
@@ -130,7 +130,7 @@ impl Tree<[Node]> {
         Some((below, above))
     }
 
-    /// The lowest node with a gap of class `least` or larger, which is a page at least.
+    /// Returns the lowest node with a gap of class `least` or larger. `least` is a page at least.
     pub(super) fn first_fit(&self, least: Class) -> Option<NodeId> {
         if self.node(self.lowest).own >= least {
             Some(self.lowest)
@@ -139,7 +139,7 @@ impl Tree<[Node]> {
         }
     }
 
-    /// The lowest node above `id` with a gap of class `least` or larger.
+    /// Returns the lowest node above `id` with a gap of class `least` or larger.
     pub(super) fn next_fit(&self, mut id: NodeId, least: Class) -> Option<NodeId> {
         let mut node = self.node(id);
         loop {
@@ -163,7 +163,7 @@ impl Tree<[Node]> {
         }
     }
 
-    /// The lowest node with a gap of class `least` or larger.
+    /// Searches the whole tree for the lowest node with a gap of class `least` or larger.
     fn fit_anywhere(&self, least: Class) -> Option<NodeId> {
         let top = self.node(TOP);
         if top.left_most >= least {
@@ -173,7 +173,7 @@ impl Tree<[Node]> {
         }
     }
 
-    /// The same in a subtree.
+    /// Searches a subtree for the lowest node with a gap of class `least` or larger.
     fn fit_under(&self, mut id: NodeId, least: Class) -> Option<NodeId> {
         while let Some(node) = self.nodes.get(id.index()) {
             if node.left_most >= least {
@@ -324,7 +324,7 @@ impl Tree<[Node]> {
         Ok(id)
     }
 
-    /// A node; one without pages where there is none.
+    /// Returns a node. One without pages where there is none.
     fn node(&self, id: NodeId) -> &Node {
         self.nodes.get(id.index()).unwrap_or(&Node::NOTHING)
     }

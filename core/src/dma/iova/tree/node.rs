@@ -55,7 +55,7 @@ pub(in crate::dma::iova) struct Node {
 }
 
 impl NodeId {
-    /// The index, past any array where there is none.
+    /// Returns the index, past any array where there is none.
     pub(super) fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -92,7 +92,7 @@ impl Node {
         kind: Kind::Wall,
     };
 
-    /// A node without children.
+    /// Creates a node without children.
     pub(super) fn new(start: Pages, gap: Pages, kind: Kind) -> Self {
         Self {
             start,
@@ -111,7 +111,7 @@ impl Node {
         ..Self::UNUSED
     };
 
-    /// Of the largest gap in the subtree.
+    /// Returns the class of the largest gap in the subtree.
     pub(super) fn most(&self) -> Class {
         self.left_most.max(self.own).max(self.right_most)
     }
@@ -138,7 +138,7 @@ impl Node {
         }
     }
 
-    /// On which side `child` is.
+    /// Returns on which side `child` is.
     pub(super) fn side(&self, child: NodeId) -> Side {
         if self.left == child {
             Side::Left

@@ -14,7 +14,7 @@ pub(super) struct Lines {
 const BYTES: usize = 16;
 
 impl Lines {
-    /// For a region of `size` bytes.
+    /// Creates the lines for a region of `size` bytes.
     pub(super) fn new(size: u64) -> Self {
         let digits = format!("{size:x}").len().max(8);
         Self {

@@ -22,7 +22,8 @@ impl Stretch {
         end: None,
     };
 
-    /// The first byte and the one past the last, if the region has them and both are multiples of `align`.
+    /// Returns the first byte and the one past the last. Fails unless the region has them and both are
+    /// multiples of `align`.
     pub(super) fn within(
         self,
         region: &RegionReport,

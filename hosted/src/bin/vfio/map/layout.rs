@@ -29,19 +29,19 @@ pub(super) enum Content {
 }
 
 impl Cell {
-    /// Bytes.
+    /// Returns bytes.
     pub(super) const fn size(&self) -> u64 {
         self.end.saturating_sub(self.start)
     }
 
-    /// How it is reached.
+    /// Returns how it is reached.
     pub(super) const fn access(&self) -> &'static str {
         if self.mapped { "mapped" } else { "trapped" }
     }
 }
 
 impl Content {
-    /// What is written into the cell; nothing for what nothing is known of.
+    /// Returns the text of the cell. None where nothing is known of it.
     pub(super) const fn name(self) -> Option<&'static str> {
         match self {
             Self::Registers => None,
@@ -51,7 +51,8 @@ impl Content {
     }
 }
 
-/// The cells of a region, from its first byte to its last. What of MSI-X lies past the region is left out.
+/// Returns the cells of a region, from its first byte to its last. What of MSI-X lies past the region is
+/// left out.
 pub(super) fn cells(region: &RegionReport, msix: Option<MsixPlace>) -> Vec<Cell> {
     let inside = |place: Place| {
         let end = place.offset.saturating_add(place.size).min(region.size);
@@ -95,8 +96,8 @@ pub(super) fn cells(region: &RegionReport, msix: Option<MsixPlace>) -> Vec<Cell>
     cells
 }
 
-/// The edges between cells that are drawn `total` wide, from 0 to `total`: in proportion to their sizes, but none
-/// narrower than `least`, as long as there is room for that.
+/// Returns the edges between cells that are drawn `total` wide, from 0 to `total`: in proportion to their sizes,
+/// but none narrower than `least`, as long as there is room for that.
 pub(super) fn edges(cells: &[Cell], total: f64, least: f64) -> Vec<f64> {
     let sizes: Vec<f64> = cells.iter().map(|cell| cell.size() as f64).collect();
     let least = least.min(total / sizes.len().max(1) as f64);

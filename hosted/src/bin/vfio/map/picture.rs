@@ -62,7 +62,7 @@ fn subtitle(map: &Map) -> String {
     format!("{} · pages of {page}", map.msix_line())
 }
 
-/// A region: its name and size, its cells, and the offsets at which they begin.
+/// Returns a region: its name and size, its cells, and the offsets at which they begin.
 fn bar(region: &RegionReport, cells: &[Cell], top: f64) -> Group {
     let name = text(&region.name, MARGIN, top, 15.0).set("font-weight", "bold");
     let size = format!(
@@ -255,7 +255,7 @@ fn text(content: &str, x: f64, y: f64, size: f64) -> Text {
         .set("fill", INK)
 }
 
-/// About how long a text is.
+/// Returns about how long a text is.
 fn length(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * CHARACTER
 }

@@ -323,7 +323,7 @@ impl Reads {
     }
 }
 
-/// A bar on standard error, where somebody sees it.
+/// Returns a bar on standard error, where somebody sees it.
 fn progress(time: Duration) -> ProgressBar {
     let template = "{bar:40} {elapsed} of the time";
     let style = ProgressStyle::with_template(template);

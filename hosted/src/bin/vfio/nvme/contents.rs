@@ -91,7 +91,8 @@ const fn mark(name: &'static str, at: usize, bytes: &'static [u8]) -> Mark {
     Mark { name, at, bytes }
 }
 
-/// What a namespace holds that somebody may miss; none where its first MiB and its last are zeros.
+/// Returns what a namespace holds that somebody may miss. None where its first MiB and its last are
+/// zeros.
 pub(crate) fn held<C: ControllerHandle>(
     pair: &mut QueuePair<C, DEPTH>,
     namespace: &Namespace,
@@ -108,8 +109,9 @@ pub(crate) fn held<C: ControllerHandle>(
     Ok(known.or((!is_empty(&head) || !is_empty(&tail)).then_some(UNKNOWN)))
 }
 
-/// What would be lost where `blocks` blocks are written from `lba` on: what the namespace [holds](held), or whatever is
-/// in these blocks. Of many blocks, 64 MiB are looked at, spread evenly from the first to the last.
+/// Returns what would be lost where `blocks` blocks are written from `lba` on. That is what the namespace
+/// [holds](held), or whatever is in these blocks. Of many blocks, 64 MiB are looked at, spread evenly from the first to
+/// the last.
 pub(crate) fn lost<C: ControllerHandle>(
     pair: &mut QueuePair<C, DEPTH>,
     namespace: &Namespace,
@@ -132,8 +134,8 @@ pub(crate) fn lost<C: ControllerHandle>(
     Ok(None)
 }
 
-/// Where windows of `len` blocks begin that are spread over `blocks` blocks, from the first to the last: those that it
-/// takes to see them all, or else [`WINDOWS`].
+/// Returns the starts of windows of `len` blocks, spread over `blocks` blocks from the first to the last. There are as
+/// many as it takes to see them all, or else [`WINDOWS`].
 fn windows(blocks: u64, len: u64) -> impl Iterator<Item = u64> {
     let count = blocks.div_ceil(len.max(1)).min(WINDOWS);
     let room = u128::from(blocks.saturating_sub(len));
@@ -151,8 +153,8 @@ const UNKNOWN: &str = "data of an unknown kind";
 /// What is not zero in the blocks that are to be written.
 const IN_THE_WAY: &str = "data in the blocks to be written";
 
-/// What a namespace with blocks of `block` bytes holds, by its first bytes and its last; none where nothing is known
-/// there.
+/// Recognises the contents of a namespace by its first bytes and its last. `block` is the size of a block in bytes;
+/// none where nothing is known there.
 fn found(head: &[u8], tail: &[u8], block: usize) -> Option<&'static str> {
     let last = tail.rchunks(block).next().unwrap_or_default();
     let has = |bytes: &[u8], at: usize, mark: &[u8]| {
@@ -189,7 +191,7 @@ mod tests {
     /// Bytes from the start that marks are in.
     const HEAD: usize = 128 << 10;
 
-    /// What is found on a namespace: `held`, or what would be lost where blocks are written there.
+    /// Returns what is found on a namespace: `held`, or what a write of those blocks would destroy.
     fn on(namespace: NvmeNamespace, written: Option<(u64, u64)>) -> Option<&'static str> {
         let nvme = model::nvme_with(Nvme::new().with_namespace(namespace));
         let kernel = Kernel::new().with_device("0000:00:05.0", nvme, 1);

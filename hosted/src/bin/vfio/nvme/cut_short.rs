@@ -66,7 +66,7 @@ pub(crate) enum Cause {
 }
 
 impl CutShort {
-    /// What the user can do about it, as a sentence.
+    /// Returns a sentence that tells the user what to do about it.
     pub(crate) fn way_out(&self) -> Cow<'static, str> {
         let next = match &self.done {
             Done::Blocks { lba, blocks, .. } => lba.saturating_add(*blocks),
@@ -93,7 +93,7 @@ impl CutShort {
         }
     }
 
-    /// What the program exits with.
+    /// Returns the exit status of the program.
     pub(crate) fn status(&self) -> ExitCode {
         match &self.cause {
             Cause::Interrupted => ExitCode::from(INTERRUPTED),

@@ -48,7 +48,7 @@ pub(super) struct Ended<T> {
 }
 
 impl<T> Ended<T> {
-    /// All of it was done.
+    /// Creates the result of a transfer that was finished.
     pub(super) const fn whole(done: T) -> Self {
         Self {
             done,
@@ -57,7 +57,8 @@ impl<T> Ended<T> {
     }
 }
 
-/// The exit status of a command, by all that can fail at its end. Every failure is told, and the first counts.
+/// Returns the exit status of a command, by all that can fail at its end. Every failure is told, and the first
+/// counts.
 pub(super) fn status<const N: usize>(ends: [Result<(), Failure>; N]) -> Result<ExitCode, Failure> {
     let mut failures = ends.into_iter().filter_map(Result::err);
     let Some(first) = failures.next() else {
@@ -80,7 +81,7 @@ pub(super) struct About {
 }
 
 impl About {
-    /// A failure of the controller.
+    /// Returns a failure of the controller.
     pub(super) fn failed(&self, error: &dyn Display) -> Failure {
         Failure::Drive {
             name: self.device.clone(),
@@ -88,7 +89,7 @@ impl About {
         }
     }
 
-    /// The namespace with the identifier `id`; without one, the first that can be used.
+    /// Returns the namespace with the identifier `id`. Without one, the first that can be used.
     pub(super) fn namespace<D: DeviceHandle, M: DmaHandle, A: Access>(
         &self,
         controller: &Controller<D, M, A>,
@@ -104,7 +105,7 @@ impl About {
     }
 }
 
-/// What queue pairs for many blocks are like.
+/// Returns the options of queue pairs for many blocks.
 pub(crate) fn queue<D: DeviceHandle, M: DmaHandle, A: Access>(
     controller: &Controller<D, M, A>,
     namespace: &Namespace,

@@ -139,7 +139,7 @@ impl Job for Identify {
     }
 }
 
-/// All namespaces, those that can't be used among them.
+/// Returns all namespaces, those that can't be used among them.
 fn namespaces<D: DeviceHandle, M: DmaHandle, A: Access>(
     controller: &Controller<D, M, A>,
 ) -> Result<Vec<Entry>, NvmeError<A::Error>> {
@@ -159,7 +159,7 @@ fn namespaces<D: DeviceHandle, M: DmaHandle, A: Access>(
     }
 }
 
-/// A result that concerns what was asked for alone, unless the controller was stopped because of it.
+/// Returns the error of a question that failed alone, unless it stopped the controller.
 fn unless_stopped<T, E>(
     result: Result<T, NvmeError<E>>,
 ) -> Result<Result<T, NvmeError<E>>, NvmeError<E>> {

@@ -140,13 +140,13 @@ impl Scale {
         }
     }
 
-    /// Where a count, 1 or more, is.
+    /// Returns where a count, 1 or more, is.
     fn of(&self, count: u64) -> f64 {
         let part = ((count as f64).log10() - Self::BOTTOM) / (self.top - Self::BOTTOM);
         FLOOR - part * (FLOOR - TOP)
     }
 
-    /// Round counts.
+    /// Returns round counts.
     fn ticks(&self) -> impl Iterator<Item = u64> {
         (0..=self.top as u32).map(|power| 10_u64.saturating_pow(power))
     }
@@ -171,18 +171,18 @@ impl Axis {
         }
     }
 
-    /// Where a time in nanoseconds is.
+    /// Returns where a time in nanoseconds is.
     fn of(&self, nanos: f64) -> f64 {
         let part = (nanos.max(1.0).log2() - self.first) / self.span;
         LEFT + part.clamp(0.0, 1.0) * (WIDTH - LEFT - RIGHT)
     }
 
-    /// Where the bar of a number begins.
+    /// Returns where the bar of a number begins.
     fn of_bar(&self, index: f64) -> f64 {
         self.of((self.first + index / BARS).exp2())
     }
 
-    /// How many times fall into each bar.
+    /// Returns how many times fall into each bar.
     fn counts(&self, times: &Histogram<u64>) -> Vec<u64> {
         let bars = (self.span * BARS) as usize;
         let mut counts = vec![0; bars.max(1)];
@@ -197,7 +197,7 @@ impl Axis {
         counts
     }
 
-    /// Round times in microseconds, as they are written.
+    /// Returns round times in microseconds, as they are written.
     fn ticks(&self) -> Vec<(f64, String)> {
         let (first, last) = (self.first.exp2(), (self.first + self.span).exp2());
         (-1..6)
@@ -208,7 +208,7 @@ impl Axis {
     }
 }
 
-/// A time as its tick says it.
+/// Returns a time as its tick says it.
 fn written(micros: f64) -> String {
     if micros < 1.0 {
         micros.to_string()
@@ -217,7 +217,7 @@ fn written(micros: f64) -> String {
     }
 }
 
-/// A number with a comma before every three digits.
+/// Returns a number with a comma before every three digits.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits

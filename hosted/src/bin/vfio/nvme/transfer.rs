@@ -349,7 +349,7 @@ impl Extent {
         STEP.next_multiple_of(usize::try_from(self.block).unwrap_or(STEP))
     }
 
-    /// What came of it, after so many blocks.
+    /// Returns the outcome after `blocks` blocks.
     fn ended(&self, blocks: u64, bar: &ProgressBar, cause: Option<Cause>) -> Ended<Record> {
         let seconds = bar.elapsed().as_secs_f64();
         bar.finish_and_clear();
@@ -379,7 +379,8 @@ impl Extent {
     }
 }
 
-/// A bar on standard error, where somebody sees it; without an end where nobody knows how many bytes there will be.
+/// Returns a bar on standard error, where somebody sees it. Without an end where nobody knows how many bytes there
+/// will be.
 fn progress(bytes: Option<u64>) -> ProgressBar {
     let template = match bytes {
         Some(_) => "{bar:40} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",

@@ -110,7 +110,7 @@ impl Interrupts {
         done
     }
 
-    /// The device sends a message.
+    /// Sends a message of the device.
     pub(in crate::sim::device) fn message(&mut self, vector: u32) {
         let Mode::Messages { index, vectors } = &mut self.mode else {
             return;

@@ -52,7 +52,7 @@ enum Mode {
 pub(in crate::sim) type Signals = Vec<Result<Option<Signal>, Errno>>;
 
 impl Device {
-    /// `VFIO_DEVICE_SET_IRQS`, whose events were looked up.
+    /// Returns `VFIO_DEVICE_SET_IRQS`, whose events were looked up.
     pub(in crate::sim) fn set_irqs(
         &mut self,
         argument: &[u8],
@@ -156,7 +156,7 @@ impl Interrupts {
         matches!(self.mode, Mode::Messages { .. })
     }
 
-    /// The device asserts INTx, or deasserts it.
+    /// Asserts INTx, or deasserts it.
     pub(super) fn set_level(&mut self, level: bool) {
         self.level = level;
         self.deliver_level();
@@ -166,7 +166,7 @@ impl Interrupts {
         self.level
     }
 
-    /// The command register was written.
+    /// Takes note that the command register was written.
     pub(super) fn turn_intx(&mut self, is_off: bool) {
         if std::mem::replace(&mut self.is_intx_off, is_off) == is_off {
             return;
@@ -180,7 +180,7 @@ impl Interrupts {
         }
     }
 
-    /// An asserted INTx that is not masked is signalled, and masked.
+    /// Signals an asserted INTx that is not masked, and masks it.
     fn deliver_level(&mut self) {
         if let Mode::Intx {
             trigger, is_masked, ..

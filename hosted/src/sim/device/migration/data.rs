@@ -34,13 +34,13 @@ impl Data {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// What there would be with more bytes.
+    /// Returns the data with more bytes behind them.
     pub(super) fn with(&self, bytes: &[u8]) -> Result<Vec<u8>, Errno> {
         self.check()?;
         Ok([&*self.bytes, bytes].concat())
     }
 
-    /// How many bytes are still to be read.
+    /// Returns how many bytes are still to be read.
     pub(super) fn left(&self) -> Result<u64, Errno> {
         self.check()?;
         let left = self.bytes.len().saturating_sub(self.read);

@@ -94,7 +94,7 @@ impl Device {
         Some(data)
     }
 
-    /// How long the data of a stopped device are, in bytes.
+    /// Returns how long the data of a stopped device are, in bytes.
     pub(super) fn migration_len(&mut self) -> u64 {
         let registers = self.model.registers();
         let len = registers
@@ -108,7 +108,7 @@ impl Device {
         self.migration.writes_flags = true;
     }
 
-    /// `VFIO_MIG_GET_PRECOPY_INFO` on `data`, which are the device's.
+    /// Serves `VFIO_MIG_GET_PRECOPY_INFO` on `data`, which are the device's.
     pub(in crate::sim) fn precopy(
         &mut self,
         data: &SharedData,
@@ -148,7 +148,7 @@ impl Device {
 }
 
 impl Migration {
-    /// Whether the device does nothing of its own.
+    /// Tells whether the device does nothing of its own.
     pub(super) fn is_stopped(&self) -> bool {
         matches!(
             self.state,
@@ -156,13 +156,13 @@ impl Migration {
         )
     }
 
-    /// A reset: the device runs.
+    /// Resets: the device runs.
     pub(super) fn reset(&mut self) {
         self.end();
         self.state = MigState::RUNNING;
     }
 
-    /// The data are over.
+    /// Ends the data.
     pub(super) fn end(&mut self) {
         for data in self.saving.take().into_iter().chain(self.resuming.take()) {
             lock(&data).end();

@@ -3,7 +3,7 @@
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{MigState, MigrationFlags};
 
-/// The next state on the way from `from` to `to` that a device has.
+/// Returns the next state on the way from `from` to `to` that a device has.
 pub(super) fn next(flags: MigrationFlags, from: MigState, to: MigState) -> Result<MigState, Errno> {
     if !has(flags, to) {
         return Err(Errno::EINVAL);
@@ -19,7 +19,7 @@ pub(super) fn next(flags: MigrationFlags, from: MigState, to: MigState) -> Resul
     }
 }
 
-/// Whether a device has a state.
+/// Tells whether a device has a state.
 fn has(flags: MigrationFlags, state: MigState) -> bool {
     let needed = match state {
         MigState::STOP | MigState::RUNNING | MigState::STOP_COPY | MigState::RESUMING => {
@@ -35,7 +35,7 @@ fn has(flags: MigrationFlags, state: MigState) -> bool {
     flags.contains(needed)
 }
 
-/// The first step from one state to another, of a device that has all of them.
+/// Returns the first step from one state to another, of a device that has all of them.
 fn step(from: MigState, to: MigState) -> MigState {
     match (from, to) {
         (MigState::ERROR, _) | (_, MigState::ERROR) => MigState::ERROR,

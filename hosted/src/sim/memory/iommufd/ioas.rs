@@ -36,7 +36,7 @@ struct Limits {
 }
 
 impl Ioas {
-    /// What its devices reach.
+    /// Returns the space that its devices reach.
     pub(super) const fn space(&self) -> &SharedSpace {
         &self.space
     }

@@ -52,7 +52,7 @@ impl Iommufd {
         id
     }
 
-    /// `IOMMU_IOAS_ALLOC`.
+    /// Returns `IOMMU_IOAS_ALLOC`.
     pub(in crate::sim) fn add_ioas(&mut self) -> u32 {
         self.add(Object::Ioas(Ioas::default()))
     }
@@ -67,7 +67,7 @@ impl Iommufd {
         self.objects.remove(&id);
     }
 
-    /// `IOMMU_DESTROY`.
+    /// Serves `IOMMU_DESTROY`.
     pub(in crate::sim) fn destroy(&mut self, id: u32) -> Result<(), Errno> {
         match self.objects.get(&id) {
             None => Err(Errno::ENOENT),
@@ -96,7 +96,7 @@ impl Iommufd {
         }
     }
 
-    /// How many mappings there are in all address spaces.
+    /// Returns how many mappings there are in all address spaces.
     pub(in crate::sim) fn mappings(&self) -> usize {
         let mappings = |object: &Object| match object {
             Object::Ioas(ioas) => lock(ioas.space()).len(),
@@ -144,7 +144,7 @@ impl Iommufd {
         }
     }
 
-    /// `IOMMU_IOAS_IOVA_RANGES`: writes as many ranges as `list` has room for.
+    /// Serves `IOMMU_IOAS_IOVA_RANGES`: writes as many ranges as `list` has room for.
     pub(in crate::sim) fn iova_ranges(
         &self,
         request: &mut IommuIoasIovaRanges,
@@ -169,7 +169,8 @@ impl Iommufd {
         }
     }
 
-    /// `IOMMU_IOAS_MAP` of the bytes `range` of `memory`; says in the request at which address.
+    /// Serves `IOMMU_IOAS_MAP` of the bytes `range` of `memory`. Says in the request at which
+    /// address.
     pub(in crate::sim) fn map(
         &self,
         request: &mut IommuIoasMap,
@@ -198,7 +199,7 @@ impl Iommufd {
         Ok(())
     }
 
-    /// `IOMMU_IOAS_UNMAP`; says in the request how many bytes were unmapped.
+    /// Serves `IOMMU_IOAS_UNMAP`. Says in the request how many bytes were unmapped.
     pub(in crate::sim) fn unmap(&self, request: &mut IommuIoasUnmap) -> Result<(), Errno> {
         let ioas = self.ioas(request.ioas_id)?;
         request.length = if (request.iova, request.length) == (0, u64::MAX) {
@@ -225,19 +226,19 @@ impl Iommufd {
         }
     }
 
-    /// The address space as a container; `ENODEV` where the file is none.
+    /// Returns the address space as a container. `ENODEV` where the file is none.
     fn container(&self) -> Result<&Ioas, Errno> {
         self.ioas(self.container.ok_or(Errno::ENODEV)?)
     }
 
-    /// `VFIO_SET_IOMMU`, of type1 in one of its versions.
+    /// Serves `VFIO_SET_IOMMU`, of type1 in one of its versions.
     pub(in crate::sim) fn set_iommu(&mut self, is_v2: bool) -> Result<(), Errno> {
         let ioas = self.container.ok_or(Errno::ENODEV)?;
         self.ioas_mut(ioas)?.cuts = !is_v2;
         Ok(())
     }
 
-    /// What the container says of itself: the page sizes that `iommu` has, and the ranges.
+    /// Returns what the container says of itself: the page sizes of `iommu`, and the ranges.
     pub(in crate::sim) fn container_info(&self, iommu: Option<&Iommu>) -> Result<Iommu, Errno> {
         let space = lock(self.container()?.space());
         let pages = u64::MAX ^ u64::try_from(PAGE.wrapping_sub(1)).unwrap_or(0);
@@ -247,7 +248,7 @@ impl Iommufd {
         ))
     }
 
-    /// `VFIO_IOMMU_MAP_DMA` on the container.
+    /// Serves `VFIO_IOMMU_MAP_DMA` on the container.
     pub(in crate::sim) fn map_dma(
         &self,
         request: &IommuType1DmaMap,
@@ -269,7 +270,7 @@ impl Iommufd {
             .map(drop)
     }
 
-    /// `VFIO_IOMMU_UNMAP_DMA` on the container; says in the request how many bytes were
+    /// Serves `VFIO_IOMMU_UNMAP_DMA` on the container. Says in the request how many bytes were
     /// unmapped, even where it fails.
     pub(in crate::sim) fn unmap_dma(&self, request: &mut IommuType1DmaUnmap) -> Result<(), Errno> {
         if request.flags.intersects(!DmaUnmapFlags::ALL) {

@@ -19,7 +19,7 @@ use crate::sim::structure::get;
 const LARGEST: u64 = 1 << 28;
 
 impl Type1 {
-    /// `VFIO_IOMMU_DIRTY_PAGES`; `list` is the bitmap, where one is asked for.
+    /// Serves `VFIO_IOMMU_DIRTY_PAGES`. `list` is the bitmap, where one is asked for.
     pub(in crate::sim) fn dirty_pages(
         &self,
         argument: &[u8],
@@ -47,7 +47,7 @@ impl Type1 {
         Ok(())
     }
 
-    /// `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`.
+    /// Serves `VFIO_IOMMU_UNMAP_DMA` with `GET_DIRTY_BITMAP`.
     pub(in crate::sim) fn unmap_dirty(
         &self,
         request: &mut IommuType1DmaUnmap,
@@ -71,7 +71,7 @@ impl Type1 {
         Ok(())
     }
 
-    /// The first address and the last that a bitmap is asked for, where it fits.
+    /// Returns the first address and the last that a bitmap is asked for, where it fits.
     fn stretch(&self, iova: u64, size: u64, bitmap: Bitmap) -> Result<(u64, u64), Errno> {
         let page = lock(&self.space).page;
         let pages = size.checked_div(bitmap.pgsize).unwrap_or(0);
@@ -88,7 +88,7 @@ impl Type1 {
         }
     }
 
-    /// Whether a mapping is only in part within a stretch.
+    /// Tells whether a mapping is only in part within a stretch.
     fn is_cut(&self, (iova, last): (u64, u64)) -> bool {
         let met = lock(&self.space).overlapping(iova, last);
         met.iter().any(|(first, end)| *first < iova || *end > last)

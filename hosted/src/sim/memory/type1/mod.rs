@@ -29,7 +29,8 @@ pub(in crate::sim) struct Type1 {
 }
 
 impl Type1 {
-    /// The driver of `iommu`, in one of its versions, of a kernel from before Linux 7.0 or not.
+    /// Creates the driver of `iommu`, in one of its versions. `is_old` stands for a kernel from
+    /// before Linux 7.0.
     pub(in crate::sim) fn new(iommu: &Iommu, is_v2: bool, is_old: bool) -> Self {
         Self {
             space: Space::new(iommu.iova_ranges(), iommu.page()).shared(),
@@ -44,7 +45,7 @@ impl Type1 {
         }
     }
 
-    /// What the devices of the container reach.
+    /// Returns the space that the devices of the container reach.
     pub(in crate::sim) const fn space(&self) -> &SharedSpace {
         &self.space
     }
@@ -106,7 +107,7 @@ impl Type1 {
         Ok(())
     }
 
-    /// Unmaps, and says in the request how many bytes that were.
+    /// Unmaps. Says in the request how many bytes that were.
     pub(in crate::sim) fn unmap(&self, request: &mut IommuType1DmaUnmap) -> Result<(), Errno> {
         let mut space = lock(&self.space);
         let page = space.page.max(u64::try_from(PAGE).unwrap_or(1));

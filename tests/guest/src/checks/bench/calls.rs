@@ -38,7 +38,8 @@ const NAMES: [(i64, &str); 16] = [
     (libc::SYS_eventfd2, "eventfd"),
 ];
 
-/// The calls of each operation: `OPERATION` has all of them, `OPERATION, CALL` those of one kind.
+/// Checks that the calls of each operation: `OPERATION` has all of them, `OPERATION, CALL` those of
+/// one kind.
 pub(super) fn figures(device: &Device, mode: Mode) -> Result<String> {
     // Why the kernel does not have the mode, where it does not.
     drop(open(device, mode)?);

@@ -96,7 +96,7 @@ impl Operation {
         }
     }
 
-    /// Whether it can be done in `mode`.
+    /// Tells whether it can be done in `mode`.
     pub(super) fn is_in(self, mode: Mode) -> bool {
         match self {
             Self::OpenPciDriver | Self::OpenVfioIoctls => mode == peers::MODE,
@@ -171,7 +171,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// What is done with an open device.
+/// Does the operation with an open device.
 fn in_session(operation: Operation, session: Session<Linux>) -> Result<()> {
     // What is mapped by hand outlives the address space and the device.
     let memory;

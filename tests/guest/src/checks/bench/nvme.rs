@@ -159,7 +159,7 @@ fn drive(
     Ok(controller.shut_down()?)
 }
 
-/// The time stamp counter: it counts instructions where QEMU is told so (`-icount shift=0`).
+/// Reads the time stamp counter. It counts instructions where QEMU is told so (`-icount shift=0`).
 #[inline(always)]
 fn ticks() -> u64 {
     // SAFETY: every x86-64 processor has it.

@@ -15,14 +15,14 @@ use zerocopy::IntoBytes as _;
 use crate::mode::bound;
 use crate::world::{World, cdev};
 
-/// A device that is bound answers.
+/// Checks that a device that is bound answers.
 pub(crate) fn bind(_: &World, device: &Device) -> Result<String> {
     let (_ioas, opened) = bound_only(device)?;
     opened.info(&mut [0; 512])?;
     Ok("it answers".into())
 }
 
-/// One that is not bound does not.
+/// Checks that a device that is not bound does not answer.
 pub(crate) fn info_without_bind(_: &World, device: &Device) -> Result<String> {
     let opened = Opened::new(Linux, open(device)?);
     let mut buffer = [0; 512];
@@ -34,7 +34,7 @@ pub(crate) fn info_without_bind(_: &World, device: &Device) -> Result<String> {
     Ok("EINVAL".into())
 }
 
-/// It can't be bound to what is no iommufd.
+/// Checks that a device can't be bound to what is no iommufd.
 pub(crate) fn bind_to_no_iommufd(_: &World, device: &Device) -> Result<String> {
     let fd = open(device)?;
     let bound = bind_raw(&fd, &fd);
@@ -42,7 +42,7 @@ pub(crate) fn bind_to_no_iommufd(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{bound:?}"))
 }
 
-/// It can be bound once.
+/// Checks that a device can be bound once.
 pub(crate) fn bind_twice(_: &World, device: &Device) -> Result<String> {
     let fd = open(device)?;
     let iommufd = Linux.open(c"/dev/iommu")?;
@@ -52,7 +52,7 @@ pub(crate) fn bind_twice(_: &World, device: &Device) -> Result<String> {
     Ok("EINVAL".into())
 }
 
-/// It can be attached, detached, and attached again.
+/// Checks that a device can be attached, detached, and attached again.
 pub(crate) fn attach_and_detach(_: &World, device: &Device) -> Result<String> {
     let (ioas, opened) = bound_only(device)?;
     for _ in 0..2 {
@@ -62,7 +62,7 @@ pub(crate) fn attach_and_detach(_: &World, device: &Device) -> Result<String> {
     Ok("twice".into())
 }
 
-/// It can't be attached to what is not there.
+/// Checks that a device can't be attached to what is not there.
 pub(crate) fn attach_to_nothing(_: &World, device: &Device) -> Result<String> {
     let fd = open(device)?;
     let iommufd = Linux.open(c"/dev/iommu")?;

@@ -20,22 +20,23 @@ use crate::world::{World, version};
 const HUGE: u64 = 2 << 20;
 const GIGANTIC: u64 = 1 << 30;
 
-/// One page.
+/// Maps one page.
 pub(crate) fn small(_: &World, device: &Device, mode: Mode) -> Result<String> {
     map_unmap(device, mode, PAGE)
 }
 
-/// A huge page of 2 MiB.
+/// Maps a huge page of 2 MiB.
 pub(crate) fn huge(_: &World, device: &Device, mode: Mode) -> Result<String> {
     map_unmap(device, mode, HUGE)
 }
 
-/// A huge page of 1 GiB.
+/// Maps a huge page of 1 GiB.
 pub(crate) fn gigantic(_: &World, device: &Device, mode: Mode) -> Result<String> {
     map_unmap(device, mode, GIGANTIC)
 }
 
-/// The IOMMU's page table is to be seen, so that the other checks look for what they map in it.
+/// Checks that the IOMMU's page table is to be seen, so that the other checks look for what they
+/// map in it.
 pub(crate) fn page_table(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, _opened) = mode.open(device)?;
     if mode.splits() {
@@ -106,8 +107,8 @@ fn map_unmap(device: &Device, mode: Mode, size: u64) -> Result<String> {
     })
 }
 
-/// How many huge pages of `size` bytes there are that nobody has; `None` where pages of that size
-/// are not huge.
+/// Returns how many huge pages of `size` bytes there are that nobody has. `None` where pages of
+/// that size are not huge.
 fn free_pages(size: u64) -> Result<Option<u64>> {
     if size == PAGE {
         return Ok(None);
@@ -128,16 +129,16 @@ fn free_pages(size: u64) -> Result<Option<u64>> {
 struct PageTable(String);
 
 impl PageTable {
-    /// `None` where it is not shown. The first version of type 1 is left out: with iommufd it
-    /// maps small pages only, so that part of a mapping can be unmapped.
+    /// Finds the table. `None` where it is not shown. The first version of type 1 is left out: with
+    /// iommufd it maps small pages only, so that part of a mapping can be unmapped.
     fn of(device: &Device, mode: Mode) -> Option<Self> {
         let address = device.address();
         let path = format!("/sys/kernel/debug/iommu/intel/{address}/domain_translation_struct");
         (!mode.splits() && Path::new(&path).exists()).then_some(Self(path))
     }
 
-    /// The entries that lead to the page at `iova`, from the highest level of five down, 0 where
-    /// there is none; `None` where it is not mapped.
+    /// Returns the entries that lead to the page at `iova`, from the highest level of five down, 0
+    /// where there is none. `None` where it is not mapped.
     fn entries(&self, iova: u64) -> Result<Option<[u64; 5]>> {
         let text = fs::read_to_string(&self.0).with_context(|| self.0.clone())?;
         for line in text.lines() {
@@ -159,12 +160,12 @@ impl PageTable {
     }
 }
 
-/// The last page that there is can be mapped and unmapped.
+/// Checks that the last page that there is can be mapped and unmapped.
 pub(crate) fn unmap_range(_: &World, device: &Device, mode: Mode) -> Result<String> {
     last_page(device, mode, |space, iova| space.unmap(iova, PAGE))
 }
 
-/// The same by unmapping all.
+/// Checks the last page as well, by unmapping all.
 pub(crate) fn unmap_all(_: &World, device: &Device, mode: Mode) -> Result<String> {
     last_page(device, mode, |space, _| space.unmap_all())
 }
@@ -189,7 +190,7 @@ fn last_page(
     Ok(format!("at {iova:#x}"))
 }
 
-/// What would end past the last address is neither mapped nor unmapped.
+/// Checks that what would end past the last address is neither mapped nor unmapped.
 pub(crate) fn overflow(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let memory = Linux.memory(usize::try_from(2 * PAGE)?, Pages::Ordinary)?;
     let (space, _opened) = mode.open(device)?;

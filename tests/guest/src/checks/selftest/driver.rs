@@ -49,7 +49,7 @@ struct Driven<'d> {
     nowhere: u64,
 }
 
-/// It is removed and initialised again.
+/// Checks that the driver is removed and initialised again.
 pub(crate) fn init_remove(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         for round in 0..TIMES {
@@ -62,7 +62,7 @@ pub(crate) fn init_remove(_: &World, device: &Device, mode: Mode) -> Result<Stri
     })
 }
 
-/// What is copied is the same, whatever its length, and no interrupt comes.
+/// Checks that what is copied is the same, whatever its length, and that no interrupt comes.
 pub(crate) fn copy(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         // No frame lies across two pages: QEMU's card sends it only where these are one after the
@@ -81,7 +81,7 @@ pub(crate) fn copy(_: &World, device: &Device, mode: Mode) -> Result<String> {
     })
 }
 
-/// A read that the IOMMU refuses harms nobody.
+/// Checks that a read that the IOMMU refuses harms nobody.
 pub(crate) fn copy_from_nowhere(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         let seen = driven.copies_from_nowhere()?;
@@ -92,7 +92,7 @@ pub(crate) fn copy_from_nowhere(_: &World, device: &Device, mode: Mode) -> Resul
     })
 }
 
-/// Nor does a write.
+/// Checks that a write that the IOMMU refuses harms nobody.
 pub(crate) fn copy_to_nowhere(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         let source = &driven.card.memory()?.source;
@@ -108,7 +108,7 @@ pub(crate) fn copy_to_nowhere(_: &World, device: &Device, mode: Mode) -> Result<
     })
 }
 
-/// A frame that gets lost is missed, and the next copy is whole.
+/// Checks that a frame that gets lost is missed, and the next copy is whole.
 pub(crate) fn lost_frame(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         driven.prepare(SIZE)?;
@@ -127,7 +127,7 @@ pub(crate) fn lost_frame(_: &World, device: &Device, mode: Mode) -> Result<Strin
     })
 }
 
-/// An interrupt comes once.
+/// Checks that an interrupt comes once.
 pub(crate) fn interrupt(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         driven.interrupts()?;
@@ -135,7 +135,7 @@ pub(crate) fn interrupt(_: &World, device: &Device, mode: Mode) -> Result<String
     })
 }
 
-/// All in turn.
+/// Does all in turn.
 pub(crate) fn mixed(_: &World, device: &Device, mode: Mode) -> Result<String> {
     driven(device, mode, |mut driven| {
         for round in 0..TIMES {
@@ -201,7 +201,7 @@ fn card<'d>(
     Ok(Igb::new(bar0, dma, copied)?)
 }
 
-/// Memory to copy from and to.
+/// Allocates memory to copy from and to.
 fn memory(dma: &Space) -> Result<Copied<&Space>> {
     Ok(Copied {
         source: dma.buffer(LONG, Direction::Both)?,
@@ -210,7 +210,7 @@ fn memory(dma: &Space) -> Result<Copied<&Space>> {
 }
 
 impl Driven<'_> {
-    /// The driver is removed, and there is another.
+    /// Removes the driver, and starts another.
     fn reinitialised(self) -> Result<Self> {
         let copied = self.card.remove()?;
         Ok(Self {
@@ -239,7 +239,7 @@ impl Driven<'_> {
         Ok(seen)
     }
 
-    /// Exactly one interrupt comes for one that is raised.
+    /// Checks that exactly one interrupt comes for one that is raised.
     fn interrupts(&mut self) -> Result<()> {
         let count = self.card.raise(&self.vectors, SOON)?;
         ensure!(count == 1, "it came {count} times");
@@ -278,8 +278,8 @@ impl Driven<'_> {
     }
 }
 
-/// A byte of the source, from 0x40 to 0x7e: no two of them are the type of a protocol that QEMU
-/// takes apart.
+/// Returns a byte of the source, from 0x40 to 0x7e: no two of them are the type of a protocol that
+/// QEMU takes apart.
 fn pattern(at: usize) -> u8 {
     let mixed = at ^ at >> 6 ^ at >> 12;
     b'@' + u8::try_from(mixed % 63).unwrap_or(0)

@@ -26,7 +26,7 @@ struct Opening {
     is_first: bool,
 }
 
-/// One device of each group, all in one address space.
+/// Drives one device of each group, all in one address space.
 pub(crate) fn at_once(world: &World, mode: Mode) -> Result<String> {
     let devices = one_of_each_group(world)?;
     if devices.len() < 2 {

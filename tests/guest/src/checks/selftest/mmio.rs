@@ -25,7 +25,7 @@ const LARGEST: u64 = 1 << 30;
 /// How many mappings are made until one is misaligned.
 const TRIES: usize = 8;
 
-/// The whole of the largest BAR.
+/// Maps the whole of the largest BAR.
 pub(crate) fn whole_bar(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, opened) = mode.open(device)?;
     let (index, bar) = largest(initialised(&opened)?)?;
@@ -44,7 +44,7 @@ pub(crate) fn first_page(_: &World, device: &Device, mode: Mode) -> Result<Strin
     peer(&space, bar, page, mode).with_context(|| format!("BAR{index}"))
 }
 
-/// The whole of it once more, at an address that does not fit large pages.
+/// Maps the whole of the largest BAR at an address that does not fit large pages.
 pub(crate) fn misaligned(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, opened) = mode.open(device)?;
     let (index, first) = largest(initialised(&opened)?)?;
@@ -72,7 +72,7 @@ pub(crate) fn misaligned(_: &World, device: &Device, mode: Mode) -> Result<Strin
     Err(NotRun("every mapping is aligned".into()).into())
 }
 
-/// The largest BAR that is mapped.
+/// Returns the largest BAR that is mapped.
 fn largest(bars: Vec<MappedBar<'_>>) -> Result<MappedBar<'_>> {
     let largest = bars.into_iter().max_by_key(|(_, bar)| bar.len());
     largest.ok_or_else(|| NotRun("no BAR of the device can be mapped".into()).into())
@@ -103,7 +103,7 @@ fn peer(space: &Space, bar: Window<Bar<&Opened<Linux>>>, len: usize, mode: Mode)
     Ok(format!("{size:#x} bytes"))
 }
 
-/// Where devices are mapped.
+/// Returns where devices are mapped.
 fn addresses() -> Result<Vec<u64>> {
     let maps = fs::read_to_string("/proc/self/maps").context("cannot read /proc/self/maps")?;
     let devices = maps.lines().filter(|line| line.contains("vfio"));

@@ -24,7 +24,7 @@ const PAGE: u64 = 4096;
 /// A range of IOVAs: the first and the last address.
 pub(super) type Range = (u64, u64);
 
-/// The ranges of IOVAs that can be mapped: some, sorted, and none within another.
+/// Returns the ranges of IOVAs that can be mapped: some, sorted, and none within another.
 pub(super) fn ranges(space: &AddressSpace<Linux>) -> Result<Vec<Range>> {
     let ranges: Vec<Range> = match space {
         AddressSpace::Container(container) | AddressSpace::NoIommu(container) => {

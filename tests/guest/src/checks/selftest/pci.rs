@@ -21,7 +21,7 @@ const MOST: u32 = 16;
 /// How often a reset is tried, and how long it takes until the next time.
 const TRIES: (usize, Duration) = (21, Duration::from_millis(10));
 
-/// The IDs are the device's, and its bus mastering goes on and off.
+/// Checks that the IDs are the device's, and its bus mastering goes on and off.
 pub(crate) fn config_space(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, opened) = mode.open(device)?;
     let mut config = Config::new(DeviceConfig::ask(&opened, &mut [0; 512])?);
@@ -51,7 +51,7 @@ pub(crate) fn config_space(_: &World, device: &Device, mode: Mode) -> Result<Str
     Ok("on and off".into())
 }
 
-/// What says that it can be mapped is mapped, and nothing else.
+/// Checks that what says that it can be mapped is mapped, and nothing else.
 pub(crate) fn bars(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, opened) = mode.open(device)?;
     let bars = initialised(&opened)?;
@@ -59,7 +59,7 @@ pub(crate) fn bars(_: &World, device: &Device, mode: Mode) -> Result<String> {
     Ok(format!("{} BARs are mapped", bars.len()))
 }
 
-/// A device that can be reset is reset.
+/// Checks that a device that can be reset is reset.
 pub(crate) fn reset(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, opened) = mode.open(device)?;
     let flags = opened.info(&mut [0; 512])?.flags;
@@ -79,12 +79,12 @@ pub(crate) fn reset(_: &World, device: &Device, mode: Mode) -> Result<String> {
     Err(Errno::EAGAIN.into())
 }
 
-/// Each MSI is triggered, and arrives once.
+/// Checks that each MSI is triggered, and arrives once.
 pub(crate) fn trigger_msi(_: &World, device: &Device, mode: Mode) -> Result<String> {
     trigger(device, mode, pci_irq::MSI)
 }
 
-/// Each MSI-X is triggered, and arrives once.
+/// Checks that each MSI-X is triggered, and arrives once.
 pub(crate) fn trigger_msix(_: &World, device: &Device, mode: Mode) -> Result<String> {
     trigger(device, mode, pci_irq::MSIX)
 }

@@ -20,7 +20,7 @@ use crate::world::World;
 /// A BAR that is mapped whole: its index and its memory.
 pub(super) type MappedBar<'d> = (u32, Window<Bar<&'d Opened<Linux>>>);
 
-/// The device, its regions and its interrupts answer, and what can be mapped is mapped.
+/// Checks that the device, its regions and its interrupts answer, and what can be mapped is mapped.
 pub(crate) fn initialise(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (_space, opened) = mode.open(device)?;
     let mut bars = initialised(&opened)?;
@@ -78,7 +78,7 @@ pub(super) fn initialised(opened: &Opened<Linux>) -> Result<Vec<MappedBar<'_>>> 
     Ok(bars)
 }
 
-/// A BAR of 256 bytes is mapped, and no more of it is in reach.
+/// Checks that a BAR of 256 bytes is mapped, and no more of it is in reach.
 fn sub_page(bars: &mut [MappedBar<'_>]) -> Result<()> {
     let (_, bar) = bars
         .iter_mut()
@@ -91,7 +91,7 @@ fn sub_page(bars: &mut [MappedBar<'_>]) -> Result<()> {
     Ok(())
 }
 
-/// The ranges of IOVAs are told with ever more room, and make sense.
+/// Checks that the ranges of IOVAs are told with ever more room, and make sense.
 pub(crate) fn iova_ranges(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, _opened) = mode.open(device)?;
     match &space {
@@ -114,7 +114,7 @@ pub(crate) fn iova_ranges(_: &World, device: &Device, mode: Mode) -> Result<Stri
     Ok(format!("{:x?}", ranges(&space)?))
 }
 
-/// The first address that is free is given out, and one that is aligned to the size on request.
+/// Checks that the first free address is given out, and one that is aligned to the size on request.
 pub(crate) fn iova_allocator(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, _opened) = mode.open(device)?;
     let ranges = ranges(&space)?;

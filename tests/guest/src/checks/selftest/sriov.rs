@@ -38,7 +38,7 @@ const ENABLE: &str = "/sys/module/vfio_pci/parameters/enable_sriov";
 /// How opening a device ended: `Err` is what the call that takes the token returned.
 type Answer = Result<Opened<Linux>, Errno>;
 
-/// A virtual function is made, and is vfio-pci's at once.
+/// Checks that a virtual function is made, and is vfio-pci's at once.
 pub(crate) fn make(_: &World, device: &Device) -> Result<String> {
     may_have_virtual_functions()?;
     fs::write(ENABLE, "Y").with_context(|| format!("cannot write {ENABLE}"))?;
@@ -54,7 +54,7 @@ pub(crate) fn make(_: &World, device: &Device) -> Result<String> {
     Ok(format!("{}, of at most {most}", made.address()))
 }
 
-/// It is taken away.
+/// Takes the virtual function away.
 pub(crate) fn take_away(_: &World, device: &Device) -> Result<String> {
     may_have_virtual_functions()?;
     let made = virtual_function(device)?;
@@ -63,8 +63,8 @@ pub(crate) fn take_away(_: &World, device: &Device) -> Result<String> {
     Ok("gone".into())
 }
 
-/// A function whose virtual function is open is not taken from its driver, which would wait until it is closed; where
-/// it is taken by force, the program says what it waits for, and does not wait for ever.
+/// Checks that a function whose virtual function is open is not taken from its driver, which would wait until it is
+/// closed. Where it is taken by force, the program says what it waits for, and does not wait for ever.
 pub(crate) fn taken_with_it(_: &World, device: &Device) -> Result<String> {
     may_have_virtual_functions()?;
     set_number(device, 1)?;
@@ -113,7 +113,8 @@ pub(crate) fn taken_with_it(_: &World, device: &Device) -> Result<String> {
     Ok(said)
 }
 
-/// A function that its own driver has is not given to vfio-pci while its virtual function is open.
+/// Checks that a function of its own driver is not given to vfio-pci while its virtual function is
+/// open.
 fn kept_with_it(device: &Device) -> Result<()> {
     let address = device.address();
     let autoprobe = format!("{}/sriov_drivers_autoprobe", device.sysfs());
@@ -137,7 +138,7 @@ fn kept_with_it(device: &Device) -> Result<()> {
     Ok(())
 }
 
-/// Whether vfio-pci can make virtual functions.
+/// Checks that whether vfio-pci can make virtual functions.
 fn may_have_virtual_functions() -> Result<()> {
     if Path::new(ENABLE).exists() {
         Ok(())
@@ -146,7 +147,7 @@ fn may_have_virtual_functions() -> Result<()> {
     }
 }
 
-/// The virtual function is opened with the token that the physical one was opened with.
+/// Opens the virtual function with the token that the physical one was opened with.
 pub(crate) fn init_token_match(_: &World, device: &Device, mode: Mode) -> Result<String> {
     with_each(device, mode, |case| {
         let _physical = case.physical()?;
@@ -154,7 +155,7 @@ pub(crate) fn init_token_match(_: &World, device: &Device, mode: Mode) -> Result
     })
 }
 
-/// The token outlives the file that it was set through.
+/// Checks that the token outlives the file that it was set through.
 pub(crate) fn early_close(_: &World, device: &Device, mode: Mode) -> Result<String> {
     with_each(device, mode, |case| {
         drop(case.physical()?);
@@ -162,7 +163,7 @@ pub(crate) fn early_close(_: &World, device: &Device, mode: Mode) -> Result<Stri
     })
 }
 
-/// A token that was set takes the place of the one before.
+/// Checks that a token that was set takes the place of the one before.
 pub(crate) fn override_token(_: &World, device: &Device, mode: Mode) -> Result<String> {
     with_each(device, mode, |case| {
         let physical = case.physical()?;
@@ -171,7 +172,7 @@ pub(crate) fn override_token(_: &World, device: &Device, mode: Mode) -> Result<S
     })
 }
 
-/// While the virtual function is open the physical one is not opened without the token.
+/// Checks that while the virtual function is open the physical one is not opened without the token.
 pub(crate) fn token_in_use(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let case = Case::new(device, mode, Some(FIRST))?;
     drop(case.physical()?);
@@ -210,14 +211,14 @@ fn set_number(physical: &Device, number: u32) -> Result<()> {
     fs::write(&path, number.to_string()).with_context(|| format!("cannot write {path}"))
 }
 
-/// What a file of the physical function's in sysfs says.
+/// Reads a number from a file of the physical function's in sysfs.
 fn number(physical: &Device, name: &str) -> Result<u32> {
     let path = format!("{}/{name}", physical.sysfs());
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     Ok(text.trim().parse()?)
 }
 
-/// The virtual function.
+/// Returns the virtual function.
 fn virtual_function(physical: &Device) -> Result<Device> {
     let link = format!("{}/virtfn0", physical.sysfs());
     let target = fs::read_link(&link).context("there is no virtual function")?;
@@ -255,13 +256,13 @@ impl<'d> Case<'d> {
         })
     }
 
-    /// The physical function, opened with the first token.
+    /// Returns the physical function, opened with the first token.
     fn physical(&self) -> Result<Opened<Linux>> {
         let opened = self.open(self.physical, Some(FIRST))?;
         opened.map_err(|errno| anyhow!("the physical function: {errno}"))
     }
 
-    /// The virtual function opens if what it is opened with is `token`.
+    /// Checks that the virtual function opens if what it is opened with is `token`.
     fn opens_with(&self, token: Token) -> Result<()> {
         let answer = self.open(&self.virtual_one, self.given)?;
         expect(&answer, self.given == Some(token))?;
@@ -317,7 +318,7 @@ impl<'d> Case<'d> {
     }
 }
 
-/// A function must be opened, or refused for its token.
+/// Checks that a function is opened, or refused for its token.
 fn expect(answer: &Answer, is_opened: bool) -> Result<()> {
     match answer {
         Ok(_) => ensure!(is_opened, "it was opened"),
