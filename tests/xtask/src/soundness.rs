@@ -2,23 +2,32 @@
 //! ThreadSanitizer, and what the types must refuse.
 //!
 //! Memcheck finds bytes that are used before they are written, and what is lost; it is slow, and
-//! runs what is quick. AddressSanitizer finds what is touched out of bounds or after its end.
+//! runs what is quick, as the step of all tests has built it. AddressSanitizer finds what is touched out of bounds or after its end.
 //! ThreadSanitizer finds data races; as the standard library is not instrumented, it takes what
 //! that does between threads for races, and watches one program that makes its threads without it.
 //! Both are unstable flags of the compiler, which the pinned toolchain has, and which
 //! `RUSTC_BOOTSTRAP` unlocks for these builds alone.
 
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
+use serde::Deserialize;
 
 use crate::paths;
 use crate::steps::Steps;
+use crate::test::FEATURES;
 use crate::tools::{cargo, read, require, run};
 
 /// What memcheck is told. What the test harness itself may still point to is not counted as lost.
-const MEMCHECK: &str = "valgrind --quiet --error-exitcode=1 --leak-check=full \
-                        --show-leak-kinds=definite --errors-for-leak-kinds=definite";
+const MEMCHECK: [&str; 6] = [
+    "valgrind",
+    "--quiet",
+    "--error-exitcode=1",
+    "--leak-check=full",
+    "--show-leak-kinds=definite",
+    "--errors-for-leak-kinds=definite",
+];
 
 /// Tests that run under either checker, by their packages' names.
 const PACKAGES: [&str; 5] = [
@@ -88,9 +97,65 @@ pub(crate) fn steps(steps: &mut Steps) {
 
 fn memcheck() -> Result<()> {
     require("valgrind", "valgrind")?;
-    let runner = format!("CARGO_TARGET_{}_RUNNER", variable(&host()?));
-    let mut tests = tests(&QUICK);
-    run(skipping(&mut tests, &[&LEFT_OUT[..], &KEEPING].concat()).env(runner, MEMCHECK))
+    for test in built()? {
+        let Some((checker, options)) = MEMCHECK.split_first() else {
+            continue;
+        };
+        let mut command = Command::new(checker);
+        command.args(options).arg(&test.executable);
+        command.env("PROPTEST_CASES", CASES);
+        if let Some(package) = test.manifest_path.parent() {
+            command.current_dir(package);
+        }
+        let skip = [&LEFT_OUT[..], &KEEPING].concat();
+        run(command.args(skip.iter().flat_map(|word| ["--skip", word])))?;
+    }
+    Ok(())
+}
+
+/// A message of cargo's about what it has built (the Cargo Book, "External tools").
+#[derive(Deserialize)]
+struct Artifact {
+    manifest_path: PathBuf,
+    target: Target,
+    executable: PathBuf,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+/// Returns the tests that memcheck runs, as the step that runs all tests has built them.
+fn built() -> Result<Vec<Artifact>> {
+    let mut build = cargo();
+    build.args(["test", "--workspace", "--features", FEATURES]);
+    build.args(["--no-run", "--message-format", "json"]);
+    let messages = read(&mut build)?;
+    let artifacts = messages.lines().map(serde_json::from_str::<Artifact>);
+    // What is no test has no executable.
+    let tests: Vec<_> = artifacts.flatten().filter(Artifact::is_checked).collect();
+    for name in PACKAGES
+        .map(|name| name.replace('-', "_"))
+        .iter()
+        .map(|name| &**name)
+        .chain(QUICK)
+    {
+        let is_there = tests.iter().any(|test| test.target.name == name);
+        ensure!(is_there, "there is no test {name}");
+    }
+    Ok(tests)
+}
+
+impl Artifact {
+    /// Tells whether it is a package's unit tests, or one of the integration tests that are quick.
+    fn is_checked(&self) -> bool {
+        let kind = self.target.kind.as_slice();
+        let is_unit = kind == ["lib"] && PACKAGES.contains(&&*self.target.name.replace('_', "-"));
+        let is_quick = kind == ["test"] && QUICK.contains(&&*self.target.name);
+        is_unit || is_quick
+    }
 }
 
 fn sanitizer() -> Result<()> {
@@ -181,9 +246,4 @@ fn skipping<'a>(tests: &'a mut Command, words: &[&str]) -> &'a mut Command {
 fn host() -> Result<String> {
     let triple = read(Command::new("rustc").args(["--print", "host-tuple"]))?;
     Ok(triple.trim().into())
-}
-
-/// Returns a triple as it stands in the name of a variable.
-fn variable(triple: &str) -> String {
-    triple.to_uppercase().replace(['-', '.'], "_")
 }

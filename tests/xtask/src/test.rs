@@ -30,8 +30,11 @@ const SLOW: [&str; 5] = ["proofs", "soundness", "fuzz", "guests", "unikernel"];
 
 /// What is done side by side: each has steps of its own.
 enum Lane<'a> {
-    /// What builds and runs on this machine.
-    Here,
+    /// What is built in the workspace's own target folder.
+    Workspace,
+    /// What is built for the checkers of memory and of threads.
+    Soundness,
+    Fuzz,
     Guest(Guest<'a>),
     Images,
 }
@@ -39,8 +42,9 @@ enum Lane<'a> {
 /// Runs every step, those after a failed one too.
 pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     let mut steps = Steps::default();
-    lints(&mut steps);
+    format(&mut steps);
     if options.quick {
+        lints(&mut steps);
         tests(&mut steps);
         for name in SLOW {
             steps.not_run(name, "left out by --quick");
@@ -54,9 +58,9 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
     });
     // An emulated processor keeps one of this machine's busy, and builds all others. What is
     // longest begins first.
-    let lanes = std::iter::once(Lane::Here)
+    let lanes = std::iter::once(Lane::Workspace)
         .chain(guests.into_iter().map(Lane::Guest))
-        .chain([Lane::Images]);
+        .chain([Lane::Soundness, Lane::Fuzz, Lane::Images]);
     steps.append_side_by_side(lanes.collect(), Lane::run);
     Ok(steps.finish())
 }
@@ -65,12 +69,13 @@ impl Lane<'_> {
     fn run(self) -> Steps {
         let mut steps = Steps::default();
         match self {
-            Self::Here => {
+            Self::Workspace => {
                 tests(&mut steps);
+                lints(&mut steps);
                 proofs::steps(&mut steps);
-                soundness::steps(&mut steps);
-                fuzz::steps(&mut steps);
             }
+            Self::Soundness => soundness::steps(&mut steps),
+            Self::Fuzz => fuzz::steps(&mut steps),
             Self::Guest(guest) => return guest.boot(),
             Self::Images => unikernel::steps(&mut steps),
         }
@@ -78,9 +83,13 @@ impl Lane<'_> {
     }
 }
 
+/// Checks how the source is laid out.
+fn format(steps: &mut Steps) {
+    steps.run("format", || run(cargo().args(["fmt", "--all", "--check"])));
+}
+
 /// Checks how the source is written.
 fn lints(steps: &mut Steps) {
-    steps.run("format", || run(cargo().args(["fmt", "--all", "--check"])));
     steps.run("lints", || {
         run(cargo().args([
             "clippy",

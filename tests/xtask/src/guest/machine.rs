@@ -48,6 +48,10 @@ const PORTS: [&str; 5] = [
 /// What an NVMe controller and its virtual functions are controllers of.
 const SUBSYSTEM: &str = "nvme-subsys,id=subsystem";
 
+/// The processor. QEMU emulates `rep stosb` byte by byte: without its flags Linux clears pages by words, which is
+/// several times faster.
+const PROCESSOR: &str = "max,-erms,-fsrm";
+
 /// What the NVMe controller `nvme-shared` is a controller of, and its namespace: others could have it as well.
 const SHARED_SUBSYSTEM: &str = "nvme-subsys,id=shared-subsystem";
 const SHARED_NAMESPACE: &str = "nvme-ns,drive=disk3,bus=shared,nsid=1,shared=on";
@@ -328,7 +332,7 @@ pub(crate) fn command(
         "-machine",
         "q35,accel=tcg,kernel-irqchip=split",
         "-cpu",
-        "max",
+        PROCESSOR,
     ]);
     if plan.counted {
         // An instruction is a tick of the time stamp counter.

@@ -58,8 +58,14 @@ fn map_unmap(device: &Device, mode: Mode, size: u64) -> Result<String> {
     }
     let dma = Dma::<_, 64>::new(Linux, space)?;
     let len = usize::try_from(size)?;
-    // Nobody takes huge pages that did not ask for them. It takes seconds to pin 1 GiB of others.
-    if size == HUGE || (size == GIGANTIC && device.name == "edu") {
+    // Nobody takes huge pages that did not ask for them. It takes seconds to pin 1 GiB of others, so that this much is
+    // not mapped.
+    if size != PAGE {
+        let ordinary = Linux.memory(len, Pages::Ordinary)?;
+        ensure!(free_pages(size)? == before, "a huge page was taken");
+        drop(ordinary);
+    }
+    if size == HUGE {
         drop(dma.buffer(len, Direction::Both)?);
         ensure!(free_pages(size)? == before, "a huge page was taken");
     }
@@ -170,7 +176,7 @@ pub(crate) fn unmap_all(_: &World, device: &Device, mode: Mode) -> Result<String
     last_page(device, mode, |space, _| space.unmap_all())
 }
 
-type Space = vfio_core::dma::AddressSpace<Linux>;
+type Space = vfio_core::open::AddressSpace<Linux>;
 
 fn last_page(
     device: &Device,
