@@ -1,6 +1,6 @@
 //! Handles: how what is made of a device, or of memory, holds on to it.
 //!
-//! A [`Bar`](crate::device::region::Bar), [`Vectors`](crate::device::irq::Vectors) or a
+//! A [`MappedRegion`](crate::device::region::MappedRegion), [`Vectors`](crate::device::irq::Vectors) or a
 //! [`Buffer`](crate::dma::Buffer) needs its device or its address space for as long as it lives.
 //! It holds a [`Handle`] to it, any pointer that is cheap to clone. With `&T` a driver borrows,
 //! and with `Arc<T>` or `&'static T` it owns: it can be stored, sent to a thread and returned.

@@ -22,12 +22,12 @@
 //! A block of registers, made of one:
 //! ```compile_fail,E0515
 //! # use vfio_core::mmio::{Block, CanReadWrite, Registers};
-//! # use vfio_core::device::region::Bar;
+//! # use vfio_core::device::region::MappedRegion;
 //! # use vfio_core::{device::Device, wire::info::RegionInfo, sys::Sys};
 //! fn keep<'d, S: Sys, R: Registers>(
 //!     device: Device<S>,
 //!     region: &RegionInfo<'_>,
-//! ) -> Block<Bar<&'d Device<S>>, R> {
+//! ) -> Block<MappedRegion<&'d Device<S>>, R> {
 //!     let window = device.map::<CanReadWrite>(region, 0).ok().unwrap();
 //!     window.into_block(0).unwrap()
 //! }
@@ -191,8 +191,8 @@
 //! The same holds for the BAR of a device:
 //! ```compile_fail,E0133
 //! # use vfio_core::{device::Device, dma::{AddressSpace, Direction}};
-//! # use vfio_core::{mmio::Window, device::region::Bar, sys::Sys};
-//! fn map<S: Sys>(space: &AddressSpace<S>, bar: Window<Bar<&Device<S>>>) {
+//! # use vfio_core::{mmio::Window, device::region::MappedRegion, sys::Sys};
+//! fn map<S: Sys>(space: &AddressSpace<S>, bar: Window<MappedRegion<&Device<S>>>) {
 //!     let _ = space.map_bar(&bar, 0..4096, 0x10_0000, Direction::Both);
 //! }
 //! ```
@@ -626,7 +626,7 @@
 //! use vfio_core::device::irq::Vectors;
 //! use vfio_core::device::migration::MigrationData;
 //! use vfio_core::mmio::{Block, Registers, Window};
-//! use vfio_core::device::region::{Bar, Trapped};
+//! use vfio_core::device::region::{MappedRegion, TrappedRegion};
 //! use vfio_core::open::Session;
 //! use vfio_core::sys::Sys;
 //!
@@ -642,8 +642,8 @@
 //!     S::Event: Send + Sync,
 //! {
 //!     shared::<(Container<S>, Group<S>, Ioas<S>, Session<S>, Device<S>)>();
-//!     shared::<(Window<Bar<&'d Device<S>>>, Window<Trapped<&'d Device<S>>>)>();
-//!     shared::<(Block<Bar<&'d Device<S>>, R>, Vectors<&'d Device<S>, 2>)>();
+//!     shared::<(Window<MappedRegion<&'d Device<S>>>, Window<TrappedRegion<&'d Device<S>>>)>();
+//!     shared::<(Block<MappedRegion<&'d Device<S>>, R>, Vectors<&'d Device<S>, 2>)>();
 //!     shared::<(Dma<S, 4>, Buffer<&'d Dma<S, 4>>, MigrationData<S>)>();
 //! }
 //! ```
@@ -656,10 +656,10 @@
 //! }
 //! ```
 //! ```compile_fail,E0277
-//! # use vfio_core::{device::Device, mmio::Window, device::region::Bar, sys::Sys};
+//! # use vfio_core::{device::Device, mmio::Window, device::region::MappedRegion, sys::Sys};
 //! # fn sent<T: Send>() {}
 //! fn window<'d, S: Sys<Fd = ()> + Send + Sync + 'd>() {
-//!     sent::<Window<Bar<&'d Device<S>>>>();
+//!     sent::<Window<MappedRegion<&'d Device<S>>>>();
 //! }
 //! ```
 //! ```compile_fail,E0277

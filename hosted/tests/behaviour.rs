@@ -5,7 +5,7 @@ use std::ffi::CString;
 use vfio_conformance::behaviour::{dirty, feature, hot_reset, ioeventfd, low_power, migration};
 use vfio_core::device::Device;
 use vfio_core::device::reset::Ownership;
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::container::{Container, Group};
 use vfio_core::open::iommufd::Ioas;
 use vfio_core::open::{Mode, Session};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use vfio_core::device::Device;
 use vfio_core::device::irq::{Action, Data, IrqError, Vectors, Waker};
-use vfio_core::device::region::{Bar, RegionError, Whole};
+use vfio_core::device::region::{MappedRegion, RegionError, WholeRegion};
 use vfio_core::dma::{Buffer, BufferPart, Chunk, Direction, Dma, Pool, PoolError};
 use vfio_core::mmio::{Access, CanRead, CanReadWrite, OffsetError, Width, Window};
 use vfio_core::open::Session;
@@ -64,7 +64,10 @@ fn trigger(device: &Device<Kernel>, vectors: &[bool]) {
 #[test]
 fn second_vectors_of_an_index_are_refused_and_the_first_go_on() -> Ended {
     let Opened { device, .. } = open(model::edu());
-    let mut edu = Edu::new(Bar::bring_up(Arc::clone(&device), pci_region::BAR0)?)?;
+    let mut edu = Edu::new(MappedRegion::bring_up(
+        Arc::clone(&device),
+        pci_region::BAR0,
+    )?)?;
     let first = Vectors::<_, 1>::new(Arc::clone(&device), pci_irq::MSI)?;
     let claimed = IrqError::Claimed {
         index: pci_irq::MSI,
@@ -307,7 +310,7 @@ fn a_sparse_region_is_reached_by_mappings_and_calls_as_by_calls_alone() -> Ended
     Ok(())
 }
 
-/// Returns `edu`, of which nothing can be mapped.
+/// Builds an `edu` that can't be mapped.
 fn unmapped() -> Model {
     let edu = model::edu();
     let mut description: Description = edu.description().clone();
@@ -322,7 +325,10 @@ fn a_region_of_which_nothing_can_be_mapped_is_reached() -> Ended {
     let kernel = kernel(unmapped());
     let Opened { device, dma } = open_by(&kernel, &kernel);
     assert!(device.bring_up(pci_region::BAR0).is_err());
-    let edu = Edu::new(Whole::bring_up(Arc::clone(&device), pci_region::BAR0)?)?;
+    let edu = Edu::new(WholeRegion::bring_up(
+        Arc::clone(&device),
+        pci_region::BAR0,
+    )?)?;
     assert_eq!(kernel.live_mappings(), 0);
     let mut engine = DmaEngine::new(edu, dma, Direction::Both)?;
     assert_eq!(engine.edu()?.factorial(5)?, 120);
@@ -341,7 +347,7 @@ fn a_world_that_maps_no_regions_reaches_them() -> Ended {
         let mut reply = [0; 64];
         let region = device.region(pci_region::BAR0, &mut reply)?;
         let before = sys.calls();
-        let mut whole = Whole::reach::<CanRead>(device, &region)?;
+        let mut whole = WholeRegion::reach::<CanRead>(device, &region)?;
         assert_eq!(whole.read::<u32>(0)?, 0x0100_00ed);
         Ok(before)
     };
@@ -362,7 +368,7 @@ fn a_world_that_maps_no_regions_reaches_them() -> Ended {
 #[test]
 fn what_a_device_writes_is_read_at_odd_offsets() -> Ended {
     let Opened { device, dma } = open(model::edu());
-    let edu = Edu::new(Bar::bring_up(device, pci_region::BAR0)?)?;
+    let edu = Edu::new(MappedRegion::bring_up(device, pci_region::BAR0)?)?;
     let mut engine = DmaEngine::new(edu, dma, Direction::Both)?;
     let written: Vec<u8> = (0..4000_u32).map(|n| (n % 253) as u8).collect();
     engine.write(&written)?;

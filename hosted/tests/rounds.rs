@@ -2,7 +2,8 @@
 
 use vfio_conformance::session::{self, Reach};
 use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Dma};
+use vfio_core::dma::Dma;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::Mode;
 use vfio_core::open::container::Container;
 use vfio_core::open::iommufd::Ioas;
@@ -19,7 +20,7 @@ const MODES: [Mode; 5] = [
     Mode::Iommufd,
 ];
 
-/// Returns a kernel with so many devices, each in a group of its own.
+/// Builds a kernel with `devices` devices, each in a group of its own.
 fn kernel(devices: u32) -> (Kernel, Vec<OwnedPlace>) {
     let name = |n: u32| format!("0000:00:{n:02x}.0");
     let kernel = (0..devices).fold(Kernel::new(), |kernel, n| {

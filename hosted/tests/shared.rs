@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vfio_core::device::Device;
 use vfio_core::device::irq::Vectors;
-use vfio_core::device::region::{Bar, Trapped};
+use vfio_core::device::region::{MappedRegion, TrappedRegion};
 use vfio_core::dma::{Buffer, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::open::Session;
@@ -30,8 +30,14 @@ where
 {
     shared::<(Container<S>, Group<S>, Ioas<S>, Session<S>, Device<S>)>();
     owned::<(Vectors<Arc<Device<S>>, 2>, Buffer<Arc<Dma<S, 4>>>)>();
-    owned::<(Window<Bar<Arc<Device<S>>>>, Window<Trapped<Arc<Device<S>>>>)>();
-    shared::<(Window<Bar<&Device<S>>>, Window<Trapped<&Device<S>>>)>();
+    owned::<(
+        Window<MappedRegion<Arc<Device<S>>>>,
+        Window<TrappedRegion<Arc<Device<S>>>>,
+    )>();
+    shared::<(
+        Window<MappedRegion<&Device<S>>>,
+        Window<TrappedRegion<&Device<S>>>,
+    )>();
     shared::<(Vectors<&Device<S>, 2>, Dma<S, 4>, Buffer<&Dma<S, 4>>)>();
 }
 

@@ -36,7 +36,7 @@ const ATTEMPTS: u32 = 256;
 const GAP: u64 = 16;
 /// Measurements agree that differ by no more than this part.
 const APART: u64 = 128;
-/// A measurement is a fixed-point number with so many bits behind the point.
+/// Bits behind the point of a measurement, a fixed-point number.
 pub const FRACTION: u32 = 16;
 
 /// Returns the frequency that CPUID tells, in kHz.

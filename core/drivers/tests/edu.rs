@@ -1,8 +1,9 @@
 //! The driver of edu on the simulated kernel.
 
 use vfio_core::device::Device;
-use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::{CanReadWrite, Window};
+use vfio_core::open::AddressSpace;
 use vfio_core::open::{Mode, Place, Session};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::wire::abi::{pci_irq, pci_region};

@@ -66,12 +66,12 @@ pub enum EdidError {
         /// The length in bytes.
         size: u32,
     },
-    /// The buffer must have so many bytes.
+    /// Bytes that the buffer needs.
     TooSmall {
         /// Bytes.
         needed: usize,
     },
-    /// An EDID is no longer than so many bytes.
+    /// The most bytes that an EDID may have.
     TooLong {
         /// Bytes.
         max: usize,

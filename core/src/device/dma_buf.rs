@@ -22,7 +22,7 @@ pub struct DmaBuf<S: Sys> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DmaBufError {
-    /// The buffer must have so many bytes.
+    /// Bytes that the buffer needs.
     TooSmall {
         /// Bytes.
         needed: usize,

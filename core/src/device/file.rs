@@ -1,4 +1,4 @@
-//! A shim for tests: one file, of which one region can be read and written.
+//! A shim for tests: one file with one region that can be read and written.
 
 use core::cell::{Cell, RefCell};
 use core::ffi::CStr;

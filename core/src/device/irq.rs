@@ -26,7 +26,7 @@ pub enum Action {
 /// To which interrupts it is to happen, from a first one on.
 #[derive(Debug)]
 pub enum Data<'a, E> {
-    /// To so many.
+    /// This number of interrupts.
     All(u32),
     /// To those that are true.
     Bools(&'a [bool]),
@@ -39,7 +39,7 @@ pub enum Data<'a, E> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum IrqError {
-    /// The buffer must have so many bytes.
+    /// Bytes that the buffer needs.
     TooSmall {
         /// Bytes.
         needed: usize,
@@ -49,7 +49,7 @@ pub enum IrqError {
         /// The index.
         index: u32,
     },
-    /// The kernel has no more than so many vectors for them, and has enabled none.
+    /// The kernel has only this number of vectors for them, and has enabled none.
     Only {
         /// How many it could enable.
         available: u32,

@@ -31,7 +31,7 @@ pub enum Ownership<'a, S: Sys> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum HotResetError {
-    /// The buffer must have so many bytes.
+    /// Bytes that the buffer needs.
     TooSmall {
         /// Bytes.
         needed: usize,

@@ -1,8 +1,9 @@
 //! Handles to an address space.
 
-use super::{AddressSpace, Dma};
+use super::Dma;
 use crate::dma::iova::IovaError;
 use crate::handle::Handle;
+use crate::open::AddressSpace;
 use crate::sys::Sys;
 
 /// A handle to a [`Dma`]: `&Dma<S, N>`, `Arc<Dma<S, N>>` and the like.

@@ -33,7 +33,7 @@ mod reachable;
 mod session;
 
 #[doc(no_inline)]
-pub use crate::open::{AddressSpace, Direction};
+pub use crate::open::space::Direction;
 pub use attach::AttachError;
 pub use buffer::Buffer;
 pub use error::DmaError;
@@ -47,6 +47,7 @@ use heapless::Vec;
 use spin::Mutex;
 
 use crate::dma::iova::{IovaAllocator, IovaError, IovaRangesError};
+use crate::open::AddressSpace;
 use crate::sys::{Errno, Sys};
 use crate::wire::abi::{IommuIovaRange, IovaRange};
 

@@ -96,7 +96,7 @@ pub unsafe trait Access {
     }
 }
 
-/// Device memory of which every access in bounds may be tried.
+/// Device memory that may be accessed anywhere in its bounds.
 ///
 /// It is for memory that is the program's own, and for accesses that refuse with an error what is
 /// not permitted: a [`Window`](super::Window) over it takes no check. Mapped stretches of a device

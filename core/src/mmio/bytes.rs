@@ -75,7 +75,7 @@ const fn head(offset: usize, len: usize) -> usize {
 /// 40 cycles to start where it is not made for short blocks ("fast short `rep movsb`").
 const BLOCK: usize = 128;
 
-/// Tells whether so many bytes are copied by [`copy`].
+/// Tells whether [`copy`] copies this number of bytes.
 #[inline]
 pub(super) const fn is_block(len: usize) -> bool {
     cfg!(target_arch = "x86_64") && len >= BLOCK

@@ -1,7 +1,7 @@
 //! Register access: the same driver source over a mapped BAR, a trapped one, and a simulated one.
 //!
 //! A driver is generic over [`Access`], which says how a stretch of device memory is reached:
-//! [`Mapped`] is one instruction, [`Trapped`](crate::device::region::Trapped) a system call, and a
+//! [`Mapped`] is one instruction, [`TrappedRegion`](crate::device::region::TrappedRegion) a system call, and a
 //! simulated kernel brings its own. Memory that the program and a device share is reached in the
 //! same way, as [`SharedMemory`]. Above it stand a [`Window`], a checked stretch that is read
 //! and written at offsets known at run time, and a [`Block`], registers inside a window that

@@ -10,7 +10,7 @@ use super::{
     Window,
 };
 use crate::device::file::File;
-use crate::device::region::Trapped;
+use crate::device::region::TrappedRegion;
 use crate::registers;
 use crate::wire::Errno;
 
@@ -138,7 +138,7 @@ fn file() -> File {
 fn a_trapped_access_that_fails_is_an_error() {
     let file = file();
     let device = file.device();
-    let mut window = Window::new(Trapped::new(&device, REGION, 64));
+    let mut window = Window::new(TrappedRegion::new(&device, REGION, 64));
     assert_eq!(window.read::<u32>(4), Ok(0x0404_0404));
     window.write::<u16>(8, 0x1234).unwrap();
     assert_eq!(file.bytes.borrow()[7..11], [4, 0x34, 0x12, 4]);
@@ -161,7 +161,7 @@ fn a_trapped_access_that_fails_is_an_error() {
 fn a_block_finds_its_registers_wherever_it_is_moved() {
     let file = file();
     let device = file.device();
-    let window = Window::new(Trapped::new(&device, REGION, 64));
+    let window = Window::new(TrappedRegion::new(&device, REGION, 64));
     let mut trapped = std::boxed::Box::new(window.into_block::<Registers>(0x20).unwrap());
     trapped.write(Registers::data, 0x1234).unwrap();
     assert_eq!(file.bytes.borrow()[0x23..0x27], [4, 0x34, 0x12, 4]);
@@ -199,7 +199,7 @@ fn the_len_of_a_trapped_window_is_that_of_its_stretch() {
     let device = file.device();
     let lens: Vec<_> = [0, 1, 64]
         .into_iter()
-        .map(|len| Trapped::new(&device, 0, len).len())
+        .map(|len| TrappedRegion::new(&device, 0, len).len())
         .collect();
     assert_eq!(lens, [0, 1, 64]);
 }
@@ -369,7 +369,7 @@ fn blocks_are_copied_whole_and_nothing_beside_them() {
 fn bytes_of_a_device_take_accesses_of_their_natural_alignment() {
     let file = file();
     let device = file.device();
-    let mut window = Window::new(Trapped::new(&device, REGION, 64));
+    let mut window = Window::new(TrappedRegion::new(&device, REGION, 64));
     let bytes: Vec<u8> = (0..40).collect();
     let mut back = bytes.clone();
     back.fill(0);

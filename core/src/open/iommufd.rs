@@ -7,7 +7,7 @@ use core::ops::Range;
 use zerocopy::IntoBytes;
 
 use crate::device::dma_buf::DmaBuf;
-use crate::device::region::Bar;
+use crate::device::region::MappedRegion;
 use crate::device::{Device, DeviceHandle};
 use crate::mmio::Window;
 use crate::sys::{self, Errno, Exchange, ExchangeRequest, Sys};
@@ -206,7 +206,7 @@ impl<S: Sys> Ioas<S> {
     )]
     pub unsafe fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
-        bar: &Window<Bar<D>, P>,
+        bar: &Window<MappedRegion<D>, P>,
         range: Range<usize>,
         iova: u64,
         flags: IoasMapFlags,

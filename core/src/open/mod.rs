@@ -11,10 +11,10 @@ pub mod iommufd;
 mod mode;
 mod place;
 mod session;
-mod space;
+pub(crate) mod space;
 
 pub use error::SessionError;
 pub use mode::Mode;
 pub use place::Place;
 pub use session::Session;
-pub use space::{AddressSpace, Direction};
+pub use space::AddressSpace;

@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::device::DeviceHandle;
-use crate::device::region::Bar;
+use crate::device::region::MappedRegion;
 use crate::mmio::Window;
 use crate::open::container::Container;
 use crate::open::iommufd::Ioas;
@@ -78,7 +78,7 @@ impl<S: Sys> AddressSpace<S> {
     )]
     pub unsafe fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
-        bar: &Window<Bar<D>, P>,
+        bar: &Window<MappedRegion<D>, P>,
         range: Range<usize>,
         iova: u64,
         direction: Direction,

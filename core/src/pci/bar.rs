@@ -45,7 +45,7 @@ pub enum Bar {
     },
 }
 
-/// A row of base address registers, of which each 64-bit one has its upper half.
+/// A row of base address registers. Each 64-bit one has its upper half.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Bars {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{Command, Config, ConfigError, DeviceConfig, TransferError};
-use crate::device::region::{Bar, RegionError, Whole};
+use crate::device::region::{MappedRegion, RegionError, WholeRegion};
 use crate::device::{Device, DeviceHandle};
 use crate::mmio::Window;
 use crate::query::QueryError;
@@ -45,12 +45,12 @@ impl<S: Sys> Device<S> {
     ///
     /// # Errors
     /// [`BringUpError`]
-    pub fn bring_up(&self, index: u32) -> Result<Window<Bar<&Self>>, BringUpError> {
-        Bar::bring_up(self, index)
+    pub fn bring_up(&self, index: u32) -> Result<Window<MappedRegion<&Self>>, BringUpError> {
+        MappedRegion::bring_up(self, index)
     }
 }
 
-impl<D: DeviceHandle> Whole<D> {
+impl<D: DeviceHandle> WholeRegion<D> {
     /// Switches the device on, as [`Device::bring_up`] does, and reaches all of a BAR: also where
     /// it can't be mapped, or not as a whole.
     ///
@@ -63,7 +63,7 @@ impl<D: DeviceHandle> Whole<D> {
     }
 }
 
-impl<D: DeviceHandle> Bar<D> {
+impl<D: DeviceHandle> MappedRegion<D> {
     /// Switches the device on and maps a BAR, as [`Device::bring_up`] does, and keeps the handle.
     ///
     /// # Errors

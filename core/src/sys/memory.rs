@@ -6,8 +6,8 @@
 pub struct Span {
     /// Its start in the file, in bytes: on a page boundary.
     pub offset: u64,
-    /// Its length in bytes, not 0. The page in which it ends is mapped whole, and of it no more
-    /// than the stretch is in reach.
+    /// Its length in bytes, not 0. The last page is mapped whole; accesses past `len` are
+    /// refused.
     pub len: usize,
 }
 
@@ -18,6 +18,6 @@ pub enum Pages {
     /// Ordinary ones.
     #[default]
     Ordinary,
-    /// Huge ones of so many bytes, out of the host's pool: on x86-64 2 MiB or 1 GiB.
+    /// Huge ones of this size in bytes, out of the host's pool: on x86-64 2 MiB or 1 GiB.
     Huge(usize),
 }

@@ -2,7 +2,7 @@
 
 use super::Sys;
 
-/// A shim of which threads may share everything: itself, its files, mappings, memory and events.
+/// A shim that threads may share, with everything it gives: itself, its files, mappings, memory and events.
 ///
 /// It is what generic code asks for to send a driver to a thread. Every shim has it of which that
 /// is true.

@@ -7,7 +7,7 @@ use vfio_core::open::Mode;
 
 use super::group::is_vfio_driver;
 use super::sysfs;
-use super::{Address, DiscoveryError, Group, Member};
+use super::{Address, DiscoveryError, Member, SysfsGroup};
 use crate::place::OwnedPlace;
 
 /// PCI class codes of the bridges that a driver cannot be given: PCI to PCI, and CardBus.
@@ -17,7 +17,7 @@ const HEADER_TYPE_OFFSET: usize = 0x0e;
 
 /// A PCI device, as `/sys/bus/pci/devices` describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Device {
+pub struct SysfsDevice {
     /// Where it is.
     pub address: Address,
     /// The vendor's id.
@@ -31,7 +31,7 @@ pub struct Device {
     /// The driver bound to it.
     pub driver: Option<String>,
     /// Its IOMMU group.
-    pub group: Option<Group>,
+    pub group: Option<SysfsGroup>,
     /// The name of its VFIO character device in `/dev/vfio/devices`, such as `vfio0`.
     ///
     /// There is one while a VFIO driver is bound, if the kernel has `CONFIG_VFIO_DEVICE_CDEV` (6.6).
@@ -53,7 +53,7 @@ pub struct Names {
     pub class: Option<String>,
 }
 
-impl Device {
+impl SysfsDevice {
     /// Tells whether vfio-pci or one of its variants is bound.
     #[must_use]
     pub fn has_vfio_driver(&self) -> bool {
@@ -138,7 +138,7 @@ fn revision(path: &Path) -> Result<Option<u8>, DiscoveryError> {
     }
 }
 
-fn group(path: &Path) -> Result<Option<Group>, DiscoveryError> {
+fn group(path: &Path) -> Result<Option<SysfsGroup>, DiscoveryError> {
     let Some((number, noiommu)) = group_number(path)? else {
         return Ok(None);
     };
@@ -150,7 +150,7 @@ fn group(path: &Path) -> Result<Option<Group>, DiscoveryError> {
             driver: sysfs::link_name(&path.join("driver"))?,
         });
     }
-    Ok(Some(Group {
+    Ok(Some(SysfsGroup {
         number,
         noiommu,
         members,

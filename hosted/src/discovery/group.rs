@@ -4,7 +4,7 @@ use super::Address;
 
 /// An IOMMU group: the devices that the IOMMU cannot keep apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
+pub struct SysfsGroup {
     /// Its number, as in `/sys/kernel/iommu_groups` and `/dev/vfio`.
     pub number: u32,
     /// It is not an IOMMU's but made up by VFIO's no-IOMMU mode.

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, access};
 use rustix::io::Errno;
 
-use super::{Device, Obstacle};
+use super::{Obstacle, SysfsDevice};
 
 /// Returns the obstacle to opening the nodes of a device that is bound to a VFIO driver.
 ///
 /// There are two ways, through the group and through the device's own character device; one that is open suffices.
-pub(super) fn obstacle(device: &Device, dev: &Path) -> Option<Obstacle> {
+pub(super) fn obstacle(device: &SysfsDevice, dev: &Path) -> Option<Obstacle> {
     let vfio = dev.join("vfio");
     let group = device.group.as_ref().map(|group| {
         let node = if group.noiommu {

@@ -1,6 +1,6 @@
 //! Finding what stands in the way of opening a device.
 
-use super::{Caller, Device, Group, NoIommuMode, Obstacle, System, nodes, sysfs};
+use super::{Caller, NoIommuMode, Obstacle, SysfsDevice, SysfsGroup, System, nodes, sysfs};
 
 /// Under this much lockable memory a driver with a few rings and buffers of data gets into trouble.
 const MEMLOCK_ENOUGH: u64 = 64 << 20;
@@ -12,7 +12,7 @@ impl System {
     /// Access to the device's nodes shows only once a VFIO driver is bound, which makes them. A device that another
     /// process has open is not noticed.
     #[must_use]
-    pub fn obstacles(&self, device: &Device, caller: &Caller) -> Vec<Obstacle> {
+    pub fn obstacles(&self, device: &SysfsDevice, caller: &Caller) -> Vec<Obstacle> {
         if device.bridge {
             return vec![Obstacle::Bridge];
         }
@@ -72,7 +72,7 @@ impl System {
     }
 }
 
-fn not_viable(device: &Device, group: &Group) -> Option<Obstacle> {
+fn not_viable(device: &SysfsDevice, group: &SysfsGroup) -> Option<Obstacle> {
     let own = device.address.to_string();
     let members: Vec<_> = group
         .members

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
 use super::sysfs::printable;
-use super::{Device, Names};
+use super::{Names, SysfsDevice};
 
 /// The database has about 1.5 MB; what goes on beyond this is none.
 const FILE_BYTES: u64 = 64 << 20;
@@ -20,7 +20,7 @@ enum Key {
 }
 
 /// Gives the devices the names that a database has for them.
-pub(super) fn name(devices: &mut [Device], database: File) {
+pub(super) fn name(devices: &mut [SysfsDevice], database: File) {
     let wanted = devices.iter().flat_map(keys).collect();
     let names = find(BufReader::new(database.take(FILE_BYTES)), &wanted);
     for device in devices {
@@ -33,7 +33,7 @@ pub(super) fn name(devices: &mut [Device], database: File) {
     }
 }
 
-fn keys(device: &Device) -> [Key; 4] {
+fn keys(device: &SysfsDevice) -> [Key; 4] {
     let [_, base, sub, _] = device.class.to_be_bytes();
     [
         Key::Vendor(device.vendor_id),
@@ -97,7 +97,7 @@ fn entry(line: &[u8], above: Option<Key>) -> Option<(Option<Key>, &[u8])> {
     })
 }
 
-/// Returns an id of so many hexadecimal digits, two spaces, and a name.
+/// Returns an id of `digits` hexadecimal digits, two spaces, and a name.
 fn id(line: &[u8], digits: usize) -> Option<(u16, &[u8])> {
     let (id, name) = line.split_at_checked(digits)?;
     let id = str::from_utf8(id).ok().filter(|id| !id.starts_with('+'))?;

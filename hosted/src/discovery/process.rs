@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, makedev, statx};
 
 use super::asking::Node;
 use super::sysfs;
-use super::{Device, System};
+use super::{SysfsDevice, System};
 
 /// A process.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl System {
     ///
     /// A driver waits for them where the device is taken away from it.
     #[must_use]
-    pub fn processes_with(&self, device: &Device) -> Vec<Process> {
+    pub fn processes_with(&self, device: &SysfsDevice) -> Vec<Process> {
         let nodes = self.vfio_nodes(device);
         let mut processes: Vec<_> = self.openers(&nodes).into_iter().flatten().collect();
         processes.sort_by_key(|process| process.id);
@@ -75,7 +75,7 @@ impl System {
     }
 
     /// Returns the nodes through which VFIO gives a device out.
-    fn vfio_nodes(&self, device: &Device) -> Vec<Node> {
+    fn vfio_nodes(&self, device: &SysfsDevice) -> Vec<Node> {
         let group = device.group.as_ref().map(|group| {
             let prefix = if group.noiommu { "noiommu-" } else { "" };
             format!("vfio/{prefix}{}", group.number)

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use vfio_core::open::Mode;
 
 use super::sysfs;
-use super::{Address, Device, DiscoveryError, pci_ids};
+use super::{Address, DiscoveryError, SysfsDevice, pci_ids};
 use crate::place::OwnedPlace;
 
 /// Where distributions keep pci.ids: Debian and its kin, then Fedora, Arch, Alpine and theirs.
@@ -49,7 +49,7 @@ impl System {
     /// # Errors
     /// [`DiscoveryError::Read`] and [`DiscoveryError::Malformed`] with the file. A device that goes away meanwhile is
     /// left out.
-    pub fn devices(&self) -> Result<Vec<Device>, DiscoveryError> {
+    pub fn devices(&self) -> Result<Vec<SysfsDevice>, DiscoveryError> {
         let mut devices = Vec::new();
         for (name, path) in sysfs::entries(&self.sysfs.join("bus/pci/devices"))? {
             let address = name
@@ -66,14 +66,14 @@ impl System {
     ///
     /// # Errors
     /// [`DiscoveryError::NoSuchDevice`], or as [`devices`](Self::devices).
-    pub fn device(&self, address: Address) -> Result<Device, DiscoveryError> {
+    pub fn device(&self, address: Address) -> Result<SysfsDevice, DiscoveryError> {
         let mut device = read_if_there(address, &self.device_directory(address))?
             .ok_or(DiscoveryError::NoSuchDevice(address))?;
         self.name(core::slice::from_mut(&mut device));
         Ok(device)
     }
 
-    /// Returns where the PCI device at an address is opened, once a VFIO driver is bound: as [`Device::place`], of which
+    /// Returns where the PCI device at an address is opened, once a VFIO driver is bound: as [`SysfsDevice::place`], of which
     /// no more is read than it takes.
     ///
     /// # Errors
@@ -116,7 +116,7 @@ impl System {
         self.sysfs.join("bus/pci/drivers/vfio-pci").exists()
     }
 
-    fn name(&self, devices: &mut [Device]) {
+    fn name(&self, devices: &mut [SysfsDevice]) {
         let mut databases = self.pci_ids.iter();
         if let Some(database) = databases.find_map(|path| File::open(path).ok()) {
             pci_ids::name(devices, database);
@@ -124,8 +124,8 @@ impl System {
     }
 }
 
-fn read_if_there(address: Address, path: &Path) -> Result<Option<Device>, DiscoveryError> {
-    match Device::read(address, path) {
+fn read_if_there(address: Address, path: &Path) -> Result<Option<SysfsDevice>, DiscoveryError> {
+    match SysfsDevice::read(address, path) {
         Ok(device) => Ok(Some(device)),
         // The device went away; an attribute missing from one that is there is an error.
         Err(DiscoveryError::Read { source, .. }) if sysfs::gone(&source) && !path.exists() => {
@@ -138,13 +138,13 @@ fn read_if_there(address: Address, path: &Path) -> Result<Option<Device>, Discov
 #[cfg(test)]
 mod tests {
     use super::super::fake_tree::FakeTree;
-    use super::super::{Group, Member, Names};
+    use super::super::{Member, Names, SysfsGroup};
     use super::*;
 
     const EDU: &str = "0000:00:05.0";
     const NIC: &str = "0000:00:06.0";
 
-    fn read(tree: &FakeTree, address: &str) -> Device {
+    fn read(tree: &FakeTree, address: &str) -> SysfsDevice {
         System::below(tree.root())
             .device(address.parse().unwrap())
             .unwrap()
@@ -167,14 +167,14 @@ mod tests {
         );
         assert_eq!(
             read(&tree, EDU),
-            Device {
+            SysfsDevice {
                 address: EDU.parse().unwrap(),
                 vendor_id: 0x1234,
                 device_id: 0x11e8,
                 class: 0x00ff00,
                 revision: Some(0x10),
                 driver: Some("vfio-pci".into()),
-                group: Some(Group {
+                group: Some(SysfsGroup {
                     number: 7,
                     noiommu: false,
                     members: vec![

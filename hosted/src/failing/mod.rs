@@ -27,7 +27,7 @@ use vfio_core::sys::{Errno, ExchangeRequest, FdRequest, InfoRequest, NameRequest
 
 use crate::lock::lock;
 
-/// A shim over `S`, one of whose calls fails. Clones count together.
+/// A shim over `S` that makes one call fail. Clones count together.
 #[derive(Clone, Debug)]
 pub struct Failing<S> {
     sys: S,
@@ -40,7 +40,7 @@ pub struct Failing<S> {
 pub enum Fault {
     /// It is not made, and fails.
     Errno(Errno),
-    /// It moves so many bytes at most. Only reads and writes are counted then.
+    /// It moves at most this number of bytes. Only reads and writes are counted then.
     Short(usize),
     /// It is not made, and answers with a number as if it were. Only calls that answer with one
     /// are counted then; to unmap memory is not answered with 0, which says that it was done: a

@@ -51,7 +51,7 @@ impl Memory {
         })
     }
 
-    /// Takes over pages of memory, of which `len` bytes are in reach.
+    /// Takes over pages of memory, whose first `len` bytes are in reach.
     fn owning(pages: Pages, len: usize) -> Result<Self, Errno> {
         if len > pages.len() {
             return Err(Errno::EINVAL);

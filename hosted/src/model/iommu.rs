@@ -22,7 +22,7 @@ const DMA_LIMIT: usize = 65_535;
 pub struct Iommu {
     /// Who answers.
     pub driver: IommuDriver,
-    /// A bit for each size, in bytes, of which mappings are made.
+    /// A bit for each size, in bytes, that a mapping is made of.
     pub pgsizes: u64,
     /// The capabilities, in order.
     pub caps: Vec<IommuCap>,

@@ -1,4 +1,4 @@
-//! A device of which only parts may be mapped.
+//! A device whose regions may be mapped in parts only.
 
 use vfio_core::wire::abi::{DeviceFlags, IrqFlags, RegionFlags, RegionSparseMmapArea};
 use vfio_core::wire::server::IrqReply;

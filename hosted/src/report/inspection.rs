@@ -3,7 +3,7 @@
 use serde::Serialize;
 use vfio_core::device::Device;
 use vfio_core::device::coverage::{Coverage, Reach};
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::iommufd;
 use vfio_core::query::QueryError;
 use vfio_core::sys::{Errno, Sys};
@@ -94,7 +94,7 @@ pub struct IommuReport {
     pub flags: Vec<&'static str>,
     /// Its flags as a number.
     pub flags_raw: u32,
-    /// A bit for each size, in bytes, of which mappings are made.
+    /// A bit for each size, in bytes, that a mapping is made of.
     pub iova_pgsizes: u64,
     /// Its capabilities.
     pub caps: Vec<Cap>,

@@ -4,7 +4,7 @@
 pub(in crate::sim) enum Answer {
     /// Nothing: it was done.
     Done,
-    /// It was not done: there are no more than so many interrupts.
+    /// It was not done: there are only this number of interrupts.
     Only(u32),
     /// It has opened the file with this id.
     Opened(u64),

@@ -28,7 +28,7 @@ pub(in crate::sim) fn get_whole<T: FromBytes>(argument: &[u8]) -> Result<T, Errn
     }
 }
 
-/// Returns a structure of which only the beginning may be there.
+/// Returns a structure whose end may be missing.
 pub(in crate::sim) fn get_prefix<T: FromBytes + IntoBytes + Immutable + Default>(
     argument: &[u8],
 ) -> T {

@@ -16,7 +16,7 @@ const LENGTHS: [usize; 5] = [64, 512, 2_048, 4_096, 65_536];
 /// How many copies are timed at once.
 const BATCH: u32 = 50;
 
-/// Copies of so many bytes.
+/// Bytes of each copy.
 #[derive(Serialize)]
 pub(crate) struct Row {
     bytes: usize,

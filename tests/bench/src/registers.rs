@@ -15,7 +15,7 @@ use pci_driver::regions::{BackedByPciSubregion as _, PciMemoryRegion, PciRegion}
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use serde::Serialize;
 use vfio_core::device::Device;
-use vfio_core::device::region::Trapped;
+use vfio_core::device::region::TrappedRegion;
 use vfio_core::mmio::field::ReadWrite;
 use vfio_core::mmio::{Block, Window};
 use vfio_core::registers;
@@ -131,9 +131,9 @@ struct MappedPciDriverRegion(&'static dyn PciRegion, u64);
 
 struct TrappedBare(OwnedFd);
 
-struct TrappedCore(Block<Trapped<&'static Device<Linux>>, Registers>);
+struct TrappedCore(Block<TrappedRegion<&'static Device<Linux>>, Registers>);
 
-struct TrappedCoreChecked(Window<Trapped<&'static Device<Linux>>>, usize);
+struct TrappedCoreChecked(Window<TrappedRegion<&'static Device<Linux>>>, usize);
 
 struct TrappedVfioIoctls(Peer, u64);
 
@@ -285,9 +285,9 @@ fn fd(file: OwnedFd) -> Fd {
 }
 
 /// Returns the file as a trapped BAR. There are few, and they are kept.
-fn trapped(file: OwnedFd) -> Window<Trapped<&'static Device<Linux>>> {
+fn trapped(file: OwnedFd) -> Window<TrappedRegion<&'static Device<Linux>>> {
     let device = Box::leak(Box::new(Device::new(Linux, fd(file))));
-    Window::new(Trapped::new(device, 0, LEN))
+    Window::new(TrappedRegion::new(device, 0, LEN))
 }
 
 /// Returns memory that is kept.

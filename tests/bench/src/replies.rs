@@ -33,7 +33,7 @@ pub(crate) const BUFFER: usize = 256;
 
 /// What one request is answered with.
 struct Reply {
-    /// The whole reply, of which `len` bytes are written.
+    /// The whole reply. `len` bytes of it are written.
     whole: [u8; BUFFER],
     len: usize,
     /// What a caller without room for all of it gets.

@@ -1,4 +1,4 @@
-//! Two threads, of which one writes the memory that the other one reads, for ThreadSanitizer to
+//! Two threads, one writing the memory that the other reads, for ThreadSanitizer to
 //! watch: `races shared` has it as memory that threads may share, and `races volatile` as a
 //! device's, which memory in an allocation is not. In that a race must be found, or it would be
 //! found in neither.

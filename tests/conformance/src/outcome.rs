@@ -28,7 +28,7 @@ pub enum Kind {
 pub enum Outcome {
     /// All of it was understood; these are its capabilities.
     Whole(Vec<Capability>),
-    /// The buffer must have so many bytes.
+    /// Bytes that the buffer needs.
     TooSmall {
         /// Bytes.
         needed: u64,

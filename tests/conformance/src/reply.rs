@@ -77,7 +77,7 @@ impl Reply {
         self.word(4, flags | caps).cap_offset(first)
     }
 
-    /// Writes a header, of which only what fits is written.
+    /// Writes as much of a header as fits.
     #[must_use]
     pub fn header(self, offset: u32, id: u16, version: u16, next: u32) -> Self {
         self.put(offset, &id.to_ne_bytes())

@@ -7,8 +7,9 @@ use core::time::Duration;
 
 use vfio_core::device::Device;
 use vfio_core::device::irq::{Action, Data};
-use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::{Access, CanReadWrite, Window};
+use vfio_core::open::AddressSpace;
 use vfio_core::open::{Mode, Place, Session};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::{Errno, Sys};

@@ -1,4 +1,4 @@
-//! A kernel of which the compiler knows nothing, and values that can be anything.
+//! A kernel unknown to the compiler, and values that can be anything.
 
 use core::convert::Infallible;
 use core::ffi::CStr;
@@ -12,7 +12,7 @@ use vfio_core::sys::{
     Span, Sys, ValueRequest,
 };
 
-/// A kernel of which the compiler knows nothing: it may answer anything.
+/// A kernel unknown to the compiler: it may answer anything.
 #[derive(Clone, Copy, Debug)]
 pub struct Opaque;
 
@@ -20,7 +20,7 @@ pub struct Opaque;
 #[derive(Debug)]
 pub struct OpaqueFd;
 
-/// Memory of [`Opaque`], of which nothing is known.
+/// Memory of [`Opaque`], unknown to the compiler.
 #[derive(Debug)]
 pub struct OpaqueMemory;
 
@@ -71,7 +71,7 @@ unsafe impl Addressable for OpaqueMemory {
     }
 }
 
-/// Returns a value of which the compiler knows nothing but its type.
+/// Returns a value unknown to the compiler but for its type.
 ///
 /// It is zero where it is really computed, which these programs are not made for.
 #[must_use]

@@ -14,7 +14,7 @@ use core::hint::black_box;
 use core::ptr::NonNull;
 
 use vfio_core::device::Device;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::mmio::field::ReadWrite;
 use vfio_core::mmio::{Block, Mapped, Protection, RegisterError, Window};
 use vfio_core::registers;
@@ -56,9 +56,9 @@ struct Driver<R> {
 }
 
 /// The registers of a driver on Linux.
-type Held = Driver<Block<Bar<&'static Device<Linux>>, Registers>>;
+type Held = Driver<Block<MappedRegion<&'static Device<Linux>>, Registers>>;
 
-type Checked = Window<Bar<&'static Device<Linux>>>;
+type Checked = Window<MappedRegion<&'static Device<Linux>>>;
 
 /// A bare window.
 struct CheckedBare {

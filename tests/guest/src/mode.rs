@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use vfio_core::device::Device as Opened;
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 pub(crate) use vfio_core::open::Mode;
 use vfio_core::open::container::{Container, Group};
 use vfio_core::open::iommufd::Ioas;

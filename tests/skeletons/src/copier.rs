@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use vfio_core::device::DeviceHandle;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::Reachable;
 use vfio_core::mmio::field::ReadPureWrite;
 use vfio_core::mmio::{Block, after_status, before_doorbell};
@@ -38,7 +38,7 @@ const PATIENCE: u32 = 50_000_000;
 /// Copies between memory and the device's own.
 #[derive(Debug)]
 pub struct Copier<D: DeviceHandle> {
-    registers: Block<Bar<D>, Engine>,
+    registers: Block<MappedRegion<D>, Engine>,
 }
 
 impl<D: DeviceHandle> Copier<D> {
@@ -47,7 +47,7 @@ impl<D: DeviceHandle> Copier<D> {
     /// # Errors
     /// Where its registers can't be reached.
     pub fn new(device: D) -> Result<Self, Box<dyn Error>> {
-        let registers = Bar::bring_up(device, pci_region::BAR0)?.into_block(0)?;
+        let registers = MappedRegion::bring_up(device, pci_region::BAR0)?.into_block(0)?;
         Ok(Self { registers })
     }
 

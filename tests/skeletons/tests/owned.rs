@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use vfio_core::device::irq::Vectors;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::device::{Device, DeviceHandle};
 use vfio_core::dma::{Direction, Dma, DmaHandle};
 use vfio_core::sys::{SyncSys, Sys};
@@ -19,7 +19,7 @@ use vfio_skeletons::{Ended, open};
 
 /// A driver, by whichever handles.
 struct Driver<D: DeviceHandle, M: DmaHandle> {
-    engine: DmaEngine<Bar<D>, M>,
+    engine: DmaEngine<MappedRegion<D>, M>,
     vectors: Vectors<D, 1>,
 }
 
@@ -28,7 +28,7 @@ type Owned<S> = Driver<Arc<Device<S>>, Arc<Dma<S>>>;
 
 impl<D: DeviceHandle, M: DmaHandle> Driver<D, M> {
     fn new(device: D, dma: M) -> Result<Self, Box<dyn Error>> {
-        let edu = Edu::new(Bar::bring_up(device.clone(), pci_region::BAR0)?)?;
+        let edu = Edu::new(MappedRegion::bring_up(device.clone(), pci_region::BAR0)?)?;
         let engine = DmaEngine::new(edu, dma, Direction::Both)?;
         let vectors = Vectors::new(device, pci_irq::MSI)?;
         Ok(Self { engine, vectors })

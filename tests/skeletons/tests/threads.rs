@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread;
 
 use vfio_core::device::Device;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::Dma;
 use vfio_core::wire::abi::pci_region;
 use vfio_drivers::nvme::{Controller, Namespace, Options, QueueOptions, QueuePair};
@@ -44,7 +44,7 @@ impl Worker {
 
 fn start(kernel: &Kernel) -> Result<Arc<Owned>, Box<dyn std::error::Error>> {
     let (device, dma) = open(kernel, kernel.place("0000:00:05.0"))?;
-    let bar0 = Bar::bring_up(Arc::clone(&device), pci_region::BAR0)?;
+    let bar0 = MappedRegion::bring_up(Arc::clone(&device), pci_region::BAR0)?;
     let controller = Controller::start(device, bar0, dma, Options::default())?;
     Ok(Arc::new(controller))
 }

@@ -55,10 +55,10 @@ enum Target {
 /// How long each target runs in [`crate::test`].
 const SHORT: Duration = Duration::from_secs(15);
 
-/// An input that takes longer than so many seconds counts as hung.
+/// Seconds after which an input counts as hung.
 const INPUT_TIMEOUT: u32 = 10;
 
-/// A target that takes more memory than so many MiB has failed.
+/// MiB of memory that a target may take before it has failed.
 const MEMORY: u32 = 1024;
 
 /// The longest input in bytes: twice the longest captured reply.

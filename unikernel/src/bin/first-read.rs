@@ -8,7 +8,7 @@
 )]
 
 use vfio_core::device::Device;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::mmio::Block;
 use vfio_core::mmio::field::ReadPure;
 use vfio_core::open::{Mode, Session};
@@ -37,7 +37,7 @@ registers! {
     }
 }
 
-type Edu<'d> = Block<Bar<&'d Device<GuestPci>>, Registers>;
+type Edu<'d> = Block<MappedRegion<&'d Device<GuestPci>>, Registers>;
 
 /// Returns a read of a mapped register, alone.
 #[unsafe(no_mangle)]

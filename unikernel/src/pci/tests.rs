@@ -101,7 +101,7 @@ impl Machine {
         (functions, errors)
     }
 
-    /// Returns the functions, of which none is left out.
+    /// Returns the functions. None is left out.
     fn whole_scan(&self) -> Functions {
         let (functions, errors) = self.scan();
         assert_eq!(errors, []);

@@ -25,7 +25,7 @@ pub(super) enum Messages {
     /// Nothing.
     #[default]
     Off,
-    /// MSI: vectors that lie together, of which so many are in use.
+    /// MSI: vectors that lie together, and how many of them are in use.
     Msi { lines: Lines, count: usize },
     /// MSI-X: each vector by itself.
     Msix { vectors: Vec<(u16, Lines), LINES> },

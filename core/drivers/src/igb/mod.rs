@@ -188,7 +188,7 @@ impl<A: Access, M: DmaHandle, const R: usize> Igb<A, M, R> {
         Ok(())
     }
 
-    /// Waits for the link, looking for it so many times. A copy does so by itself, for seconds.
+    /// Waits for the link, looking for it a number of times. A copy does so by itself, for seconds.
     ///
     /// # Errors
     /// [`IgbError::NoLink`], [`IgbError::Gone`]

@@ -46,7 +46,7 @@ pub(super) struct CompletionQueue<M: DmaHandle> {
 }
 
 impl<M: DmaHandle> CompletionQueue<M> {
-    /// Makes an empty queue of so many entries.
+    /// Makes an empty queue of `entries` entries.
     pub(super) fn new(dma: &M, entries: u16) -> Result<Self, DmaError> {
         let count = usize::from(entries);
         let len = Entry::SIZE.saturating_mul(count);

@@ -170,7 +170,7 @@ pub enum Refusal {
         /// Bytes of a slot.
         most: usize,
     },
-    /// The slot has no room for the metadata of so many blocks.
+    /// The slot has no room for the blocks' metadata.
     Metadata {
         /// Bytes that there are.
         most: usize,

@@ -219,7 +219,7 @@ pub(super) const fn needs_fit(pages: usize) -> bool {
     pages > ENTRIES
 }
 
-/// Returns how many pages the list of a transfer of so many pages has.
+/// Returns how many pages the list of a transfer of `pages` pages has.
 const fn list_pages(pages: usize) -> usize {
     if pages <= 2 {
         return 0;

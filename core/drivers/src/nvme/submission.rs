@@ -54,7 +54,7 @@ pub(super) struct SubmissionQueue<M: DmaHandle> {
 }
 
 impl<M: DmaHandle> SubmissionQueue<M> {
-    /// Makes an empty queue of so many entries.
+    /// Makes an empty queue of `entries` entries.
     pub(super) fn new(dma: &M, entries: u16) -> Result<Self, DmaError> {
         let count = usize::from(entries);
         let len = Entry::SIZE.saturating_mul(count);

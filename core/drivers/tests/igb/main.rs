@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vfio_core::device::Device;
 use vfio_core::device::irq::Vectors;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::open::{Mode, Place, Session};
@@ -24,7 +24,7 @@ const C_NAME: &std::ffi::CStr = c"0000:01:00.0";
 const GROUP: u32 = 3;
 
 /// Few enough descriptors for a copy to go round more than once.
-type Driver<'d> = Igb<Bar<&'d Device<Kernel>>, &'d Dma<Kernel, 16>, 16>;
+type Driver<'d> = Igb<MappedRegion<&'d Device<Kernel>>, &'d Dma<Kernel, 16>, 16>;
 type Failure = IgbError<MappingError>;
 
 /// Bytes to copy.

@@ -29,7 +29,7 @@ fn code<T: std::fmt::Debug>(result: Result<T, Error>) -> StatusCode {
     }
 }
 
-/// Slots of so many bytes.
+/// Bytes of a slot.
 fn slots(len: usize) -> QueueOptions {
     QueueOptions {
         slot: len,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use vfio_core::device::Device;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::Dma;
 use vfio_core::mmio::Window;
 use vfio_core::open::{Mode, Place, Session};
@@ -61,7 +61,7 @@ impl Opened {
         }
     }
 
-    pub(crate) fn bar0(&self) -> Window<Bar<&Device<Kernel>>> {
+    pub(crate) fn bar0(&self) -> Window<MappedRegion<&Device<Kernel>>> {
         self.device.bring_up(pci_region::BAR0).unwrap()
     }
 

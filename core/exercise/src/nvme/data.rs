@@ -60,7 +60,7 @@ pub(super) fn compare<C: ControllerHandle, const D: usize>(
     Ok(())
 }
 
-/// Bytes of so many blocks.
+/// Bytes of this number of blocks.
 pub(super) fn bytes(area: &Area, blocks: u32) -> usize {
     let len = u64::from(blocks).saturating_mul(area.namespace.stride().into());
     usize::try_from(len).unwrap_or(0)

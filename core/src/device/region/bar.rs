@@ -5,13 +5,13 @@ use crate::mmio::{Access, Forward};
 use crate::sys::Sys;
 
 /// A mapped stretch of a region, with a handle to its device.
-pub struct Bar<D: DeviceHandle> {
+pub struct MappedRegion<D: DeviceHandle> {
     mapping: <D::Sys as Sys>::Mapping,
     /// The device stays open for as long as it is mapped.
     _device: D,
 }
 
-impl<D: DeviceHandle> Bar<D> {
+impl<D: DeviceHandle> MappedRegion<D> {
     /// Creates a mapping of `device`.
     pub(super) const fn new(device: D, mapping: <D::Sys as Sys>::Mapping) -> Self {
         Self {
@@ -26,21 +26,21 @@ impl<D: DeviceHandle> Bar<D> {
     }
 }
 
-impl<D: DeviceHandle> core::fmt::Debug for Bar<D> {
+impl<D: DeviceHandle> core::fmt::Debug for MappedRegion<D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         self.mapping.fmt(f)
     }
 }
 
 #[cfg(feature = "defmt")]
-impl<D: DeviceHandle> defmt::Format for Bar<D> {
+impl<D: DeviceHandle> defmt::Format for MappedRegion<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Bar({} bytes)", self.mapping.len());
+        defmt::write!(f, "MappedRegion({} bytes)", self.mapping.len());
     }
 }
 
 // SAFETY: the mapping is never changed for another.
-unsafe impl<D: DeviceHandle> Forward for Bar<D> {
+unsafe impl<D: DeviceHandle> Forward for MappedRegion<D> {
     type Target = <D::Sys as Sys>::Mapping;
     type Error = <<D::Sys as Sys>::Mapping as Access>::Error;
 

@@ -7,9 +7,9 @@ mod trapped;
 #[expect(unsafe_code, reason = "the trait is unsafe to implement")]
 mod whole;
 
-pub use bar::Bar;
-pub use trapped::Trapped;
-pub use whole::{Whole, WholeError};
+pub use bar::MappedRegion;
+pub use trapped::TrappedRegion;
+pub use whole::{WholeError, WholeRegion};
 
 use core::fmt;
 
@@ -63,8 +63,8 @@ impl<S: Sys> Device<S> {
         &self,
         region: &RegionInfo<'_>,
         offset: u64,
-    ) -> Result<Window<Bar<&Self>, P>, RegionError> {
-        Bar::map(self, region, offset)
+    ) -> Result<Window<MappedRegion<&Self>, P>, RegionError> {
+        MappedRegion::map(self, region, offset)
     }
 
     /// Reaches a whole region by system calls; slow, and right for any region.
@@ -74,12 +74,12 @@ impl<S: Sys> Device<S> {
     pub fn trap<P: Permission>(
         &self,
         region: &RegionInfo<'_>,
-    ) -> Result<Window<Trapped<&Self>, P>, RegionError> {
-        Trapped::reach(self, region)
+    ) -> Result<Window<TrappedRegion<&Self>, P>, RegionError> {
+        TrappedRegion::reach(self, region)
     }
 }
 
-impl<D: DeviceHandle> Bar<D> {
+impl<D: DeviceHandle> MappedRegion<D> {
     /// Maps the stretch of `region` that starts at `offset` (bytes), one of
     /// [`Device::coverage`], as [`Device::map`] does, and keeps the handle.
     ///
@@ -102,7 +102,7 @@ impl<D: DeviceHandle> Bar<D> {
     }
 }
 
-impl<D: DeviceHandle> Trapped<D> {
+impl<D: DeviceHandle> TrappedRegion<D> {
     /// Reaches a whole region by system calls, as [`Device::trap`] does, and keeps the handle.
     ///
     /// # Errors

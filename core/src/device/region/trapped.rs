@@ -12,13 +12,13 @@ use crate::mmio::{Access, Origin as _, Protection, TrapError, Unrestricted, Widt
 /// first, on kernels before Linux 6.11 or so and on hosts without such an access: where a register
 /// must be read or written whole, a driver maps it, or reads its halves until the upper one stays
 /// the same.
-pub struct Trapped<D> {
+pub struct TrappedRegion<D> {
     device: D,
     position: u64,
     len: usize,
 }
 
-impl<D: DeviceHandle> Trapped<D> {
+impl<D: DeviceHandle> TrappedRegion<D> {
     /// Creates an access to the `len` bytes at `position` of the device's file.
     #[must_use]
     pub const fn new(device: D, position: u64, len: usize) -> Self {
@@ -41,7 +41,7 @@ fn whole<T>(offset: usize, done: Result<usize, crate::sys::Errno>) -> Result<(),
 
 // SAFETY: no memory is touched; the kernel makes each access as one of its width, or of 64 bits
 // two, the low half first.
-unsafe impl<D: DeviceHandle> Access for Trapped<D> {
+unsafe impl<D: DeviceHandle> Access for TrappedRegion<D> {
     type Error = TrapError;
     type Origin = usize;
 
@@ -82,11 +82,11 @@ unsafe impl<D: DeviceHandle> Access for Trapped<D> {
 }
 
 // SAFETY: the kernel refuses what the region does not permit, and makes each access for itself.
-unsafe impl<D: DeviceHandle> Unrestricted for Trapped<D> {}
+unsafe impl<D: DeviceHandle> Unrestricted for TrappedRegion<D> {}
 
-impl<D> core::fmt::Debug for Trapped<D> {
+impl<D> core::fmt::Debug for TrappedRegion<D> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Trapped")
+        f.debug_struct("TrappedRegion")
             .field("position", &self.position)
             .field("len", &self.len)
             .finish_non_exhaustive()
@@ -94,8 +94,8 @@ impl<D> core::fmt::Debug for Trapped<D> {
 }
 
 #[cfg(feature = "defmt")]
-impl<D> defmt::Format for Trapped<D> {
+impl<D> defmt::Format for TrappedRegion<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Trapped({} bytes)", self.len);
+        defmt::write!(f, "TrappedRegion({} bytes)", self.len);
     }
 }

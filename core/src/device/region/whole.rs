@@ -4,7 +4,7 @@ use core::fmt;
 
 use heapless::Vec;
 
-use super::{RegionError, Trapped, permitted, span_of};
+use super::{RegionError, TrappedRegion, permitted, span_of};
 use crate::device::coverage;
 use crate::device::{Device, DeviceHandle};
 use crate::mmio::{Access, Permission, Protection, TrapError, Width, Window};
@@ -23,13 +23,13 @@ type Mapping<D> = <<D as DeviceHandle>::Sys as Sys>::Mapping;
 /// A whole region: each access is made through a mapping where there is one at its offset, and
 /// by a system call elsewhere.
 ///
-/// It is slower than a [`Bar`](super::Bar), which is mapped as far as it goes, and right where a
+/// It is slower than a [`MappedRegion`](super::MappedRegion), which is mapped as far as it goes, and right where a
 /// BAR has holes, or where none can be mapped at all (s390x, or a device that another process
 /// serves).
-pub struct Whole<D: DeviceHandle> {
+pub struct WholeRegion<D: DeviceHandle> {
     /// In ascending order.
     pieces: Vec<Piece<Mapping<D>>, PIECES>,
-    trapped: Trapped<D>,
+    trapped: TrappedRegion<D>,
     protection: Protection,
 }
 
@@ -58,12 +58,12 @@ impl<S: Sys> Device<S> {
     pub fn reach<P: Permission>(
         &self,
         region: &RegionInfo<'_>,
-    ) -> Result<Window<Whole<&Self>, P>, RegionError> {
-        Whole::reach(self, region)
+    ) -> Result<Window<WholeRegion<&Self>, P>, RegionError> {
+        WholeRegion::reach(self, region)
     }
 }
 
-impl<D: DeviceHandle> Whole<D> {
+impl<D: DeviceHandle> WholeRegion<D> {
     /// Reaches all of `region`, as [`Device::reach`] does, and keeps the handle.
     ///
     /// # Errors
@@ -98,7 +98,7 @@ impl<D: DeviceHandle> Whole<D> {
         }
         let this = Self {
             pieces,
-            trapped: Trapped::new(device, offset, len),
+            trapped: TrappedRegion::new(device, offset, len),
             protection: P::PROTECTION,
         };
         // Its mappings permit what it was asked for.
@@ -122,8 +122,8 @@ impl<D: DeviceHandle> Whole<D> {
 }
 
 // SAFETY: a mapping is accessed within its length, at a multiple of the width, since it starts at
-// a multiple of all of them (`Whole::reach`); the others are system calls.
-unsafe impl<D: DeviceHandle> Access for Whole<D> {
+// a multiple of all of them (`WholeRegion::reach`); the others are system calls.
+unsafe impl<D: DeviceHandle> Access for WholeRegion<D> {
     type Error = WholeError<<Mapping<D> as Access>::Error>;
     type Origin = usize;
 
@@ -146,7 +146,7 @@ unsafe impl<D: DeviceHandle> Access for Whole<D> {
             return loaded.map_err(WholeError::Trapped);
         };
         // SAFETY: the register lies in the mapping, which permits what the caller may do
-        // (`Whole::reach`).
+        // (`WholeRegion::reach`).
         let loaded = unsafe { mapping.load(mapping.origin(0), at) };
         loaded.map_err(WholeError::Mapped)
     }
@@ -163,15 +163,15 @@ unsafe impl<D: DeviceHandle> Access for Whole<D> {
             return stored.map_err(WholeError::Trapped);
         };
         // SAFETY: the register lies in the mapping, which permits what the caller may do
-        // (`Whole::reach`).
+        // (`WholeRegion::reach`).
         let stored = unsafe { mapping.store(mapping.origin(0), at, value) };
         stored.map_err(WholeError::Mapped)
     }
 }
 
-impl<D: DeviceHandle> fmt::Debug for Whole<D> {
+impl<D: DeviceHandle> fmt::Debug for WholeRegion<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Whole")
+        f.debug_struct("WholeRegion")
             .field("len", &self.len())
             .field("mapped", &self.mapped())
             .finish_non_exhaustive()
@@ -179,9 +179,9 @@ impl<D: DeviceHandle> fmt::Debug for Whole<D> {
 }
 
 #[cfg(feature = "defmt")]
-impl<D: DeviceHandle> defmt::Format for Whole<D> {
+impl<D: DeviceHandle> defmt::Format for WholeRegion<D> {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "Whole({} bytes)", self.len());
+        defmt::write!(f, "WholeRegion({} bytes)", self.len());
     }
 }
 

@@ -11,7 +11,7 @@ use core::ops::Range;
 
 use heapless::Vec;
 
-use crate::device::region::Bar;
+use crate::device::region::MappedRegion;
 use crate::device::{Device, DeviceHandle};
 use crate::mmio::Window;
 use crate::query::{self, QueryError, ReplyBuffer};
@@ -254,7 +254,7 @@ impl<S: Sys> Container<S> {
     )]
     pub unsafe fn map_bar<D: DeviceHandle<Sys = S>, P>(
         &self,
-        bar: &Window<Bar<D>, P>,
+        bar: &Window<MappedRegion<D>, P>,
         range: Range<usize>,
         iova: u64,
         flags: DmaMapFlags,

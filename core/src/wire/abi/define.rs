@@ -92,7 +92,7 @@ macro_rules! flags {
     };
 }
 
-/// An id: a number of which only some values have a name.
+/// An id: a number that has a name for some values only.
 macro_rules! ids {
     (
         $(#[$meta:meta])*

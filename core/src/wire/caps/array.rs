@@ -15,7 +15,7 @@ pub type Elements<'a, T> =
     core::iter::Map<Copied<slice::Iter<'a, Unalign<T>>>, fn(Unalign<T>) -> T>;
 
 impl<'a, T: Copy + FromBytes + IntoBytes + Immutable + KnownLayout> Array<'a, T> {
-    /// Returns the first `count` elements of `bytes`, where there are so many.
+    /// Returns the first `count` elements of `bytes`, where they are all there.
     #[inline]
     #[must_use]
     pub fn from_prefix(bytes: &'a [u8], count: u32) -> Option<Self> {

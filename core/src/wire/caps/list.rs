@@ -26,7 +26,7 @@ pub trait Typed<'a>: Sized {
     fn emit(&self, chain: &mut Writer<'_>) -> Result<(), Full>;
 }
 
-/// A capability of which this crate does not know the id or the version.
+/// A capability whose id or version this crate does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Unknown<'a> {

@@ -62,7 +62,7 @@ impl<'a> Chain<'a> {
         }
     }
 
-    /// Returns where a chain begins that is said to begin at `first`.
+    /// Checks the offset of the first header.
     #[inline]
     pub(crate) fn start(fixed: u32, first: u32) -> Result<u32, ChainError> {
         match first {

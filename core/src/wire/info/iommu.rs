@@ -10,7 +10,7 @@ use crate::wire::caps::{Array, Caps, IommuCap};
 pub struct IommuInfo<'a> {
     /// What the reply holds.
     pub flags: IommuInfoFlags,
-    /// A bit for each size, in bytes, of which mappings are made.
+    /// A bit for each size, in bytes, that a mapping is made of.
     pub iova_pgsizes: u64,
     /// The capabilities.
     pub caps: Caps<'a, IommuCap<'a>>,

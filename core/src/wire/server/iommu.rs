@@ -15,7 +15,7 @@ use crate::wire::request::InfoRequest;
 pub struct IommuReply<'a> {
     /// Who answers.
     pub driver: IommuDriver,
-    /// A bit for each size, in bytes, of which mappings are made.
+    /// A bit for each size, in bytes, that a mapping is made of.
     pub iova_pgsizes: u64,
     /// The capabilities, in the driver's order.
     pub caps: &'a [IommuCap<'a>],

@@ -60,7 +60,7 @@ fn put<H: IntoBytes + Immutable>(reply: &mut [u8], head: &H, len: usize) -> Resu
 enum Placed {
     /// It starts behind the fixed structure.
     At(u32),
-    /// The reply would have to have so many bytes.
+    /// Bytes that the whole reply needs.
     Needs(u32),
 }
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use vfio_core::device::Device;
-use vfio_core::device::region::Trapped;
+use vfio_core::device::region::TrappedRegion;
 use vfio_core::mmio::{RegisterError, TrapError, Window};
 use vfio_core::sys::Sys;
 use vfio_hosted::report::RegionReport;
@@ -69,7 +69,7 @@ pub(crate) struct Register {
 /// A register of an open device.
 pub(crate) struct Reached<'o, S: Sys> {
     region: RegionReport,
-    window: Window<Trapped<&'o Device<S>>>,
+    window: Window<TrappedRegion<&'o Device<S>>>,
     offset: u64,
     width: Width,
 }

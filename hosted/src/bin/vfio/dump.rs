@@ -8,7 +8,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 use vfio_core::device::Device;
-use vfio_core::device::region::Trapped;
+use vfio_core::device::region::TrappedRegion;
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys;
 use vfio_hosted::report::RegionReport;
@@ -140,7 +140,7 @@ fn line_end(at: u64, end: u64) -> u64 {
 }
 
 struct Reader<'d, S: Sys> {
-    window: Window<Trapped<&'d Device<S>>>,
+    window: Window<TrappedRegion<&'d Device<S>>>,
     region: &'d RegionReport,
     width: Option<Width>,
 }

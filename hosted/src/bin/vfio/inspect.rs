@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 use vfio_core::open::Mode;
 use vfio_core::sys::Sys;
-use vfio_hosted::discovery::{Caller, Device};
+use vfio_hosted::discovery::{Caller, SysfsDevice};
 use vfio_hosted::report::{self, Inspection};
 
 use crate::describe;
@@ -77,12 +77,12 @@ pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
 /// IOMMU is taken where that is asked for alone.
 fn choose(world: &World) -> Result<(Target, Option<String>), Failure> {
     let system = &world.system;
-    let is_meant = |device: &Device| !device.is_noiommu() || world.mode == Some(Mode::NoIommu);
+    let is_meant = |device: &SysfsDevice| !device.is_noiommu() || world.mode == Some(Mode::NoIommu);
     let caller = Caller::current();
-    let bound: Vec<Device> = system
+    let bound: Vec<SysfsDevice> = system
         .devices()?
         .into_iter()
-        .filter(Device::has_vfio_driver)
+        .filter(SysfsDevice::has_vfio_driver)
         .collect();
     let ready = bound
         .iter()

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use comfy_table::{Cell, Color};
-use vfio_hosted::discovery::{Address, Caller, Device, Obstacle, System, bind_commands};
+use vfio_hosted::discovery::{Address, Caller, Obstacle, SysfsDevice, System, bind_commands};
 
 use crate::failure::Failure;
 use crate::output::{self, COMMAND, SUBJECT};
@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 /// A device and what stands in its way.
 struct Entry {
-    device: Device,
+    device: SysfsDevice,
     obstacles: Vec<Obstacle>,
 }
 
@@ -115,7 +115,7 @@ fn write_table(out: &mut impl Write, entries: &[Entry]) -> Result<(), Failure> {
     Ok(())
 }
 
-fn name(device: &Device) -> String {
+fn name(device: &SysfsDevice) -> String {
     match (&device.names.vendor, &device.names.device) {
         (Some(vendor), Some(device)) => format!("{vendor} {device}"),
         (Some(vendor), None) => vendor.clone(),
@@ -145,7 +145,7 @@ fn write_unconfined(out: &mut impl Write, entries: &[Entry]) -> Result<(), Failu
 struct Finding<'a> {
     sentence: String,
     obstacle: &'a Obstacle,
-    devices: Vec<&'a Device>,
+    devices: Vec<&'a SysfsDevice>,
 }
 
 /// Lists each obstacle once, with the devices that it stands before and its remedy beneath. Last those whose remedy

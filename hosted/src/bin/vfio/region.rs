@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use serde::Serialize;
 use vfio_core::device::Device;
-use vfio_core::device::region::Trapped;
+use vfio_core::device::region::TrappedRegion;
 use vfio_core::mmio::{OffsetError, RegisterError, TrapError, Window};
 use vfio_core::pci::{Command, Config, DeviceConfig};
 use vfio_core::sys::Sys;
@@ -103,7 +103,7 @@ impl Width {
     /// Checks that a register of this width is at `offset`, in bytes from the start of the window.
     pub(crate) fn check<S: Sys>(
         self,
-        window: &Window<Trapped<&Device<S>>>,
+        window: &Window<TrappedRegion<&Device<S>>>,
         offset: u64,
     ) -> Result<(), OffsetError> {
         let at = place(offset);
@@ -118,7 +118,7 @@ impl Width {
     /// Reads the register at `offset`, in bytes from the start of the window.
     pub(crate) fn read<S: Sys>(
         self,
-        window: &mut Window<Trapped<&Device<S>>>,
+        window: &mut Window<TrappedRegion<&Device<S>>>,
         offset: u64,
     ) -> Result<u64, RegisterError<TrapError>> {
         let at = place(offset);
@@ -133,7 +133,7 @@ impl Width {
     /// Writes the low bits of `value` to the register at `offset`, in bytes from the start of the window.
     pub(crate) fn write<S: Sys>(
         self,
-        window: &mut Window<Trapped<&Device<S>>>,
+        window: &mut Window<TrappedRegion<&Device<S>>>,
         offset: u64,
         value: u64,
     ) -> Result<(), RegisterError<TrapError>> {
@@ -201,9 +201,9 @@ impl<S: Sys + Clone> Opened<S> {
     }
 
     /// Returns all of a region, through system calls.
-    pub(crate) fn window(&self, region: &RegionReport) -> Window<Trapped<&Device<S>>> {
+    pub(crate) fn window(&self, region: &RegionReport) -> Window<TrappedRegion<&Device<S>>> {
         let len = usize::try_from(region.size).unwrap_or(usize::MAX);
-        Window::new(Trapped::new(&self.session.device, region.offset, len))
+        Window::new(TrappedRegion::new(&self.session.device, region.offset, len))
     }
 
     /// Has the device answer on the memory of its BARs, for as long as it is open.

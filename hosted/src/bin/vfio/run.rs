@@ -138,7 +138,7 @@ impl Task for Edu {
     /// What was done, and the exit status.
     type Output = (Record, ExitCode);
 
-    fn suits(&self, device: &discovery::Device) -> Result<(), Failure> {
+    fn suits(&self, device: &discovery::SysfsDevice) -> Result<(), Failure> {
         let found = (device.vendor_id, device.device_id);
         if found == EDU {
             return Ok(());
@@ -173,7 +173,7 @@ impl Task for Nvme {
     /// What was done, and the exit status.
     type Output = (Record, ExitCode);
 
-    fn suits(&self, device: &discovery::Device) -> Result<(), Failure> {
+    fn suits(&self, device: &discovery::SysfsDevice) -> Result<(), Failure> {
         is_nvme(device)
     }
 

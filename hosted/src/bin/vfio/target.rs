@@ -58,7 +58,7 @@ pub(crate) trait Task {
     const MODES: &'static [Mode] = &Mode::PREFERRED;
 
     /// Checks that a device is one that it can be done with, before the device is opened and so changed.
-    fn suits(&self, _device: &discovery::Device) -> Result<(), Failure> {
+    fn suits(&self, _device: &discovery::SysfsDevice) -> Result<(), Failure> {
         Ok(())
     }
 
@@ -136,7 +136,7 @@ fn acknowledged(mode: Option<Mode>) -> Option<NoIommu> {
 /// Returns the first obstacle to looking at a device. Looking pins no memory.
 pub(crate) fn first_obstacle(
     system: &System,
-    device: &discovery::Device,
+    device: &discovery::SysfsDevice,
     caller: &Caller,
 ) -> Option<Obstacle> {
     system
@@ -146,7 +146,7 @@ pub(crate) fn first_obstacle(
 }
 
 /// Tells whether nothing stands before a device.
-fn openable(device: &discovery::Device, system: &System) -> Result<(), Failure> {
+fn openable(device: &discovery::SysfsDevice, system: &System) -> Result<(), Failure> {
     match first_obstacle(system, device, &Caller::current()) {
         None => Ok(()),
         Some(obstacle) => Err(Failure::Obstacle {

@@ -27,7 +27,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "MS", default_value_t = 100)]
     interval: u64,
 
-    /// End after so many reads.
+    /// End after this number of reads.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
 

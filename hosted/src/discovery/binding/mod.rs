@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use error::{BindError, StepError};
 
 use super::sysfs;
-use super::{Address, Device, DiscoveryError, System, Usage};
+use super::{Address, DiscoveryError, SysfsDevice, System, Usage};
 
 /// The driver that devices are given to.
 const VFIO_PCI: &str = "vfio-pci";
@@ -176,7 +176,7 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
     }
 
     /// Refuses to take a device from its VFIO driver that would wait until it is closed.
-    fn refuse_open(&self, device: &Device) -> Result<(), BindError> {
+    fn refuse_open(&self, device: &SysfsDevice) -> Result<(), BindError> {
         let processes = self.system.processes_with(device);
         if !processes.is_empty() {
             return Err(BindError::Open {
@@ -194,7 +194,7 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
     /// undone where a step fails and where the driver is not `wanted`.
     fn rebind(
         &self,
-        device: &Device,
+        device: &SysfsDevice,
         name: &str,
         wanted: impl Fn(Option<&str>) -> bool,
     ) -> Result<Option<String>, BindError> {

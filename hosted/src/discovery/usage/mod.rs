@@ -15,7 +15,7 @@ use vfio_core::sys::Errno;
 use super::asking::{Ask, Kernel, Kind, Node};
 use super::process::Process;
 use super::sysfs;
-use super::{Address, Device, System};
+use super::{Address, SysfsDevice, System};
 use below::{Block, is_below};
 use tables::Tables;
 
@@ -112,11 +112,11 @@ impl System {
     /// device that can't be asked about, since it has no node or since it takes privilege, is told as
     /// [`Usage::Unasked`]. Of anything else, what can't be read counts as unused.
     #[must_use]
-    pub fn usages(&self, device: &Device) -> Vec<Usage> {
+    pub fn usages(&self, device: &SysfsDevice) -> Vec<Usage> {
         self.usages_asking(device, &Kernel)
     }
 
-    pub(super) fn usages_asking(&self, device: &Device, ask: &dyn Ask) -> Vec<Usage> {
+    pub(super) fn usages_asking(&self, device: &SysfsDevice, ask: &dyn Ask) -> Vec<Usage> {
         let own = Function::read(self, device.address);
         let dependants = self.dependants(device.address);
         let dependants = dependants

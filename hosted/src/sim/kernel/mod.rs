@@ -126,7 +126,7 @@ impl Kernel {
         self
     }
 
-    /// Reserves so many huge pages of 2 MiB, of which there are none by default.
+    /// Reserves huge pages of 2 MiB. By default there are none.
     #[must_use]
     pub fn with_huge_pages(self, count: usize) -> Self {
         self.0.supply.reserve(count);

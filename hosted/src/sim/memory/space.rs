@@ -44,7 +44,7 @@ pub(in crate::sim) struct Piece {
     pub(in crate::sim) len: usize,
 }
 
-/// An address space of which everything can be mapped, to the byte.
+/// An address space that can be mapped anywhere, to the byte.
 impl Default for Space {
     fn default() -> Self {
         Self::new(vec![EVERYTHING], 1)

@@ -25,7 +25,7 @@ pub(super) struct Share {
 }
 
 impl Supply {
-    /// Takes a piece out, of so many huge pages or of none.
+    /// Takes a piece out, with its huge pages if it has any.
     pub(super) fn take(self: &Arc<Self>, huge: usize) -> Result<Share, Errno> {
         let mut left = lock(&self.huge);
         *left = left.checked_sub(huge).ok_or(Errno::ENOMEM)?;
@@ -35,7 +35,7 @@ impl Supply {
         Ok(Share { supply, huge })
     }
 
-    /// Puts so many huge pages into the pool.
+    /// Puts huge pages into the pool.
     pub(in crate::sim) fn reserve(&self, huge: usize) {
         let mut left = lock(&self.huge);
         *left = left.saturating_add(huge);

@@ -5,7 +5,7 @@ use std::vec;
 use std::vec::Vec;
 
 use vfio_core::device::Device;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::{Buffer, Direction, Dma};
 use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::open::{Mode, Place, Session};
@@ -58,7 +58,7 @@ impl Opened {
         }
     }
 
-    fn bar0(&self) -> Window<Bar<&Device<Kernel>>> {
+    fn bar0(&self) -> Window<MappedRegion<&Device<Kernel>>> {
         self.device.bring_up(pci_region::BAR0).unwrap()
     }
 
@@ -97,7 +97,7 @@ struct Queue<'d> {
 /// Linux's driver.
 struct Linux<'d> {
     opened: &'d Opened,
-    bar0: Window<Bar<&'d Device<Kernel>>, CanReadWrite>,
+    bar0: Window<MappedRegion<&'d Device<Kernel>>, CanReadWrite>,
     page: Memory<'d>,
     /// None while a command of it is under way.
     admin: Option<Queue<'d>>,

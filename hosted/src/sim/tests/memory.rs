@@ -9,7 +9,7 @@ use std::boxed::Box;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use vfio_core::device::Device;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::{BufferOptions, Direction, Dma, DmaError};
 use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::open::{Mode, Place, Session, SessionError};
@@ -41,7 +41,11 @@ fn open_edu<S: Sys + Clone>(sys: &S, kernel: &Kernel, mode: Mode) -> Session<S> 
 }
 
 /// Has edu copy 8 bytes from its own memory to `iova`, or the other way.
-fn copy<S: Sys>(bar: &mut Window<Bar<&Device<S>>, CanReadWrite>, iova: u64, to_memory: bool) {
+fn copy<S: Sys>(
+    bar: &mut Window<MappedRegion<&Device<S>>, CanReadWrite>,
+    iova: u64,
+    to_memory: bool,
+) {
     const OWN: u64 = 0x4_0000;
     let (from, to) = if to_memory { (OWN, iova) } else { (iova, OWN) };
     let mut put = |at, value: u64| bar.write(at, value).ok().unwrap();

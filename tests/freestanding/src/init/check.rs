@@ -1,7 +1,7 @@
 //! The checks: what the kernel says of `edu`, against what is known of it.
 
 use vfio_core::device::Device;
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::Session;
 use vfio_core::open::container::Container;
 use vfio_core::query::QueryError;

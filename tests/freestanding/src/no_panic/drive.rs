@@ -8,10 +8,9 @@ use vfio_core::device::Device;
 use vfio_core::device::display::Edid;
 use vfio_core::device::ioeventfd::Ioeventfd;
 use vfio_core::device::irq::{Action, Data, Vectors, Waker};
-use vfio_core::device::region::{Bar, Trapped, Whole};
+use vfio_core::device::region::{MappedRegion, TrappedRegion, WholeRegion};
 use vfio_core::dma::{
-    AddressSpace, Buffer, BufferOptions, BufferPart, Chunk, Direction, Dma, DmaError, DmaHandle,
-    Pool, Reachable,
+    Buffer, BufferOptions, BufferPart, Chunk, Direction, Dma, DmaError, DmaHandle, Pool, Reachable,
 };
 use vfio_core::handle::Projection;
 use vfio_core::mmio::field::ReadPureWrite;
@@ -19,6 +18,7 @@ use vfio_core::mmio::{
     self, Access, Addressable, Array, Block, CanReadWrite, Declared, Field, FieldError, Forward,
     Mapped, Origin, Part, Protection, SharedMemory, Through, Width, Window,
 };
+use vfio_core::open::AddressSpace;
 use vfio_core::open::container::Container;
 use vfio_core::open::iommufd::Ioas;
 use vfio_core::registers;
@@ -86,22 +86,22 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
         if let Ok(window) = Device::reach::<CanReadWrite>(device, &region) {
             registers(window);
         }
-        used(Trapped::reach_part::<CanReadWrite>(device, &region, any(), any()).is_ok());
-        used(Trapped::reach::<CanReadWrite>(device, &region).is_ok());
-        if let Ok(bar) = Bar::map::<CanReadWrite>(device, &region, any()) {
+        used(TrappedRegion::reach_part::<CanReadWrite>(device, &region, any(), any()).is_ok());
+        used(TrappedRegion::reach::<CanReadWrite>(device, &region).is_ok());
+        if let Ok(bar) = MappedRegion::map::<CanReadWrite>(device, &region, any()) {
             let bar = Window::through(&bar, |bar| bar);
             registers(bar);
         }
-        if let Ok(whole) = Whole::reach::<CanReadWrite>(device, &region) {
+        if let Ok(whole) = WholeRegion::reach::<CanReadWrite>(device, &region) {
             registers(whole);
         }
         used(Edid::new(device, &region).is_ok());
         let event = &OpaqueEvent;
         used(Ioeventfd::new(device, &region, any(), any::<u32>(), event).is_ok());
-        used(Bar::bring_up(device, any()).is_ok());
-        used(Whole::bring_up(device, any()).is_ok());
+        used(MappedRegion::bring_up(device, any()).is_ok());
+        used(WholeRegion::bring_up(device, any()).is_ok());
     }
-    registers(Window::new(Trapped::new(device, any(), any())));
+    registers(Window::new(TrappedRegion::new(device, any(), any())));
     let base = black_box(NonNull::<u64>::dangling()).cast();
     // SAFETY: an empty stretch of no memory.
     let mapped = unsafe { Mapped::new(base, 0, black_box(Protection::BOTH)) };
@@ -122,7 +122,7 @@ fn regions(device: &Device<Opaque>, bytes: &mut [u8]) {
     ));
 }
 
-fn peer(bar: &Window<Bar<&Device<Opaque>>>) {
+fn peer(bar: &Window<MappedRegion<&Device<Opaque>>>) {
     let range = any()..any();
     if let Ok(container) = Container::open(Opaque) {
         // SAFETY: the kernel maps nothing.

@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use vfio_core::device::irq::Vectors;
 use vfio_core::device::{Device, DeviceHandle};
-use vfio_core::dma::{AddressSpace, Buffer, Direction, Dma, DmaHandle};
+use vfio_core::dma::{Buffer, Direction, Dma, DmaHandle};
 use vfio_core::mmio::{Access, CanReadWrite, Window};
+use vfio_core::open::AddressSpace;
 use vfio_core::open::container::Container;
 use vfio_drivers::igb::{Copied, Igb};
 use vfio_drivers::nvme::{Controller, ErrorEntry, Namespace, Options, QueueOptions, QueuePair};

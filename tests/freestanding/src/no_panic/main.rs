@@ -1,4 +1,4 @@
-//! Calls every public function of the core, and the reference drivers, with values of which the compiler knows nothing.
+//! Calls every public function of the core, and the reference drivers, with values unknown to the compiler.
 //!
 //! This program is not run: that it links is the proof that none of them can panic. What prints (`Display` and
 //! `Debug`) is left out; it uses `core::fmt`, about which nothing is claimed.

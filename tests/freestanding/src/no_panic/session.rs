@@ -2,7 +2,8 @@
 
 use core::hint::black_box;
 
-use vfio_core::dma::{AddressSpace, Dma};
+use vfio_core::dma::Dma;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::{Mode, Place, Session, SessionError};
 use vfio_core::sys::{GroupPath, NoIommu, Sys};
 use vfio_freestanding::opaque::{Opaque, any, used};

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use libfuzzer_sys::fuzz_target;
 use vfio_core::device::Device;
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::container::{Container, OpenError};
 use vfio_core::query::{self, MAX_CALLS, QueryError, ReplyBuffer, Staged};
 use vfio_core::sys::{Errno, InfoRequest};

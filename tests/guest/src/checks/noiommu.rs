@@ -9,8 +9,9 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use serde_json::Value;
-use vfio_core::dma::{AddressSpace, Direction, Dma, DmaError};
+use vfio_core::dma::{Direction, Dma, DmaError};
 use vfio_core::mmio::Access as _;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::{Mode, Session, SessionError};
 use vfio_core::query::QueryError;
 use vfio_core::sys::{Errno, Pages, Sys as _, ValueRequest};

@@ -7,7 +7,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::dma::{AddressSpace, Direction, Dma};
+use vfio_core::dma::{Direction, Dma};
+use vfio_core::open::AddressSpace;
 use vfio_core::open::container::{Container, OpenError};
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{Extension, pci_irq, pci_region};

@@ -28,7 +28,7 @@ pub(crate) const STAY: &str = "stay";
 /// Where a file system is mounted.
 const MOUNT_POINT: &str = "/run/used";
 
-/// What `vfio bind` says of a disk in use of which nothing else is known.
+/// What `vfio bind` says of a disk in use about which nothing else is known.
 const KERNEL_SAYS: &str = "is in use, as the kernel says";
 
 /// Stays for ever.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vfio_core::device::DeviceHandle;
 use vfio_core::device::irq::Vectors;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::{Buffer, Chunk, Direction, DmaHandle, Pool};
 use vfio_core::handle::Projection;
 use vfio_core::mmio::field::{ReadPure, ReadPureWrite, WriteOnly};
@@ -58,7 +58,7 @@ pub(crate) const FRAME: usize = 1514;
 const CHUNK: usize = 2048;
 
 /// The registers of BAR 0, for several owners.
-type Registers<D, R> = Block<Through<Projection<Arc<Window<Bar<D>>>, Bar<D>>>, R>;
+type Registers<D, R> = Block<Through<Projection<Arc<Window<MappedRegion<D>>>, MappedRegion<D>>>, R>;
 
 /// Memory for a frame.
 type Frame<M> = Chunk<Arc<Pool<M>>>;
@@ -84,7 +84,7 @@ pub(crate) struct Queue<D: DeviceHandle, M: DmaHandle> {
 
 impl<D: DeviceHandle, M: DmaHandle> Nic<D, M> {
     pub(crate) fn new(device: D, dma: M) -> Result<Self, Box<dyn Error>> {
-        let bar0 = Arc::new(Bar::bring_up(device.clone(), pci_region::BAR0)?);
+        let bar0 = Arc::new(MappedRegion::bring_up(device.clone(), pci_region::BAR0)?);
         let mut registers = block::<_, Card>(&bar0, 0)?;
         if registers.get(Card::id)? != ID {
             return Err("it is another device".into());
@@ -127,7 +127,7 @@ impl<D: DeviceHandle, M: DmaHandle> Drop for Nic<D, M> {
 }
 
 impl<D: DeviceHandle, M: DmaHandle> Queue<D, M> {
-    fn new(bar0: &Arc<Window<Bar<D>>>, at: usize, dma: M) -> Result<Self, Box<dyn Error>> {
+    fn new(bar0: &Arc<Window<MappedRegion<D>>>, at: usize, dma: M) -> Result<Self, Box<dyn Error>> {
         let memory = Buffer::new(dma, ENTRIES * 16, Direction::Both)?;
         let mut registers = block::<_, QueueRegisters>(bar0, at)?;
         registers.write(QueueRegisters::ring, memory.iova())?;
@@ -183,7 +183,7 @@ fn index(number: u32) -> usize {
 
 /// Registers of a window that others have registers of.
 fn block<D: DeviceHandle, R: vfio_core::mmio::Registers>(
-    bar0: &Arc<Window<Bar<D>>>,
+    bar0: &Arc<Window<MappedRegion<D>>>,
     at: usize,
 ) -> Result<Registers<D, R>, Box<dyn Error>> {
     let window = Window::through(Arc::clone(bar0), |bar0| bar0);

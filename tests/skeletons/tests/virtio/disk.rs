@@ -50,7 +50,7 @@ struct Piece {
     is_written: bool,
 }
 
-/// Returns a disk of so many sectors, for a kernel.
+/// Builds a disk of `sectors` sectors, for a kernel.
 pub(crate) fn model(sectors: usize) -> Model {
     let config = Config::pci(0x1af4, 0x1042, 0x01_0000, 1).with_bar(0, Bar::Memory32 { size: BAR });
     let both = RegionFlags::READ | RegionFlags::WRITE;

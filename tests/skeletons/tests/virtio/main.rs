@@ -10,7 +10,7 @@ mod disk;
 mod hal;
 mod transport;
 
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::wire::abi::pci_region;
 use vfio_hosted::sim::Kernel;
 use vfio_skeletons::{Ended, open};
@@ -24,7 +24,7 @@ fn a_disk_of_virtio_keeps_what_is_written() -> Ended {
     let kernel = Kernel::new().with_device("0000:00:05.0", disk::model(64), 7);
     let (device, dma) = open(&kernel, kernel.place("0000:00:05.0"))?;
     DmaHal::set_up(&dma);
-    let bar0 = Bar::bring_up(device, pci_region::BAR0)?;
+    let bar0 = MappedRegion::bring_up(device, pci_region::BAR0)?;
     let mut disk = VirtIOBlk::<DmaHal, _>::new(BarTransport::new(bar0)?)?;
     assert_eq!(disk.capacity(), 64);
     for sector in 0..40 {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use vfio_core::device::Device;
 use vfio_core::device::irq::{Action, Data};
-use vfio_core::device::region::Whole;
+use vfio_core::device::region::WholeRegion;
 use vfio_core::mmio::Window;
 use vfio_core::sys::Sys;
 use vfio_core::wire::abi::{IrqFlags, pci_irq, pci_region};
@@ -33,7 +33,7 @@ const SOON: Duration = Duration::from_secs(5);
 /// A machine with one device.
 struct Machine<S: Sys> {
     memory: Vec<Ram<S>>,
-    bar0: Window<Whole<Arc<Device<S>>>>,
+    bar0: Window<WholeRegion<Arc<Device<S>>>>,
     /// What KVM is given as irqfds.
     vectors: [S::Event; VECTORS],
     device: Arc<Device<S>>,
@@ -53,7 +53,7 @@ impl<S: Sys + Clone> Machine<S> {
         }
         let memory = layout.iter().map(|&(at, len)| Ram::new(&dma, at, len));
         let memory = memory.collect::<Result<_, _>>()?;
-        let bar0 = Whole::bring_up(Arc::clone(&device), pci_region::BAR0)?;
+        let bar0 = WholeRegion::bring_up(Arc::clone(&device), pci_region::BAR0)?;
         let vectors = [sys.event()?, sys.event()?, sys.event()?, sys.event()?];
         let this = Self {
             memory,

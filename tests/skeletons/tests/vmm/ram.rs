@@ -1,4 +1,4 @@
-//! The guest's memory: the monitor's own, of which a device is given every byte.
+//! The guest's memory: the monitor's own, every byte of it given to a device.
 
 use std::error::Error;
 use std::mem;

@@ -209,7 +209,7 @@ impl Check<'_> {
         }
     }
 
-    /// Makes so many commands with random blocks, `depth` at a time.
+    /// Makes `left` commands with random blocks, `depth` at a time.
     fn at_random(
         &mut self,
         pair: &mut Pair<'_, '_>,

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use spin::{Mutex, MutexGuard};
 use vfio_core::device::DeviceHandle;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::{Access, Block, Window};
 
@@ -50,7 +50,7 @@ pub struct Options {
 /// After an error that is not that of a single command ([`NvmeError::stops`]) the controller is
 /// stopped: it is told to, and where it does not say that it did, the device is reset. Memory
 /// that it may still write is never given back.
-pub struct Controller<D: DeviceHandle, M: DmaHandle, A: Access = Bar<D>> {
+pub struct Controller<D: DeviceHandle, M: DmaHandle, A: Access = MappedRegion<D>> {
     device: D,
     dma: M,
     window: Window<A>,

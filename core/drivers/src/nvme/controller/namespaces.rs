@@ -31,7 +31,7 @@ const PIC: usize = 8;
 /// Where the extended formats begin in that, in bytes.
 const ELBAF: usize = 12;
 
-/// How many formats there can be that are none of the extended.
+/// The most formats that can be, the extended ones aside.
 const PLAIN_FORMATS: u8 = 16;
 
 impl<D: DeviceHandle, M: DmaHandle, A: Access> Controller<D, M, A> {

@@ -18,7 +18,7 @@ const LARGE_PAGES: u64 = 0x4020_0000;
 /// The lowest page that is given out. Page 0 only whoever asks for it has.
 const FIRST: Pages = 1;
 
-/// An allocator, of which only the array of nodes depends on the capacity.
+/// An allocator. Only its array of nodes depends on the capacity.
 ///
 /// All zero has no addresses.
 #[derive(Clone, FromZeros)]

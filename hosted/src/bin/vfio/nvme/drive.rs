@@ -137,7 +137,7 @@ pub(super) fn drive<J: Job>(
 const CLASS: u32 = 0x01_08_02;
 
 /// Checks that a device is an NVMe controller.
-pub(crate) fn is_nvme(device: &discovery::Device) -> Result<(), Failure> {
+pub(crate) fn is_nvme(device: &discovery::SysfsDevice) -> Result<(), Failure> {
     if device.class == CLASS {
         return Ok(());
     }
@@ -153,7 +153,7 @@ struct Driven<J>(J);
 impl<J: Job> Task for Driven<J> {
     type Output = Ended<J::Output>;
 
-    fn suits(&self, device: &discovery::Device) -> Result<(), Failure> {
+    fn suits(&self, device: &discovery::SysfsDevice) -> Result<(), Failure> {
         is_nvme(device)
     }
 

@@ -330,7 +330,7 @@ impl Extent {
         Ok(extent)
     }
 
-    /// Checks that so many blocks are there.
+    /// Checks that the blocks are there.
     fn holds(&self, blocks: u64) -> Result<(), Failure> {
         if blocks <= self.room {
             return Ok(());

@@ -81,7 +81,7 @@ impl Interrupts {
         .map(|()| Answer::Done)
     }
 
-    /// Leaves no more than so many vectors for messages.
+    /// Leaves only this number of vectors for messages.
     pub(in crate::sim) const fn limit(&mut self, most: u32) {
         self.most = Some(most);
     }

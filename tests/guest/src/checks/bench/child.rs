@@ -34,7 +34,7 @@ const PAGE: usize = 4096;
 /// A free IOVA on any machine.
 const IOVA: u64 = 0x100_0000;
 
-/// One thing that is done, of which the calls are counted.
+/// One operation whose calls are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Operation {
     /// Opens the device and maps its BAR 0.

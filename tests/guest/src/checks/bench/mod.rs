@@ -92,7 +92,7 @@ fn open(device: &Device, mode: Mode) -> Result<Session<Linux>> {
     }
 }
 
-/// Checks that the median of the nanoseconds that `run` takes, of `runs`.
+/// Returns the median of the nanoseconds that `run` takes, of `runs`.
 fn median(runs: usize, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     let mut samples = (0..runs)
         .map(|_| {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::device::Device as Opened;
 use vfio_core::device::irq::Vectors;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::{Direction, Dma};
 use vfio_core::mmio::Window;
 use vfio_core::sys::Errno;
@@ -37,7 +37,7 @@ const SOON: Duration = Duration::from_secs(5);
 const UNMAPPED: u64 = 1 << 30;
 
 type Space = Dma<Linux, STRETCHES>;
-type Card<'d> = Igb<Bar<&'d Opened<Linux>>, &'d Space>;
+type Card<'d> = Igb<MappedRegion<&'d Opened<Linux>>, &'d Space>;
 
 /// The device with its driver, and memory to copy.
 struct Driven<'d> {

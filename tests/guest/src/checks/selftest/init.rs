@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::container::OpenError;
 use vfio_core::open::iommufd::Ioas;
 use vfio_core::sys::Errno;

@@ -5,7 +5,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use vfio_core::device::Device as Opened;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::Direction;
 use vfio_core::mmio::{CanReadWrite, Window};
 use vfio_core::sys::{Errno, Pages, Sys as _};
@@ -18,7 +18,7 @@ use crate::mode::{InGuest as _, Mode};
 use crate::report::NotRun;
 use crate::world::World;
 
-type Space = vfio_core::dma::AddressSpace<Linux>;
+type Space = vfio_core::open::AddressSpace<Linux>;
 
 /// The alignment that lets the largest pages be used, in bytes.
 const LARGEST: u64 = 1 << 30;
@@ -79,7 +79,12 @@ fn largest(bars: Vec<MappedBar<'_>>) -> Result<MappedBar<'_>> {
 }
 
 /// Maps the first `len` bytes of a BAR for DMA, and unmaps them; iommufd refuses.
-fn peer(space: &Space, bar: Window<Bar<&Opened<Linux>>>, len: usize, mode: Mode) -> Result<String> {
+fn peer(
+    space: &Space,
+    bar: Window<MappedRegion<&Opened<Linux>>>,
+    len: usize,
+    mode: Mode,
+) -> Result<String> {
     // Where it can't be unmapped, the window stays.
     let bar = ManuallyDrop::new(bar);
     let size = u64::try_from(len)?;

@@ -13,7 +13,7 @@ pub(super) mod setup;
 pub(super) mod sriov;
 
 use anyhow::{Context as _, Result, ensure};
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::iommufd::Ioas;
 use vfio_core::sys::Errno;
 use vfio_hosted::linux::Linux;

@@ -3,10 +3,11 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use vfio_core::device::Device as Opened;
 use vfio_core::device::coverage::Reach;
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::iova::IovaAllocator;
-use vfio_core::dma::{AddressSpace, BufferOptions, Direction, Dma};
+use vfio_core::dma::{BufferOptions, Direction, Dma};
 use vfio_core::mmio::{CanReadWrite, Window};
+use vfio_core::open::AddressSpace;
 use vfio_core::query::QueryError;
 use vfio_core::sys::Errno;
 use vfio_core::wire::abi::{DeviceFlags, IovaRange, RegionFlags, pci_irq, pci_region};
@@ -18,7 +19,7 @@ use crate::mode::{InGuest as _, Mode};
 use crate::world::World;
 
 /// A BAR that is mapped whole: its index and its memory.
-pub(super) type MappedBar<'d> = (u32, Window<Bar<&'d Opened<Linux>>>);
+pub(super) type MappedBar<'d> = (u32, Window<MappedRegion<&'d Opened<Linux>>>);
 
 /// Checks that the device, its regions and its interrupts answer, and what can be mapped is mapped.
 pub(crate) fn initialise(_: &World, device: &Device, mode: Mode) -> Result<String> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use vfio_core::device::Device as Opened;
-use vfio_core::dma::AddressSpace;
+use vfio_core::open::AddressSpace;
 use vfio_core::open::container::OpenError;
 use vfio_core::open::iommufd::{Ioas, IommufdError};
 use vfio_core::sys::Errno;
