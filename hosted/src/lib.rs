@@ -10,7 +10,7 @@
 //! - `OwnedPlace`: where either finds a device, to open a session at (feature `std`).
 //! - `report`: INFO replies and devices for people and programs (feature `report`).
 //!
-//! The program `vfio` is built from these (feature `cli`, on by default).
+//! The program `vfio`, in a package of its own (`vfio-cli`), is built from these.
 #![cfg_attr(not(feature = "std"), no_std)]
 
 #[cfg(feature = "std")]

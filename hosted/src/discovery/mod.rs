@@ -39,9 +39,6 @@ mod sysfs;
 mod system;
 mod usage;
 
-#[cfg(test)]
-mod fake_tree;
-
 pub use address::{Address, ParseAddressError};
 pub use binding::{BindError, Bound, StepError, Unbound, write_attribute};
 pub use caller::Caller;

@@ -96,8 +96,8 @@ mod tests {
 
     use rustix::process::{Uid, geteuid};
 
-    use super::super::fake_tree::FakeTree;
     use super::*;
+    use vfio_conformance::fake_tree::FakeTree;
 
     const EDU: &str = "0000:00:05.0";
     const NIC: &str = "0000:00:06.0";

@@ -137,9 +137,9 @@ fn read_if_there(address: Address, path: &Path) -> Result<Option<SysfsDevice>, D
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake_tree::FakeTree;
     use super::super::{Member, Names, SysfsGroup};
     use super::*;
+    use vfio_conformance::fake_tree::FakeTree;
 
     const EDU: &str = "0000:00:05.0";
     const NIC: &str = "0000:00:06.0";

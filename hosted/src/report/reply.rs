@@ -11,7 +11,6 @@ use super::{Cap, caps, names};
 
 /// The ioctl that a reply comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[cfg_attr(feature = "cli", derive(clap::ValueEnum))]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// `VFIO_DEVICE_GET_INFO`
@@ -24,6 +23,35 @@ pub enum Kind {
     Irq,
     /// `VFIO_DEVICE_GET_PCI_HOT_RESET_INFO`
     HotReset,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 5] = [
+        Self::Device,
+        Self::Region,
+        Self::Iommu,
+        Self::Irq,
+        Self::HotReset,
+    ];
+
+    /// Returns its name in lower-case letters and hyphens, as in JSON.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Region => "region",
+            Self::Iommu => "iommu",
+            Self::Irq => "irq",
+            Self::HotReset => "hot-reset",
+        }
+    }
+
+    /// Returns the kind of a name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// A reply, decoded.

@@ -6,6 +6,8 @@ pub mod behaviour;
 pub mod capability;
 pub mod described;
 pub mod everything;
+#[cfg(feature = "fake-tree")]
+pub mod fake_tree;
 pub mod fixture;
 pub mod hostile;
 pub mod outcome;

@@ -6,7 +6,7 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-use super::super::fake_tree::FakeTree;
+use vfio_conformance::fake_tree::FakeTree;
 
 /// The PCI bus, for one device.
 pub(super) struct FakeKernel<'t> {

@@ -317,9 +317,9 @@ pub fn write_attribute(path: &Path, value: &str) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fake_tree::FakeTree;
     use super::fake_kernel::FakeKernel;
     use super::*;
+    use vfio_conformance::fake_tree::FakeTree;
 
     const NVME: &str = "0000:00:06.0";
 

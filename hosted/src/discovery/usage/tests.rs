@@ -1,5 +1,5 @@
-use super::super::fake_tree::FakeTree;
 use super::*;
+use vfio_conformance::fake_tree::FakeTree;
 
 const DEVICE: &str = "0000:00:06.0";
 const VIRTUAL: &str = "0000:00:06.1";

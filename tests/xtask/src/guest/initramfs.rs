@@ -98,11 +98,7 @@ impl Programs {
 ///
 /// The build fails.
 pub(crate) fn build() -> Result<Programs> {
-    let directory = built(
-        &["vfio-guest", "vfio-hosted"],
-        &["vfio-guest", "vfio"],
-        "dev",
-    )?;
+    let directory = built(&["vfio-guest", "vfio-cli"], &["vfio-guest", "vfio"], "dev")?;
     Ok(Programs {
         init: directory.join("vfio-guest"),
         vfio: Some(directory.join("vfio")),

@@ -3,12 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
-
-#[expect(dead_code, reason = "the discovery's own tests use the rest")]
-#[path = "../src/discovery/fake_tree.rs"]
-mod fake_tree;
-
-use fake_tree::FakeTree;
+use vfio_conformance::fake_tree::FakeTree;
 
 const EDU: &str = "0000:00:05.0";
 const NIC: &str = "0000:00:06.0";

@@ -6,13 +6,22 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-pub(crate) struct FakeTree {
+/// A system that is a directory, which goes with it.
+///
+/// Its methods panic where the directory can't be changed.
+pub struct FakeTree {
     root: TempDir,
+}
+
+impl Default for FakeTree {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl FakeTree {
     /// Creates a system with a PCI bus and nothing on it.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         // Another user has to get in, where permissions are tested as root.
         fs::set_permissions(root.path(), Permissions::from_mode(0o755)).unwrap();
@@ -29,7 +38,7 @@ impl FakeTree {
     }
 
     /// Creates a system with one device in group 7, bound to vfio-pci, with its nodes.
-    pub(crate) fn with_ready_device(address: &str) -> Self {
+    pub fn with_ready_device(address: &str) -> Self {
         let tree = Self::new();
         tree.device(address, 0x1234, 0x11e8, 0x00ff00);
         tree.group(address, 7);
@@ -40,27 +49,29 @@ impl FakeTree {
     }
 
     /// Returns the directory that stands for `/`.
-    pub(crate) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         self.root.path()
     }
 
     /// Writes a file, with the directories above it.
-    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.root().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
 
-    pub(crate) fn remove(&self, path: &str) {
+    /// Removes a file or an empty directory.
+    pub fn remove(&self, path: &str) {
         fs::remove_file(self.root().join(path)).unwrap();
     }
 
-    pub(crate) fn link(&self, path: &str, target: &str) {
+    /// Makes a symbolic link.
+    pub fn link(&self, path: &str, target: &str) {
         symlink(self.root().join(target), self.root().join(path)).unwrap();
     }
 
     /// Adds a device without a driver and without a group.
-    pub(crate) fn device(&self, address: &str, vendor: u16, device: u16, class: u32) {
+    pub fn device(&self, address: &str, vendor: u16, device: u16, class: u32) {
         let directory = format!("sys/devices/pci/{address}");
         self.write(&format!("{directory}/vendor"), format!("{vendor:#06x}\n"));
         self.write(&format!("{directory}/device"), format!("{device:#06x}\n"));
@@ -69,11 +80,12 @@ impl FakeTree {
     }
 
     /// Adds a driver that is loaded.
-    pub(crate) fn driver(&self, driver: &str) {
+    pub fn driver(&self, driver: &str) {
         fs::create_dir_all(self.root().join("sys/bus/pci/drivers").join(driver)).unwrap();
     }
 
-    pub(crate) fn bind(&self, address: &str, driver: &str) {
+    /// Binds a device to a driver.
+    pub fn bind(&self, address: &str, driver: &str) {
         self.driver(driver);
         self.link(
             &format!("sys/devices/pci/{address}/driver"),
@@ -82,7 +94,7 @@ impl FakeTree {
     }
 
     /// Puts a device into an IOMMU group.
-    pub(crate) fn group(&self, address: &str, number: u32) {
+    pub fn group(&self, address: &str, number: u32) {
         let group = format!("sys/kernel/iommu_groups/{number}");
         fs::create_dir_all(self.root().join(&group).join("devices")).unwrap();
         self.link(
@@ -93,7 +105,7 @@ impl FakeTree {
     }
 
     /// Adds a device node, as a file, with this mode.
-    pub(crate) fn node(&self, path: &str, mode: u32) {
+    pub fn node(&self, path: &str, mode: u32) {
         let path = format!("dev/{path}");
         if !self.root().join(&path).exists() {
             self.write(&path, "");

@@ -7,12 +7,7 @@ use std::process::{Command, Output, Stdio};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
-
-#[expect(dead_code, reason = "the discovery's own tests use the rest")]
-#[path = "../src/discovery/fake_tree.rs"]
-mod fake_tree;
-
-use fake_tree::FakeTree;
+use vfio_conformance::fake_tree::FakeTree;
 
 /// Returns many devices with names that take room.
 fn system() -> FakeTree {

@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 use vfio_core::wire::info::Malformed;
 use vfio_hosted::report::{self, Kind, Reply, Status};
@@ -20,7 +21,7 @@ use crate::output;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// The ioctl that it comes from.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = kind())]
     kind: Kind,
 
     /// The file holds hexadecimal digits; white space between them does not count.
@@ -33,6 +34,12 @@ pub(crate) struct Args {
 
     /// The whole buffer after the call, of exactly the length that was passed; - for standard input.
     file: PathBuf,
+}
+
+/// Takes the name of a kind.
+fn kind() -> impl TypedValueParser<Value = Kind> {
+    PossibleValuesParser::new(Kind::ALL.map(Kind::name))
+        .try_map(|name| Kind::by_name(&name).ok_or("there is no such kind"))
 }
 
 /// The status of a reply that did not fit into its buffer.

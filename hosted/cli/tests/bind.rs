@@ -8,12 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
-
-#[expect(dead_code, reason = "the discovery's own tests use the rest")]
-#[path = "../src/discovery/fake_tree.rs"]
-mod fake_tree;
-
-use fake_tree::FakeTree;
+use vfio_conformance::fake_tree::FakeTree;
 
 const NVME: &str = "0000:00:06.0";
 
