@@ -26,6 +26,9 @@ const PACKAGE: &str = "vfio-core";
 /// How many cases a property test tries: each is tried hundreds of times.
 const CASES: &str = "64";
 
+/// Seconds after which a change that loops for ever is noticed.
+const TIMEOUT: &str = "120";
+
 /// Changes the code in each way that is looked for, and fails where no test notices.
 ///
 /// # Errors
@@ -37,6 +40,8 @@ pub(crate) fn run_all(options: &Options) -> Result<ExitCode> {
         .arg("mutants")
         .args(["--package", PACKAGE])
         .args(["--jobs", &options.jobs.to_string()])
+        // Its own run of the code as it is leaves out the tests of other packages, which is an error to cargo.
+        .args(["--baseline", "skip", "--timeout", TIMEOUT])
         .arg("--output")
         .arg(paths::target())
         .args(&options.arguments)
