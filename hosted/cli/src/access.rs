@@ -24,10 +24,6 @@ use crate::{number, output};
 pub(crate) struct ReadArgs {
     #[command(flatten)]
     register: Register,
-
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Write a register.
@@ -74,7 +70,7 @@ pub(crate) struct Reached<'o, S: Sys> {
     width: Width,
 }
 
-/// What was read, as JSON.
+/// What was read or written, as JSON.
 #[derive(Serialize)]
 struct Record<'r> {
     device: &'r str,
@@ -161,7 +157,7 @@ impl Task for Read<'_> {
         let mut register = self.0.register.reach(&opened, Intent::Read)?;
         let value = register.read()?;
         let hex = register.width.hex(value);
-        if self.0.json {
+        if opened.json {
             return output::json(&Record {
                 device: &opened.name,
                 region: Named::from(&register.region),
@@ -183,7 +179,18 @@ impl Task for Write<'_> {
 
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
         let mut register = self.0.register.reach(&opened, Intent::Write)?;
-        Ok(register.write(self.0.value)?)
+        register.write(self.0.value)?;
+        if opened.json {
+            return output::json(&Record {
+                device: &opened.name,
+                region: Named::from(&register.region),
+                offset: register.offset,
+                width: register.width.bits(),
+                value: self.0.value,
+                hex: register.width.hex(self.0.value),
+            });
+        }
+        Ok(())
     }
 }
 
@@ -238,7 +245,6 @@ pub(crate) mod tests {
             let (read, write) = (
                 ReadArgs {
                     register: register(),
-                    json: false,
                 },
                 WriteArgs {
                     register: register(),

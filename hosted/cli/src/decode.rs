@@ -13,6 +13,7 @@ use crate::describe;
 use crate::failure::Failure;
 use crate::file::Input;
 use crate::output;
+use crate::target::World;
 
 /// Decode one captured INFO reply.
 ///
@@ -27,10 +28,6 @@ pub(crate) struct Args {
     /// The file holds hexadecimal digits; white space between them does not count.
     #[arg(long)]
     hex: bool,
-
-    /// Write JSON, on a terminal too.
-    #[arg(long)]
-    json: bool,
 
     /// The whole buffer after the call, of exactly the length that was passed; - for standard input.
     file: PathBuf,
@@ -58,9 +55,9 @@ struct Error {
     message: String,
 }
 
-pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
     let reply = read(&args.file, args.hex)?;
-    let as_json = args.json || !io::stdout().is_terminal();
+    let as_json = world.json || !io::stdout().is_terminal();
     match report::decode(args.kind, &reply) {
         Ok(reply) if as_json => {
             output::json(&reply)?;

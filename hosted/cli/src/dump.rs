@@ -49,10 +49,6 @@ pub(crate) struct Args {
     /// Have the device answer on the memory of its BARs, where it does not, while the command runs.
     #[arg(long)]
     enable_memory: bool,
-
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// What was read, as JSON.
@@ -106,7 +102,7 @@ impl Task for Dump<'_> {
             region: &region,
             width: args.width,
         };
-        if args.json {
+        if opened.json {
             let ranges = ranges
                 .into_iter()
                 .map(|(start, end)| reader.hex(start, end))

@@ -15,6 +15,7 @@ use vfio_hosted::report::Trouble;
 use crate::access_error::AccessError;
 use crate::bind;
 use crate::nvme::cut_short::CutShort;
+use crate::remedy;
 
 /// What the program exits with where a reply is malformed.
 pub(crate) const MALFORMED: u8 = 3;
@@ -54,6 +55,11 @@ pub(crate) enum Failure {
         name: String,
         /// At which step, and why.
         error: SessionError,
+    },
+    /// No PCI device is behind a name.
+    NothingBehind {
+        /// The name.
+        name: String,
     },
     /// A device was not given to vfio-pci, or not given back.
     Bind(BindError),
@@ -147,6 +153,33 @@ impl Failure {
         format!("{self}. {}", self.way_out())
     }
 
+    /// Returns the kind of the failure as JSON names it.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Discovery(_) => "discovery",
+            Self::Output(_) => "output",
+            Self::Input { .. } => "input",
+            Self::NotHex { .. } => "not_hex",
+            Self::Malformed(error) => error.kind(),
+            Self::Obstacle { .. } => "obstacle",
+            Self::Open { .. } => "open",
+            Self::NothingBehind { .. } => "nothing_behind",
+            Self::Bind(_) => "bind",
+            Self::Drive { .. } => "drive",
+            Self::Holds { .. } => "holds",
+            Self::Borrows { .. } => "borrows",
+            Self::NoBlocks { .. } => "no_blocks",
+            Self::Empty { .. } => "empty",
+            Self::CutShort(_) => "cut_short",
+            Self::Signals { .. } => "signals",
+            Self::Unsuitable { .. } => "unsuitable",
+            Self::Reset { .. } => "reset",
+            Self::Trouble { .. } => "trouble",
+            Self::Access(_) => "access",
+            Self::Unwritable { .. } => "unwritable",
+        }
+    }
+
     /// Returns a sentence that tells the user what to do about it.
     pub(crate) fn way_out(&self) -> Cow<'static, str> {
         let text = match self {
@@ -169,19 +202,23 @@ impl Failure {
                  as long as the buffer was."
             }
             Self::Obstacle { obstacle, .. } => {
-                let remedy = obstacle.remedy();
-                let advice = remedy.advice.into_iter().map(str::to_owned);
-                let commands = remedy
-                    .commands
-                    .into_iter()
-                    .map(|command| format!("`{command}`"));
-                return advice.chain(commands).collect::<Vec<_>>().join(" ").into();
+                let remedy = remedy::of(obstacle);
+                let advice = remedy.advice.unwrap_or("Mend it:").to_owned();
+                let commands = remedy.commands.into_iter();
+                let commands = commands.map(|command| format!("\n    {command}"));
+                return std::iter::once(advice)
+                    .chain(commands)
+                    .collect::<String>()
+                    .into();
             }
             Self::Open {
                 error: SessionError::NoIommu,
                 ..
             } => "Say --mode noiommu to acknowledge it.",
             Self::Open { .. } => "`vfio list` tells what stands in the way of each device.",
+            Self::NothingBehind { .. } => {
+                "Name a PCI address, a network interface or a disk; `vfio list` shows them."
+            }
             Self::Bind(error) => return bind::way_out(error),
             Self::Reset {
                 errno: Errno::EINVAL,
@@ -225,6 +262,7 @@ impl Failure {
             | Self::Output(_)
             | Self::Obstacle { .. }
             | Self::Open { .. }
+            | Self::NothingBehind { .. }
             | Self::Bind(_)
             | Self::Drive { .. }
             | Self::Holds { .. }
@@ -257,6 +295,9 @@ impl fmt::Display for Failure {
             Self::Malformed(error) => write!(f, "malformed reply: {error}"),
             Self::Obstacle { address, obstacle } => write!(f, "{address}: {obstacle}"),
             Self::Open { name, error } => write!(f, "{name}: {error}"),
+            Self::NothingBehind { name } => {
+                write!(f, "no PCI device is behind the name {name:?}")
+            }
             Self::Bind(error) => error.fmt(f),
             Self::Drive { name, message } => write!(f, "{name} can't be driven: {message}"),
             Self::Holds {

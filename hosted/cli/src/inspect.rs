@@ -23,10 +23,6 @@ pub(crate) struct Args {
     /// The PCI address (0000:00:05.0 or 00:05.0), or sim:MODEL for a simulated device.
     #[arg(value_name = "DEVICE")]
     device: Option<Target>,
-
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// What is simulated where there is nothing real.
@@ -53,7 +49,7 @@ pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
         None => choose(world)?,
     };
     let record = target.open(world, Inspect)?;
-    if args.json {
+    if world.json {
         output::json(&record)?;
     } else {
         let mut out = output::stdout();

@@ -22,6 +22,7 @@ mod number;
 mod nvme;
 mod output;
 mod region;
+mod remedy;
 mod reset;
 mod run;
 mod target;
@@ -61,6 +62,10 @@ struct Cli {
     #[arg(long, global = true, value_name = "UUID")]
     vf_token: Option<Uuid>,
 
+    /// Write JSON, failures too.
+    #[arg(long, global = true)]
+    json: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -90,22 +95,23 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let world = World {
         system: System::below(&cli.root),
+        root: cli.root,
         mode: cli.mode,
         vf_token: cli.vf_token,
+        json: cli.json,
     };
-    let system = &world.system;
     let result = match cli.command {
-        Command::List(args) => list::run(&args, system),
+        Command::List(args) => list::run(&args, &world),
         Command::Inspect(args) => inspect::run(args, &world),
-        Command::Bind(args) => bind::bind(&args, system),
-        Command::Unbind(args) => bind::unbind(&args, system),
+        Command::Bind(args) => bind::bind(&args, &world),
+        Command::Unbind(args) => bind::unbind(&args, &world),
         Command::Read(args) => access::read(&args, &world),
         Command::Write(args) => access::write(&args, &world),
         Command::Dump(args) => dump::run(&args, &world),
         Command::Watch(args) => watch::run(&args, &world),
         Command::Map(args) => map::run(&args, &world),
         Command::Reset(args) => reset::run(&args, &world),
-        Command::Decode(args) => decode::run(&args),
+        Command::Decode(args) => decode::run(&args, &world),
         Command::Run(args) => run::run(args, &world),
         Command::Nvme(args) => nvme::run(args, &world),
         Command::Completions(args) => completions::run(&args),
@@ -113,7 +119,7 @@ fn main() -> ExitCode {
     match result {
         Ok(status) => status,
         Err(failure) => {
-            output::failure(&failure);
+            output::report(&failure, world.json);
             failure.status()
         }
     }

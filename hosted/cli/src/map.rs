@@ -27,10 +27,6 @@ pub(crate) struct Args {
     /// Write the picture as SVG to this file; - for standard output.
     #[arg(long, value_name = "FILE", conflicts_with = "json")]
     svg: Option<PathBuf>,
-
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// What is drawn, as JSON.
@@ -69,7 +65,7 @@ pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
     let svg = args.svg.as_deref().map(Output::open).transpose()?;
     let map = args.device.open(world, Draw)?;
     match svg {
-        _ if args.json => output::json(&map)?,
+        _ if world.json => output::json(&map)?,
         None => terminal::draw(&map)?,
         Some(mut file) => file.text(&picture::svg(&map))?,
     }

@@ -34,14 +34,42 @@ pub(crate) fn beside(file: Option<&Path>) -> Box<dyn Write> {
     }
 }
 
-/// Writes a value as JSON, for programs to read.
+/// The number of the schema that this program's JSON follows. It changes where a name goes or means something else.
+const SCHEMA: u32 = 1;
+
+/// A value as it is written: its own names, behind the schema's number.
+#[derive(Serialize)]
+struct Document<'v, T> {
+    schema: u32,
+    #[serde(flatten)]
+    value: &'v T,
+}
+
+/// A failure, as JSON.
+#[derive(Serialize)]
+struct Failed {
+    error: Told,
+}
+
+#[derive(Serialize)]
+struct Told {
+    kind: &'static str,
+    message: String,
+    way_out: String,
+}
+
+/// Writes a value as JSON, for programs to read: an object with names.
 pub(crate) fn json(value: &impl Serialize) -> Result<(), Failure> {
     json_to(&mut stdout(), value)
 }
 
 /// Writes as [`json`] does, elsewhere.
 pub(crate) fn json_to(out: &mut dyn Write, value: &impl Serialize) -> Result<(), Failure> {
-    serde_json::to_writer_pretty(&mut *out, value).map_err(io::Error::from)?;
+    let document = Document {
+        schema: SCHEMA,
+        value,
+    };
+    serde_json::to_writer_pretty(&mut *out, &document).map_err(io::Error::from)?;
     writeln!(out)?;
     out.flush()?;
     Ok(())
@@ -86,6 +114,27 @@ pub(crate) fn table<const N: usize>(titles: [&str; N]) -> Table {
         column.set_padding((0, 2));
     }
     table
+}
+
+/// Writes a failure to standard error, for people or as JSON.
+pub(crate) fn report(failure: &Failure, as_json: bool) {
+    if !as_json {
+        return self::failure(failure);
+    }
+    if failure.status() == ExitCode::SUCCESS {
+        return;
+    }
+    // There is nowhere left to report a failure to.
+    let _ = json_to(
+        &mut anstream::stderr().lock(),
+        &Failed {
+            error: Told {
+                kind: failure.kind(),
+                message: failure.to_string(),
+                way_out: failure.way_out().into_owned(),
+            },
+        },
+    );
 }
 
 /// Writes a failure to standard error, unless nobody listens.

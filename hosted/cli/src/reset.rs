@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use serde::Serialize;
 use vfio_core::sys::Sys;
 
 use crate::failure::Failure;
@@ -16,12 +17,22 @@ pub(crate) struct Args {
     device: Target,
 }
 
+/// What was reset, as JSON.
+#[derive(Serialize)]
+struct Record {
+    device: String,
+}
+
 struct Reset;
 
 pub(crate) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
-    let name = args.device.open(world, Reset)?;
+    let device = args.device.open(world, Reset)?;
+    if world.json {
+        output::json(&Record { device })?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut out = output::stdout();
-    writeln!(out, "{name} was reset.")?;
+    writeln!(out, "{device} was reset.")?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
 }

@@ -42,10 +42,6 @@ enum Driver {
         /// The PCI address (0000:00:05.0 or 00:05.0), or sim:edu for the simulated device, which is the default.
         #[arg(default_value = "sim:edu")]
         device: Target,
-
-        /// Write JSON.
-        #[arg(long)]
-        json: bool,
     },
     /// An NVMe controller: all commands, queue pairs, interrupts, events. Up to 128 KiB at the end of its first namespace
     /// are written, and get back what was there, after Ctrl-C too; not after a second Ctrl-C, which ends at once.
@@ -59,10 +55,6 @@ enum Driver {
         /// Try it even if the namespace holds something.
         #[arg(long)]
         yes: bool,
-
-        /// Write JSON.
-        #[arg(long)]
-        json: bool,
     },
 }
 
@@ -95,12 +87,11 @@ struct Nvme {
 }
 
 pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
-    let (ended, json) = match args.driver {
-        Driver::Edu { device, json } => (device.open(world, Edu)?, json),
-        Driver::Nvme { device, yes, json } => (device.open(world, Nvme { yes })?, json),
+    let (record, status) = match args.driver {
+        Driver::Edu { device } => device.open(world, Edu)?,
+        Driver::Nvme { device, yes } => device.open(world, Nvme { yes })?,
     };
-    let (record, status) = ended;
-    if json {
+    if world.json {
         output::json(&record)?;
     } else {
         let mut out = output::stdout();

@@ -1,6 +1,7 @@
 //! The device that a command is about, real or simulated, and opening it.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use uuid::Uuid;
@@ -16,12 +17,16 @@ use crate::failure::Failure;
 
 /// Where devices are, and how they are opened.
 pub(crate) struct World {
+    /// What stands for `/`.
+    pub(crate) root: PathBuf,
     /// The system.
     pub(crate) system: System,
     /// The mode that is asked for.
     pub(crate) mode: Option<Mode>,
     /// The token of an SR-IOV device.
     pub(crate) vf_token: Option<Uuid>,
+    /// Results are written as JSON.
+    pub(crate) json: bool,
 }
 
 /// The device that is meant.
@@ -39,6 +44,8 @@ pub(crate) struct Opened<S: Sys> {
     pub(crate) name: String,
     /// Whether it is simulated.
     pub(crate) simulated: bool,
+    /// Results are written as JSON.
+    pub(crate) json: bool,
     /// Its IOMMU group.
     pub(crate) group: Option<u32>,
     /// The page size of its host, in bytes.
@@ -88,7 +95,10 @@ impl Target {
                     ..device.place()
                 };
                 let opened = Opened::at::<T>(Linux, place, world.mode, page)?;
-                task.run(opened)
+                task.run(Opened {
+                    json: world.json,
+                    ..opened
+                })
             }
             Self::Simulated(name) => {
                 // The name was checked when it was parsed.
@@ -97,6 +107,7 @@ impl Target {
                 task.run(Opened {
                     name: format!("sim:{name}"),
                     simulated: true,
+                    json: world.json,
                     ..opened
                 })
             }
@@ -173,6 +184,7 @@ impl<S: Sys + Clone> Opened<S> {
             Ok(session) => Ok(Self {
                 name,
                 simulated: false,
+                json: false,
                 group: place.group,
                 page,
                 sys,

@@ -34,10 +34,6 @@ pub(crate) struct Args {
     /// Read a register that may have side effects.
     #[arg(long)]
     force: bool,
-
-    /// Write JSON: an object in each line.
-    #[arg(long)]
-    json: bool,
 }
 
 /// A value that differs from the one before, as JSON.
@@ -72,7 +68,7 @@ impl Task for Watch<'_> {
     fn run<S: Sys + Clone>(self, opened: Opened<S>) -> Result<(), Failure> {
         let intent = Intent::look(self.args.force);
         let mut register = self.args.register.reach(&opened, intent)?;
-        let mut view = View::new(self.args.json, self.args.register.width);
+        let mut view = View::new(opened.json, self.args.register.width);
         let ended = self.follow(&mut register, &mut view);
         view.end()?;
         ended
@@ -197,7 +193,6 @@ mod tests {
             interval: 0,
             count: Some(1),
             force,
-            json: true,
         }
     }
 

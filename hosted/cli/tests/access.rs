@@ -56,7 +56,7 @@ fn a_register_is_read_in_its_width() {
     assert_eq!(
         record,
         json!({
-            "device": "sim:edu", "region": {"index": 0, "name": "BAR0"}, "offset": 0,
+            "schema": 1, "device": "sim:edu", "region": {"index": 0, "name": "BAR0"}, "offset": 0,
             "width": 32, "value": 0x0100_00ed, "hex": "0x010000ed",
         })
     );

@@ -218,3 +218,76 @@ fn a_device_that_is_bound_stays_so() {
         "{text}"
     );
 }
+
+/// Returns what a dry run says, after checking that it changed nothing.
+fn rehearsed(tree: &FakeTree, arguments: &[&str]) -> String {
+    let output = vfio(tree, &[&["bind", "--dry-run"], arguments].concat());
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let name = fs::read_to_string(tree.root().join(attribute("driver_override"))).unwrap();
+    assert_eq!(name, "(null)\n");
+    assert!(!tree.root().join("etc").exists());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_written_and_changes_nothing() {
+    let tree = system();
+    let said = rehearsed(&tree, &["--persist", NVME]);
+    let lines: Vec<_> = said.lines().map(str::trim).collect();
+    let root = tree.root().display();
+    assert_eq!(
+        lines[0],
+        "0000:00:06.0, now with nvme, would be changed by:"
+    );
+    assert_eq!(
+        lines[1],
+        format!("vfio-pci > {root}/sys/bus/pci/devices/{NVME}/driver_override")
+    );
+    assert!(lines[2].starts_with("0000:00:06.0 > ") && lines[2].ends_with("/driver/unbind"));
+    assert_eq!(
+        lines[3],
+        format!("0000:00:06.0 > {root}/sys/bus/pci/drivers_probe")
+    );
+    assert!(lines[4].ends_with(&format!("{root}/etc/udev/rules.d/20-vfio-{NVME}.rules")));
+    assert_eq!(lines.len(), 5, "{said}");
+    // What is refused is refused.
+    tree.write("sys/devices/pci/0000:00:06.0/boot_vga", "1\n");
+    let output = vfio(&tree, &["bind", "--dry-run", NVME]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+}
+
+#[test]
+fn devices_are_named_by_what_is_behind_them_and_by_their_group() {
+    let tree = system();
+    let other = "0000:00:07.0";
+    let bridge = "0000:00:08.0";
+    for (address, class) in [(other, 0x020000), (bridge, 0x060400)] {
+        tree.device(address, 0x8086, 0x10d3, class);
+    }
+    for address in [NVME, other, bridge] {
+        tree.group(address, 7);
+    }
+    tree.write(&attribute("nvme/nvme0/nvme0n1/size"), "8\n");
+    tree.write("sys/class/block/.keep", "");
+    tree.write("sys/class/net/.keep", "");
+    tree.link("sys/class/block/nvme0n1", &attribute("nvme/nvme0/nvme0n1"));
+    tree.write("sys/devices/pci/0000:00:07.0/net/eth1/flags", "0x1002\n");
+    tree.link(
+        "sys/class/net/eth1",
+        "sys/devices/pci/0000:00:07.0/net/eth1",
+    );
+    let addresses = |said: String| {
+        let heads = said.lines().filter(|line| line.ends_with("changed by:"));
+        heads.map(|line| line[..12].to_owned()).collect::<Vec<_>>()
+    };
+    let forced = |names: &[&str]| addresses(rehearsed(&tree, &[&["--force"], names].concat()));
+    assert_eq!(forced(&["nvme0n1"]), [NVME]);
+    assert_eq!(forced(&["eth1", "00:06.0", "eth1"]), [other, NVME]);
+    assert_eq!(forced(&["eth1", "--group"]), [other, NVME]);
+    let unknown = refused(&tree, &["bind", "eth9"]);
+    assert_eq!(
+        unknown,
+        "error: no PCI device is behind the name \"eth9\". Name a PCI address, a network interface or a disk; \
+         `vfio list` shows them.\n"
+    );
+}

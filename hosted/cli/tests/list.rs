@@ -7,6 +7,7 @@ use vfio_conformance::fake_tree::FakeTree;
 
 const EDU: &str = "0000:00:05.0";
 const NIC: &str = "0000:00:06.0";
+const SOUND: &str = "0000:00:06.1";
 
 /// Builds a device on its own that vfio-pci holds, and a network card and a sound card in one
 /// group.
@@ -15,7 +16,7 @@ fn system() -> FakeTree {
     for (address, vendor, device, class, driver, group) in [
         (EDU, 0x1234, 0x11e8, 0x00ff00, "vfio-pci", 7),
         (NIC, 0x8086, 0x10d3, 0x020000, "e1000e", 8),
-        ("0000:00:06.1", 0x8086, 0x2668, 0x040300, "snd_hda_intel", 8),
+        (SOUND, 0x8086, 0x2668, 0x040300, "snd_hda_intel", 8),
     ] {
         tree.device(address, vendor, device, class);
         tree.bind(address, driver);
@@ -58,28 +59,101 @@ fn listed(tree: &FakeTree, arguments: &[&str]) -> Value {
     .unwrap()
 }
 
+/// Returns the row of a device, with a blank between words.
+fn row(printed: &str, address: &str) -> String {
+    let row = printed.lines().find(|line| line.contains(address));
+    let words = row.unwrap_or_else(|| panic!("{address}: {printed}"));
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[test]
-fn the_table_tells_names_group_and_status() {
-    let printed = printed(vfio(&system(), &["list"]));
-    let row = |address| {
-        let row = printed
-            .lines()
-            .find(|line| line.starts_with(address))
-            .unwrap();
-        row.split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    assert!(row(EDU).starts_with(
-        "0000:00:05.0 1234:11e8 Technical Corp. QEMU educational device 00ff00 vfio-pci 7"
-    ));
+fn the_table_tells_name_group_use_and_status() {
+    let tree = system();
+    tree.write(&format!("sys/devices/pci/{NIC}/net/eth7/flags"), "0x1003\n");
+    tree.write("sys/class/net/.keep", "");
+    tree.link(
+        "sys/class/net/eth7",
+        &format!("sys/devices/pci/{NIC}/net/eth7"),
+    );
+    let printed = printed(vfio(&tree, &["list"]));
+    assert!(
+        row(&printed, EDU).starts_with("0000:00:05.0 QEMU educational device vfio-pci 7 - "),
+        "{printed}"
+    );
     assert_eq!(
-        row(NIC),
-        "0000:00:06.0 8086:10d3 - Ethernet controller e1000e 8 wrong driver"
+        row(&printed, NIC),
+        "0000:00:06.0 8086:10d3 Ethernet control… e1000e 8 eth7 in use"
+    );
+    assert_eq!(
+        row(&printed, SOUND),
+        "0000:00:06.1 8086:2668 class 040300 snd_hda_intel 8 - not bound"
+    );
+    // Nothing is told of how a device is taken, unless it is asked for.
+    assert!(
+        !printed.contains("vfio bind") && !printed.contains("sudo"),
+        "{printed}"
+    );
+    let widest = printed.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(100), "{printed}");
+}
+
+#[test]
+fn a_device_in_use_is_never_the_one_to_bind() {
+    let tree = system();
+    tree.write(&format!("sys/devices/pci/{NIC}/net/eth7/flags"), "0x1003\n");
+    tree.write("sys/class/net/.keep", "");
+    tree.link(
+        "sys/class/net/eth7",
+        &format!("sys/devices/pci/{NIC}/net/eth7"),
+    );
+    tree.driver("vfio-pci");
+    let printed = printed(vfio(&tree, &["list", "--explain"]));
+    assert!(
+        printed.contains("0000:00:06.0: The system uses it (eth7).\n"),
+        "{printed}"
     );
     assert!(
-        printed.contains("0000:00:06.0: The driver e1000e is bound to the device, not vfio-pci.\n")
+        printed.contains("\n    sudo vfio bind 0000:00:06.1\n"),
+        "{printed}"
     );
-    assert!(printed.contains("IOMMU group 8 is not viable"));
-    assert!(printed.contains("BDF=0000:00:06.0\n"));
+    assert!(!printed.contains("bind 0000:00:06.0"), "{printed}");
+}
+
+#[test]
+fn devices_are_listed_by_group_class_driver_and_readiness() {
+    let tree = system();
+    let listed = |arguments: &[&str]| {
+        let listed = listed(&tree, arguments);
+        let devices = listed["devices"].as_array().unwrap().iter();
+        devices
+            .map(|device| device["address"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(listed(&[]), [EDU, NIC, SOUND]);
+    for (arguments, expected) in [
+        (["--class", "02"], vec![NIC]),
+        (["--class", "0x0403"], vec![SOUND]),
+        (["--class", "ethernet"], vec![NIC]),
+        (["--driver", "vfio-pci"], vec![EDU]),
+        (["--driver", "-"], vec![]),
+    ] {
+        assert_eq!(listed(&arguments), expected, "{arguments:?}");
+    }
+    assert!(!listed(&["--ready"]).contains(&NIC.to_owned()));
+    let printed = printed(vfio(&tree, &["list", "--groups"]));
+    assert!(
+        row(&printed, EDU).starts_with("7 0000:00:05.0 "),
+        "{printed}"
+    );
+    assert!(
+        row(&printed, NIC).starts_with("8 0000:00:06.0 "),
+        "{printed}"
+    );
+    // A group is named once.
+    assert!(
+        row(&printed, SOUND).starts_with("0000:00:06.1 "),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -94,7 +168,7 @@ fn a_device_without_an_iommu_says_how_it_is_acknowledged() {
     }
     assert!(printed.contains("ready, no IOMMU"), "{printed}");
     assert!(
-        printed.contains("it reaches all memory of this system.\n"),
+        printed.contains("it reaches all memory of this system."),
         "{printed}"
     );
     assert!(
@@ -137,14 +211,17 @@ fn one_device_is_mended_with_its_own_commands() {
     tree.group(NIC, 8);
     tree.driver("vfio-pci");
     let printed = printed(vfio(&tree, &["list", "00:06.0"]));
-    assert!(printed.contains(
-        "    echo 0000:00:06.0 | sudo tee /sys/bus/pci/devices/0000:00:06.0/driver/unbind\n"
-    ));
+    assert!(
+        printed.contains("\n    sudo vfio bind 0000:00:06.0\n"),
+        "{printed}"
+    );
 }
 
 #[test]
 fn the_names_of_the_json_stay() {
     let found = listed(&system(), &[NIC]);
+    assert_eq!(found["schema"], 1);
+    let found = &found["devices"];
     let mut expected = json!([{
         "address": "0000:00:06.0",
         "vendor_id": "0x8086",
@@ -164,28 +241,22 @@ fn the_names_of_the_json_stay() {
             ],
         },
         "cdev": null,
+        "status": "not_bound",
         "ready": false,
+        "roles": [],
         "obstacles": [
             {
                 "kind": "wrong_driver",
                 "message": "The driver e1000e is bound to the device, not vfio-pci.",
-                "advice": "Make sure first that nothing on this system uses the device.",
-                "commands": [
-                    "echo vfio-pci | sudo tee /sys/bus/pci/devices/0000:00:06.0/driver_override",
-                    "echo 0000:00:06.0 | sudo tee /sys/bus/pci/devices/0000:00:06.0/driver/unbind",
-                    "echo 0000:00:06.0 | sudo tee /sys/bus/pci/drivers_probe",
-                ],
+                "advice": null,
+                "commands": ["sudo vfio bind 0000:00:06.0"],
             },
             {
                 "kind": "group_not_viable",
                 "message": "IOMMU group 8 is not viable, because other drivers hold members of it: \
                     0000:00:06.1 (snd_hda_intel).",
-                "advice": "Make sure first that nothing on this system uses them.",
-                "commands": [
-                    "echo vfio-pci | sudo tee /sys/bus/pci/devices/0000:00:06.1/driver_override",
-                    "echo 0000:00:06.1 | sudo tee /sys/bus/pci/devices/0000:00:06.1/driver/unbind",
-                    "echo 0000:00:06.1 | sudo tee /sys/bus/pci/drivers_probe",
-                ],
+                "advice": null,
+                "commands": ["sudo vfio bind 0000:00:06.1"],
             },
         ],
     }]);
@@ -206,14 +277,14 @@ fn the_names_of_the_json_stay() {
         .as_array_mut()
         .unwrap()
         .extend(memlock);
-    assert_eq!(found, expected);
+    assert_eq!(*found, expected);
 }
 
 #[test]
 fn no_devices_are_a_sentence_and_an_empty_list() {
     let tree = FakeTree::new();
     assert!(printed(vfio(&tree, &["list"])).starts_with("This system has no PCI devices"));
-    assert_eq!(listed(&tree, &[]), json!([]));
+    assert_eq!(listed(&tree, &[]), json!({"schema": 1, "devices": []}));
 }
 
 #[test]
@@ -252,7 +323,7 @@ fn a_sentence_ends_in_one_full_stop() {
     let output = vfio(&tree, &["inspect", NIC]);
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert!(
-        complaint.contains("not vfio-pci. Make sure first"),
+        complaint.ends_with("not vfio-pci. Mend it:\n    sudo vfio bind 0000:00:06.0\n"),
         "{complaint}"
     );
 }

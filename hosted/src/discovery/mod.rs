@@ -48,4 +48,4 @@ pub use group::{Member, SysfsGroup};
 pub use obstacle::{NoIommuMode, Obstacle, Remedy, bind_commands};
 pub use process::Process;
 pub use system::System;
-pub use usage::Usage;
+pub use usage::{Role, Usage};

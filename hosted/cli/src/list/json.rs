@@ -1,13 +1,20 @@
 //! The JSON that `vfio list --json` writes. Its names are promised to stay.
 
 use serde::Serialize;
-use vfio_hosted::discovery::{Member, Obstacle};
+use vfio_hosted::discovery::{Member, Obstacle, Role};
 
-use super::Entry;
+use super::{Entry, Status};
+use crate::remedy;
+
+/// The list.
+#[derive(Serialize)]
+pub(super) struct Record<'a> {
+    devices: Vec<Device<'a>>,
+}
 
 /// One device.
 #[derive(Serialize)]
-pub(super) struct Record<'a> {
+struct Device<'a> {
     address: String,
     /// As sysfs writes them: `0x` and 4 digits, 6 for the class, 2 for the revision.
     vendor_id: String,
@@ -20,7 +27,9 @@ pub(super) struct Record<'a> {
     driver: Option<&'a str>,
     group: Option<Group<'a>>,
     cdev: Option<&'a str>,
+    status: Status,
     ready: bool,
+    roles: Vec<Stating<'a>>,
     obstacles: Vec<Stated>,
 }
 
@@ -37,6 +46,14 @@ struct GroupMember<'a> {
     driver: Option<&'a str>,
 }
 
+/// What the system has through the device.
+#[derive(Serialize)]
+struct Stating<'a> {
+    kind: &'static str,
+    name: &'a str,
+    in_use: bool,
+}
+
 #[derive(Serialize)]
 struct Stated {
     kind: &'static str,
@@ -45,8 +62,21 @@ struct Stated {
     commands: Vec<String>,
 }
 
-impl<'a> From<&'a Entry> for Record<'a> {
-    fn from(Entry { device, obstacles }: &'a Entry) -> Self {
+impl<'a> Record<'a> {
+    pub(super) fn new(entries: &'a [Entry]) -> Self {
+        Self {
+            devices: entries.iter().map(Device::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Entry> for Device<'a> {
+    fn from(entry: &'a Entry) -> Self {
+        let Entry {
+            device,
+            roles,
+            obstacles,
+        } = entry;
         Self {
             address: device.address.to_string(),
             vendor_id: format!("{:#06x}", device.vendor_id),
@@ -63,7 +93,9 @@ impl<'a> From<&'a Entry> for Record<'a> {
                 members: group.members.iter().map(GroupMember::from).collect(),
             }),
             cdev: device.cdev.as_deref(),
+            status: entry.status(),
             ready: obstacles.is_empty(),
+            roles: roles.iter().map(Stating::from).collect(),
             obstacles: obstacles.iter().map(Stated::from).collect(),
         }
     }
@@ -78,9 +110,28 @@ impl<'a> From<&'a Member> for GroupMember<'a> {
     }
 }
 
+impl<'a> From<&'a Role> for Stating<'a> {
+    fn from(role: &'a Role) -> Self {
+        let (kind, name) = match role {
+            Role::Display => ("display", ""),
+            Role::Mount { at } => ("mount", at.as_str()),
+            Role::Swap { block } => ("swap", block.as_str()),
+            Role::Part { by, .. } => ("part", by.as_str()),
+            Role::Disk { block } => ("disk", block.as_str()),
+            Role::Interface { name, .. } => ("interface", name.as_str()),
+            _ => ("other", ""),
+        };
+        Self {
+            kind,
+            name,
+            in_use: role.is_in_use(),
+        }
+    }
+}
+
 impl From<&Obstacle> for Stated {
     fn from(obstacle: &Obstacle) -> Self {
-        let remedy = obstacle.remedy();
+        let remedy = remedy::of(obstacle);
         Self {
             kind: kind(obstacle),
             message: format!("{obstacle}."),

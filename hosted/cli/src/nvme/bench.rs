@@ -49,10 +49,6 @@ pub(super) struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
 
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
-
     /// Draw how long the reads took, as SVG into this file; - for standard output, where the figures go to standard
     /// error then.
     #[arg(long, value_name = "FILE")]
@@ -108,7 +104,7 @@ pub(super) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
     let (record, times) = done;
     let told = {
         let mut out = output::beside(args.svg.as_deref());
-        if args.json {
+        if world.json {
             output::json_to(&mut *out, &record)
         } else {
             people(&mut *out, &record)

@@ -22,10 +22,6 @@ pub(super) struct Args {
     /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device, which is the default.
     #[arg(default_value = "sim:nvme")]
     device: Target,
-
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 #[derive(Serialize)]
@@ -92,7 +88,7 @@ struct Identify;
 
 pub(super) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
     let Ended { done, failure } = drive(args.device, world, Identify)?;
-    let told = if args.json {
+    let told = if world.json {
         output::json(&done)
     } else {
         people(&done)

@@ -35,10 +35,6 @@ pub(super) struct ReadArgs {
     /// How many blocks, at least one; without it, all up to the end.
     #[arg(long, value_name = "NUMBER", value_parser = some)]
     blocks: Option<u64>,
-
-    /// Write JSON about it: on standard error, if the blocks go to standard output.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Write blocks from a file, and flush.
@@ -63,10 +59,6 @@ pub(super) struct WriteArgs {
     /// Write even if the namespace, or what is written over, holds something.
     #[arg(long)]
     yes: bool,
-
-    /// Write JSON.
-    #[arg(long)]
-    json: bool,
 }
 
 /// Where blocks are.
@@ -114,7 +106,7 @@ pub(super) fn read(args: &ReadArgs, world: &World) -> Result<ExitCode, Failure> 
         out: &mut out,
     };
     let Ended { done, failure } = drive(args.device, world, job)?;
-    let told = if args.json {
+    let told = if world.json {
         output::json_to(&mut *output::beside(Some(&args.output)), &done)
     } else {
         Ok(())
@@ -125,7 +117,7 @@ pub(super) fn read(args: &ReadArgs, world: &World) -> Result<ExitCode, Failure> 
 pub(super) fn write(args: &WriteArgs, world: &World) -> Result<ExitCode, Failure> {
     let input = Input::open(&args.input)?;
     let Ended { done, failure } = drive(args.device, world, WriteJob { args, input })?;
-    let told = if args.json {
+    let told = if world.json {
         output::json(&done)
     } else if done.blocks > 0 {
         output::text(&format!(

@@ -4,6 +4,8 @@
 //! claiming it, and a block device that the kernel itself exports without claiming it, as its NVMe target does.
 
 mod below;
+mod brief;
+mod naming;
 mod tables;
 #[cfg(test)]
 mod tests;
@@ -16,6 +18,8 @@ use super::asking::{Ask, Kernel, Kind, Node};
 use super::process::Process;
 use super::sysfs;
 use super::{Address, SysfsDevice, System};
+pub use brief::Role;
+
 use below::{Block, is_below};
 use tables::Tables;
 

@@ -32,7 +32,9 @@ pub(crate) fn version(_: &World) -> Result<String> {
 /// Checks that every device that is bound is listed as ready.
 pub(crate) fn list(_: &World, device: &Device) -> Result<String> {
     let listed: Value = serde_json::from_str(&good(&["list", "--json", device.address()])?)?;
-    let entry = listed.get(0).context("the device is not listed")?;
+    let entry = listed["devices"]
+        .get(0)
+        .context("the device is not listed")?;
     ensure!(entry["ready"] == true, "obstacles {}", entry["obstacles"]);
     ensure!(entry["driver"] == "vfio-pci", "driver {}", entry["driver"]);
     Ok("ready".into())

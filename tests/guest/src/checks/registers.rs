@@ -1,6 +1,7 @@
 //! The program `vfio` on the registers and the drivers of real devices.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
@@ -136,16 +137,25 @@ pub(crate) fn bind(_: &World, device: &Device) -> Result<String> {
         .is_ok_and(|flag| flag.trim() == "1");
     let text = if is_boot_display {
         refused(&["bind", address], "--force")?;
-        good(&["bind", "--force", address])?
+        good(&["bind", "--persist", "--force", address])?
     } else {
-        good(&["bind", address])?
+        good(&["bind", "--persist", address])?
     };
+    let rules = format!("/etc/udev/rules.d/20-vfio-{address}.rules");
+    let rule = fs::read_to_string(&rules)?;
+    ensure!(
+        rule.contains(address) && rule.contains("vfio-pci"),
+        "{rule:?}"
+    );
     let seen = driver(device)?;
     ensure!(seen == "vfio-pci", "bound to {seen}");
     ensure!(text.contains(&own), "{text:?} does not name {own}");
     let again = good(&["bind", address])?;
     ensure!(again.contains("already"), "{again:?}");
     drop(Session::open(device, Through::Type1)?);
+    good(&["unbind", address])?;
+    ensure!(!Path::new(&rules).exists(), "{rules} is still there");
+    good(&["bind", "--force", address])?;
     Ok(format!("to {own} and back"))
 }
 
