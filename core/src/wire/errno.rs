@@ -89,3 +89,22 @@ impl From<Errno> for std::io::Error {
         Self::from_raw_os_error(errno.0)
     }
 }
+
+#[cfg(all(test, feature = "std"))]
+mod tests {
+    use std::string::ToString as _;
+
+    use super::*;
+
+    #[test]
+    fn an_error_number_is_said_in_words_with_its_name() {
+        assert_eq!(Errno::ENOSPC.to_string(), "no space left (ENOSPC)");
+        assert_eq!(Errno(4095).to_string(), "error number 4095");
+    }
+
+    #[test]
+    fn an_error_number_becomes_one_of_std() {
+        let error = std::io::Error::from(Errno::ENOSPC);
+        assert_eq!(error.raw_os_error(), Some(28));
+    }
+}

@@ -71,3 +71,25 @@ pub fn put_argsz(reply: &mut [u8]) -> Result<(), Errno> {
         None => Err(Errno::EINVAL),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_have_the_kernels_numbers_and_lengths() {
+        // `_IO(';', 100 + n)` of linux/vfio.h, and the length up to the last member that is read.
+        for (request, n, least) in [
+            (InfoRequest::GroupStatus, 3, 8),
+            (InfoRequest::Iommu, 12, 16),
+            (InfoRequest::Device, 7, 16),
+            (InfoRequest::Region, 8, 32),
+            (InfoRequest::Irq, 9, 16),
+            (InfoRequest::PciHotReset, 12, 16),
+        ] {
+            let number = u32::from(b';') << 8 | (100 + n);
+            assert_eq!((request.number(), request.least()), (number, least));
+            assert!(least <= InfoRequest::LEAST_MAX);
+        }
+    }
+}

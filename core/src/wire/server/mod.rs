@@ -83,3 +83,22 @@ fn place<'a, C: Typed<'a>>(
         Ok(Placed::Needs(needs))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_groups_status_is_its_flags_behind_argsz() {
+        let mut reply = [0x5a; 12];
+        reply[..4].copy_from_slice(&12_u32.to_ne_bytes());
+        group_status(GroupFlags::VIABLE, &mut reply).unwrap();
+        assert_eq!(reply[..4], 12_u32.to_ne_bytes());
+        assert_eq!(reply[4..8], 1_u32.to_ne_bytes());
+        assert_eq!(reply[8..], [0x5a; 4]);
+        assert_eq!(
+            group_status(GroupFlags::VIABLE, &mut [0; 7]),
+            Err(Errno::EINVAL)
+        );
+    }
+}
