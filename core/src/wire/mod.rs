@@ -8,6 +8,7 @@
 //! - [`caps`]: the capabilities of each INFO ioctl; what is unknown is kept.
 //! - [`info`]: finished replies, interpreted.
 //! - [`server`]: the answering side, for where there is no kernel to ask.
+//! - [`vfio_user`]: messages by which another process is asked, or asks.
 #![forbid(unsafe_code)]
 
 #[macro_use]
@@ -18,6 +19,7 @@ mod errno;
 pub mod info;
 mod request;
 pub mod server;
+pub mod vfio_user;
 
 pub use errno::Errno;
 pub use request::{InfoRequest, put_argsz};

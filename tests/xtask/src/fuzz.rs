@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use comfy_table::{Table, presets};
+use vfio_core::wire::vfio_user::{Command as Message, DmaMap, RegionAccess, Version};
 
 use crate::paths;
 use crate::side_by_side::side_by_side;
@@ -50,6 +51,8 @@ enum Target {
     Config,
     /// Any device: what the answering side says of it is what the reader finds.
     Roundtrip,
+    /// Any stream as messages of vfio-user, in pieces of any length.
+    Messages,
 }
 
 /// How long each target runs in [`crate::test`].
@@ -246,6 +249,7 @@ impl Target {
                 each.chain(growing()).collect()
             }
             Self::Config => spaces().collect(),
+            Self::Messages => messages().collect(),
             // Its input is no reply, but what a device is made from.
             Self::Roundtrip => Vec::new(),
         }
@@ -355,6 +359,44 @@ fn collect(directory: &Path, replies: &mut Vec<Vec<u8>>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Streams of the commands and replies that a session begins with, behind a byte that says how they are cut.
+fn messages() -> impl Iterator<Item = Vec<u8>> {
+    let access = RegionAccess {
+        offset: 8,
+        region: 0,
+        count: 4,
+    };
+    let map = DmaMap {
+        argsz: 32,
+        size: 4096,
+        ..DmaMap::default()
+    };
+    let commands = [
+        Message::Version(Version::default()),
+        Message::DmaMap(map),
+        Message::RegionRead(access),
+        Message::RegionWrite {
+            access,
+            data: b"data",
+        },
+        Message::Reset,
+    ];
+    let mut streams = vec![];
+    let mut stream = vec![];
+    for command in commands {
+        let mut out = [0; 256];
+        let len = command.emit(&mut out, 1).unwrap_or(0);
+        stream.extend(out.iter().take(len));
+        streams.push(stream.clone());
+    }
+    [1_u8, 7, 64].into_iter().flat_map(move |step| {
+        streams
+            .clone()
+            .into_iter()
+            .map(move |stream| [vec![step], stream].concat())
+    })
 }
 
 /// Returns config spaces of an endpoint with every capability that has a type, in both lists: as they are, and as a

@@ -30,7 +30,16 @@ const ORDERS: [Order; 4] = [
     Order {
         root: CORE,
         within: &["wire"],
-        rooms: &["errno", "abi", "request", "chain", "caps", "info", "server"],
+        rooms: &[
+            "errno",
+            "abi",
+            "request",
+            "chain",
+            "caps",
+            "info",
+            "server",
+            "vfio_user",
+        ],
     },
     Order {
         root: HOSTED,

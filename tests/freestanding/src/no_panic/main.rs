@@ -19,6 +19,7 @@ mod pci;
 mod query;
 mod server;
 mod session;
+mod vfio_user;
 
 use core::hint::black_box;
 
@@ -46,6 +47,7 @@ fn run() -> i32 {
     control::all(a);
     pci::all(a);
     session::all();
+    vfio_user::all(a);
     #[cfg(feature = "deliberate-panic")]
     vfio_freestanding::opaque::used(a[any::<usize>()]);
     0
