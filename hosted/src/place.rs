@@ -18,6 +18,8 @@ pub struct OwnedPlace {
     pub noiommu: Option<NoIommu>,
     /// As [`Place::cdev`].
     pub cdev: Option<CString>,
+    /// As [`Place::socket`].
+    pub socket: Option<CString>,
     /// As [`Place::token`]; the system does not tell it.
     pub token: Option<[u8; 16]>,
 }
@@ -32,6 +34,7 @@ impl OwnedPlace {
             is_noiommu: self.is_noiommu,
             noiommu: self.noiommu,
             cdev: self.cdev.as_deref(),
+            socket: self.socket.as_deref(),
             token: self.token,
         }
     }

@@ -16,6 +16,8 @@ pub enum SessionError {
     NoGroup,
     /// It has no character device.
     NoCdev,
+    /// It has no socket.
+    NoSocket,
     /// No IOMMU confines it, and nobody gave the word that its driver does
     /// ([`Place::noiommu`](super::Place::noiommu)).
     NoIommu,
@@ -30,7 +32,7 @@ impl SessionError {
     #[must_use]
     pub const fn is_absence(&self) -> bool {
         match self {
-            Self::Nowhere | Self::NoGroup | Self::NoCdev => true,
+            Self::Nowhere | Self::NoGroup | Self::NoCdev | Self::NoSocket => true,
             Self::NoIommu => false,
             Self::Group(error) => match error {
                 OpenError::Container(errno) | OpenError::Group { errno, .. } => is_absent(*errno),
@@ -57,7 +59,7 @@ impl SessionError {
     const fn nearness(&self) -> u8 {
         match self {
             Self::Nowhere => 0,
-            Self::NoGroup | Self::NoCdev => 1,
+            Self::NoGroup | Self::NoCdev | Self::NoSocket => 1,
             Self::Group(OpenError::Container(errno) | OpenError::Group { errno, .. })
             | Self::Iommufd(IommufdError::Open(errno) | IommufdError::Device(errno)) => {
                 // Permission can be given; a file that is missing may not even be in this kernel.
@@ -97,6 +99,7 @@ impl fmt::Display for SessionError {
             }
             Self::NoGroup => f.write_str("the device has no IOMMU group"),
             Self::NoCdev => f.write_str("the device has no character device of VFIO"),
+            Self::NoSocket => f.write_str("the device is not served over a socket"),
             Self::NoIommu => f.write_str(
                 "no IOMMU confines the device: it reaches all memory, and is opened only by who \
                  acknowledges that its driver keeps it to its own",
@@ -110,7 +113,7 @@ impl fmt::Display for SessionError {
 impl core::error::Error for SessionError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Nowhere | Self::NoGroup | Self::NoCdev | Self::NoIommu => None,
+            Self::Nowhere | Self::NoGroup | Self::NoCdev | Self::NoSocket | Self::NoIommu => None,
             Self::Group(error) => Some(error),
             Self::Iommufd(error) => Some(error),
         }

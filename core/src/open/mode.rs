@@ -22,10 +22,13 @@ pub enum Mode {
     /// Through the group, with a container and no IOMMU: DMA takes physical addresses, and
     /// nothing holds the device back.
     NoIommu,
+    /// Over the socket of another process, which serves the device (vfio-user). What it may reach is
+    /// what that process is told.
+    VfioUser,
 }
 
 impl Mode {
-    /// Every mode, the best first.
+    /// Every mode of the kernel's, the best first.
     pub const PREFERRED: [Self; 6] = [
         Self::Iommufd,
         Self::Type1v2,
@@ -45,6 +48,7 @@ impl Mode {
             Self::IommufdType1v2 => "iommufd-type1v2",
             Self::IommufdType1 => "iommufd-type1",
             Self::NoIommu => "noiommu",
+            Self::VfioUser => "vfio-user",
         }
     }
 
@@ -60,7 +64,9 @@ impl Mode {
     pub const fn iommu(self) -> Extension {
         match self {
             Self::Type1 | Self::IommufdType1 => Extension::TYPE1_IOMMU,
-            Self::Type1v2 | Self::IommufdType1v2 | Self::Iommufd => Extension::TYPE1V2_IOMMU,
+            Self::Type1v2 | Self::IommufdType1v2 | Self::Iommufd | Self::VfioUser => {
+                Extension::TYPE1V2_IOMMU
+            }
             Self::NoIommu => Extension::NOIOMMU_IOMMU,
         }
     }

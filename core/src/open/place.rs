@@ -21,6 +21,8 @@ pub struct Place<'a> {
     pub noiommu: Option<NoIommu>,
     /// The path of its character device (`/dev/vfio/devices/vfioN`), where it has one.
     pub cdev: Option<&'a CStr>,
+    /// The path of the socket of the process that serves it (vfio-user), where one does.
+    pub socket: Option<&'a CStr>,
     /// The token, a UUID, of an SR-IOV physical function: it is set for the physical function
     /// itself, and a virtual one is not opened without it
     /// ([`set_vf_token`](crate::device::Device::set_vf_token)).

@@ -86,6 +86,11 @@ impl<S: Sys + Clone> Session<S> {
             let ioas = Ioas::open(sys.clone())?;
             let device = attach::through_cdev(&ioas, place)?;
             (AddressSpace::Ioas(ioas), device)
+        } else if mode == Mode::VfioUser {
+            let socket = place.socket.ok_or(SessionError::NoSocket)?;
+            let container = Container::connect(sys.clone(), socket)?;
+            let device = container.served(place.name)?;
+            (AddressSpace::Container(container), device)
         } else {
             let noiommu = match mode {
                 Mode::NoIommu => Some(place.noiommu.ok_or(SessionError::NoIommu)?),

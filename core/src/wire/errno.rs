@@ -61,6 +61,9 @@ errnos! {
     EOVERFLOW = 75, "value too large";
     EMSGSIZE = 90, "message too long";
     EOPNOTSUPP = 95, "operation not supported";
+    ECONNRESET = 104, "connection reset by the other side";
+    ETIMEDOUT = 110, "no answer in time";
+    ECONNREFUSED = 111, "connection refused";
 }
 
 impl fmt::Display for Errno {

@@ -123,6 +123,7 @@ fn place(address: Address, group: Option<(u32, bool)>, cdev: Option<&str>) -> Ow
             || cdev.is_some_and(|cdev| cdev.starts_with("noiommu-")),
         noiommu: None,
         cdev: cdev.map(|cdev| c_string(format!("/dev/vfio/devices/{cdev}"))),
+        socket: None,
         token: None,
     }
 }

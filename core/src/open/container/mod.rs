@@ -47,6 +47,8 @@ pub struct Group<S: Sys> {
 pub enum OpenError {
     /// The container can't be opened: `/dev/vfio/vfio`, or `/dev/iommu` in its place.
     Container(Errno),
+    /// No process that serves a device can be reached over the socket, or none that speaks the protocol.
+    Socket(Errno),
     /// The container can't be asked something.
     Ask(Errno),
     /// The kernel speaks another version of the API than 0.
@@ -117,6 +119,29 @@ impl<S: Sys + Clone> Container<S> {
             .ioctl_value(&self.fd, ValueRequest::CheckExtension, extension.0)
             .map(|answer| answer > 0)
             .map_err(OpenError::Ask)
+    }
+
+    /// Connects to the socket of a process that serves a device (vfio-user), which is a container and a
+    /// group in one.
+    ///
+    /// # Errors
+    /// [`OpenError::Socket`]; the others of [`Container::open`].
+    pub fn connect(sys: S, socket: &CStr) -> Result<Self, OpenError> {
+        Self::open_at(sys, socket).map_err(|error| match error {
+            OpenError::Container(errno) => OpenError::Socket(errno),
+            error => error,
+        })
+    }
+
+    /// Opens the device that is served at the other end of a socket ([`Container::connect`]).
+    ///
+    /// # Errors
+    /// [`OpenError::Device`]
+    pub fn served(&self, name: &CStr) -> Result<Device<S>, OpenError> {
+        self.sys
+            .ioctl_name(&self.fd, NameRequest::GetDeviceFd, name)
+            .map(|fd| Device::new(self.sys.clone(), fd))
+            .map_err(OpenError::Device)
     }
 
     /// Opens `/dev/vfio/GROUP` and attaches it.
@@ -383,6 +408,9 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Container(errno) => write!(f, "the container can't be opened: {errno}"),
+            Self::Socket(errno) => {
+                write!(f, "no device is served over the socket: {errno}")
+            }
             Self::Ask(errno) => write!(f, "the container does not answer: {errno}"),
             Self::ApiVersion(version) => {
                 write!(
@@ -416,6 +444,7 @@ impl core::error::Error for OpenError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Container(errno)
+            | Self::Socket(errno)
             | Self::Ask(errno)
             | Self::Group { errno, .. }
             | Self::Attach { errno, .. }

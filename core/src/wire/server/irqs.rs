@@ -38,6 +38,12 @@ pub enum IrqData<'a> {
     /// When events of these numbers are signalled, or by signalling them, one for each; a
     /// negative number stands for none.
     Events(&'a [[u8; 4]]),
+    /// As [`IrqData::Events`], with descriptors that came beside the request, one for each; or
+    /// with none for any of them.
+    Beside {
+        /// How many came.
+        descriptors: usize,
+    },
 }
 
 impl<'a> IrqRequest<'a> {
@@ -47,6 +53,43 @@ impl<'a> IrqRequest<'a> {
     /// `EINVAL` for interrupts that are not there, for flags that are not known, and for data that
     /// is cut short.
     pub fn parse(argument: &'a [u8], irqs: &[Option<IrqReply>]) -> Result<Self, Errno> {
+        Self::parse_with(argument, irqs, |data, count| {
+            let (numbers, _) = data.as_chunks::<4>();
+            let numbers = numbers.get(..count).ok_or(Errno::EINVAL)?;
+            Ok(IrqData::Events(numbers))
+        })
+    }
+
+    /// Reads the request of a vfio-user client, whose events are not numbers in it but so many
+    /// descriptors beside it.
+    ///
+    /// # Errors
+    /// As [`IrqRequest::parse`]; `EINVAL` for another number of descriptors than of interrupts,
+    /// unless there are none.
+    pub fn parse_beside(
+        argument: &'a [u8],
+        irqs: &[Option<IrqReply>],
+        descriptors: usize,
+    ) -> Result<Self, Errno> {
+        let request = Self::parse_with(argument, irqs, |_, count| {
+            if descriptors == 0 || descriptors == count {
+                Ok(IrqData::Beside { descriptors })
+            } else {
+                Err(Errno::EINVAL)
+            }
+        })?;
+        match request.data {
+            IrqData::None | IrqData::Bools(_) if descriptors > 0 => Err(Errno::EINVAL),
+            _ => Ok(request),
+        }
+    }
+
+    /// Reads a request whose events are found by `events`.
+    fn parse_with(
+        argument: &'a [u8],
+        irqs: &[Option<IrqReply>],
+        events: impl FnOnce(&'a [u8], usize) -> Result<IrqData<'a>, Errno>,
+    ) -> Result<Self, Errno> {
         let (head, data) = IrqSet::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
         let known = IrqSetFlags::DATA_TYPE_MASK | IrqSetFlags::ACTION_TYPE_MASK;
         let is_refused = head.index >= pci_irq::NUM
@@ -69,8 +112,7 @@ impl<'a> IrqRequest<'a> {
         } else if kind == IrqSetFlags::DATA_BOOL {
             IrqData::Bools(data.get(..count).ok_or(Errno::EINVAL)?)
         } else if kind == IrqSetFlags::DATA_EVENTFD {
-            let (numbers, _) = data.as_chunks::<4>();
-            IrqData::Events(numbers.get(..count).ok_or(Errno::EINVAL)?)
+            events(data, count)?
         } else {
             return Err(Errno::EINVAL);
         };
@@ -91,7 +133,7 @@ impl<'a> IrqRequest<'a> {
         match self.data {
             IrqData::None => true,
             IrqData::Bools(bools) => bools.get(nth).is_some_and(|byte| *byte != 0),
-            IrqData::Events(_) => false,
+            IrqData::Events(_) | IrqData::Beside { .. } => false,
         }
     }
 
@@ -107,7 +149,7 @@ impl<'a> IrqData<'a> {
     pub fn events(self) -> impl Iterator<Item = Option<i32>> + use<'a> {
         let numbers = match self {
             Self::Events(numbers) => numbers,
-            Self::None | Self::Bools(_) => &[],
+            Self::None | Self::Bools(_) | Self::Beside { .. } => &[],
         };
         let number = |bytes: &[u8; 4]| i32::from_ne_bytes(*bytes);
         let of_event = |number: &i32| *number >= 0;

@@ -167,6 +167,7 @@ impl Kernel {
             is_noiommu,
             noiommu: None,
             cdev: self.device_path(name).filter(|_| has_iommufd),
+            socket: None,
             token: None,
         })
     }

@@ -18,6 +18,7 @@ fn place(cdev: Option<&CString>) -> Place<'_> {
         is_noiommu: cdev.is_none(),
         noiommu: Some(acknowledged()),
         cdev: cdev.map(CString::as_c_str),
+        socket: None,
         token: None,
     }
 }

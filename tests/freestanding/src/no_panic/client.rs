@@ -17,6 +17,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
         Err(error) => used(error),
     }
     used(Container::open_at(Opaque, black_box(c"/dev/iommu")).is_ok());
+    used(Container::connect(Opaque, black_box(c"socket")).is_ok());
     used(ValueRequest::number(black_box(ValueRequest::SetIommu)));
     used(ValueRequest::argument(black_box(ValueRequest::SetIommu), any()).is_ok());
     used(FdRequest::number(black_box(FdRequest::SetContainer)));
@@ -32,6 +33,7 @@ fn opened(container: &Container<Opaque>, bytes: &mut [u8]) {
     used(unsafe { Container::map(container, &OpaqueMemory, any()..any(), any(), any()) });
     used(Container::unmap(container, any(), any()));
     used(Container::unmap_all(container));
+    used(Container::served(container, black_box(c"edu")).is_ok());
     match Container::attach(container, any()) {
         Ok(group) => {
             let name = black_box(c"0000:00:05.0");

@@ -74,6 +74,7 @@ fn device(dialect: Dialect, reply: &mut [u8]) {
         used(InfoRequest::number(asked));
         used(DeviceReply::answer(&device, asked, reply));
     }
+    used(IrqRequest::parse_beside(reply, black_box(&irqs), any()).is_ok());
     if let Ok(request) = IrqRequest::parse(reply, black_box(&irqs)) {
         used(IrqRequest::concerns(&request, any()));
         used(IrqRequest::disables(&request));
