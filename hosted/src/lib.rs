@@ -6,6 +6,8 @@
 //!   to vfio-pci and back (feature `std`).
 //! - `model`: devices in software, for tests without hardware (feature `std`).
 //! - `sim`: a VFIO kernel in this process, which has such devices (feature `std`).
+//! - `vfio_user`: devices of other processes over a socket, and models for other processes (feature
+//!   `std`).
 //! - `failing`: a shim over another one, whose calls fail when a test says so (feature `std`).
 //! - `OwnedPlace`: where either finds a device, to open a session at (feature `std`).
 //! - `report`: INFO replies and devices for people and programs (feature `report`).
@@ -28,6 +30,8 @@ mod place;
 pub mod report;
 #[cfg(feature = "std")]
 pub mod sim;
+#[cfg(feature = "std")]
+pub mod vfio_user;
 
 #[cfg(feature = "std")]
 pub use place::OwnedPlace;

@@ -19,7 +19,7 @@ pub struct Mapping {
 impl Mapping {
     /// Maps a stretch of a file. The page in which it ends is mapped whole, and no more than the
     /// stretch is in reach.
-    pub(super) fn new(fd: &impl AsFd, span: Span, protection: Protection) -> Result<Self, Errno> {
+    pub(crate) fn new(fd: &impl AsFd, span: Span, protection: Protection) -> Result<Self, Errno> {
         let pages = Pages::of_file(fd, span, protection)?;
         // SAFETY: the pages are the file's, and so in no Rust allocation. They are on a page
         // boundary, and mapped for what is permitted until the value is dropped, and the access

@@ -3,8 +3,12 @@
 use core::convert::Infallible;
 use core::ptr::NonNull;
 
+#[cfg(feature = "std")]
+use rustix::fd::AsFd;
 use vfio_core::mmio::{Addressable, Forward, SharedMemory, Unrestricted};
 use vfio_core::sys::Errno;
+#[cfg(feature = "std")]
+use vfio_core::sys::{Protection, Span};
 
 use super::pages::Pages;
 
@@ -51,6 +55,14 @@ impl Memory {
         })
     }
 
+    /// Maps a stretch of a file as memory that others have as well. Where the file is cut short, an access ends the
+    /// process.
+    #[cfg(feature = "std")]
+    pub(crate) fn of_file(fd: &impl AsFd, span: Span) -> Result<Self, Errno> {
+        let pages = Pages::of_file(fd, span, Protection::BOTH)?;
+        Self::owning(pages, span.len)
+    }
+
     /// Takes over pages of memory, whose first `len` bytes are in reach.
     fn owning(pages: Pages, len: usize) -> Result<Self, Errno> {
         if len > pages.len() {
@@ -58,7 +70,8 @@ impl Memory {
         }
         // SAFETY: the pages, which have so many bytes, are mapped to be read and written, on a
         // page boundary, until the value is dropped, and the access with it. They belong to the
-        // value alone, and no reference to them is ever made.
+        // value alone, and no reference to them is ever made. Who else has the file may write to them
+        // at any time, as a device does.
         let bytes = unsafe { SharedMemory::new(pages.base(), len) };
         Ok(Self {
             bytes,

@@ -369,6 +369,6 @@ fn info(fd: &Fd, request: InfoRequest, reply: &mut [u8]) -> Result<(), Errno> {
 }
 
 /// Returns the error number of an error.
-fn errno(error: rustix::io::Errno) -> Errno {
+pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
     Errno(error.raw_os_error())
 }

@@ -50,6 +50,12 @@ const CAPABILITIES: usize = 0x34;
 const INTERRUPT_LINE: usize = 0x3c;
 const INTERRUPT_PIN: usize = 0x3d;
 
+/// Capability ids (PCI Local Bus Specification 3.0, appendix H).
+const MSI: u8 = 0x05;
+const MSIX: u8 = 0x11;
+/// MSI control: addresses have 64 bits.
+const MSI_64: u8 = 1 << 7;
+
 /// Command: I/O, memory, bus master, parity, SERR, INTx off.
 const COMMAND_WRITABLE: u16 = 0x0547;
 /// Command: memory decoding.
@@ -163,6 +169,67 @@ impl Config {
         }
     }
 
+    /// Lets software write what enables and masks messages, as the function itself does: vfio-pci
+    /// keeps it to itself.
+    #[must_use]
+    pub(crate) fn with_messages(mut self) -> Self {
+        if let Some(at) = self.capability(MSI) {
+            let is_wide = self.bytes.get(at.saturating_add(2)).copied().unwrap_or(0) & MSI_64 != 0;
+            // The control's enable bit and its count; the address and the data.
+            self.allow(at.saturating_add(2), &[0x71]);
+            self.allow(at.saturating_add(4), &[0xfc, 0xff, 0xff, 0xff]);
+            let data = if is_wide { 12 } else { 8 };
+            if is_wide {
+                self.allow(at.saturating_add(8), &[0xff; 4]);
+            }
+            self.allow(at.saturating_add(data), &[0xff; 2]);
+        }
+        if let Some(at) = self.capability(MSIX) {
+            // The enable bit, and the mask of the whole function.
+            self.allow(at.saturating_add(3), &[0xc0]);
+        }
+        self
+    }
+
+    /// Whether MSI is enabled.
+    pub(crate) fn has_msi_on(&self) -> bool {
+        self.control(MSI, 2) & 1 != 0
+    }
+
+    /// Whether MSI-X is enabled, and whether all of its vectors are masked.
+    pub(crate) fn msix_state(&self) -> (bool, bool) {
+        let control = self.control(MSIX, 3);
+        (control & 0x80 != 0, control & 0x40 != 0)
+    }
+
+    /// Where the MSI-X table or its pending bits are: the region, and bytes from its start.
+    pub(crate) fn msix_place(&self, is_pending: bool) -> Option<(u32, u64)> {
+        let at = self.capability(MSIX)?;
+        let at = at.checked_add(if is_pending { 8 } else { 4 })?;
+        let word = u32::from_le_bytes(*self.bytes.get(at..)?.first_chunk()?);
+        Some((word & 7, u64::from(word & !7)))
+    }
+
+    fn control(&self, id: u8, byte: usize) -> u8 {
+        let at = self.capability(id).and_then(|at| at.checked_add(byte));
+        at.and_then(|at| self.bytes.get(at)).copied().unwrap_or(0)
+    }
+
+    /// Where the first capability of an id is.
+    fn capability(&self, id: u8) -> Option<usize> {
+        let mut at = usize::from(*self.bytes.get(CAPABILITIES)?);
+        // No list has more: each takes four bytes of the 192 behind the header.
+        for _ in 0..48 {
+            match self.bytes.get(at..)? {
+                _ if at < 0x40 => return None,
+                [found, ..] if *found == id => return Some(at),
+                [_, next, ..] => at = usize::from(*next),
+                _ => return None,
+            }
+        }
+        None
+    }
+
     /// Tells whether the function answers on the memory of its BARs.
     pub(crate) fn decodes_memory(&self) -> bool {
         let command = self.bytes.get(COMMAND);
@@ -269,5 +336,27 @@ mod tests {
         assert!(config.decodes_memory());
         config.write(0x04, &[0]);
         assert!(!config.decodes_memory());
+    }
+
+    #[test]
+    fn what_enables_messages_is_written_where_nobody_else_does() {
+        let with = |id, body: &[u8]| {
+            let config = Config::pci(0x1234, 0x11e8, 0, 0).with_capability(0x40, id, body);
+            config.with_messages()
+        };
+        let mut msi = with(MSI, &[0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert!(!msi.has_msi_on());
+        msi.write(0x42, &[0xff; 12]);
+        assert!(msi.has_msi_on());
+        assert_eq!(dword(&msi, 0x40), 0x00f1_0005);
+        assert_eq!(dword(&msi, 0x44), 0xffff_fffc);
+        assert_eq!(dword(&msi, 0x4c), 0x0000_ffff);
+        let mut msix = with(MSIX, &[64, 0, 0x00, 0x20, 0, 0, 0x04, 0x30, 0, 0]);
+        assert_eq!(msix.msix_place(false), Some((0, 0x2000)));
+        assert_eq!(msix.msix_place(true), Some((4, 0x3000)));
+        msix.write(0x42, &[0xff, 0x80]);
+        assert_eq!(msix.msix_state(), (true, false));
+        msix.write(0x43, &[0xc0]);
+        assert_eq!(msix.msix_state(), (true, true));
     }
 }

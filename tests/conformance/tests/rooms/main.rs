@@ -50,6 +50,7 @@ const ORDERS: [Order; 4] = [
             "linux",
             "discovery",
             "model",
+            "vfio_user",
             "report",
             "sim",
             "failing",
