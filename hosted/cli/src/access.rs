@@ -43,7 +43,8 @@ pub(crate) struct WriteArgs {
 /// The register that is meant.
 #[derive(clap::Args)]
 pub(crate) struct Register {
-    /// The PCI address (0000:00:05.0 or 00:05.0), or sim:MODEL for a simulated device.
+    /// The PCI address (0000:00:05.0 or 00:05.0), unix:SOCKET for a served device, or sim:MODEL for
+    /// a simulated one.
     pub(crate) device: Target,
 
     /// The region, by index or name: bar0 to bar5, rom, config, vga, or the name of its type.

@@ -11,6 +11,7 @@ use vfio_core::sys::Errno;
 use vfio_core::wire::info::Malformed;
 use vfio_hosted::discovery::{Address, BindError, DiscoveryError, Obstacle};
 use vfio_hosted::report::Trouble;
+use vfio_hosted::vfio_user::{ClientError, ServeError};
 
 use crate::access_error::AccessError;
 use crate::bind;
@@ -60,6 +61,20 @@ pub(crate) enum Failure {
     NothingBehind {
         /// The name.
         name: String,
+    },
+    /// The process that serves a device could not be talked to.
+    Served {
+        /// The device's name.
+        name: String,
+        /// Why.
+        failure: ClientError,
+    },
+    /// A model could not be served.
+    Serve {
+        /// The path of the socket.
+        path: PathBuf,
+        /// Why.
+        error: ServeError,
     },
     /// A device was not given to vfio-pci, or not given back.
     Bind(BindError),
@@ -164,6 +179,8 @@ impl Failure {
             Self::Obstacle { .. } => "obstacle",
             Self::Open { .. } => "open",
             Self::NothingBehind { .. } => "nothing_behind",
+            Self::Served { .. } => "served",
+            Self::Serve { .. } => "serve",
             Self::Bind(_) => "bind",
             Self::Drive { .. } => "drive",
             Self::Holds { .. } => "holds",
@@ -220,6 +237,14 @@ impl Failure {
                 "Name a PCI address, a network interface or a disk; `vfio list` shows them."
             }
             Self::Bind(error) => return bind::way_out(error),
+            Self::Served { .. } => {
+                "`vfio serve` serves a model; another server must speak vfio-user 0.x."
+            }
+            Self::Serve {
+                error: ServeError::InUse,
+                ..
+            } => "Stop it, or take another path.",
+            Self::Serve { .. } => "Name a path in a directory that can be written.",
             Self::Reset {
                 errno: Errno::EINVAL,
                 ..
@@ -263,6 +288,8 @@ impl Failure {
             | Self::Obstacle { .. }
             | Self::Open { .. }
             | Self::NothingBehind { .. }
+            | Self::Served { .. }
+            | Self::Serve { .. }
             | Self::Bind(_)
             | Self::Drive { .. }
             | Self::Holds { .. }
@@ -298,6 +325,8 @@ impl fmt::Display for Failure {
             Self::NothingBehind { name } => {
                 write!(f, "no PCI device is behind the name {name:?}")
             }
+            Self::Served { name, failure } => write!(f, "{name}: {failure}"),
+            Self::Serve { path, error } => write!(f, "{}: {error}", path.display()),
             Self::Bind(error) => error.fmt(f),
             Self::Drive { name, message } => write!(f, "{name} can't be driven: {message}"),
             Self::Holds {

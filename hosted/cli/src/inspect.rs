@@ -20,7 +20,8 @@ use crate::target::{Opened, Target, Task, World, first_obstacle};
 /// an answer was malformed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The PCI address (0000:00:05.0 or 00:05.0), or sim:MODEL for a simulated device.
+    /// The PCI address (0000:00:05.0 or 00:05.0), unix:SOCKET for a served device, or sim:MODEL for
+    /// a simulated one.
     #[arg(value_name = "DEVICE")]
     device: Option<Target>,
 }

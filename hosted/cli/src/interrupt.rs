@@ -76,6 +76,11 @@ impl Interrupt {
         &self.asked
     }
 
+    /// Returns what can be read once the user asks, for a loop of the caller's own.
+    pub(crate) fn event(&self) -> io::Result<OwnedFd> {
+        self.event.try_clone()
+    }
+
     /// Waits for so long; whether the user asked.
     pub(crate) fn wait(&self, time: Duration) -> bool {
         let end = Instant::now().checked_add(time);

@@ -1,4 +1,5 @@
-//! The program `vfio`: shows the PCI devices of this system and what VFIO says about them, binds and reaches them.
+//! The program `vfio`: shows the PCI devices of this system and what VFIO says about them, binds and reaches them, and
+//! serves models of devices to other processes.
 //!
 //! Exit status: 0 if it worked, 2 for a wrong usage or an unreadable file, 3 for a malformed reply, 4 for a reply that
 //! did not fit into its buffer, 130 where a signal ended work before its end, 1 for any other failure.
@@ -25,6 +26,7 @@ mod region;
 mod remedy;
 mod reset;
 mod run;
+mod serve;
 mod target;
 mod watch;
 
@@ -66,6 +68,11 @@ struct Cli {
     #[arg(long, global = true)]
     json: bool,
 
+    /// Map regions of a device at unix:PATH also where its server could cut their file short, which ends this program
+    /// with SIGBUS. Without it they are reached by message then.
+    #[arg(long, global = true)]
+    map_unsealed: bool,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -84,6 +91,7 @@ enum Command {
     Reset(reset::Args),
     Decode(decode::Args),
     Run(run::Args),
+    Serve(serve::Args),
     Nvme(nvme::Args),
     Completions(completions::Args),
 }
@@ -99,6 +107,7 @@ fn main() -> ExitCode {
         mode: cli.mode,
         vf_token: cli.vf_token,
         json: cli.json,
+        maps_unsealed: cli.map_unsealed,
     };
     let result = match cli.command {
         Command::List(args) => list::run(&args, &world),
@@ -113,6 +122,7 @@ fn main() -> ExitCode {
         Command::Reset(args) => reset::run(&args, &world),
         Command::Decode(args) => decode::run(&args, &world),
         Command::Run(args) => run::run(args, &world),
+        Command::Serve(args) => serve::run(&args),
         Command::Nvme(args) => nvme::run(args, &world),
         Command::Completions(args) => completions::run(&args),
     };

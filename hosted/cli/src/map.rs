@@ -21,7 +21,8 @@ use crate::target::{Opened, Target, Task, World};
 /// Draw a device's BARs: what is mapped, what is trapped, and where MSI-X lies.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The PCI address (0000:00:05.0 or 00:05.0), or sim:MODEL for a simulated device.
+    /// The PCI address (0000:00:05.0 or 00:05.0), unix:SOCKET for a served device, or sim:MODEL for
+    /// a simulated one.
     device: Target,
 
     /// Write the picture as SVG to this file; - for standard output.

@@ -13,7 +13,8 @@ use crate::target::{Opened, Target, Task, World};
 /// Reset a device alone, without the others on its bus.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The PCI address (0000:00:05.0 or 00:05.0), or sim:MODEL for a simulated device.
+    /// The PCI address (0000:00:05.0 or 00:05.0), unix:SOCKET for a served device, or sim:MODEL for
+    /// a simulated one.
     device: Target,
 }
 

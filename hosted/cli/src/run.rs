@@ -39,7 +39,8 @@ pub(crate) struct Args {
 enum Driver {
     /// QEMU's educational device: registers, factorials, DMA both ways, interrupts.
     Edu {
-        /// The PCI address (0000:00:05.0 or 00:05.0), or sim:edu for the simulated device, which is the default.
+        /// The PCI address (0000:00:05.0 or 00:05.0), unix:SOCKET for a served device, or sim:edu for the
+        /// simulated one, which is the default.
         #[arg(default_value = "sim:edu")]
         device: Target,
     },
@@ -48,7 +49,8 @@ enum Driver {
     ///
     /// Nothing is written to a namespace whose first MiB or last holds anything, unless --yes is given.
     Nvme {
-        /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device, which is the default.
+        /// The PCI address (0000:00:06.0 or 00:06.0), unix:SOCKET for a served device, or sim:nvme for the
+        /// simulated one, which is the default.
         #[arg(default_value = "sim:nvme")]
         device: Target,
 

@@ -1,5 +1,6 @@
-//! The device that a command is about, real or simulated, and opening it.
+//! The device that a command is about, real, simulated or another process's, and opening it.
 
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use vfio_hosted::discovery::{self, Address, Caller, Obstacle, System};
 use vfio_hosted::linux::Linux;
 use vfio_hosted::model::{self, Model};
 use vfio_hosted::sim::Kernel;
+use vfio_hosted::vfio_user::{Options, VfioUser};
 
 use crate::failure::Failure;
 
@@ -27,15 +29,19 @@ pub(crate) struct World {
     pub(crate) vf_token: Option<Uuid>,
     /// Results are written as JSON.
     pub(crate) json: bool,
+    /// Whether regions of a device that another process serves are mapped though it could cut their file short.
+    pub(crate) maps_unsealed: bool,
 }
 
 /// The device that is meant.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) enum Target {
     /// One of this system.
     Real(Address),
     /// A model of the simulated kernel.
     Simulated(&'static str),
+    /// The one that a process serves over the socket at this path.
+    Served(CString),
 }
 
 /// A device that is open, with what it was opened through.
@@ -82,10 +88,10 @@ const SIMULATED_ADDRESS: &str = "0000:00:05.0";
 
 impl Target {
     /// Opens the device and does `task` with it. A simulated device is there only meanwhile.
-    pub(crate) fn open<T: Task>(self, world: &World, task: T) -> Result<T::Output, Failure> {
+    pub(crate) fn open<T: Task>(&self, world: &World, task: T) -> Result<T::Output, Failure> {
         match self {
             Self::Real(address) => {
-                let device = world.system.device(address)?;
+                let device = world.system.device(*address)?;
                 task.suits(&device)?;
                 openable(&device, &world.system)?;
                 let page = u64::try_from(rustix::param::page_size()).unwrap_or(SIMULATED_PAGE);
@@ -111,7 +117,31 @@ impl Target {
                     ..opened
                 })
             }
+            Self::Served(socket) => served(socket, world, task),
         }
+    }
+}
+
+/// Opens the device that a process serves, and does `task` with it.
+fn served<T: Task>(socket: &CStr, world: &World, task: T) -> Result<T::Output, Failure> {
+    let sys = VfioUser::with_options(Options {
+        maps_unsealed: world.maps_unsealed,
+        ..Options::default()
+    });
+    let place = OwnedPlace {
+        name: socket.to_owned(),
+        socket: Some(socket.to_owned()),
+        ..OwnedPlace::default()
+    };
+    let name = format!("unix:{}", socket.to_string_lossy());
+    let mode = Some(Mode::VfioUser);
+    match Opened::at::<T>(sys.clone(), place, mode, SIMULATED_PAGE) {
+        Ok(opened) => task.run(Opened { name, ..opened }),
+        Err(Failure::Open { error, .. }) => Err(match sys.failure() {
+            Some(failure) => Failure::Served { name, failure },
+            None => Failure::Open { name, error },
+        }),
+        Err(failure) => Err(failure),
     }
 }
 
@@ -200,6 +230,13 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self, UnknownTarget> {
         let unknown = || UnknownTarget(text.to_owned());
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = CString::new(path).map_err(|_| unknown())?;
+            return match path.is_empty() {
+                true => Err(unknown()),
+                false => Ok(Self::Served(path)),
+            };
+        }
         match text.strip_prefix("sim:") {
             Some(name) => Model::NAMES
                 .iter()
@@ -219,7 +256,7 @@ impl fmt::Display for UnknownTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:?} is neither a PCI address such as 0000:00:05.0 nor one of sim:{}",
+            "{:?} is neither a PCI address such as 0000:00:05.0, nor a socket unix:PATH, nor one of sim:{}",
             self.0,
             Model::NAMES.join(", sim:")
         )

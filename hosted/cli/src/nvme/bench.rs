@@ -29,7 +29,8 @@ use crate::target::{Target, World};
 /// Nothing is written. Ctrl-C ends it early, with the figures of the reads until then.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device, which is the default.
+    /// The PCI address (0000:00:06.0 or 00:06.0), unix:SOCKET for a served device, or sim:nvme for the
+    /// simulated one, which is the default.
     #[arg(default_value = "sim:nvme")]
     device: Target,
 
@@ -100,7 +101,7 @@ const LONGEST: u64 = 60_000_000_000;
 pub(super) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
     // What can't be written is known before anything is measured.
     let svg = args.svg.as_deref().map(Output::open).transpose()?;
-    let Ended { done, failure } = drive(args.device, world, Bench(args))?;
+    let Ended { done, failure } = drive(&args.device, world, Bench(args))?;
     let (record, times) = done;
     let told = {
         let mut out = output::beside(args.svg.as_deref());

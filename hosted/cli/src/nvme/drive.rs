@@ -125,7 +125,7 @@ pub(crate) fn queue<D: DeviceHandle, M: DmaHandle, A: Access>(
 
 /// Starts the controller `target`, does `job`, and shuts it down.
 pub(super) fn drive<J: Job>(
-    target: Target,
+    target: &Target,
     world: &World,
     job: J,
 ) -> Result<Ended<J::Output>, Failure> {

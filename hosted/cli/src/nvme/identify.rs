@@ -19,7 +19,8 @@ use crate::target::{Target, World};
 /// Show what a controller and its namespaces say of themselves.
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device, which is the default.
+    /// The PCI address (0000:00:06.0 or 00:06.0), unix:SOCKET for a served device, or sim:nvme for the
+    /// simulated one, which is the default.
     #[arg(default_value = "sim:nvme")]
     device: Target,
 }
@@ -87,7 +88,7 @@ struct Format {
 struct Identify;
 
 pub(super) fn run(args: &Args, world: &World) -> Result<ExitCode, Failure> {
-    let Ended { done, failure } = drive(args.device, world, Identify)?;
+    let Ended { done, failure } = drive(&args.device, world, Identify)?;
     let told = if world.json {
         output::json(&done)
     } else {

@@ -23,7 +23,8 @@ use crate::target::{Target, World};
 /// Read blocks into a file.
 #[derive(clap::Args)]
 pub(super) struct ReadArgs {
-    /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device.
+    /// The PCI address (0000:00:06.0 or 00:06.0), unix:SOCKET for a served device, or sim:nvme for the
+    /// simulated one.
     device: Target,
 
     /// The file, or - for standard output.
@@ -44,7 +45,8 @@ pub(super) struct ReadArgs {
 /// --yes is given. Of more than 64 MiB of blocks, 64 MiB are looked at.
 #[derive(clap::Args)]
 pub(super) struct WriteArgs {
-    /// The PCI address (0000:00:06.0 or 00:06.0), or sim:nvme for the simulated device.
+    /// The PCI address (0000:00:06.0 or 00:06.0), unix:SOCKET for a served device, or sim:nvme for the
+    /// simulated one.
     device: Target,
 
     /// The file, or - for standard input. What the last block lacks is written as zeros.
@@ -105,7 +107,7 @@ pub(super) fn read(args: &ReadArgs, world: &World) -> Result<ExitCode, Failure> 
         args,
         out: &mut out,
     };
-    let Ended { done, failure } = drive(args.device, world, job)?;
+    let Ended { done, failure } = drive(&args.device, world, job)?;
     let told = if world.json {
         output::json_to(&mut *output::beside(Some(&args.output)), &done)
     } else {
@@ -116,7 +118,7 @@ pub(super) fn read(args: &ReadArgs, world: &World) -> Result<ExitCode, Failure> 
 
 pub(super) fn write(args: &WriteArgs, world: &World) -> Result<ExitCode, Failure> {
     let input = Input::open(&args.input)?;
-    let Ended { done, failure } = drive(args.device, world, WriteJob { args, input })?;
+    let Ended { done, failure } = drive(&args.device, world, WriteJob { args, input })?;
     let told = if world.json {
         output::json(&done)
     } else if done.blocks > 0 {
