@@ -12,7 +12,9 @@ use super::interrupts::Interrupts;
 use super::messages::Messages;
 use super::root::Root;
 use super::session::Session;
-use crate::model::{Bus, Config, Description, Fault, Model, RegionCap, Registers};
+use crate::model::{
+    Bus, Config, Description, Fault, Model, RegionCap, RegionDescription, Registers,
+};
 
 /// A device, and the state that it is in.
 pub(super) struct Device {
@@ -273,6 +275,14 @@ fn served(model: &Model) -> Description {
         let is_of_maps =
             |cap: &RegionCap| matches!(cap, RegionCap::SparseMmap(_) | RegionCap::MsixMappable);
         region.caps.retain(|cap| !is_of_maps(cap));
+    }
+    // A client of libvfio-user's asks about all of them, and takes no refusal.
+    for irq in &mut description.irqs {
+        irq.get_or_insert_default();
+    }
+    for (index, region) in (0..).zip(description.regions.iter_mut()) {
+        let empty = || RegionDescription::new(index, RegionFlags::empty(), 0);
+        region.get_or_insert_with(empty).offset = 0;
     }
     description.config = description.config.with_messages();
     description
