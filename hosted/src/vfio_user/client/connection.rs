@@ -277,16 +277,19 @@ impl Link {
 
     fn attend_all(&mut self) -> Result<(), ClientError> {
         let deadline = self.deadline();
-        while self.channel.receive(0, Wait::No)? {
+        loop {
+            // Some may have come behind an answer.
             while let Some(message) = self.channel.frames().next().map_err(ChannelError::Frame)? {
                 let asked = Asked::read(&message)?;
                 self.do_asked(asked, deadline)?;
+            }
+            if !self.channel.receive(0, Wait::No)? {
+                return Ok(());
             }
             if Instant::now() >= deadline {
                 return Err(ChannelError::Late.into());
             }
         }
-        Ok(())
     }
 
     /// Does what the server asks for: to read or write memory.

@@ -197,12 +197,15 @@ impl Sys for VfioUser {
         let deadline = Instant::now().checked_add(timeout);
         let open = self.open.connections();
         loop {
+            // First, as what came behind an answer is there already, and ends no wait.
+            let failed = open.iter().find_map(|open| open.link().attend().err());
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = if failed.is_some() { Some(Duration::ZERO) } else { left };
             if wait(events, &open, left)? {
                 return Ok(true);
             }
-            for open in &open {
-                open.link().attend()?;
+            if let Some(errno) = failed {
+                return Err(errno);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(false);

@@ -181,6 +181,9 @@ impl Server {
             eager = if is_busy && !is_new { eager + 1 } else { 0 };
             if is_new {
                 begun = None;
+            }
+            // The device may have waited for an answer of the client's, and commands may have come before.
+            if is_new || session.is_waiting() {
                 continue;
             }
             let is_due = session.client.is_none() || session.channel.frames().is_amid();

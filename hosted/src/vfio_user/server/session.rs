@@ -69,6 +69,11 @@ impl Session {
         self.ended
     }
 
+    /// Whether commands were kept that came before an answer.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Ends it, for the first reason that there is.
     pub(super) fn end(&mut self, why: Ended) {
         self.ended.get_or_insert(why);
