@@ -200,7 +200,11 @@ impl Sys for VfioUser {
             // First, as what came behind an answer is there already, and ends no wait.
             let failed = open.iter().find_map(|open| open.link().attend().err());
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            let left = if failed.is_some() { Some(Duration::ZERO) } else { left };
+            let left = if failed.is_some() {
+                Some(Duration::ZERO)
+            } else {
+                left
+            };
             if wait(events, &open, left)? {
                 return Ok(true);
             }
