@@ -262,31 +262,35 @@ const ROWS: [Row; 22] = [
 fn a_reply_that_breaks_the_rules_is_an_error_in_time() {
     let _alone = alone();
     let before = files();
+    // Each waits for servers that say nothing: all at the same time.
+    std::thread::scope(|scope| {
+        for command in COMMANDS {
+            scope.spawn(move || check_all(command));
+        }
+    });
+    assert_eq!(files(), before);
+}
+
+fn check_all(command: CommandId) {
     let serving = Serving::new(model::nvme());
-    for command in COMMANDS {
-        for (name, change, expected) in ROWS {
-            check(&serving, command, name, change, expected);
-        }
-        if has_body(command) {
-            let cut: fn(&mut Passing) -> Fate = |passing| {
-                passing.bytes.truncate(17);
-                put(passing, 4, 17)
-            };
-            let is_malformed = Expected::GivenUp(|error| {
-                matches!(reply_error(error), Some(ReplyError::Malformed(_)))
-            });
-            let is_region = command == CommandId::DEVICE_GET_REGION_INFO;
-            // That of a region is looked at by the shim, which gives no server up for it.
-            let expected = if is_region {
-                Expected::Refused
-            } else {
-                is_malformed
-            };
-            check(&serving, command, "cut short", cut, expected);
-        }
+    for (name, change, expected) in ROWS {
+        check(&serving, command, name, change, expected);
+    }
+    if has_body(command) {
+        let cut: fn(&mut Passing) -> Fate = |passing| {
+            passing.bytes.truncate(17);
+            put(passing, 4, 17)
+        };
+        let is_malformed =
+            Expected::GivenUp(|error| matches!(reply_error(error), Some(ReplyError::Malformed(_))));
+        // That of a region is looked at by the shim, which gives no server up for it.
+        let expected = match command {
+            CommandId::DEVICE_GET_REGION_INFO => Expected::Refused,
+            _ => is_malformed,
+        };
+        check(&serving, command, "cut short", cut, expected);
     }
     drop(serving.stop());
-    assert_eq!(files(), before);
 }
 
 fn check(

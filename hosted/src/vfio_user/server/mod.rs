@@ -182,8 +182,8 @@ impl Server {
             if is_new {
                 begun = None;
             }
-            // The device may have waited for an answer of the client's, and commands may have come before.
-            if is_new || session.is_waiting() {
+            // The device may have waited for an answer of the client's: in vain, or while commands came.
+            if is_new || session.is_waiting() || session.ended().is_some() {
                 continue;
             }
             let is_due = session.client.is_none() || session.channel.frames().is_amid();
