@@ -8,7 +8,7 @@ use vfio_core::sys::{Errno, Pages, Sys as _};
 use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_drivers::nvme::Options as NvmeOptions;
 use vfio_exercise::{edu, nvme};
-use vfio_hosted::model;
+use vfio_hosted::model::{self, Bus, Model, Registers};
 use vfio_hosted::vfio_user::{Ended, Options, VfioUser};
 
 use crate::{PATIENCE, Serving, alone, files, open, sys};
@@ -193,4 +193,59 @@ fn a_server_that_is_gone_ends_a_wait_for_its_interrupts() {
     assert_eq!(vectors.wait(0, 100 * PATIENCE), Err(Errno::ECONNRESET));
     assert_eq!(stopping.join().unwrap()[0].ended, Ended::Stopped);
     drop(vectors);
+}
+
+/// A register at 0 that sends the message of the vector that is written to it.
+struct Bell;
+
+impl Registers for Bell {
+    fn read(&mut self, _: u32, _: u64, data: &mut [u8], _: &mut Bus<'_>) {
+        data.fill(0);
+    }
+
+    fn write(&mut self, region: u32, offset: u64, data: &[u8], bus: &mut Bus<'_>) {
+        if let (0, 0, [vector, 0, 0, 0]) = (region, offset, data) {
+            bus.send_message((*vector).into()).unwrap();
+        }
+    }
+
+    fn reset(&mut self, _: &mut Bus<'_>) {}
+}
+
+#[test]
+fn a_message_of_a_masked_vector_waits_in_the_pending_bits() {
+    let _alone = alone();
+    let msix = model::msix();
+    let bell = Model::new(msix.description().clone()).with_registers(Bell);
+    let serving = Serving::new(bell);
+    let session = open(&sys(), &serving.path()).unwrap();
+    let mut bar0 = session.device.bring_up(pci_region::BAR0).unwrap();
+    let vectors = session.device.vectors::<3>(pci_irq::MSIX).unwrap();
+    let ring = |bar0: &mut Window<_>, vector| Window::write::<u32>(bar0, 0, vector).unwrap();
+    ring(&mut bar0, 1);
+    assert_eq!([0, 1, 2].map(|n| vectors.take(n).unwrap()), [0, 1, 0]);
+    // The mask of vector 1, in its entry's control; the pending bits are at 0x3000.
+    bar0.write::<u32>(0x2000 + 16 + 12, 1).unwrap();
+    ring(&mut bar0, 1);
+    ring(&mut bar0, 2);
+    assert_eq!([0, 1, 2].map(|n| vectors.take(n).unwrap()), [0, 0, 1]);
+    assert_eq!(bar0.read::<u64>(0x3000).unwrap(), 0b10);
+    bar0.write::<u32>(0x2000 + 16 + 12, 0).unwrap();
+    assert_eq!([0, 1, 2].map(|n| vectors.take(n).unwrap()), [0, 1, 0]);
+    assert_eq!(bar0.read::<u64>(0x3000).unwrap(), 0);
+    // The mask of all, in the capability's control.
+    let mut reply = [0; 64];
+    let config = session
+        .device
+        .region(pci_region::CONFIG, &mut reply)
+        .unwrap()
+        .offset;
+    session.device.write(config, 0x43, &[0xc0]).unwrap();
+    ring(&mut bar0, 0);
+    assert_eq!(vectors.take(0), Ok(0));
+    session.device.write(config, 0x43, &[0x80]).unwrap();
+    assert_eq!(vectors.take(0), Ok(1));
+    drop((vectors, bar0));
+    drop(session);
+    drop(serving.stop());
 }
