@@ -20,4 +20,7 @@
 
 pub mod edu;
 pub mod igb;
+pub mod nic;
 pub mod nvme;
+mod state;
+pub mod virtio;

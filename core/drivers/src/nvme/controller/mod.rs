@@ -5,7 +5,6 @@ mod handle;
 mod life;
 mod logs;
 mod namespaces;
-mod state;
 
 use core::fmt;
 use core::time::Duration;
@@ -16,8 +15,8 @@ use vfio_core::device::region::MappedRegion;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::{Access, Block, Window};
 
+pub use crate::state::State;
 pub use handle::ControllerHandle;
-pub use state::State;
 
 use super::admin::{Admin, opcode};
 use super::doorbell::ShadowMemory;
@@ -27,7 +26,7 @@ use super::identify::{ControllerInfo, Page};
 use super::identity::Identity;
 use super::registers::{Capabilities, GONE, Registers, Version};
 use super::submission::Command;
-use state::SharedState;
+use crate::state::SharedState;
 
 /// What is asked of a controller when it is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

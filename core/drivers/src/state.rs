@@ -1,12 +1,12 @@
-//! Whether a controller runs, as threads share it.
+//! Whether a device runs, as threads share it.
 
 use core::sync::atomic::{AtomicU8, Ordering};
 
-/// In which state a controller is.
+/// In which state a device is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum State {
-    /// It takes commands.
+    /// It takes requests.
     Running,
     /// It was stopped, by the driver or after an error, and reaches no memory.
     Stopped,
@@ -15,9 +15,9 @@ pub enum State {
     Lost,
 }
 
-/// The state of a controller, which one thread at a time changes.
+/// The state of a device, which one thread at a time changes.
 #[derive(Debug)]
-pub(super) struct SharedState(AtomicU8);
+pub(crate) struct SharedState(AtomicU8);
 
 const RUNNING: u8 = 0;
 const STOPPED: u8 = 1;
@@ -26,12 +26,12 @@ const LOST: u8 = 2;
 const STOPPING: u8 = 3;
 
 impl SharedState {
-    pub(super) const fn stopped() -> Self {
+    pub(crate) const fn stopped() -> Self {
         Self(AtomicU8::new(STOPPED))
     }
 
     /// Returns the state: one that is being stopped still runs.
-    pub(super) fn get(&self) -> State {
+    pub(crate) fn get(&self) -> State {
         match self.0.load(Ordering::Acquire) {
             RUNNING | STOPPING => State::Running,
             STOPPED => State::Stopped,
@@ -39,7 +39,7 @@ impl SharedState {
         }
     }
 
-    pub(super) fn set(&self, state: State) {
+    pub(crate) fn set(&self, state: State) {
         let number = match state {
             State::Running => RUNNING,
             State::Stopped => STOPPED,
@@ -48,14 +48,14 @@ impl SharedState {
         self.0.store(number, Ordering::Release);
     }
 
-    /// Tells whether it takes commands: one that is being stopped does not.
-    pub(super) fn is_running(&self) -> bool {
+    /// Whether it takes requests: one that is being stopped does not.
+    pub(crate) fn is_running(&self) -> bool {
         self.0.load(Ordering::Acquire) == RUNNING
     }
 
     /// Returns whether the caller is the one to stop it. Where another thread does, waits until that
     /// is over.
-    pub(super) fn begins_to_stop(&self) -> bool {
+    pub(crate) fn begins_to_stop(&self) -> bool {
         let begun = self
             .0
             .compare_exchange(RUNNING, STOPPING, Ordering::AcqRel, Ordering::Acquire);
