@@ -26,6 +26,7 @@ mod pci;
 mod registers;
 mod script;
 mod sparse;
+mod virtio;
 
 use std::boxed::Box;
 use std::fmt;
@@ -52,6 +53,10 @@ pub use nvme::{
 pub use registers::Registers;
 pub use script::Script;
 pub use sparse::sparse;
+pub use virtio::{
+    VirtioBlk, VirtioBlkControl, VirtioControl, VirtioCounts, VirtioFault, VirtioNet,
+    VirtioNetControl, virtio_blk, virtio_blk_with, virtio_net, virtio_net_with,
+};
 
 use script::Answer;
 
@@ -64,7 +69,7 @@ pub struct Model {
 
 impl Model {
     /// The names of the ready-made models, for [`Model::by_name`].
-    pub const NAMES: [&str; 9] = [
+    pub const NAMES: [&str; 11] = [
         "edu",
         "igd",
         "sparse",
@@ -74,6 +79,8 @@ impl Model {
         "legacy-msix-full",
         "mtty-1",
         "mtty-2",
+        "virtio-net",
+        "virtio-blk",
     ];
 
     /// Creates a device with memory behind its regions.
@@ -111,6 +118,8 @@ impl Model {
             "legacy-msix-full" => legacy_msix_full(),
             "mtty-1" => mtty(1),
             "mtty-2" => mtty(2),
+            "virtio-net" => virtio_net(),
+            "virtio-blk" => virtio_blk(),
             _ => return None,
         })
     }

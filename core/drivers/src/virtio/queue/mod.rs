@@ -151,10 +151,12 @@ impl<M: DmaHandle, const N: usize> Virtqueue<M, N> {
 
     /// Returns how many requests of so many parts it has room for.
     pub(super) fn room(&self, pieces: u16) -> u16 {
-        if pieces <= self.layout.table() {
-            self.layout.size()
-        } else {
-            self.layout.size().checked_div(pieces).unwrap_or(0)
+        let size = self.layout.size();
+        match size.checked_div(pieces).unwrap_or(0) {
+            // No request may have more parts than there are entries (section 2.7.5.3.1).
+            0 => 0,
+            _ if pieces <= self.layout.table() => size,
+            room => room,
         }
     }
 
@@ -293,7 +295,8 @@ impl<M: DmaHandle, const N: usize> Virtqueue<M, N> {
     pub(super) fn look(&mut self) -> Result<(), Misfit> {
         let index: u16 = self.get(self.layout.used.wrapping_add(INDEX));
         let used = index.wrapping_sub(self.taken);
-        let under_way = self.chains.under_way();
+        // Of those that it can see.
+        let under_way = self.chains.under_way().wrapping_sub(self.unpublished());
         if used > under_way {
             return Err(Misfit::Index { used, under_way });
         }
