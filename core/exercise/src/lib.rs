@@ -1,7 +1,8 @@
 //! Tries the drivers of `vfio-drivers` on a device, step by step.
 //!
-//! [`edu::exercise`] and [`nvme::exercise`] do all that a driver can do and return a [`Report`]:
-//! each step with its [`Outcome`]. [`edu::run`] and [`nvme::run`] bring the device up before.
+//! [`edu::exercise`], [`nvme::exercise`], [`virtio_net::exercise`] and [`virtio_blk::exercise`] do
+//! all that a driver can do and return a [`Report`]: each step with its [`Outcome`]. [`edu::run`]
+//! and the like bring the device up before.
 //! [`nvme::random_reads`] counts what a read costs the processor.
 //!
 //! Nothing here is needed to drive a device. It uses the drivers as any program does, by what they
@@ -23,10 +24,13 @@
 #[macro_use]
 mod steps;
 
+mod clock;
 pub mod edu;
 pub mod nvme;
 mod report;
 mod run_error;
+pub mod virtio_blk;
+pub mod virtio_net;
 
 pub use report::{Outcome, Report};
 pub use run_error::RunError;

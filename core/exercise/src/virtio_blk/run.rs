@@ -1,0 +1,30 @@
+//! Tries the whole driver on an open device.
+
+use vfio_core::device::region::WholeError;
+use vfio_core::dma::Dma;
+use vfio_core::mmio::Access;
+use vfio_core::open::Session;
+use vfio_core::sys::Sys;
+use vfio_drivers::virtio::PciTransport;
+
+use super::{Report, exercise};
+use crate::RunError;
+
+/// How many buffers and ranges of addresses there can be: a disk has three buffers.
+const RANGES: usize = 16;
+
+/// Brings the device up and tries every step ([`exercise`]), in whichever world `sys` is.
+///
+/// # Errors
+/// [`RunError`]; how a step went is in the report.
+#[inline(never)]
+pub fn run<S: Sys>(
+    sys: S,
+    session: Session<S>,
+    kept: &mut [u8],
+) -> Result<Report<WholeError<<S::Mapping as Access>::Error>>, RunError> {
+    let Session { device, space, .. } = session;
+    let dma = Dma::<_, RANGES>::new(sys, space)?;
+    let transport = PciTransport::open(&device, &dma)?;
+    Ok(exercise(transport, kept))
+}
