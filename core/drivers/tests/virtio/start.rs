@@ -3,10 +3,85 @@
 use std::time::Duration;
 
 use vfio_drivers::virtio::net::{self, features};
-use vfio_drivers::virtio::{Features, Misfit, State, VirtioError};
+use vfio_drivers::virtio::{
+    Features, Misfit, OpenError, PciTransport, Place, State, Structure, VirtioError,
+};
 use vfio_hosted::model::{VirtioBlk, VirtioFault, VirtioNet};
 
 use crate::opened::{NET, Opened, frame};
+
+/// The number of a structure (section 4.1.4).
+const COMMON: u8 = 1;
+const NOTIFY: u8 = 2;
+const ISR: u8 = 3;
+const DEVICE: u8 = 4;
+
+/// Why a device is not opened one of whose structures is said to be elsewhere.
+fn misplaced(cfg_type: u8, bar: u8, offset: u32, len: u32) -> Option<OpenError> {
+    let opened = Opened::net(VirtioNet::new().placing(cfg_type, bar, offset, len));
+    let error = PciTransport::open(&opened.device, &opened.dma).err();
+    opened.assert_clean();
+    error
+}
+
+#[test]
+fn a_structure_that_is_not_in_its_bar_is_not_used() {
+    for (cfg_type, structure, offset, len) in [
+        (COMMON, Structure::Common, 0x4000, 0x38),
+        (COMMON, Structure::Common, 0x3fcc, 0x38),
+        (COMMON, Structure::Common, 0, 0x4001),
+        (COMMON, Structure::Common, u32::MAX, u32::MAX),
+        // Too short, and not aligned.
+        (COMMON, Structure::Common, 0, 0x37),
+        (COMMON, Structure::Common, 2, 0x38),
+        (NOTIFY, Structure::Notify, 0x3000, 1),
+        (NOTIFY, Structure::Notify, 0x3001, 0x100),
+        (ISR, Structure::Isr, 0x1000, 0),
+        (DEVICE, Structure::Device, 0x2000, 0),
+        (DEVICE, Structure::Device, 0x2002, 16),
+    ] {
+        let error = OpenError::Misplaced {
+            structure,
+            place: Place {
+                bar: 4,
+                offset,
+                len,
+            },
+            len: 0x4000,
+        };
+        assert_eq!(misplaced(cfg_type, 4, offset, len), Some(error));
+    }
+    assert_eq!(misplaced(ISR, 4, 0x3fff, 1), None);
+}
+
+#[test]
+fn a_structure_in_a_bar_that_is_not_there_is_not_used() {
+    for bar in [6, 7, 255] {
+        let error = OpenError::NoStructure(Structure::Common);
+        assert_eq!(misplaced(COMMON, bar, 0, 0x38), Some(error));
+    }
+    for bar in [0, 2, 3, 5] {
+        let error = misplaced(COMMON, bar, 0, 0x38);
+        assert!(
+            matches!(
+                error,
+                Some(OpenError::BringUp(_) | OpenError::Misplaced { .. })
+            ),
+            "{error:?}"
+        );
+    }
+}
+
+#[test]
+fn a_configuration_that_is_too_short_ends_the_start() {
+    let opened = Opened::net(VirtioNet::new().placing(DEVICE, 4, 0x2000, 4));
+    let error = VirtioError::Offset { offset: 4, len: 4 };
+    assert_eq!(opened.start().err(), Some(error));
+    // One that is not there at all as well.
+    let opened = Opened::net(VirtioNet::new().placing(DEVICE, 6, 0x2000, 4));
+    let error = VirtioError::Offset { offset: 0, len: 0 };
+    assert_eq!(opened.start().err(), Some(error));
+}
 
 #[test]
 fn a_device_of_another_type_is_not_started() {

@@ -72,6 +72,19 @@ impl VirtioBlk {
         self.control.clone()
     }
 
+    /// With bytes at the start of a sector.
+    #[must_use]
+    pub fn with_sector(self, sector: usize, bytes: &[u8]) -> Self {
+        let mut medium = self.medium();
+        let Medium { kept, cached } = &mut *medium;
+        for place in [kept, cached] {
+            let start = sector * SECTOR;
+            place[start..start + bytes.len()].copy_from_slice(bytes);
+        }
+        drop(medium);
+        self
+    }
+
     /// That can only be read.
     #[must_use]
     pub fn read_only(mut self) -> Self {

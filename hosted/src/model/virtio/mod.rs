@@ -29,6 +29,16 @@ const BAR: u64 = 0x4000;
 struct About {
     device_type: u16,
     class: u32,
+    /// A structure that is said to be somewhere else.
+    placed: Option<(u8, Place)>,
+}
+
+/// Where a structure is said to be.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    bar: u8,
+    offset: u32,
+    len: u32,
 }
 
 /// QEMU's `virtio-net-pci,disable-legacy=on,iommu_platform=on` with [`VirtioNet`] behind it, which
@@ -44,6 +54,7 @@ pub fn virtio_net_with(net: VirtioNet) -> Model {
     let about = About {
         device_type: 1,
         class: 0x02_0000,
+        placed: net.placed,
     };
     let options = Options {
         without: net.without,
@@ -66,6 +77,7 @@ pub fn virtio_blk_with(blk: VirtioBlk) -> Model {
     let about = About {
         device_type: 2,
         class: 0x01_0000,
+        placed: None,
     };
     let options = Options {
         without: blk.without,
@@ -98,33 +110,51 @@ fn model(about: &About, device: Device) -> Model {
 /// The configuration space, with the capabilities that say where the structures are.
 fn config(about: &About) -> Config {
     let [last, _] = VECTORS.wrapping_sub(1).to_le_bytes();
+    let structure = |cfg_type, offset| about.structure(cfg_type, offset);
     Config::pcie(0x1af4, 0x1040 + about.device_type, about.class, 1)
         .with_bar(1, Bar::Memory32 { size: MSIX_BAR })
         .with_bar(4, Bar::Memory64 { size: BAR })
         .with_interrupt_pin(1)
-        .with_capability(0x40, 0x09, &structure(1, place::COMMON, None))
-        .with_capability(0x50, 0x09, &structure(3, place::ISR, None))
-        .with_capability(0x60, 0x09, &structure(4, place::DEVICE, None))
-        .with_capability(
-            0x70,
-            0x09,
-            &structure(2, place::NOTIFY, Some(place::MULTIPLIER)),
-        )
+        .with_capability(0x40, 0x09, &structure(COMMON_CFG, place::COMMON))
+        .with_capability(0x50, 0x09, &structure(ISR_CFG, place::ISR))
+        .with_capability(0x60, 0x09, &structure(DEVICE_CFG, place::DEVICE))
+        .with_capability(0x70, 0x09, &structure(NOTIFY_CFG, place::NOTIFY))
         // The window through configuration space, which nobody uses here.
-        .with_capability(0x84, 0x09, &structure(5, 0, Some(0)))
+        .with_capability(0x84, 0x09, &structure(PCI_CFG, 0))
         // MSI-X: the table at 0 and the pending bits at 0x800 of BAR 1.
         .with_capability(0x98, 0x11, &[last, 0, 1, 0, 0, 0, 1, 8, 0, 0])
         .with_capability(0xa4, 0x10, &[0x02, 0, 0, 0, 0, 0x10])
 }
 
-/// What follows the id and the link of a capability (section 4.1.4).
-fn structure(cfg_type: u8, offset: u64, more: Option<u32>) -> std::vec::Vec<u8> {
-    let len = if cfg_type == 5 { 0 } else { place::LEN };
-    let half = |value: u64| u32::try_from(value).unwrap_or(0).to_le_bytes();
-    let cap_len = if more.is_some() { 20 } else { 16 };
-    let mut body = std::vec![cap_len, cfg_type, 4, 0, 0, 0];
-    body.extend(half(offset));
-    body.extend(half(len));
-    body.extend(more.into_iter().flat_map(u32::to_le_bytes));
-    body
+const COMMON_CFG: u8 = 1;
+const NOTIFY_CFG: u8 = 2;
+const ISR_CFG: u8 = 3;
+const DEVICE_CFG: u8 = 4;
+const PCI_CFG: u8 = 5;
+
+impl About {
+    /// What follows the id and the link of a capability (section 4.1.4).
+    fn structure(&self, cfg_type: u8, offset: u64) -> std::vec::Vec<u8> {
+        let number = |value: u64| u32::try_from(value).unwrap_or(0);
+        let len = if cfg_type == PCI_CFG { 0 } else { place::LEN };
+        let place = match self.placed {
+            Some((other, place)) if other == cfg_type => place,
+            _ => Place {
+                bar: 4,
+                offset: number(offset),
+                len: number(len),
+            },
+        };
+        let more = match cfg_type {
+            NOTIFY_CFG => Some(place::MULTIPLIER),
+            PCI_CFG => Some(0),
+            _ => None,
+        };
+        let cap_len = if more.is_some() { 20 } else { 16 };
+        let mut body = std::vec![cap_len, cfg_type, place.bar, 0, 0, 0];
+        body.extend(place.offset.to_le_bytes());
+        body.extend(place.len.to_le_bytes());
+        body.extend(more.into_iter().flat_map(u32::to_le_bytes));
+        body
+    }
 }

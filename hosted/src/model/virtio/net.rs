@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::vec;
 use std::vec::Vec;
 
+use super::Place;
 use super::control::VirtioControl;
 use super::device::{Incoming, Kind, Request};
 use super::queue::Broken;
@@ -19,6 +20,7 @@ pub struct VirtioNet {
     pub(super) control: VirtioNetControl,
     pub(super) without: u64,
     pub(super) entries: u16,
+    pub(super) placed: Option<(u8, Place)>,
     mac: [u8; 6],
     pairs: u16,
     mtu: Option<u16>,
@@ -90,6 +92,7 @@ impl VirtioNet {
             control: VirtioNetControl::default(),
             without: 0,
             entries: 256,
+            placed: None,
             mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
             pairs: 1,
             mtu: None,
@@ -136,6 +139,14 @@ impl VirtioNet {
     #[must_use]
     pub fn without(mut self, features: u64) -> Self {
         self.without |= features;
+        self
+    }
+
+    /// With a structure that is said to be somewhere else: `cfg_type` is what the specification
+    /// numbers it (section 4.1.4).
+    #[must_use]
+    pub fn placing(mut self, cfg_type: u8, bar: u8, offset: u32, len: u32) -> Self {
+        self.placed = Some((cfg_type, Place { bar, offset, len }));
         self
     }
 
