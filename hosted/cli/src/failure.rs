@@ -96,10 +96,8 @@ pub(crate) enum Failure {
     },
     /// What would be written over for a while belongs to somebody.
     Borrows {
-        /// The device's name.
+        /// The device, or the namespace of one.
         name: String,
-        /// The namespace.
-        namespace: u32,
         /// What is there.
         what: &'static str,
     },
@@ -333,12 +331,8 @@ impl fmt::Display for Failure {
                 name,
                 namespace,
                 what,
-            }
-            | Self::Borrows {
-                name,
-                namespace,
-                what,
             } => write!(f, "namespace {namespace} of {name} holds {what}"),
+            Self::Borrows { name, what } => write!(f, "{name} holds {what}"),
             Self::NoBlocks {
                 name,
                 namespace,

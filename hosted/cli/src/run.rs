@@ -1,8 +1,11 @@
 //! `vfio run`: a reference driver, run on a device.
 
+mod virtio;
+
 use std::fmt::Display;
 use std::fs::File;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -23,6 +26,7 @@ use crate::nvme::contents;
 use crate::nvme::drive::{RANGES, is_nvme, queue};
 use crate::output;
 use crate::target::{Opened, Target, Task, World};
+use virtio::{Blk, Net};
 
 /// Run a reference driver on a device, step by step.
 ///
@@ -55,6 +59,33 @@ enum Driver {
         device: Target,
 
         /// Try it even if the namespace holds something.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// A virtio network card: frames, the link, the control queue, interrupts. It asks on its network who has an address.
+    VirtioNet {
+        /// The PCI address (0000:00:0f.0 or 00:0f.0), or sim:virtio-net for the simulated device, which is the default.
+        #[arg(default_value = "sim:virtio-net")]
+        device: Target,
+
+        /// The IPv4 address that is asked for: of somebody on the card's network.
+        #[arg(long, default_value = "10.0.2.2")]
+        peer: Ipv4Addr,
+
+        /// The IPv4 address that the card takes for its own meanwhile.
+        #[arg(long, default_value = "10.0.2.15")]
+        address: Ipv4Addr,
+    },
+    /// A virtio disk: reads, writes, flushes. Up to 128 KiB at its end are written, and get back what was there, after
+    /// Ctrl-C too; not after a second Ctrl-C, which ends at once.
+    ///
+    /// Nothing is written to a disk whose first MiB or last holds anything, unless --yes is given.
+    VirtioBlk {
+        /// The PCI address (0000:00:15.0 or 00:15.0), or sim:virtio-blk for the simulated device, which is the default.
+        #[arg(default_value = "sim:virtio-blk")]
+        device: Target,
+
+        /// Try it even if the disk holds something.
         #[arg(long)]
         yes: bool,
     },
@@ -92,6 +123,12 @@ pub(crate) fn run(args: Args, world: &World) -> Result<ExitCode, Failure> {
     let (record, status) = match args.driver {
         Driver::Edu { device } => device.open(world, Edu)?,
         Driver::Nvme { device, yes } => device.open(world, Nvme { yes })?,
+        Driver::VirtioNet {
+            device,
+            peer,
+            address,
+        } => device.open(world, Net::asking(peer, address))?,
+        Driver::VirtioBlk { device, yes } => device.open(world, Blk { yes })?,
     };
     if world.json {
         output::json(&record)?;
@@ -179,12 +216,8 @@ impl Task for Nvme {
             && !about.simulated
             && let Some((namespace, what)) = held(&device, bar0.share(), &dma)
         {
-            let name = about.device;
-            return Err(Failure::Borrows {
-                name,
-                namespace,
-                what,
-            });
+            let name = format!("namespace {namespace} of {}", about.device);
+            return Err(Failure::Borrows { name, what });
         }
         // Without a handler, a signal ends the program, and what was there is lost.
         let interrupt = Interrupt::catch(Some(NOTICE))?;
@@ -195,7 +228,9 @@ impl Task for Nvme {
         };
         let report = nvme::exercise(&device, bar0, &dma, Options::default(), lent);
         let steps = told(&report, nvme::Step::name, |outcome| match outcome {
-            Outcome::Lost(NotRestored { len, .. }) => Some(save(kept.get(..*len).unwrap_or(&kept))),
+            Outcome::Lost(NotRestored { len, .. }) => {
+                Some(save("nvme", kept.get(..*len).unwrap_or(&kept)))
+            }
             _ => None,
         });
         let status = nvme_status(&report);
@@ -242,8 +277,8 @@ fn held_by<D: DeviceHandle, M: DmaHandle, A: Access>(
 }
 
 /// Saves what could not be put back into a file, and says where.
-fn save(kept: &[u8]) -> String {
-    let path = format!("vfio-run-nvme-{}.blocks", std::process::id());
+fn save(driver: &str, kept: &[u8]) -> String {
+    let path = format!("vfio-run-{driver}-{}.blocks", std::process::id());
     let written = File::create_new(&path).and_then(|mut file| {
         file.write_all(kept)?;
         file.sync_all()
@@ -345,10 +380,7 @@ mod tests {
         for lba in [0, 8191, 8000] {
             let (control, nvme) = nvme(Some(lba));
             let refused = tried(&control, nvme, false).map(|record| record.passed);
-            assert!(matches!(
-                refused,
-                Err(Failure::Borrows { namespace: 1, .. })
-            ));
+            assert!(matches!(refused, Err(Failure::Borrows { .. })));
         }
         let (control, nvme) = nvme(Some(8191));
         let record = tried(&control, nvme, true).unwrap_or_else(|failure| panic!("{failure}"));

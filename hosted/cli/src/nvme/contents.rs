@@ -5,7 +5,7 @@ use vfio_drivers::nvme::{ControllerHandle, ErrorOf, Namespace, NvmeError, QueueP
 use super::drive::DEPTH;
 
 /// Bytes that are looked at, from the start and up to the end, and in one go where blocks are to be written.
-const LOOKED_AT: usize = 1 << 20;
+pub(crate) const LOOKED_AT: usize = 1 << 20;
 
 /// How many times as much is looked at of the blocks that are to be written.
 const WINDOWS: u64 = 64;
@@ -105,8 +105,14 @@ pub(crate) fn held<C: ControllerHandle>(
     let blocks = u64::try_from(len / block).unwrap_or(u64::MAX);
     let lba = namespace.blocks().saturating_sub(blocks);
     pair.read_blocks(namespace, lba, &mut tail)?;
-    let known = found(&head, &tail, block);
-    Ok(known.or((!is_empty(&head) || !is_empty(&tail)).then_some(UNKNOWN)))
+    Ok(held_between(&head, &tail, block))
+}
+
+/// What a disk with blocks of `block` bytes holds that somebody may miss, by its first bytes and its last; none where
+/// these are zeros.
+pub(crate) fn held_between(head: &[u8], tail: &[u8], block: usize) -> Option<&'static str> {
+    let is_known_empty = is_empty(head) && is_empty(tail);
+    found(head, tail, block).or((!is_known_empty).then_some(UNKNOWN))
 }
 
 /// Returns what would be lost where `blocks` blocks are written from `lba` on. That is what the namespace
