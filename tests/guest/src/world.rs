@@ -75,8 +75,8 @@ pub(crate) fn place(device: &Device) -> Result<OwnedPlace> {
 
 /// Returns a place with the word that its device may be opened without an IOMMU.
 pub(crate) fn acknowledged(place: OwnedPlace) -> OwnedPlace {
-    // SAFETY: the drivers that run without an IOMMU, those of edu and nvme, stop their devices
-    // before they give memory back. No memory of the guest goes offline, nor is its contiguous
+    // SAFETY: the drivers that run without an IOMMU, those of edu, nvme and virtio, stop
+    // their devices before they give memory back. No memory of the guest goes offline, nor is its contiguous
     // memory asked for, and nobody moves pages.
     let word = unsafe { NoIommu::acknowledge() };
     OwnedPlace {

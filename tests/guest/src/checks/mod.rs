@@ -27,6 +27,7 @@ mod rounds;
 mod selftest;
 mod unplug;
 pub(crate) mod used;
+mod virtio;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -108,6 +109,14 @@ const CHECKS: &[Check] = &[
     Check {
         name: "driver nvme",
         on: On::Modes(NVME_GUARDED, nvme::driver),
+    },
+    Check {
+        name: "driver virtio-net",
+        on: On::Modes(&["virtio-net"], virtio::net),
+    },
+    Check {
+        name: "driver virtio-blk",
+        on: On::Modes(&["virtio-blk"], virtio::blk),
     },
     Check {
         name: "nvme, read and written by the kernel's driver",
@@ -472,6 +481,14 @@ const NOIOMMU_CHECKS: &[Check] = &[
     Check {
         name: "driver edu, noiommu",
         on: On::Some(&["edu"], driver::edu_without_iommu),
+    },
+    Check {
+        name: "driver virtio-net, noiommu",
+        on: On::Some(&["virtio-net"], virtio::net_without_iommu),
+    },
+    Check {
+        name: "driver virtio-blk, noiommu",
+        on: On::Some(&["virtio-blk"], virtio::blk_without_iommu),
     },
     Check {
         name: "driver nvme, noiommu",

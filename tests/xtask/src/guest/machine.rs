@@ -70,14 +70,17 @@ const NOIOMMU_COMMAND_LINE: &str =
     "console=ttyS0 quiet panic=-1 no_timer_check default_hugepagesz=2M hugepagesz=2M hugepages=32";
 
 /// The devices that are tested without an IOMMU.
-pub(crate) const NOIOMMU_DEVICES: [&str; 3] = ["edu", "nvme", "xhci"];
+pub(crate) const NOIOMMU_DEVICES: [&str; 5] = ["edu", "nvme", "xhci", "virtio-net", "virtio-blk"];
 
 /// The namespace of the NVMe controller `nvme-guard`: its metadata are protection information alone, with a
 /// guard of 64 bits, behind each block.
 const GUARDED_NAMESPACE: &str = "nvme-ns,drive=disk2,bus=guarded,logical_block_size=4096,physical_block_size=4096,ms=16,mset=1,pi=1,pif=2";
 
-/// The disks of the NVMe controllers, as their `drive` property names them.
-const DISKS: [&str; 4] = ["disk0", "disk1", "disk2", "disk3"];
+/// The network of `virtio-net`: QEMU itself answers there, and leads nowhere else.
+const NETWORK: &str = "user,id=net0,restrict=on";
+
+/// The disks of the NVMe controllers and of `virtio-blk`, as their `drive` property names them.
+const DISKS: [&str; 5] = ["disk0", "disk1", "disk2", "disk3", "disk4"];
 
 /// Returns the disk of the NVMe controller called `device`, if it has one.
 pub(crate) fn disk(device: &str) -> Option<&'static str> {
@@ -95,7 +98,7 @@ const NULL_SIZE: u64 = 1 << 30;
 /// The size of each disk in bytes.
 const DISK_SIZE: u64 = 16 << 20;
 
-const PCI: [Emulated; 17] = [
+const PCI: [Emulated; 19] = [
     Emulated {
         name: "edu",
         bdf: "0000:00:05.0",
@@ -166,6 +169,19 @@ const PCI: [Emulated; 17] = [
         bdf: "0000:00:0d.0",
         ids: (0x1b36, 0x0010),
         qemu: "nvme,id=guarded,serial=disk2,addr=0d.0",
+    },
+    // It keeps to version 1 alone, and goes through the IOMMU.
+    Emulated {
+        name: "virtio-net",
+        bdf: "0000:00:0f.0",
+        ids: (0x1af4, 0x1041),
+        qemu: "virtio-net-pci,netdev=net0,disable-legacy=on,iommu_platform=on,addr=0f.0",
+    },
+    Emulated {
+        name: "virtio-blk",
+        bdf: "0000:00:15.0",
+        ids: (0x1af4, 0x1042),
+        qemu: "virtio-blk-pci,drive=disk4,serial=disk4,disable-legacy=on,iommu_platform=on,addr=15.0",
     },
     Emulated {
         name: "nvme-port",
@@ -349,6 +365,7 @@ pub(crate) fn command(
         ]);
     }
     command.args(["-object", SHARED]);
+    command.args(["-netdev", NETWORK]);
     // Slots are the root ports' own, as the kernel's pciehp knows them.
     command.args([
         "-global",
