@@ -31,6 +31,8 @@ mod report;
 mod run_error;
 pub mod virtio_blk;
 pub mod virtio_net;
+mod virtio_run_error;
 
 pub use report::{Outcome, Report};
 pub use run_error::RunError;
+pub use virtio_run_error::VirtioRunError;

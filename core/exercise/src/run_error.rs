@@ -4,7 +4,6 @@ use core::fmt;
 
 use vfio_core::dma::DmaError;
 use vfio_core::pci::BringUpError;
-use vfio_drivers::virtio::OpenError;
 
 /// Why a device could not even be tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,8 +13,6 @@ pub enum RunError {
     BringUp(BringUpError),
     /// Its address space can't be used.
     Dma(DmaError),
-    /// It is no virtio device, or its structures can't be reached.
-    Open(OpenError),
 }
 
 impl From<BringUpError> for RunError {
@@ -30,18 +27,11 @@ impl From<DmaError> for RunError {
     }
 }
 
-impl From<OpenError> for RunError {
-    fn from(error: OpenError) -> Self {
-        Self::Open(error)
-    }
-}
-
 impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BringUp(error) => error.fmt(f),
             Self::Dma(error) => error.fmt(f),
-            Self::Open(error) => error.fmt(f),
         }
     }
 }
@@ -51,7 +41,6 @@ impl core::error::Error for RunError {
         match self {
             Self::BringUp(error) => Some(error),
             Self::Dma(error) => Some(error),
-            Self::Open(error) => Some(error),
         }
     }
 }

@@ -8,7 +8,7 @@ use vfio_core::sys::Sys;
 use vfio_drivers::virtio::PciTransport;
 
 use super::{Peer, Report, exercise};
-use crate::RunError;
+use crate::VirtioRunError;
 
 /// How many buffers and ranges of addresses there can be: each of two pairs of queues has four
 /// buffers, and the control queue has two.
@@ -17,13 +17,13 @@ const RANGES: usize = 32;
 /// Brings the device up and tries every step ([`exercise`]), in whichever world `sys` is.
 ///
 /// # Errors
-/// [`RunError`]; how a step went is in the report.
+/// [`VirtioRunError`]; how a step went is in the report.
 #[inline(never)]
 pub fn run<S: Sys>(
     sys: S,
     session: Session<S>,
     peer: Peer,
-) -> Result<Report<WholeError<<S::Mapping as Access>::Error>>, RunError> {
+) -> Result<Report<WholeError<<S::Mapping as Access>::Error>>, VirtioRunError> {
     let Session { device, space, .. } = session;
     let dma = Dma::<_, RANGES>::new(sys, space)?;
     let transport = PciTransport::open(&device, &dma)?;
