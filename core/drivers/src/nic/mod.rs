@@ -1,6 +1,14 @@
 //! What network cards have in common: frames in, frames out, a link and an address.
 
+#[cfg(feature = "smoltcp")]
+mod checksum;
+#[cfg(feature = "smoltcp")]
+mod phy;
+
 use core::fmt;
+
+#[cfg(feature = "smoltcp")]
+pub use phy::{Incoming, Outgoing, Phy};
 
 /// A network card, or a pair of queues of one.
 ///
@@ -50,6 +58,12 @@ pub trait Nic {
     /// # Errors
     /// Where the device fails.
     fn receive(&mut self, frame: &mut [u8]) -> Result<Option<Received>, Self::Error>;
+
+    /// Tells whether there is room for a frame to be sent.
+    ///
+    /// # Errors
+    /// Where the device fails.
+    fn has_room(&mut self) -> Result<bool, Self::Error>;
 
     /// Puts a frame into the queue, for [`Nic::flush`] to send; whether there was room.
     ///

@@ -207,7 +207,7 @@ impl<T: Transport> Virtio<T> {
     /// Reads several fields of the configuration as they are at one moment.
     ///
     /// # Errors
-    /// As [`Transport::read_config`]; [`VirtioError::Unsteady`]
+    /// As [`Transport::read_config`]; [`VirtioError::Unsteady`], [`VirtioError::Gone`]
     pub(super) fn config<R>(
         &self,
         read: impl Fn(&T) -> Result<R, VirtioError<T::Error>>,
@@ -217,6 +217,10 @@ impl<T: Transport> Virtio<T> {
             let value = read(&self.transport)?;
             let after = self.transport.config_generation()?;
             if after == before {
+                // What reads as all ones may be no device's.
+                if after == u8::MAX {
+                    self.transport.status()?;
+                }
                 return Ok(value);
             }
             before = after;

@@ -178,6 +178,7 @@ impl<E> VirtioError<E> {
             self,
             Self::Access(_)
                 | Self::Gone
+                | Self::Unsteady
                 | Self::NeedsReset { .. }
                 | Self::Unexpected { .. }
                 | Self::Timeout { .. }

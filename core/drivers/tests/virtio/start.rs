@@ -201,6 +201,21 @@ fn a_configuration_that_never_stands_still_ends_the_start() {
 }
 
 #[test]
+fn a_device_that_is_gone_has_no_link() {
+    let net = VirtioNet::new();
+    let control = net.control();
+    let opened = Opened::net(net);
+    let mut net = opened.start().unwrap();
+    control.virtio().set_gone(true);
+    assert_eq!(net.link(), Err(VirtioError::Gone));
+    assert_eq!(net.link(), Err(VirtioError::Stopped));
+    control.virtio().set_gone(false);
+    net.restart().unwrap();
+    drop(net);
+    opened.assert_clean();
+}
+
+#[test]
 fn a_device_that_does_not_become_reset_is_reset_from_outside() {
     let net = VirtioNet::new();
     let control = net.control();

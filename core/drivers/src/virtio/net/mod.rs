@@ -140,7 +140,8 @@ impl<T: Transport, const PAIRS: usize, const DEPTH: usize> Net<T, PAIRS, DEPTH> 
     /// Asks whether there is a link. One that does not say has one.
     ///
     /// # Errors
-    /// [`VirtioError::Access`], [`VirtioError::Stopped`]
+    /// [`VirtioError::Access`], [`VirtioError::Gone`], [`VirtioError::Unsteady`]: it is stopped
+    /// then. [`VirtioError::Stopped`]
     pub fn link(&self) -> Result<Link, VirtioError<T::Error>> {
         link(&self.virtio)
     }
@@ -255,7 +256,8 @@ fn link<T: Transport>(virtio: &Virtio<T>) -> Result<Link, VirtioError<T::Error>>
     if !virtio.features().contains(STATUS) {
         return Ok(Link::Up);
     }
-    let status = virtio.config(|transport| transport.read_config::<u16>(config::STATUS))?;
+    let status = virtio.config(|transport| transport.read_config::<u16>(config::STATUS));
+    let status = status.map_err(|error| virtio.fail(error))?;
     Ok(if status & LINK_UP != 0 {
         Link::Up
     } else {

@@ -99,6 +99,18 @@ impl<T: Transport, const DEPTH: usize> Pair<'_, T, DEPTH> {
         self.virtio.notify(&mut self.queues.receive.queue)
     }
 
+    /// Tells whether there is room for a frame to be sent.
+    ///
+    /// # Errors
+    /// As [`Pair::receive`].
+    #[inline]
+    pub fn has_room(&mut self) -> Result<bool, VirtioError<T::Error>> {
+        self.virtio.running()?;
+        let queue = &mut self.queues.transmit;
+        let has_room = queue.has_room();
+        has_room.map_err(|misfit| self.virtio.misfit(queue.queue.number(), misfit))
+    }
+
     /// Returns how many frames the device has to send, after those that it sent are taken back.
     ///
     /// # Errors
@@ -190,6 +202,11 @@ impl<T: Transport, const DEPTH: usize> Nic for Pair<'_, T, DEPTH> {
     #[inline]
     fn receive(&mut self, frame: &mut [u8]) -> Result<Option<Received>, Self::Error> {
         Pair::receive(self, frame)
+    }
+
+    #[inline]
+    fn has_room(&mut self) -> Result<bool, Self::Error> {
+        Pair::has_room(self)
     }
 
     #[inline]

@@ -49,8 +49,8 @@ impl<M: DmaHandle, const DEPTH: usize> TransmitQueue<M, DEPTH> {
         frame: &[u8],
         partial: Option<PartialChecksum>,
     ) -> Result<bool, Misfit> {
-        if self.free.is_empty() {
-            self.reclaim()?;
+        if !self.has_room()? {
+            return Ok(false);
         }
         let Some(slot) = self.free.pop() else {
             return Ok(false);
@@ -62,6 +62,18 @@ impl<M: DmaHandle, const DEPTH: usize> TransmitQueue<M, DEPTH> {
         let piece = self.slots.piece(slot, len, Access::Read);
         // There is an entry for each slot.
         Ok(self.queue.add(&[piece], slot))
+    }
+
+    /// Tells whether there is room for a frame.
+    ///
+    /// # Errors
+    /// [`Misfit`]
+    #[inline(always)]
+    pub(super) fn has_room(&mut self) -> Result<bool, Misfit> {
+        if self.free.is_empty() {
+            self.reclaim()?;
+        }
+        Ok(!self.free.is_empty())
     }
 
     /// Takes back the memory of frames that were sent.
