@@ -159,8 +159,8 @@ mod tests {
         frame[22..24].copy_from_slice(&[64, 17]);
         frame[26..34].copy_from_slice(&[10, 0, 2, 15, 10, 0, 2, 3]);
         frame[34..46].copy_from_slice(&[0, 53, 0, 53, 0, 12, 0, 0, 1, 2, 3, 4]);
-        // 0a00 + 020f + 0a00 + 0203 + 0011 + 000c, 0035 + 0035 + 000c + 0102 + 0304: 1ca9 in all.
-        frame[40..42].copy_from_slice(&[0xe3, 0x56]);
+        // 0a00 + 020f + 0a00 + 0203 + 0011 + 000c, 0035 + 0035 + 000c + 0102 + 0304: 1cab in all.
+        frame[40..42].copy_from_slice(&[0xe3, 0x54]);
         frame
     }
 
