@@ -23,6 +23,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
     let Ok(dma) = Dma::<_, 16>::new(Opaque, AddressSpace::Container(container)) else {
         return;
     };
+    super::virtio::all(&device, &dma, bytes);
     let (bytes, reply) = bytes.split_at_mut_checked(any()).unwrap_or_default();
     let Ok(region) = device.region(any(), reply) else {
         return;

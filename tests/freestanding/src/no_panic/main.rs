@@ -20,6 +20,7 @@ mod query;
 mod server;
 mod session;
 mod vfio_user;
+mod virtio;
 
 use core::hint::black_box;
 

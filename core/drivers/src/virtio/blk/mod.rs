@@ -277,7 +277,11 @@ impl<M: DmaHandle, const DEPTH: usize> Disk<M, DEPTH> {
     /// Begins anew with a device that has none of the memory.
     fn clear(&mut self) {
         self.queue.clear();
-        self.free = (0..self.slots).rev().collect();
+        self.free.clear();
+        for slot in 0..self.slots {
+            // There is room for all of them.
+            let _ = self.free.push(slot);
+        }
     }
 }
 

@@ -128,8 +128,14 @@ impl<M: DmaHandle> Requests<M> {
             len: 1,
             access: Access::Write,
         };
-        let parts = [Some(first), (len > 0).then_some(data), Some(last)];
-        parts.into_iter().flatten().collect()
+        let mut parts = heapless::Vec::new();
+        // There is room for three.
+        let _ = parts.push(first);
+        if len > 0 {
+            let _ = parts.push(data);
+        }
+        let _ = parts.push(last);
+        parts
     }
 
     /// Returns how a request went, as the device wrote it.

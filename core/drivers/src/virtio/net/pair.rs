@@ -15,8 +15,9 @@ use crate::virtio::device::Virtio;
 use crate::virtio::error::{Refusal, VirtioError};
 use crate::virtio::transport::Transport;
 
-/// How long an interrupt is waited for before the queue is looked at: one may be lost.
-const SLICE: Duration = Duration::from_millis(100);
+/// How long an interrupt is waited for before the queue is looked at, in nanoseconds: one may be
+/// lost.
+const SLICE: u64 = 100_000_000;
 
 /// The shortest frame in bytes: its addresses and its type.
 const SHORTEST: usize = 14;
@@ -139,17 +140,18 @@ impl<T: Transport, const DEPTH: usize> Pair<'_, T, DEPTH> {
         timeout: Duration,
     ) -> Result<bool, VirtioError<T::Error>> {
         self.flush()?;
-        let mut left = timeout;
+        // A difference of two durations could panic, as far as a compiler sees.
+        let mut left = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
         loop {
             self.queues.receive.queue.enable_interrupts();
-            if self.has_frame()? || left.is_zero() {
+            if self.has_frame()? || left == 0 {
                 break;
             }
             let Some(vector) = self.queues.vector else {
                 break;
             };
             let slice = left.min(SLICE);
-            let came = vectors.wait(vector.into(), slice);
+            let came = vectors.wait(vector.into(), Duration::from_nanos(slice));
             if came.map_err(VirtioError::Wait)? == 0 {
                 self.virtio.check()?;
                 left = left.saturating_sub(slice);

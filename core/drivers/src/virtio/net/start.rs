@@ -80,7 +80,8 @@ impl<T: Transport, const PAIRS: usize, const DEPTH: usize> Net<T, PAIRS, DEPTH> 
         if let Some(vector) = self.options.config_vector {
             self.virtio.transport_mut().set_config_vector(vector)?;
         }
-        for (queues, number) in self.pairs.iter_mut().zip((0..).step_by(2)) {
+        for (queues, pair) in self.pairs.iter_mut().zip(0_u16..) {
+            let number = pair.saturating_mul(2);
             let Queues {
                 receive,
                 transmit,

@@ -29,7 +29,11 @@ impl<M: DmaHandle, const DEPTH: usize> TransmitQueue<M, DEPTH> {
     /// Begins anew with a device that has none of the memory.
     pub(super) fn clear(&mut self) {
         self.queue.clear();
-        self.free = (0..self.queue.size()).rev().collect();
+        self.free.clear();
+        for slot in 0..self.queue.size() {
+            // There is room for all of them.
+            let _ = self.free.push(slot);
+        }
     }
 
     /// Returns the length of the longest frame that a slot takes, in bytes.
