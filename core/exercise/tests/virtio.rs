@@ -33,6 +33,7 @@ fn open(mode: Mode, model: Model) -> (Kernel, Session<Kernel>) {
         is_noiommu: cdev.is_none(),
         noiommu: Some(acknowledged()),
         cdev: cdev.as_ref().map(CString::as_c_str),
+        socket: None,
         token: None,
     };
     let session = Session::open_in(mode, &kernel, &place).unwrap();

@@ -9,7 +9,7 @@ use std::path::Path;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use vfio_bindings::bindings::vfio::{vfio_region_info, vfio_region_sparse_mmap_area};
-use vfio_core::device::region::Bar;
+use vfio_core::device::region::MappedRegion;
 use vfio_core::mmio::Window;
 use vfio_core::wire::abi::{pci_irq, pci_region};
 use vfio_hosted::model;
@@ -210,7 +210,7 @@ fn our_client_drives_its_device_with_areas_that_are_mapped() {
         assert_eq!(bar0.read::<u32>(8).unwrap(), 77);
         let mut reply = [0; 128];
         let region = device.region(pci_region::BAR2, &mut reply).unwrap();
-        let mut bar2: Window<Bar<_>> = device.map(&region, 0).unwrap();
+        let mut bar2: Window<MappedRegion<_>> = device.map(&region, 0).unwrap();
         assert!(
             format!("{bar2:?}").contains("len: 65536, mapped: 12288"),
             "{bar2:?}"

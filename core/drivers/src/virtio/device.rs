@@ -3,7 +3,8 @@
 
 use core::time::Duration;
 
-use vfio_core::dma::{AddressSpace, DmaHandle as _};
+use vfio_core::dma::DmaHandle as _;
+use vfio_core::open::AddressSpace;
 
 use super::error::{Misfit, VirtioError};
 use super::features::Features;

@@ -129,7 +129,7 @@ fn compare<E>(bytes: &[u8], round: u8, start: usize) -> Result<(), Outcome<E>> {
 }
 
 /// Bytes that are written in one go, in memory of the stack: of several requests.
-const CHUNK: usize = 2 * 16 << 10;
+const CHUNK: usize = 32 << 10;
 
 /// Writes all sectors sector by sector and in one go, and reads them the other way.
 #[inline(never)]

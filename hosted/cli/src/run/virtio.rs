@@ -53,7 +53,7 @@ impl Task for Net {
     /// What was done, and the exit status.
     type Output = (Record, ExitCode);
 
-    fn suits(&self, device: &discovery::Device) -> Result<(), Failure> {
+    fn suits(&self, device: &discovery::SysfsDevice) -> Result<(), Failure> {
         is_one_of(device, NET, "a virtio network card")
     }
 
@@ -72,7 +72,7 @@ impl Task for Blk {
     /// What was done, and the exit status.
     type Output = (Record, ExitCode);
 
-    fn suits(&self, device: &discovery::Device) -> Result<(), Failure> {
+    fn suits(&self, device: &discovery::SysfsDevice) -> Result<(), Failure> {
         is_one_of(device, BLK, "a virtio disk")
     }
 
@@ -113,7 +113,7 @@ fn ended(record: Record, interrupt: &Interrupt) -> (Record, ExitCode) {
 
 /// Whether a device has one of the ids.
 fn is_one_of(
-    device: &discovery::Device,
+    device: &discovery::SysfsDevice,
     ids: [u16; 2],
     wanted: &'static str,
 ) -> Result<(), Failure> {

@@ -100,7 +100,8 @@ impl Queue {
         };
         let (mut table, mut len, mut index) = (self.desc, self.size, head);
         let mut is_indirect = false;
-        for _ in 0..=len {
+        // A chain has no more parts than the queue has descriptors (2.7.5).
+        for _ in 0..=self.size {
             if index >= len {
                 return Err(Broken);
             }

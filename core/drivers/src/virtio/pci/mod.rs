@@ -7,7 +7,7 @@ use core::fmt;
 use core::time::Duration;
 
 use vfio_core::device::DeviceHandle;
-use vfio_core::device::region::Whole;
+use vfio_core::device::region::WholeRegion;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::{Access, Block, RegisterError, Width, Window};
 use vfio_core::sys::Sys as _;
@@ -20,7 +20,7 @@ use super::registers::{Common, GONE, Isr, NO_VECTOR};
 use super::transport::{Doorbell, QueueSetup, Transport};
 
 /// A virtio device on PCI, with memory of `M`, whose registers `A` reaches.
-pub struct PciTransport<D: DeviceHandle, M: DmaHandle, A: Access = Whole<D>> {
+pub struct PciTransport<D: DeviceHandle, M: DmaHandle, A: Access = WholeRegion<D>> {
     device: D,
     dma: M,
     device_type: u16,

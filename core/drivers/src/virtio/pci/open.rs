@@ -1,7 +1,7 @@
 //! Finding a device's structures and reaching them.
 
 use vfio_core::device::DeviceHandle;
-use vfio_core::device::region::Whole;
+use vfio_core::device::region::WholeRegion;
 use vfio_core::dma::DmaHandle;
 use vfio_core::mmio::{Access, Registers as _, Window};
 use vfio_core::pci::{BringUpError, Config, DeviceConfig};
@@ -29,7 +29,7 @@ impl<D: DeviceHandle, M: DmaHandle> PciTransport<D, M> {
     /// # Errors
     /// [`OpenError`]
     pub fn open(device: D, dma: M) -> Result<Self, OpenError> {
-        Self::open_with(device, dma, Whole::bring_up)
+        Self::open_with(device, dma, WholeRegion::bring_up)
     }
 }
 
