@@ -61,7 +61,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What can be read once the user asks to end.
+/// Returns what can be read once the user asks to end.
 fn stop(interrupt: &Interrupt) -> Result<OwnedFd, Failure> {
     interrupt.event().map_err(|error| Failure::Signals {
         message: error.to_string(),

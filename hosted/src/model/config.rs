@@ -191,18 +191,18 @@ impl Config {
         self
     }
 
-    /// Whether MSI is enabled.
+    /// Tells whether MSI is enabled.
     pub(crate) fn has_msi_on(&self) -> bool {
         self.control(MSI, 2) & 1 != 0
     }
 
-    /// Whether MSI-X is enabled, and whether all of its vectors are masked.
+    /// Tells whether MSI-X is enabled, and whether all of its vectors are masked.
     pub(crate) fn msix_state(&self) -> (bool, bool) {
         let control = self.control(MSIX, 3);
         (control & 0x80 != 0, control & 0x40 != 0)
     }
 
-    /// Where the MSI-X table or its pending bits are: the region, and bytes from its start.
+    /// Finds where the MSI-X table or its pending bits are: the region, and bytes from its start.
     pub(crate) fn msix_place(&self, is_pending: bool) -> Option<(u32, u64)> {
         let at = self.capability(MSIX)?;
         let at = at.checked_add(if is_pending { 8 } else { 4 })?;
@@ -215,7 +215,7 @@ impl Config {
         at.and_then(|at| self.bytes.get(at)).copied().unwrap_or(0)
     }
 
-    /// Where the first capability of an id is.
+    /// Finds where the first capability of an id is.
     fn capability(&self, id: u8) -> Option<usize> {
         let mut at = usize::from(*self.bytes.get(CAPABILITIES)?);
         // No list has more: each takes four bytes of the 192 behind the header.

@@ -65,7 +65,7 @@ pub(super) fn reach(file: OwnedFd, offset: u64, len: u64) -> Result<Reach, Errno
     }
 }
 
-/// Whether a file can't be cut short.
+/// Tells whether a file can't be cut short.
 pub(super) fn is_sealed(file: &impl AsFd) -> bool {
     fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }

@@ -143,7 +143,7 @@ impl Channel {
         Ok(true)
     }
 
-    /// The messages that have arrived.
+    /// Returns the messages that have arrived.
     pub(super) const fn frames(&mut self) -> &mut Frames<Vec<u8>> {
         &mut self.frames
     }
@@ -161,7 +161,7 @@ impl AsFd for Channel {
 }
 
 impl ChannelError {
-    /// The error of a system call on the socket.
+    /// Returns the error of a system call on the socket.
     fn of(error: Os) -> Self {
         match error {
             Os::AGAIN => Self::Late,
@@ -170,7 +170,7 @@ impl ChannelError {
         }
     }
 
-    /// The number that a shim returns for it.
+    /// Returns the number that a shim returns for it.
     pub(super) const fn errno(self) -> Errno {
         match self {
             Self::Closed => Errno::ECONNRESET,

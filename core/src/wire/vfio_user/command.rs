@@ -104,10 +104,54 @@ impl<'a> Command<'a> {
             let flags = header.flags.bits();
             return Err(MessageError::Type { flags });
         }
-        Ok(match header.command {
-            CommandId::VERSION => Self::Version(Version::parse(body)?),
+        match header.command {
+            CommandId::VERSION => Ok(Self::Version(Version::parse(body)?)),
+            CommandId::DMA_MAP
+            | CommandId::DMA_UNMAP
+            | CommandId::REGION_READ
+            | CommandId::REGION_WRITE
+            | CommandId::REGION_WRITE_MULTI
+            | CommandId::DMA_READ
+            | CommandId::DMA_WRITE
+            | CommandId::MIG_DATA_READ
+            | CommandId::MIG_DATA_WRITE => Self::of_data(header.command, body),
+            command => Self::of_device(command, body),
+        }
+    }
+
+    /// Reads a command that moves data, or says where they are.
+    fn of_data(command: CommandId, body: &'a [u8]) -> Result<Self, MessageError> {
+        Ok(match command {
             CommandId::DMA_MAP => Self::DmaMap(sized(body, |map: &DmaMap| map.argsz)?),
             CommandId::DMA_UNMAP => Self::DmaUnmap(sized(body, |unmap: &DmaUnmap| unmap.argsz)?),
+            CommandId::REGION_READ => Self::RegionRead(head(body)?.0),
+            CommandId::REGION_WRITE => {
+                let (access, data): (RegionAccess, _) = head(body)?;
+                let data = counted(data, access.count.into())?;
+                Self::RegionWrite { access, data }
+            }
+            CommandId::REGION_WRITE_MULTI => Self::RegionWriteMulti(Writes::parse(body)?),
+            CommandId::DMA_READ => Self::DmaRead(head(body)?.0),
+            CommandId::DMA_WRITE => {
+                let (access, data): (DmaAccess, _) = head(body)?;
+                let data = counted(data, access.count)?;
+                Self::DmaWrite { access, data }
+            }
+            CommandId::MIG_DATA_READ => {
+                Self::MigrationRead(sized(body, |data: &MigrationData| data.argsz)?)
+            }
+            CommandId::MIG_DATA_WRITE => {
+                let (MigrationData { size, .. }, data) = head(body)?;
+                let data = counted(data, size.into())?;
+                Self::MigrationWrite { data }
+            }
+            unknown => return Err(MessageError::Command(unknown)),
+        })
+    }
+
+    /// Reads a command that is about the device.
+    fn of_device(command: CommandId, body: &'a [u8]) -> Result<Self, MessageError> {
+        Ok(match command {
             CommandId::DEVICE_GET_INFO => {
                 let [argsz, _flags, _regions, _irqs] = sized(body, first)?;
                 Self::GetInfo { argsz }
@@ -127,32 +171,11 @@ impl<'a> Command<'a> {
                 let _: IrqSet = sized(body, |set: &IrqSet| set.argsz)?;
                 Self::SetIrqs { argument: body }
             }
-            CommandId::REGION_READ => Self::RegionRead(head(body)?.0),
-            CommandId::REGION_WRITE => {
-                let (access, data): (RegionAccess, _) = head(body)?;
-                let data = counted(data, access.count.into())?;
-                Self::RegionWrite { access, data }
-            }
-            CommandId::DMA_READ => Self::DmaRead(head(body)?.0),
-            CommandId::DMA_WRITE => {
-                let (access, data): (DmaAccess, _) = head(body)?;
-                let data = counted(data, access.count)?;
-                Self::DmaWrite { access, data }
-            }
             CommandId::DEVICE_RESET => Self::Reset,
-            CommandId::REGION_WRITE_MULTI => Self::RegionWriteMulti(Writes::parse(body)?),
             CommandId::DEVICE_FEATURE => {
                 let head: DeviceFeature = sized(body, |feature: &DeviceFeature| feature.argsz)?;
                 let data = body.get(size_of::<DeviceFeature>()..).unwrap_or_default();
                 Self::Feature { head, data }
-            }
-            CommandId::MIG_DATA_READ => {
-                Self::MigrationRead(sized(body, |data: &MigrationData| data.argsz)?)
-            }
-            CommandId::MIG_DATA_WRITE => {
-                let (MigrationData { size, .. }, data) = head(body)?;
-                let data = counted(data, size.into())?;
-                Self::MigrationWrite { data }
             }
             unknown => return Err(MessageError::Command(unknown)),
         })
@@ -207,60 +230,52 @@ impl<'a> Command<'a> {
             flags,
             ..Header::default()
         };
-        let mut put = |parts: &[&[u8]]| header.emit(out, parts);
         match *self {
-            Self::Version(version) => {
-                // As long as its text needs, which is asked for with all the room that there is.
-                let len = out.len();
-                let body = out.get_mut(HEADER_LEN..).unwrap_or_default();
-                let written = version.emit(body);
-                let size = HEADER_LEN.saturating_add(written);
-                let needed = HEADER_LEN.saturating_add(size_of::<super::VersionHead>());
-                let no_room = NoRoom { needed, len };
-                let whole = out.get_mut(..size).filter(|_| written != 0);
-                let start = whole.and_then(|whole| whole.get_mut(..HEADER_LEN));
-                header.emit(start.ok_or(no_room)?, &[])?;
-                put_size(out, size);
-                Ok(size)
-            }
-            Self::DmaMap(map) => put(&[map.as_bytes()]),
-            Self::DmaUnmap(unmap) => put(&[unmap.as_bytes()]),
-            Self::GetInfo { argsz } => put(&[[argsz, 0, 0, 0].as_bytes()]),
-            Self::GetRegionInfo { argsz, index } => put(&[RegionInfo {
-                argsz,
-                index,
-                ..RegionInfo::default()
-            }
-            .as_bytes()]),
-            Self::GetRegionIoFds(head) => put(&[head.as_bytes()]),
-            Self::GetIrqInfo { argsz, index } => put(&[IrqInfo {
-                argsz,
-                index,
-                ..IrqInfo::default()
-            }
-            .as_bytes()]),
-            Self::SetIrqs { argument } => put(&[argument]),
-            Self::RegionRead(access) => put(&[access.as_bytes()]),
+            Self::Version(ref version) => emit_version(header, version, out),
+            Self::DmaMap(map) => header.emit(out, &[map.as_bytes()]),
+            Self::DmaUnmap(unmap) => header.emit(out, &[unmap.as_bytes()]),
+            Self::GetInfo { argsz } => header.emit(out, &[[argsz, 0, 0, 0].as_bytes()]),
+            Self::GetRegionInfo { argsz, index } => header.emit(
+                out,
+                &[RegionInfo {
+                    argsz,
+                    index,
+                    ..RegionInfo::default()
+                }
+                .as_bytes()],
+            ),
+            Self::GetRegionIoFds(head) => header.emit(out, &[head.as_bytes()]),
+            Self::GetIrqInfo { argsz, index } => header.emit(
+                out,
+                &[IrqInfo {
+                    argsz,
+                    index,
+                    ..IrqInfo::default()
+                }
+                .as_bytes()],
+            ),
+            Self::SetIrqs { argument } => header.emit(out, &[argument]),
+            Self::RegionRead(access) => header.emit(out, &[access.as_bytes()]),
             Self::RegionWrite { access, data } => {
                 let count = count(data);
-                put(&[RegionAccess { count, ..access }.as_bytes(), data])
+                header.emit(out, &[RegionAccess { count, ..access }.as_bytes(), data])
             }
-            Self::DmaRead(access) => put(&[access.as_bytes()]),
+            Self::DmaRead(access) => header.emit(out, &[access.as_bytes()]),
             Self::DmaWrite { access, data } => {
                 let count = count(data).into();
-                put(&[DmaAccess { count, ..access }.as_bytes(), data])
+                header.emit(out, &[DmaAccess { count, ..access }.as_bytes(), data])
             }
-            Self::Reset => put(&[]),
+            Self::Reset => header.emit(out, &[]),
             Self::RegionWriteMulti(writes) => {
                 let count = u64::try_from(writes.len()).unwrap_or(u64::MAX);
-                put(&[count.as_bytes(), writes.bytes])
+                header.emit(out, &[count.as_bytes(), writes.bytes])
             }
-            Self::Feature { head, data } => put(&[head.as_bytes(), data]),
-            Self::MigrationRead(data) => put(&[data.as_bytes()]),
+            Self::Feature { head, data } => header.emit(out, &[head.as_bytes(), data]),
+            Self::MigrationRead(data) => header.emit(out, &[data.as_bytes()]),
             Self::MigrationWrite { data } => {
                 let size = count(data);
                 let argsz = size.saturating_add(8);
-                put(&[MigrationData { argsz, size }.as_bytes(), data])
+                header.emit(out, &[MigrationData { argsz, size }.as_bytes(), data])
             }
         }
     }
@@ -307,7 +322,20 @@ impl<'a> Writes<'a> {
     }
 }
 
-/// The size of a message, in its header: `size` is the third field.
+/// Writes a version, which is as long as its text needs, or as there is room for.
+fn emit_version(header: Header, version: &Version, out: &mut [u8]) -> Result<usize, NoRoom> {
+    let len = out.len();
+    let written = version.emit(out.get_mut(HEADER_LEN..).unwrap_or_default());
+    let size = HEADER_LEN.saturating_add(written);
+    let needed = HEADER_LEN.saturating_add(size_of::<super::VersionHead>());
+    let no_room = NoRoom { needed, len };
+    let start = out.get_mut(..HEADER_LEN).filter(|_| written != 0);
+    header.emit(start.ok_or(no_room)?, &[])?;
+    put_size(out, size);
+    Ok(size)
+}
+
+/// Puts the size of a message into its header: `size` is the third field.
 fn put_size(out: &mut [u8], size: usize) {
     let size = u32::try_from(size).unwrap_or(u32::MAX);
     if let Some(field) = out.get_mut(4..8) {
@@ -324,7 +352,6 @@ pub(super) fn head<T: FromBytes>(body: &[u8]) -> Result<(T, &[u8]), MessageError
 
 /// Returns a structure that says how long it is, which is long enough.
 fn sized<T: FromBytes>(body: &[u8], argsz: impl Fn(&T) -> u32) -> Result<T, MessageError> {
-    // What the kernel of old did not have is not needed.
     let (value, _) = head::<T>(body)?;
     let (argsz, min) = (argsz(&value), u32::try_from(size_of::<T>()));
     match min {
@@ -348,7 +375,7 @@ pub(super) fn counted(data: &[u8], count: u64) -> Result<&[u8], MessageError> {
     }
 }
 
-/// The error of data behind the structure `T` whose count is another.
+/// Returns the error of data behind the structure `T` whose count is another.
 fn data_error<T>(count: u64, data: &[u8]) -> MessageError {
     let offset = HEADER_LEN.saturating_add(size_of::<T>());
     MessageError::Data {
@@ -358,7 +385,7 @@ fn data_error<T>(count: u64, data: &[u8]) -> MessageError {
     }
 }
 
-/// The error of a body that is shorter than its structure.
+/// Returns the error of a body that is shorter than its structure.
 pub(super) fn truncated(body: &[u8], min: usize) -> MessageError {
     let of_message = |len: usize| {
         let len = HEADER_LEN.saturating_add(len);

@@ -177,7 +177,7 @@ mod tests {
     use super::super::{CommandId, HeaderFlags};
     use super::*;
 
-    /// A message of so many bytes behind its header, each of which is its id.
+    /// Returns a message of so many bytes behind its header, each of which is its id.
     fn message(id: u8, body: usize) -> Vec<u8> {
         let header = Header {
             id: id.into(),

@@ -56,7 +56,7 @@ pub use version::{Capabilities, Migration, TwinSocket, Version, VersionError};
 /// Bytes of a message's header.
 pub const HEADER_LEN: usize = size_of::<Header>();
 
-/// Bytes of a message that moves `data` bytes of a region or of memory.
+/// Returns the length of a message that moves `data` bytes of a region or of memory.
 #[must_use]
 pub const fn message_len(data: usize) -> usize {
     HEADER_LEN

@@ -104,7 +104,7 @@ impl Connection {
         lock(&self.link)
     }
 
-    /// The socket, to be waited for.
+    /// Returns the socket, to be waited for.
     pub(super) fn socket(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -127,7 +127,7 @@ impl std::fmt::Debug for Connection {
 }
 
 impl Link {
-    /// Why the server can't be talked to any more, where that is so.
+    /// Returns why the server can't be talked to any more, where that is so.
     pub(super) const fn failure(&self) -> Option<ClientError> {
         self.failure
     }
@@ -157,7 +157,7 @@ impl Link {
         }
     }
 
-    /// How many bytes are moved by one message.
+    /// Returns how many bytes are moved by one message.
     fn chunk(&self) -> usize {
         let most = self.server.max_data_xfer_size;
         usize::try_from(most).unwrap_or(CHUNK).clamp(1, CHUNK)

@@ -208,7 +208,7 @@ impl Link {
         self.set_config_16(control_at, control | on)
     }
 
-    /// Where the first capability of an id is.
+    /// Finds where the first capability of an id is.
     fn capability(&mut self, id: u8) -> Result<Option<u64>, Errno> {
         if self.config_16(STATUS)? & HAS_LIST == 0 {
             return Ok(None);
@@ -274,7 +274,7 @@ impl Free {
     }
 }
 
-/// The low half of an address.
+/// Returns the low half of an address.
 fn low_half(address: u64) -> u32 {
     u32::try_from(address & u64::from(u32::MAX)).unwrap_or(0)
 }

@@ -27,7 +27,7 @@ pub enum ClientError {
 }
 
 impl ClientError {
-    /// The number that the shim returns for it.
+    /// Returns the number that the shim returns for it.
     #[must_use]
     pub const fn errno(self) -> Errno {
         match self {

@@ -28,7 +28,7 @@ pub(super) struct Bytes {
 }
 
 impl Memory {
-    /// Zeroed memory of whole pages, in a file that stays as long as it is.
+    /// Makes zeroed memory of whole pages, in a file that stays as long as it is.
     pub(super) fn new(len: usize) -> Result<Self, Errno> {
         let page = rustix::param::page_size();
         let len = len.checked_next_multiple_of(page).filter(|len| *len > 0);
@@ -39,7 +39,7 @@ impl Memory {
         Ok(Self(Arc::new(Bytes { memory, file })))
     }
 
-    /// Memory of the caller's.
+    /// Takes memory of the caller's.
     pub(super) fn foreign(memory: linux::Memory) -> Self {
         Self(Arc::new(Bytes { memory, file: None }))
     }

@@ -81,13 +81,13 @@ struct Open {
 }
 
 impl VfioUser {
-    /// The shim with the options that suit most.
+    /// Makes the shim with the options that suit most.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The shim with other options, for what is opened from then on.
+    /// Makes the shim with other options, for what is opened from then on.
     #[must_use]
     pub fn with_options(options: Options) -> Self {
         Self {
@@ -104,7 +104,7 @@ impl VfioUser {
         self.opened(Connection::over(socket, self.options))
     }
 
-    /// Why a server can't be talked to any more, or could not be connected to: the last one that was so.
+    /// Returns why a server can't be talked to any more, or could not be connected to: the last one that was so.
     #[must_use]
     pub fn failure(&self) -> Option<ClientError> {
         let live = self.open.connections();

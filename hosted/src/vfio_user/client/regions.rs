@@ -50,14 +50,14 @@ const LONGEST: u32 = 4096;
 /// How far apart regions lie in the file that a device seems to be, as with vfio-pci: `2^40` bytes.
 const SHIFT: u32 = 40;
 
-/// Where a place in the file that a device seems to be lies: its region, and bytes from the region's start.
+/// Finds where a place in the file that a device seems to be lies: its region, and bytes from the region's start.
 pub(super) fn place(offset: u64) -> Result<(u32, u64), Errno> {
     let region = u32::try_from(offset >> SHIFT).map_err(|_| Errno::EINVAL)?;
     Ok((region, offset & ((1 << SHIFT) - 1)))
 }
 
 impl Link {
-    /// A region, which the server is asked for once.
+    /// Returns a region, which the server is asked for once.
     pub(super) fn region(&mut self, index: u32) -> Result<&Region, Errno> {
         let place = usize::try_from(index).map_err(|_| Errno::EINVAL)?;
         if index >= MOST {

@@ -87,7 +87,7 @@ impl Link {
         page.max(least).wrapping_neg()
     }
 
-    /// `VFIO_IOMMU_MAP_DMA` of the bytes `range` of `memory`.
+    /// Maps the bytes `range` of `memory` (`VFIO_IOMMU_MAP_DMA`).
     pub(super) fn map_dma(
         &mut self,
         argument: &[u8],
@@ -132,7 +132,7 @@ impl Link {
         done
     }
 
-    /// `VFIO_IOMMU_UNMAP_DMA`: whole mappings, as type 1 version 2 unmaps them.
+    /// Unmaps whole mappings (`VFIO_IOMMU_UNMAP_DMA`), as type 1 version 2 does.
     pub(super) fn unmap_dma(&mut self, argument: &mut [u8]) -> Result<(), Errno> {
         let (mut request, _) =
             IommuType1DmaUnmap::read_from_prefix(argument).map_err(|_| Errno::EINVAL)?;
@@ -176,7 +176,7 @@ impl Link {
         Ok(())
     }
 
-    /// `VFIO_DEVICE_FEATURE`, of plain data.
+    /// Moves plain data of a feature (`VFIO_DEVICE_FEATURE`).
     pub(super) fn feature(&mut self, argument: &mut [u8]) -> Result<(), Errno> {
         let head = DeviceFeature::read_from_prefix(argument)
             .map_err(|_| Errno::EINVAL)?
@@ -193,7 +193,7 @@ impl Link {
         Ok(())
     }
 
-    /// `VFIO_DEVICE_RESET`.
+    /// Resets the device (`VFIO_DEVICE_RESET`).
     pub(super) fn reset(&mut self) -> Result<(), Errno> {
         // As vfio-pci restores configuration space.
         let kept = self.keep()?;

@@ -48,13 +48,13 @@ impl Space {
         self.mappings.len()
     }
 
-    /// Whether the server has to ask for some memory.
+    /// Tells whether the server has to ask for some memory.
     pub(super) fn is_asked_for(&self) -> bool {
         let mut mappings = self.mappings.values();
         mappings.any(|mapped| mapped.memory.file.is_none())
     }
 
-    /// The first mapping from `iova` on that ends at or before `end`, with its size.
+    /// Returns the first mapping from `iova` on that ends at or before `end`, with its size.
     ///
     /// # Errors
     /// `EINVAL` where one lies across a bound, as with type 1 version 2.
@@ -72,7 +72,7 @@ impl Space {
         Ok(first.map(|(start, mapped)| (*start, mapped.size())))
     }
 
-    /// Any mapping, with its size.
+    /// Returns any mapping, with its size.
     pub(super) fn first(&self) -> Option<(u64, u64)> {
         let (start, mapped) = self.mappings.first_key_value()?;
         Some((*start, mapped.size()))

@@ -151,7 +151,7 @@ impl Sys for VfioUser {
         Linux.page_size()
     }
 
-    /// The time; and what servers ask for meanwhile is done.
+    /// Returns the time; and what servers ask for meanwhile is done.
     fn now(&self) -> Result<Duration, Errno> {
         for open in self.open.connections() {
             let mut link = open.link();
@@ -238,7 +238,7 @@ fn wait(
     Ok(signalled.any(|fd| fd.revents().contains(PollFlags::IN)))
 }
 
-/// Where an access to a device goes: its region, and bytes from the region's start.
+/// Finds where an access to a device goes: its region, and bytes from the region's start.
 fn of_device(fd: &Fd, offset: u64) -> Result<(u32, u64), Errno> {
     match fd.role {
         Role::Device => place(offset),

@@ -168,7 +168,7 @@ fn bounded(len: usize) -> Result<(), Errno> {
 }
 
 impl Limits {
-    /// What is told of them.
+    /// Returns what is told of them.
     fn capabilities(&self) -> Capabilities {
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Capabilities {

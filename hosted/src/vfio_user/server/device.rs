@@ -244,7 +244,7 @@ impl Device {
     }
 }
 
-/// How many of `left` bytes at `at` go in one access.
+/// Returns how many of `left` bytes at `at` go in one access.
 fn width(at: u64, left: usize) -> usize {
     let fits = |width: &usize| {
         *width <= left && u64::try_from(*width).is_ok_and(|width| at.is_multiple_of(width))
@@ -252,13 +252,13 @@ fn width(at: u64, left: usize) -> usize {
     [8, 4, 2].into_iter().find(fits).unwrap_or(1)
 }
 
-/// The size that a reply says it needs.
+/// Returns the size that a reply says it needs.
 fn argsz_of(reply: &[u8]) -> u32 {
     let argsz = reply.first_chunk().copied().map(u32::from_ne_bytes);
     argsz.unwrap_or(0)
 }
 
-/// What clients are told of a model: registers are reached by messages, which no client maps.
+/// Returns what clients are told of a model: registers are reached by messages, which no client maps.
 fn served(model: &Model) -> Description {
     let mut description = model.description().clone();
     // As libvfio-user answers: without capabilities of the device.

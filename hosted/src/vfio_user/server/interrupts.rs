@@ -42,7 +42,7 @@ pub(super) struct Trigger {
 const INTX: usize = 0;
 
 impl Interrupts {
-    /// The interrupts that a device has.
+    /// Returns the interrupts that a device has.
     pub(super) fn new(irqs: &[Option<IrqReply>]) -> Self {
         let lines = |irq: &Option<IrqReply>| {
             let count = irq.map_or(0, |irq| usize::try_from(irq.count).unwrap_or(0));
@@ -131,7 +131,7 @@ impl Interrupts {
         lines.ok_or(Errno::EINVAL)
     }
 
-    /// Whether interrupts of an index have events.
+    /// Tells whether interrupts of an index have events.
     pub(super) fn is_armed(&self, index: u32) -> bool {
         let index = usize::try_from(index).ok();
         let lines = index.and_then(|index| self.indexes.get(index));
@@ -163,7 +163,7 @@ impl Interrupts {
         }
     }
 
-    /// Whether the message of a vector waits.
+    /// Tells whether the message of a vector waits.
     pub(super) fn is_pending(&self, index: u32, vector: usize) -> bool {
         let index = usize::try_from(index).ok();
         let lines = index.and_then(|index| self.indexes.get(index));
@@ -172,7 +172,7 @@ impl Interrupts {
             .is_some_and(|line| line.is_pending)
     }
 
-    /// The device asserts INTx, or deasserts it.
+    /// Returns the device asserts INTx, or deasserts it.
     pub(super) fn set_level(&mut self, level: bool, is_off: bool) {
         self.level = level;
         if !is_off {
@@ -198,7 +198,7 @@ impl Interrupts {
         });
     }
 
-    /// The event that unmasks INTx, to be waited for.
+    /// Returns the event that unmasks INTx, to be waited for.
     pub(super) const fn unmask_event(&self) -> Option<&OwnedFd> {
         match &self.unmask {
             Some(trigger) => Some(&trigger.event),
@@ -257,7 +257,7 @@ impl Trigger {
     }
 }
 
-/// Whether a file is an eventfd.
+/// Tells whether a file is an eventfd.
 fn is_event(file: &OwnedFd) -> bool {
     use std::os::fd::AsRawFd as _;
     let number = file.as_fd().as_raw_fd();

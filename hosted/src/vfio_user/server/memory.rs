@@ -186,14 +186,14 @@ impl ClientMemory {
 }
 
 impl Mapping {
-    /// The last address of a mapping that begins at `start`.
+    /// Returns the last address of a mapping that begins at `start`.
     const fn last(&self, start: u64) -> u64 {
         start.saturating_add(self.size.saturating_sub(1))
     }
 }
 
 impl Piece {
-    /// The refusal of a piece that could not be transferred.
+    /// Returns the refusal of a piece that could not be transferred.
     pub(super) const fn refusal(&self) -> Refusal {
         Refusal {
             iova: self.address,
@@ -219,7 +219,7 @@ fn whole(len: usize, mut transfer: impl FnMut(usize) -> Option<usize>) -> bool {
     true
 }
 
-/// A place in a file.
+/// Returns a place in a file.
 fn position(offset: u64, at: u64, done: usize) -> Option<u64> {
     let done = u64::try_from(done).ok()?;
     offset.checked_add(at)?.checked_add(done)

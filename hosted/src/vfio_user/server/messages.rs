@@ -49,7 +49,7 @@ impl Messages {
         }
     }
 
-    /// Whether a vector is masked, where MSI-X is enabled or masked as a whole as `state` says.
+    /// Tells whether a vector is masked, where MSI-X is enabled or masked as a whole as `state` says.
     pub(super) fn is_masked(&self, vector: usize, (_, all): (bool, bool)) -> bool {
         let entry = self.entries.get(vector);
         all || entry.is_none_or(|entry| {
@@ -105,20 +105,20 @@ impl Messages {
         true
     }
 
-    /// Where in the table an access begins.
+    /// Finds where in the table an access begins.
     fn in_table(&self, region: u32, at: u64) -> Option<usize> {
         let len = self.entries.len().saturating_mul(ENTRY);
         within(self.table, region, at, len)
     }
 
-    /// Where in the pending bits an access begins: 8 bytes for every 64 vectors.
+    /// Finds where in the pending bits an access begins: 8 bytes for every 64 vectors.
     fn in_pending(&self, region: u32, at: u64) -> Option<usize> {
         let len = self.entries.len().div_ceil(64).saturating_mul(8);
         within(self.pending, region, at, len)
     }
 }
 
-/// How far an access lies in `len` bytes at a place.
+/// Returns how far an access lies in `len` bytes at a place.
 fn within(place: Option<(u32, u64)>, region: u32, at: u64, len: usize) -> Option<usize> {
     let (_, start) = place.filter(|(found, _)| *found == region)?;
     let at = usize::try_from(at.checked_sub(start)?).ok()?;

@@ -19,7 +19,7 @@ pub(super) struct Root<'a> {
 }
 
 impl Root<'_> {
-    /// The index of the messages that the device sends: MSI-X where it is enabled, or where the client has given
+    /// Returns the index of the messages that the device sends: MSI-X where it is enabled, or where the client has given
     /// it events and enabled neither.
     fn index(&self) -> Option<u32> {
         let (is_msix, _) = self.config.msix_state();

@@ -64,12 +64,12 @@ impl Session {
         })
     }
 
-    /// Why nothing more is done for the client, where that is so.
+    /// Returns why nothing more is done for the client, where that is so.
     pub(super) const fn ended(&self) -> Option<Ended> {
         self.ended
     }
 
-    /// Whether commands were kept that came before an answer.
+    /// Tells whether commands were kept that came before an answer.
     pub(super) fn is_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }

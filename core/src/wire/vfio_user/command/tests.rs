@@ -6,7 +6,7 @@ use super::*;
 use crate::wire::abi::{FeatureFlags, IrqSetFlags};
 use crate::wire::vfio_user::{Capabilities, DmaMapFlags, DmaUnmapFlags};
 
-/// A message of a command, from words of 32 bits.
+/// Returns a message of a command, from words of 32 bits.
 fn message(command: CommandId, words: &[u32], data: &[u8]) -> Vec<u8> {
     let mut bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
     bytes.extend(data);
@@ -20,7 +20,7 @@ fn message(command: CommandId, words: &[u32], data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Two halves of a number of 64 bits, as they lie in memory.
+/// Returns the halves of a number of 64 bits, as they lie in memory.
 const fn wide(low: u32) -> [u32; 2] {
     if cfg!(target_endian = "little") {
         [low, 0]
@@ -29,7 +29,7 @@ const fn wide(low: u32) -> [u32; 2] {
     }
 }
 
-/// Every command, and its words and bytes behind the header.
+/// Returns every command, and its words and bytes behind the header.
 fn all() -> Vec<(Command<'static>, Vec<u32>, &'static [u8])> {
     let words = |parts: &[&[u32]]| parts.concat();
     let map = DmaMap {
