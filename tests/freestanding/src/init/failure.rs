@@ -66,6 +66,7 @@ impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
             OpenError::Container(Errno(errno)) => Self::Call("/dev/vfio/vfio", errno),
+            OpenError::Socket(Errno(errno)) => Self::Call("connecting", errno),
             OpenError::Ask(Errno(errno)) => Self::Call("asking the container", errno),
             OpenError::ApiVersion(_) => Self::Other("another version of the API"),
             OpenError::NoIommu(_) => Self::Other("no such IOMMU driver"),

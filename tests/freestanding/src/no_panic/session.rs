@@ -17,6 +17,7 @@ pub(crate) fn all() {
         is_noiommu: any(),
         noiommu: any::<bool>().then_some(word),
         cdev: any::<bool>().then_some(c"/dev/vfio/devices/vfio0"),
+        socket: any::<bool>().then_some(c"socket"),
         token: any::<bool>().then(any),
     };
     if let Ok(session) = Session::open(&Opaque, &place) {
@@ -35,7 +36,7 @@ pub(crate) fn all() {
     }
     let modes = [Mode::Type1, Mode::NoIommu];
     used(Session::open_first(black_box(&modes), &Opaque, &place).is_ok());
-    for mode in Mode::PREFERRED {
+    for mode in Mode::PREFERRED.into_iter().chain([Mode::VfioUser]) {
         used((Mode::name(mode), Mode::is_iommufd(mode)));
         used((Mode::iommu(mode), Mode::container_path(mode)));
         match Session::open_in(mode, &Opaque, &place) {
