@@ -1,6 +1,5 @@
 //! Every step of the drivers of virtio devices, on the simulated ones.
 
-use std::ffi::CString;
 
 use vfio_core::open::{Mode, Place, Session};
 use vfio_core::sys::NoIommu;
@@ -32,7 +31,7 @@ fn open(mode: Mode, model: Model) -> (Kernel, Session<Kernel>) {
         group: Some(GROUP),
         is_noiommu: cdev.is_none(),
         noiommu: Some(acknowledged()),
-        cdev: cdev.as_ref().map(CString::as_c_str),
+        cdev: cdev.as_deref(),
         socket: None,
         token: None,
     };
