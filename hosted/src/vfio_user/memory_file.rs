@@ -12,7 +12,7 @@ use crate::linux::{Memory, errno};
 
 /// File systems (linux/magic.h) whose files no other process can make wait: not FUSE and the network's.
 const PLAIN: [u64; 6] = [
-    0x0102_1994, // tmpfs, and with it memfd
+    TMPFS,
     0xef53,      // ext2 to ext4
     0x5846_5342, // XFS
     0x9123_683e, // Btrfs
@@ -20,12 +20,21 @@ const PLAIN: [u64; 6] = [
     0x8584_58f6, // ramfs
 ];
 
+/// tmpfs, and with it memfd.
+const TMPFS: u64 = 0x0102_1994;
+
+/// hugetlbfs, and with it memfd of huge pages: they can't be written as a file is, and a page that was taken out of the
+/// file may be missing when it is reached, whatever the seals say.
+const HUGETLBFS: u64 = 0x9584_58f6;
+
 /// How memory behind a descriptor of somebody else's may be reached.
 pub(super) enum Reach {
     /// It stays as long as it is: it can be mapped.
     Mapped(Memory),
     /// It can be cut short at any time: it is read and written.
     File(OwnedFd),
+    /// Only its owner reaches it without harm.
+    Owner,
 }
 
 /// Makes a file of `len` zeroed bytes that stays as long as it is.
@@ -46,8 +55,11 @@ pub(super) fn sealed(len: usize) -> Result<OwnedFd, Errno> {
 pub(super) fn reach(file: OwnedFd, offset: u64, len: u64) -> Result<Reach, Errno> {
     let about = fstat(&file).map_err(errno)?;
     let kind = rustix::fs::FileType::from_raw_mode(about.st_mode);
-    let system = fstatfs(&file).map_err(errno)?.f_type;
-    let is_plain = u64::try_from(system).is_ok_and(|system| PLAIN.contains(&system));
+    let system = system(&file)?;
+    if system == HUGETLBFS {
+        return Ok(Reach::Owner);
+    }
+    let is_plain = PLAIN.contains(&system);
     let end = offset.checked_add(len).ok_or(Errno::EINVAL)?;
     let size = u64::try_from(about.st_size).unwrap_or(0);
     // What lies past the largest offset can be neither read nor written.
@@ -67,7 +79,14 @@ pub(super) fn reach(file: OwnedFd, offset: u64, len: u64) -> Result<Reach, Errno
 
 /// Tells whether a file can't be cut short.
 pub(super) fn is_sealed(file: &impl AsFd) -> bool {
-    fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+    system(file) == Ok(TMPFS)
+        && fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+}
+
+/// Returns the kind of file system that a file is in.
+fn system(file: &impl AsFd) -> Result<u64, Errno> {
+    let system = fstatfs(file).map_err(errno)?.f_type;
+    u64::try_from(system).map_err(|_| Errno::EINVAL)
 }
 
 #[cfg(test)]

@@ -35,7 +35,8 @@ struct Line {
 /// An event that is signalled.
 pub(super) struct Trigger {
     event: OwnedFd,
-    /// Whether a write to it can wait.
+    /// Whether a write to it can wait, as its client made it so. It is written where it would not: only a client that
+    /// fills it in the same moment can make the server wait.
     waits: bool,
 }
 

@@ -76,6 +76,7 @@ impl ClientMemory {
                     file,
                     offset: map.offset,
                 },
+                Reach::Owner => Behind::Client,
             },
             (Some(_), Some(_)) => return Err(Errno::EINVAL),
         };

@@ -178,7 +178,11 @@ impl Server {
                 command::serve(&mut self.device, session, &self.limits, received);
             }
             let is_busy = self.device.advance(session);
-            eager = if is_busy && !is_new { eager + 1 } else { 0 };
+            eager = if is_busy && !is_new {
+                u32::saturating_add(eager, 1)
+            } else {
+                0
+            };
             if is_new {
                 begun = None;
             }
