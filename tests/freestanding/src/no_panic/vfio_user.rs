@@ -4,16 +4,15 @@ use core::hint::black_box;
 
 use vfio_core::wire::Errno;
 use vfio_core::wire::vfio_user::{
-    Command, CommandId, DmaAccess, DmaUnmap, DmaWritten, Frames, Header, IoeventfdType, Message,
-    MessageError, RegionAccess, Version, VersionError, Write, Writes, error_reply, message_len,
-    reply,
+    self, Command, CommandId, DmaAccess, DmaUnmap, DmaWritten, Frames, Header, IoeventfdType,
+    Message, MessageError, RegionAccess, Version, VersionError, Write, Writes,
 };
 use vfio_freestanding::opaque::{any, used};
 
 pub(crate) fn all(bytes: &mut [u8]) {
     let (bytes, output) = bytes.split_at_mut_checked(any()).unwrap_or_default();
     frames(bytes, output);
-    used(message_len(any()));
+    used(vfio_user::message_len(any()));
     used(CommandId::name(any()));
     used(IoeventfdType::name(any()));
     match Version::parse(bytes) {
@@ -48,8 +47,8 @@ fn header(header: &Header, output: &mut [u8]) {
     used(Header::failure(header));
     let (a, b) = black_box(([1; 3], [2; 40]));
     used(Header::emit(*header, output, black_box(&[&a, &b])));
-    used(reply(output, header, black_box(&[&a, &b])));
-    used(error_reply(header, Errno(any())));
+    used(vfio_user::reply(output, header, black_box(&[&a, &b])));
+    used(vfio_user::error_reply(header, Errno(any())));
 }
 
 fn command(message: &Message<'_>, output: &mut [u8]) {
