@@ -1,6 +1,5 @@
 //! Every step of the drivers of virtio devices, on the simulated ones.
 
-
 use vfio_core::open::{Mode, Place, Session};
 use vfio_core::sys::NoIommu;
 use vfio_exercise::{Outcome, virtio_blk, virtio_net};
