@@ -100,8 +100,9 @@ impl Queue {
         };
         let (mut table, mut len, mut index) = (self.desc, self.size, head);
         let mut is_indirect = false;
-        // A chain has no more parts than the queue has descriptors (2.7.5).
-        for _ in 0..=self.size {
+        // One more than a chain may have: a table is named by a descriptor.
+        let most = self.size;
+        for _ in 0..=most {
             if index >= len {
                 return Err(Broken);
             }
