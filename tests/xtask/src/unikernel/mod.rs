@@ -5,6 +5,7 @@ mod image;
 mod instruction;
 mod log;
 mod machine;
+mod net;
 mod passthrough;
 mod worlds;
 mod x2apic;

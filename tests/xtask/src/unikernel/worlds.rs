@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use super::image::{self, Image};
 use super::machine::{End, Machine, Model, Running};
 use super::passthrough::Passed;
-use super::{disk, instruction, passthrough, x2apic};
+use super::{disk, instruction, net, passthrough, x2apic};
 use crate::guest::kernel::{self, Choice};
 use crate::guest::qemu::Qemu;
 use crate::steps::Steps;
@@ -19,11 +19,12 @@ use crate::tools::{cargo, run};
 pub(super) const LIMIT: Duration = Duration::from_secs(60);
 
 /// How large an image may be, stripped, in bytes.
-pub(crate) const SIZES: [(&str, u64); 4] = [
+pub(crate) const SIZES: [(&str, u64); 5] = [
     ("edu", 40 << 10),
     ("inspect", 40 << 10),
     ("nvme", 64 << 10),
     ("nvme-integrity", 64 << 10),
+    ("net", 124 << 10),
 ];
 
 /// The images that are a reference driver, and called like it.
@@ -61,6 +62,7 @@ pub(crate) fn steps(steps: &mut Steps) {
         steps.run(&format!("unikernel: nvme {}", drive.name), || drive.run());
         steps.drove("nvme", &format!("unikernel {}", drive.name));
     }
+    net::steps(steps);
     steps.run("unikernel: a unikernel of one's own", own);
     steps.run("unikernel: an executor that awaits interrupts", executor);
     steps.run("unikernel: turned off by ACPI", turned_off);

@@ -8,6 +8,9 @@ use crate::http::{Answer, Heard, REQUEST, hear};
 /// Connections at a time.
 pub(crate) const CONNECTIONS: usize = 16;
 
+/// Connections that wait to be made: as many can be made at once.
+const SPARE: usize = CONNECTIONS / 2;
+
 /// Bytes of answers that wait to be acknowledged.
 const ANSWERS: usize = 16 << 10;
 
@@ -93,18 +96,20 @@ impl Server {
         let is_listening = |connection: &Connection| {
             sockets.get::<Socket<'_>>(connection.handle).state() == State::Listen
         };
-        let mut has_spare = self.connections.iter().any(is_listening);
+        let spare = self.connections.iter().filter(|one| is_listening(one));
+        let mut spare = spare.count();
         let mut did_any = false;
         for connection in &mut self.connections {
             let socket = sockets.get_mut::<Socket<'_>>(connection.handle);
             let is_over = match socket.state() {
                 State::Closed => true,
-                // Its last acknowledgement may be asked for again: others are taken first.
-                State::TimeWait => !has_spare,
+                // Its last acknowledgement may be asked for again: it is left alone unless it is
+                // needed.
+                State::TimeWait => spare < SPARE,
                 _ => false,
             };
             if is_over && socket.listen(PORT).is_ok() {
-                has_spare = true;
+                spare = spare.saturating_add(1);
                 (connection.answer, connection.is_counted) = (None, false);
             }
             did_any |= connection.serve(socket, &mut self.counters);
