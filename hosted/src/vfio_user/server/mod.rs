@@ -238,8 +238,12 @@ impl Server {
             Err(rustix::io::Errno::INTR) => return Ok(None),
             polled => polled.map_err(errno)?,
         };
+        // Who has left before the server is stopped is said to have left.
+        let [has_left, ..] = fds
+            .each_ref()
+            .map(|fd| fd.revents().contains(PollFlags::HUP));
         let [first, listener, unmask, stop] = fds.map(|fd| !fd.revents().is_empty());
-        Ok(if stop && self.stop.is_some() {
+        Ok(if stop && self.stop.is_some() && !has_left {
             Some(Woken::Stop)
         } else if first {
             Some(Woken::Client)
