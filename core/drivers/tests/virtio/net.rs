@@ -344,6 +344,27 @@ fn several_pairs_of_queues_carry_frames_in_threads_of_their_own() {
 }
 
 #[test]
+fn a_card_that_has_become_another_is_not_started_again() {
+    let net = VirtioNet::new().with_mtu(1500).with_pairs(2);
+    let control = net.control();
+    let opened = Opened::net(net);
+    let mut net = opened.start().unwrap();
+    // The pairs of queues, and what a frame carries.
+    for (at, bytes) in [(0x2008, [9, 0]), (0x200a, [0, 9])] {
+        control.virtio().say(at, &bytes);
+        let refused = net.restart();
+        assert!(
+            matches!(refused, Err(VirtioError::Refused(_))),
+            "{refused:?}"
+        );
+        control.virtio().say_no_more();
+    }
+    net.restart().unwrap();
+    drop(net);
+    opened.assert_clean();
+}
+
+#[test]
 fn the_control_queue_says_which_frames_are_wanted() {
     let net = VirtioNet::new();
     let control = net.control();
@@ -360,6 +381,9 @@ fn the_control_queue_says_which_frames_are_wanted() {
     let refused = net.set_promiscuous(false);
     assert_eq!(refused, Err(VirtioError::Failed { status: 1 }));
     assert_eq!(net.state(), State::Running);
+    // It forgets what it was told.
+    net.restart().unwrap();
+    assert_eq!(net.mac().to_string(), "52:54:00:12:34:56");
     drop(net);
     let options = Options {
         without: features::CTRL_VQ,

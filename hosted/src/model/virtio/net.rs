@@ -22,6 +22,8 @@ pub struct VirtioNet {
     pub(super) entries: u16,
     pub(super) placed: Option<(u8, Place)>,
     mac: [u8; 6],
+    /// The address after a reset.
+    own_mac: [u8; 6],
     pairs: u16,
     mtu: Option<u16>,
     /// Pairs that frames come into.
@@ -78,6 +80,9 @@ const CTRL_RX: u64 = 1 << 18;
 const MQ: u64 = 1 << 22;
 const CTRL_MAC_ADDR: u64 = 1 << 23;
 
+/// The address of a card that is given no other.
+const MAC_ADDRESS: [u8; 6] = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
+
 /// Bytes of the header before a frame.
 const HEADER: usize = 12;
 /// In it: the checksum is yet to be computed.
@@ -93,7 +98,8 @@ impl VirtioNet {
             without: 0,
             entries: 256,
             placed: None,
-            mac: [0x52, 0x54, 0, 0x12, 0x34, 0x56],
+            mac: MAC_ADDRESS,
+            own_mac: MAC_ADDRESS,
             pairs: 1,
             mtu: None,
             in_use: 1,
@@ -110,7 +116,7 @@ impl VirtioNet {
     /// With another address.
     #[must_use]
     pub fn with_mac(mut self, mac: [u8; 6]) -> Self {
-        self.mac = mac;
+        (self.mac, self.own_mac) = (mac, mac);
         self
     }
 
@@ -383,6 +389,7 @@ impl Kind for VirtioNet {
 
     fn reset(&mut self) {
         (self.in_use, self.turn) = (1, 0);
+        self.mac = self.own_mac;
         if matches!(self.wire().end, End::Loop) {
             self.wire().incoming.clear();
         }

@@ -60,7 +60,8 @@ impl<T: Transport, const PAIRS: usize, const DEPTH: usize> Net<T, PAIRS, DEPTH> 
         Ok(net)
     }
 
-    /// Starts the card once more, after it was stopped. Frames that it had are lost.
+    /// Starts the card once more, after it was stopped. Frames that it had are lost, and what it was
+    /// told: it has its own address again.
     ///
     /// # Errors
     /// [`VirtioError`]; the device is reset then. [`VirtioError::Refused`] where it is no longer
@@ -69,7 +70,14 @@ impl<T: Transport, const PAIRS: usize, const DEPTH: usize> Net<T, PAIRS, DEPTH> 
         self.virtio.stop();
         let before = self.virtio.features();
         self.virtio.negotiate(wanted(self.options.without))?;
-        if self.virtio.features() != before {
+        let (facts, most_pairs) = (self.facts, self.most_pairs);
+        self.read_facts()?;
+        let is_same = self.virtio.features() == before
+            && self.facts.longest_frame == facts.longest_frame
+            && self.most_pairs == most_pairs;
+        if !is_same {
+            // Its memory is made for the one that it was.
+            (self.facts, self.most_pairs) = (facts, most_pairs);
             return Err(VirtioError::Refused(before));
         }
         self.go().inspect_err(|_| self.virtio.stop())
