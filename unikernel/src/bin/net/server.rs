@@ -11,8 +11,8 @@ pub(crate) const CONNECTIONS: usize = 16;
 /// Connections that wait to be made: as many can be made at once.
 const SPARE: usize = CONNECTIONS / 2;
 
-/// Bytes of answers that wait to be acknowledged.
-const ANSWERS: usize = 16 << 10;
+/// Bytes of answers that wait to be acknowledged: one of 16 KiB fits with its head.
+const ANSWERS: usize = 18 << 10;
 
 /// The port of HTTP.
 const PORT: u16 = 80;
