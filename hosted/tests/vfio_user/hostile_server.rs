@@ -271,6 +271,27 @@ fn a_reply_that_breaks_the_rules_is_an_error_in_time() {
     assert_eq!(files(), before);
 }
 
+#[test]
+fn a_feature_without_its_data_is_an_error_and_no_zeros() {
+    let _alone = alone();
+    let serving = Serving::new(model::nvme());
+    // The server has no migration; the refusal becomes a bare success.
+    let agreed: fn(&mut Passing) -> Fate = |passing| {
+        put(passing, 8, 1);
+        put(passing, 12, 0)
+    };
+    let command = CommandId::DEVICE_FEATURE;
+    let proxy = Proxy::new(serving.folder.path(), &serving.path(), command, agreed);
+    let sys = sys();
+    let session = open(&sys, proxy.path()).unwrap();
+    assert!(session.device.migration_state().is_err());
+    let error = sys.failure().and_then(reply_error);
+    assert!(matches!(error, Some(ReplyError::Malformed(_))), "{error:?}");
+    drop((session, sys));
+    proxy.end();
+    drop(serving.stop());
+}
+
 fn check_all(command: CommandId) {
     let serving = Serving::new(model::nvme());
     for (name, change, expected) in ROWS {

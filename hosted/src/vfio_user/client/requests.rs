@@ -5,7 +5,7 @@ use std::os::fd::AsFd as _;
 
 use vfio_core::sys::{Errno, InfoRequest};
 use vfio_core::wire::abi::{
-    DeviceFeature, DmaUnmapFlags, IommuType1DmaMap, IommuType1DmaUnmap, IovaRange,
+    DeviceFeature, DmaUnmapFlags, FeatureFlags, IommuType1DmaMap, IommuType1DmaUnmap, IovaRange,
 };
 use vfio_core::wire::caps::{Array, IommuCap};
 use vfio_core::wire::server::{Dialect, IommuReply};
@@ -186,7 +186,21 @@ impl Link {
             .unwrap_or_default();
         let sent = sent.to_vec();
         let command = Command::Feature { head, data: &sent };
-        let answer = self.ask(&command, &[], 0, |body| Ok(body.to_vec()))?;
+        // A probe is answered by success alone.
+        let is_read =
+            head.flags.contains(FeatureFlags::GET) && !head.flags.contains(FeatureFlags::PROBE);
+        let needed = if is_read { argument.len() } else { 0 };
+        let answer = self.ask(&command, &[], 0, |body| {
+            // What is missing would be taken for zeros.
+            if body.len() < needed {
+                let number = |len| u32::try_from(len).unwrap_or(u32::MAX);
+                return Err(MessageError::Truncated {
+                    len: number(body.len()),
+                    min: number(needed),
+                });
+            }
+            Ok(body.to_vec())
+        })?;
         for (to, from) in argument.iter_mut().zip(answer) {
             *to = from;
         }

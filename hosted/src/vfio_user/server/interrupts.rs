@@ -173,7 +173,7 @@ impl Interrupts {
             .is_some_and(|line| line.is_pending)
     }
 
-    /// Returns the device asserts INTx, or deasserts it.
+    /// Asserts INTx for the device, or deasserts it.
     pub(super) fn set_level(&mut self, level: bool, is_off: bool) {
         self.level = level;
         if !is_off {
