@@ -163,17 +163,22 @@ impl Meant {
         let mut record = Record {
             devices: Vec::new(),
         };
+        let mut ended = Ok(ExitCode::SUCCESS);
         for address in self.addresses(&world.system)? {
-            let done = act(address)?;
-            if !world.json {
-                done.tell(address, &world.system)?;
+            match act(address) {
+                Ok(done) if world.json => record.devices.push(done),
+                Ok(done) => done.tell(address, &world.system)?,
+                Err(failure) => {
+                    ended = Err(failure);
+                    break;
+                }
             }
-            record.devices.push(done);
         }
-        if world.json {
+        // What was done before something failed is told, too.
+        if world.json && (ended.is_ok() || !record.devices.is_empty()) {
             output::json(&record)?;
         }
-        Ok(ExitCode::SUCCESS)
+        ended
     }
 
     /// Returns the addresses of all that is meant, each once.

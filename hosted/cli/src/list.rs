@@ -144,13 +144,8 @@ impl Args {
             let name = device.names.class.as_deref().unwrap_or_default();
             code.starts_with(class.trim_start_matches("0x")) || name.to_lowercase().contains(&class)
         });
-        let driver = self.driver.as_ref().is_none_or(|driver| {
-            let none = (driver == "-").then_some(&device.driver).is_some();
-            match &device.driver {
-                None => none,
-                Some(bound) => bound == driver,
-            }
-        });
+        let bound = device.driver.as_deref().unwrap_or("-");
+        let driver = self.driver.as_ref().is_none_or(|driver| driver == bound);
         class && driver
     }
 }

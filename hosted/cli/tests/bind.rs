@@ -291,3 +291,17 @@ fn devices_are_named_by_what_is_behind_them_and_by_their_group() {
          `vfio list` shows them.\n"
     );
 }
+
+#[test]
+fn what_was_done_before_a_failure_is_told_as_json_too() {
+    let tree = system();
+    let output = vfio(&tree, &["bind", "--dry-run", "--json", NVME, "00:1f.0"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let record: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let devices = record["devices"].as_array().unwrap();
+    assert_eq!(devices.len(), 1, "{record}");
+    assert_eq!(devices[0]["device"], NVME);
+    assert_eq!(devices[0]["writes"].as_array().unwrap().len(), 3);
+    let error: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(error["error"]["kind"], "bind");
+}
