@@ -185,7 +185,7 @@ fn cdev(path: &Path) -> Result<Option<String>, DiscoveryError> {
         .map(|(name, _)| name))
 }
 
-/// Returns `vfioN`, or `noiommu-vfioN`.
+/// Tells whether a name is `vfioN` or `noiommu-vfioN`.
 fn is_cdev_name(name: &str) -> bool {
     name.strip_prefix("noiommu-")
         .unwrap_or(name)

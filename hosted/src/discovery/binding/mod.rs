@@ -221,7 +221,7 @@ impl<'s, W: Fn(&Path, &str) -> io::Result<()>> Binding<'s, W> {
         }
     }
 
-    /// Returns a step failed: what was done is undone, unless the kernel is still at it and holds the
+    /// Makes the error of a failed step. What was done is undone, unless the kernel is still at it and holds the
     /// device.
     fn failed(&self, step: StepError, undo: impl FnOnce() -> Vec<StepError>) -> BindError {
         let address = self.address;

@@ -195,6 +195,22 @@ impl System {
         })
     }
 
+    /// Returns the network interfaces of the device, each with its directory.
+    pub(super) fn interfaces(&self, address: Address) -> Vec<(String, PathBuf)> {
+        let address = address.to_string();
+        let mut interfaces = self.class("net");
+        interfaces.retain(|(_, path)| {
+            fs::read_link(path).is_ok_and(|target| is_below(&target, &address))
+        });
+        interfaces
+    }
+
+    /// Tells whether the firmware and the console draw on the device.
+    pub(super) fn is_boot_display(&self, address: Address) -> bool {
+        let flag = sysfs::text(&self.device_directory(address).join("boot_vga"));
+        flag.is_ok_and(|flag| flag == "1")
+    }
+
     /// Returns the members of a class.
     pub(super) fn class(&self, class: &str) -> Vec<(String, PathBuf)> {
         sysfs::entries(&self.sysfs.join("class").join(class)).unwrap_or_default()

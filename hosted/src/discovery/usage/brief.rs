@@ -3,8 +3,8 @@
 use core::fmt;
 
 use super::tables::Tables;
-use super::{INTERFACE_UP, Usage, is_below};
-use crate::discovery::{SysfsDevice, System, sysfs};
+use super::{Usage, is_up};
+use crate::discovery::{SysfsDevice, System};
 
 /// Something that the system has through a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +68,7 @@ impl System {
 
     fn roles_of(&self, device: &SysfsDevice, tables: &Tables) -> Vec<Role> {
         let mut roles = Vec::new();
-        let directory = self.device_directory(device.address);
-        if sysfs::text(&directory.join("boot_vga")).is_ok_and(|flag| flag == "1") {
+        if self.is_boot_display(device.address) {
             roles.push(Role::Display);
         }
         let blocks = self.blocks(device.address);
@@ -80,13 +79,9 @@ impl System {
             let disks = blocks.into_iter().filter(|block| block.disk.is_none());
             roles.extend(disks.map(|disk| Role::Disk { block: disk.name }));
         }
-        let address = device.address.to_string();
-        for (name, path) in self.class("net") {
-            if std::fs::read_link(&path).is_ok_and(|target| is_below(&target, &address)) {
-                let flags = sysfs::hex(&path.join("flags")).unwrap_or_default();
-                let is_up = flags & INTERFACE_UP != 0;
-                roles.push(Role::Interface { name, is_up });
-            }
+        for (name, path) in self.interfaces(device.address) {
+            let is_up = is_up(&path);
+            roles.push(Role::Interface { name, is_up });
         }
         roles
     }

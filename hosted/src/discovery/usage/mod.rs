@@ -11,6 +11,7 @@ mod tables;
 mod tests;
 
 use core::fmt;
+use std::path::Path;
 
 use vfio_core::sys::Errno;
 
@@ -20,7 +21,7 @@ use super::sysfs;
 use super::{Address, SysfsDevice, System};
 pub use brief::Role;
 
-use below::{Block, is_below};
+use below::Block;
 use tables::Tables;
 
 /// Something that would be lost with a device, or that taking the device away would wait for.
@@ -196,8 +197,7 @@ struct Survey<'a> {
 impl Survey<'_> {
     fn usages(&self, function: &Function) -> Vec<Usage> {
         let mut usages = Vec::new();
-        let directory = self.system.device_directory(function.address);
-        if sysfs::text(&directory.join("boot_vga")).is_ok_and(|flag| flag == "1") {
+        if self.system.is_boot_display(function.address) {
             usages.push(Usage::BootDisplay);
         }
         self.add_blocks(function, &mut usages);
@@ -276,13 +276,8 @@ impl Survey<'_> {
     }
 
     fn add_network(&self, address: Address, usages: &mut Vec<Usage>) {
-        let text = address.to_string();
-        for (interface, path) in self.system.class("net") {
-            if !std::fs::read_link(&path).is_ok_and(|target| is_below(&target, &text)) {
-                continue;
-            }
-            let flags = sysfs::hex(&path.join("flags")).unwrap_or_default();
-            if flags & INTERFACE_UP != 0 {
+        for (interface, path) in self.system.interfaces(address) {
+            if is_up(&path) {
                 let interface = interface.clone();
                 usages.push(Usage::Network { interface });
             }
@@ -299,6 +294,12 @@ impl Survey<'_> {
             usages.push(Usage::NetworkElsewhere);
         }
     }
+}
+
+/// Tells whether a network interface was brought up.
+fn is_up(interface: &Path) -> bool {
+    let flags = sysfs::hex(&interface.join("flags")).unwrap_or_default();
+    flags & INTERFACE_UP != 0
 }
 
 impl Block {

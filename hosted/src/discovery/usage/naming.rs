@@ -1,7 +1,6 @@
 //! Finding a device by what the system calls the things behind it.
 
 use std::fs;
-use std::path::Path;
 
 use crate::discovery::{Address, DiscoveryError, System};
 
@@ -12,20 +11,20 @@ impl System {
     /// # Errors
     /// [`DiscoveryError`] where the devices can't be listed.
     pub fn behind(&self, name: &str) -> Result<Vec<Address>, DiscoveryError> {
-        let interface = self.sysfs.join("class/net").join(name);
-        // A name is one component of a path.
-        let is_name = Path::new(name).file_name().is_some_and(|own| own == name);
-        if is_name && let Ok(target) = fs::read_link(interface) {
+        // The device itself, and not what lies between it and the processor.
+        let interface = self.class("net").into_iter().find(|(own, _)| own == name);
+        if let Some((_, path)) = interface {
+            let target = fs::read_link(path).unwrap_or_default();
             let parts = target.iter().rev().filter_map(|part| part.to_str());
-            return Ok(parts.filter_map(|part| part.parse().ok()).take(1).collect());
+            let address = parts.filter_map(|part| part.parse().ok()).next();
+            return Ok(address.into_iter().collect());
         }
-        let mut found = Vec::new();
-        for device in self.devices()? {
-            let blocks = self.blocks(device.address);
-            if blocks.iter().any(|block| block.name == name) {
-                found.push(device.address);
-            }
-        }
-        Ok(found)
+        let mut addresses: Vec<_> = self
+            .devices()?
+            .iter()
+            .map(|device| device.address)
+            .collect();
+        addresses.retain(|address| self.blocks(*address).iter().any(|block| block.name == name));
+        Ok(addresses)
     }
 }
