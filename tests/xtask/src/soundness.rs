@@ -20,8 +20,7 @@ use crate::test::FEATURES;
 use crate::tools::{cargo, read, require, run};
 
 /// What memcheck is told. What the test harness itself may still point to is not counted as lost.
-const MEMCHECK: [&str; 6] = [
-    "valgrind",
+const MEMCHECK: [&str; 5] = [
     "--quiet",
     "--error-exitcode=1",
     "--leak-check=full",
@@ -98,11 +97,8 @@ pub(crate) fn steps(steps: &mut Steps) {
 fn memcheck() -> Result<()> {
     require("valgrind", "valgrind")?;
     for test in built()? {
-        let Some((checker, options)) = MEMCHECK.split_first() else {
-            continue;
-        };
-        let mut command = Command::new(checker);
-        command.args(options).arg(&test.executable);
+        let mut command = Command::new("valgrind");
+        command.args(MEMCHECK).arg(&test.executable);
         command.env("PROPTEST_CASES", CASES);
         if let Some(package) = test.manifest_path.parent() {
             command.current_dir(package);
@@ -180,7 +176,7 @@ fn sanitized() -> Result<Command> {
 /// What ThreadSanitizer ends a program with in which it found a race.
 const RACE: i32 = 66;
 
-/// Returns memory that a device has may be reached by several threads. A race that is there must be
+/// Looks for races in memory of a device that several threads reach. A race that is there must be
 /// found.
 fn races() -> Result<()> {
     let host = host()?;
