@@ -118,7 +118,7 @@ impl Sys for Shim {
     }
 }
 
-/// Returns the driver is the one that runs on Linux.
+/// Runs the driver that runs on Linux.
 fn factorial(shim: Shim) -> Result<u32, EduError<Infallible>> {
     let (device, mut buffer) = (Device::new(shim, ()), [0; 32]);
     let region = device.region(0, &mut buffer).map_err(|_| EduError::Stuck)?;

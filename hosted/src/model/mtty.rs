@@ -222,7 +222,7 @@ pub fn mtty(ports: u32) -> Model {
     .with_registers(Mtty::new(usize::try_from(ports).unwrap_or(1)))
 }
 
-/// Returns no IOMMU is behind it: the container pins what a driver asks for.
+/// Describes a container without an IOMMU, which pins what a driver asks for.
 fn iommu() -> Iommu {
     Iommu {
         pgsizes: !0xfff,

@@ -262,7 +262,7 @@ impl<C: ControllerHandle, const DEPTH: usize> QueuePair<C, DEPTH> {
         self.slot().ok_or(NvmeError::Request(Refusal::NoSlot))
     }
 
-    /// Returns the end of the only command.
+    /// Turns the completion of the only command into a result.
     fn end(&mut self, ended: Option<Completion>) -> Result<(), NvmeError<ErrorOf<C>>> {
         let Some(Completion { slot, result, .. }) = ended else {
             return Err(NvmeError::Stopped);

@@ -261,7 +261,7 @@ impl Nvme {
         Ok(())
     }
 
-    /// Returns where formats have guards of more than 16 bits, and storage tags.
+    /// Writes the guards of more than 16 bits and the storage tags of formats.
     fn identify_formats(&self, id: u32, page: &mut [u8]) -> Result<(), u16> {
         if !Self::is_number(id) {
             return invalid_namespace();

@@ -271,7 +271,7 @@ fn stream(address: &str, size: u64) -> Result<u64> {
     Ok(blocks)
 }
 
-/// Returns Ctrl-C ends a measurement with its figures, and the controller can be driven again.
+/// Checks that Ctrl-C ends a measurement with its figures, and that the controller can be driven again.
 fn interrupted(address: &str) -> Result<u64> {
     let child = started(&["nvme", "bench", "--json", "--seconds", "3600", address])?;
     interrupt(&child)?;

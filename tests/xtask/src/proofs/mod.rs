@@ -101,7 +101,7 @@ fn register_accesses(level: &str) -> Result<Image> {
     Image::read(&target.join("freestanding/register-access"))
 }
 
-/// Returns a deliberate panic must keep the proof from linking. Otherwise the proof proves nothing.
+/// Checks that a deliberate panic keeps the proof from linking. Otherwise the proof proves nothing.
 fn panic_does_not_link() -> Result<()> {
     let output = command("no-panic", "deliberate-panic").output()?;
     let message = String::from_utf8_lossy(&output.stderr);

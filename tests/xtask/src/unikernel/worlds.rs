@@ -515,7 +515,7 @@ fn held_back() -> Result<()> {
     Ok(())
 }
 
-/// Returns without `isa-debug-exit`, the machine is turned off by what ACPI says of it.
+/// Checks that without `isa-debug-exit` the machine is turned off by what ACPI says of it.
 fn turned_off() -> Result<()> {
     let qemu = Qemu::installed()?;
     let image = Image::build("hello")?;
@@ -538,7 +538,7 @@ fn turned_off() -> Result<()> {
 /// How long the example may be, in lines.
 const EXAMPLE_MOST: usize = 165;
 
-/// Returns the example of a unikernel with a shim of its own: it logs nothing, and ends as the images do. Run on the host, it
+/// Runs the example of a unikernel with a shim of its own: it logs nothing, and ends as the images do. Run on the host, it
 /// says what it is.
 fn own() -> Result<()> {
     let mut run = cargo();
@@ -580,7 +580,7 @@ fn own() -> Result<()> {
     Ok(())
 }
 
-/// Returns the example of an executor, on each machine.
+/// Runs the example of an executor, on each machine.
 fn executor() -> Result<()> {
     let qemu = Qemu::installed()?;
     let image = Image::build_example("executor")?;
