@@ -4,8 +4,8 @@ use vfio_core::mmio::{Access as _, Mapped};
 
 use crate::port;
 
-/// Reads, or writes the low bytes of `value`, in one access of 1, 2 or else 4 bytes at a port.
-/// Returns what was read.
+/// Returns reads, or writes the low bytes of `value`, in one access of 1, 2 or else 4 bytes at a
+/// port. Returns what was read.
 #[inline(never)]
 pub(crate) fn port(port: u16, width: usize, value: Option<u64>) -> u64 {
     let Some([a, b, c, d, ..]) = value.map(u64::to_le_bytes) else {
@@ -23,8 +23,8 @@ pub(crate) fn port(port: u16, width: usize, value: Option<u64>) -> u64 {
     0
 }
 
-/// Reads, or writes the low bytes of `value`, in one access of 1, 2, 4 or 8 bytes at `at` bytes of
-/// a device's. Returns what was read. Nothing, where that is none of its registers.
+/// Returns reads, or writes the low bytes of `value`, in one access of 1, 2, 4 or 8 bytes at `at`
+/// bytes of a device's. Returns what was read. Nothing, where that is none of its registers.
 #[inline(never)]
 #[expect(
     clippy::multiple_unsafe_ops_per_block,

@@ -48,7 +48,7 @@ impl SharedState {
         self.0.store(number, Ordering::Release);
     }
 
-    /// Whether it takes requests: one that is being stopped does not.
+    /// Tells whether it takes requests: one that is being stopped does not.
     pub(crate) fn is_running(&self) -> bool {
         self.0.load(Ordering::Acquire) == RUNNING
     }

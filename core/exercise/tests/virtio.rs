@@ -10,7 +10,7 @@ const NAME: &str = "0000:01:00.0";
 const C_NAME: &std::ffi::CStr = c"0000:01:00.0";
 const GROUP: u32 = 3;
 
-/// The word for devices of the simulated kernel that no IOMMU confines.
+/// Returns the word for devices of the simulated kernel that no IOMMU confines.
 fn acknowledged() -> NoIommu {
     // SAFETY: a simulated device reaches nothing but the pages that the simulated kernel gave
     // out, which are atomic words that it keeps for as long as they are reached.

@@ -45,7 +45,7 @@ impl Serving {
         format!("unix:{}", self.socket().display())
     }
 
-    /// What it says next.
+    /// Returns what it says next.
     fn line(&mut self) -> String {
         let mut line = String::new();
         self.lines.read_line(&mut line).unwrap();

@@ -48,7 +48,7 @@ impl Client {
         header.failure().map_or(Ok(()), |errno| Err(Some(errno)))
     }
 
-    /// Whether the server has hung up, or does so soon.
+    /// Tells whether the server has hung up, or does so soon.
     fn is_left_alone(&mut self) -> bool {
         match self.0.read(&mut [0; 1]) {
             Ok(len) => len == 0,
@@ -64,7 +64,7 @@ fn bytes(command: &Command<'_>) -> Vec<u8> {
     out
 }
 
-/// A message of any command and body.
+/// Returns a message of any command and body.
 fn raw(command: u16, flags: u32, body: &[u8]) -> Vec<u8> {
     let header = Header {
         id: 5,
@@ -133,7 +133,7 @@ fn irqs(flags: u32, index: u32, start: u32, count: u32, data: &[u8]) -> Vec<u8> 
     })
 }
 
-/// The next client gets all that it should.
+/// Checks that the next client gets all that it should.
 fn next_is_served(serving: &Serving, what: &str) {
     let done = exercise(&sys(), &serving.path());
     assert_eq!(done, Ok(()), "after {what}");

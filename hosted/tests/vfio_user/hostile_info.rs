@@ -26,7 +26,8 @@ fn answer(passing: &mut Passing, argsz: u32, cap_offset: u32, behind: &[u32]) ->
     Fate::Arrives
 }
 
-/// The head of a list of areas at 32: its id and version, what is next, and how many there are.
+/// Returns the head of a list of areas at 32: its id and version, what is next, and how many there
+/// are.
 const fn sparse(next: u32, count: u32) -> [u32; 4] {
     [0x1_0001, next, count, 0]
 }

@@ -29,7 +29,7 @@ const COMMANDS: [CommandId; 10] = [
     CommandId::DEVICE_RESET,
 ];
 
-/// Those whose reply has a body.
+/// Tells whether the reply of a command has a body.
 fn has_body(command: CommandId) -> bool {
     let bare = [
         CommandId::DMA_MAP,
@@ -108,7 +108,7 @@ fn is_closed(error: ClientError) -> bool {
     error == ClientError::Channel(ChannelError::Closed)
 }
 
-/// The reason, wherever it stands.
+/// Returns the reason, wherever it stands.
 fn reply_error(error: ClientError) -> Option<ReplyError> {
     match error {
         ClientError::Reply { error, .. } | ClientError::Version(error) => Some(error),

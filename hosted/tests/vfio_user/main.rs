@@ -76,7 +76,7 @@ impl Serving {
     }
 }
 
-/// The shim, with little patience.
+/// Returns the shim, with little patience.
 fn sys() -> VfioUser {
     VfioUser::with_options(Options {
         patience: PATIENCE,
@@ -100,7 +100,7 @@ fn alone() -> MutexGuard<'static, ()> {
     ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// How many files the process has open.
+/// Returns how many files the process has open.
 fn files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count()
 }

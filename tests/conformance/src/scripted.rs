@@ -22,8 +22,8 @@ pub struct Growing {
 }
 
 impl<F: FnMut(u32, InfoRequest, &mut [u8]) -> Result<(), Errno>> Scripted<F> {
-    /// Answers by `respond`, which gets the number of the call (from 0), the request, and the
-    /// buffer as the kernel would see it.
+    /// Creates answers by `respond`, which gets the number of the call (from 0), the request, and
+    /// the buffer as the kernel would see it.
     pub const fn new(respond: F) -> Self {
         Self {
             respond: RefCell::new(respond),

@@ -45,8 +45,8 @@ impl Mapping {
         Ok(Self { registers })
     }
 
-    /// Reads, or writes `value`, in one access of `width` bytes (1, 2, 4 or 8) at an address of a
-    /// device's. The address is a multiple of `width`. Returns what was read.
+    /// Returns reads, or writes `value`, in one access of `width` bytes (1, 2, 4 or 8) at an
+    /// address of a device's. The address is a multiple of `width`. Returns what was read.
     pub(crate) fn transfer(address: u64, width: usize, value: Option<u64>) -> Result<u64, Errno> {
         let start = address & !7;
         let mapping = Self::new(start..start.saturating_add(8), Protection::BOTH)?;

@@ -77,7 +77,7 @@ impl Transport {
         Self::new(*next, IPV6, len, addresses)
     }
 
-    /// The `len` bytes behind the header of a packet.
+    /// Takes the `len` bytes behind the header of a packet.
     fn new(protocol: u8, header_len: usize, len: usize, addresses: &[u8]) -> Option<Self> {
         let (offset, least) = match protocol {
             TCP => (16, 20),
@@ -126,7 +126,7 @@ impl Transport {
     }
 }
 
-/// The sum of all words of up to 64 KiB, which fits.
+/// Returns the sum of all words of up to 64 KiB, which fits.
 fn sum(bytes: &[u8]) -> u32 {
     let (words, rest) = bytes.as_chunks::<2>();
     let words = words
@@ -136,7 +136,7 @@ fn sum(bytes: &[u8]) -> u32 {
     words.fold(last, u32::wrapping_add)
 }
 
-/// The sum in ones' complement.
+/// Returns the sum in ones' complement.
 fn fold(sum: u32) -> u16 {
     let [a, b, c, d] = sum.to_be_bytes();
     let (high, low) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
@@ -151,7 +151,8 @@ mod tests {
 
     use super::*;
 
-    /// A frame with UDP of 4 bytes over IPv4, whose checksum a network made: 10.0.2.15 to 10.0.2.3.
+    /// Returns a frame with UDP of 4 bytes over IPv4, whose checksum a network made: 10.0.2.15 to
+    /// 10.0.2.3.
     fn udp() -> Vec<u8> {
         let mut frame = [0; 60].to_vec();
         frame[12..14].copy_from_slice(&[8, 0]);

@@ -100,7 +100,7 @@ impl<N: Nic, const FRAME: usize> Phy<N, FRAME> {
         }
     }
 
-    /// Whether the card has room for a frame.
+    /// Tells whether the card has room for a frame.
     fn has_room(&mut self) -> bool {
         let has_room = self.nic.has_room();
         Self::kept(&mut self.error, has_room) == Some(true)

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
     use vfio_core::pci::Snapshot;
 
-    /// A capability of a virtio device, with the offset of the next one.
+    /// Returns a capability of a virtio device, with the offset of the next one.
     fn capability(next: u8, len: u8, cfg_type: u8, bar: u8, at: u32, size: u32) -> [u8; 20] {
         let mut bytes = [0; 20];
         bytes[..8].copy_from_slice(&[9, next, len, cfg_type, bar, 0, 0, 0]);

@@ -234,7 +234,7 @@ fn checksums_are_left_to_the_device_both_ways() {
     );
 }
 
-/// The sum of all words; that of bytes with their checksum is 0xffff (RFC 1071).
+/// Returns the sum of all words. That of bytes with their checksum is 0xffff (RFC 1071).
 fn ones_complement_sum(bytes: &[u8]) -> u32 {
     let words = bytes.chunks(2).map(|pair| {
         let word = [pair[0], pair.get(1).copied().unwrap_or(0)];

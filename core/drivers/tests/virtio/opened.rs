@@ -73,7 +73,7 @@ impl Opened {
         blk::Blk::start(self.transport(), disk())
     }
 
-    /// Nothing is mapped, and the device reached nothing that was not.
+    /// Checks that nothing is mapped, and that the device reached nothing that was not.
     pub(crate) fn assert_clean(&self) {
         self.let_time_pass();
         assert_eq!(self.kernel.faults(), []);
@@ -97,7 +97,7 @@ pub(crate) const NET: net::Options = net::Options {
     command: Duration::from_millis(50),
 };
 
-/// Small requests, so that a transfer takes several.
+/// Returns options with small requests, so that a transfer takes several.
 pub(crate) fn disk() -> blk::Options {
     blk::Options {
         slot: 4096,
@@ -107,7 +107,7 @@ pub(crate) fn disk() -> blk::Options {
     }
 }
 
-/// A frame of `len` bytes that is not like others.
+/// Returns a frame of `len` bytes that is not like others.
 pub(crate) fn frame(seed: u64, len: usize) -> Vec<u8> {
     let mut frame = pattern(seed, len);
     // Local experiments (IEEE 802).

@@ -16,7 +16,7 @@ const NOTIFY: u8 = 2;
 const ISR: u8 = 3;
 const DEVICE: u8 = 4;
 
-/// Why a device is not opened one of whose structures is said to be elsewhere.
+/// Returns the error of a device with a structure that is said to be elsewhere.
 fn misplaced(cfg_type: u8, bar: u8, offset: u32, len: u32) -> Option<OpenError> {
     let opened = Opened::net(VirtioNet::new().placing(cfg_type, bar, offset, len));
     let error = PciTransport::open(&opened.device, &opened.dma).err();

@@ -93,7 +93,7 @@ fn name<T: Transport>(disk: &mut Disk<T>) -> Done<T> {
     }
 }
 
-/// The last sectors of the disk, as many as there is room for, and that room.
+/// Returns the last sectors of the disk, as many as there is room for, and that room.
 fn area<'k, T: Transport>(disk: &Disk<T>, kept: &'k mut [u8]) -> Done<T, (u64, &'k mut [u8])> {
     let info = disk.info();
     if info.is_read_only {
@@ -107,7 +107,7 @@ fn area<'k, T: Transport>(disk: &Disk<T>, kept: &'k mut [u8]) -> Done<T, (u64, &
     Ok((info.capacity.saturating_sub(sectors), room))
 }
 
-/// The byte `at` of what is written in a round: no two sectors are the same.
+/// Returns the byte `at` of what is written in a round: no two sectors are the same.
 fn pattern(round: u8, at: usize) -> u8 {
     let [a, b, c, ..] = at.to_le_bytes();
     a.wrapping_mul(5) ^ b.wrapping_mul(67) ^ c.wrapping_mul(29) ^ round
@@ -160,7 +160,7 @@ struct Chunk {
     len: usize,
 }
 
-/// The parts of `len` bytes from a sector on.
+/// Returns the parts of `len` bytes from a sector on.
 fn chunks(sector: u64, len: usize) -> impl Iterator<Item = Chunk> {
     (0..len).step_by(CHUNK).map(move |start| Chunk {
         sector: sector.saturating_add(u64::try_from(start / SECTOR).unwrap_or(u64::MAX)),

@@ -57,7 +57,7 @@ type Done<T, R = ()> = Result<R, Outcome<<T as Transport>::Error>>;
 type Card<T> = Net<T, PAIRS, DEPTH>;
 
 impl Default for Peer {
-    /// As in QEMU's user network.
+    /// Returns the peer and the address of QEMU's user network.
     fn default() -> Self {
         Self {
             address: [10, 0, 2, 15],
@@ -164,7 +164,7 @@ fn answer<T: Transport, D: DeviceHandle>(card: &mut Card<T>, device: &D, peer: P
     same(1_u8, 0_u8)
 }
 
-/// Whether one of the frames that came by a pair of queues is an answer.
+/// Tells whether one of the frames that came by a pair of queues is an answer.
 fn came<T: Transport>(
     pair: &mut Pair<'_, T, DEPTH>,
     question: &[u8; LEN],

@@ -40,7 +40,7 @@ pub(super) fn ask(mac: MacAddress, peer: Peer) -> [u8; LEN] {
     frame
 }
 
-/// Whether a frame is the peer's answer, or the question itself.
+/// Tells whether a frame is the peer's answer, or the question itself.
 pub(super) fn is_answer(frame: &[u8], question: &[u8; LEN], peer: Peer) -> bool {
     if frame.get(..LEN) == Some(question) {
         return true;

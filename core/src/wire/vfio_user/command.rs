@@ -215,7 +215,7 @@ impl<'a> Command<'a> {
         self.emit_with(out, id, HeaderFlags::empty())
     }
 
-    /// As [`Command::emit`], for a sender that wants no reply, not even of an error.
+    /// Works as [`Command::emit`], for a sender that wants no reply, not even of an error.
     ///
     /// # Errors
     /// As [`Command::emit`].

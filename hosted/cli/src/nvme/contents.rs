@@ -108,8 +108,8 @@ pub(crate) fn held<C: ControllerHandle>(
     Ok(held_between(&head, &tail, block))
 }
 
-/// What a disk with blocks of `block` bytes holds that somebody may miss, by its first bytes and its last; none where
-/// these are zeros.
+/// Returns what a disk with blocks of `block` bytes holds that somebody may miss, by its first bytes and its last.
+/// None where these are zeros.
 pub(crate) fn held_between(head: &[u8], tail: &[u8], block: usize) -> Option<&'static str> {
     let is_known_empty = is_empty(head) && is_empty(tail);
     found(head, tail, block).or((!is_known_empty).then_some(UNKNOWN))

@@ -102,7 +102,8 @@ impl Task for Blk {
     }
 }
 
-/// What was done, and what the program exits with: that it was interrupted only where nothing else went wrong.
+/// Returns what was done, and what the program exits with: that it was interrupted only where nothing else
+/// went wrong.
 fn ended(record: Record, interrupt: &Interrupt) -> (Record, ExitCode) {
     let status = match record.passed {
         true if interrupt.is_asked() => ExitCode::from(INTERRUPTED),
@@ -111,7 +112,7 @@ fn ended(record: Record, interrupt: &Interrupt) -> (Record, ExitCode) {
     (record, status)
 }
 
-/// Whether a device has one of the ids.
+/// Tells whether a device has one of the ids.
 fn is_one_of(
     device: &discovery::SysfsDevice,
     ids: [u16; 2],
@@ -128,7 +129,8 @@ fn is_one_of(
     })
 }
 
-/// What a disk holds; none where it is empty, or where trying the driver ends before it writes anything.
+/// Returns what a disk holds. None where it is empty, or where trying the driver ends before it writes
+/// anything.
 fn held<T: Transport>(transport: T) -> Option<&'static str> {
     let mut disk = blk::Blk::<_, 64>::start(transport, blk::Options::default()).ok()?;
     let capacity = disk.info().capacity;

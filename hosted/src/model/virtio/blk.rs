@@ -48,7 +48,8 @@ const IOERR: u8 = 1;
 const UNSUPP: u8 = 2;
 
 impl VirtioBlk {
-    /// A disk of so many sectors of 512 bytes, all zero, with a queue of up to 256 entries.
+    /// Creates a disk of `sectors` sectors of 512 bytes, all zero, with a queue of up to 256
+    /// entries.
     #[must_use]
     pub fn new(sectors: usize) -> Self {
         let control = VirtioBlkControl::default();
@@ -66,13 +67,13 @@ impl VirtioBlk {
         }
     }
 
-    /// What a test holds on to.
+    /// Returns the handle that a test keeps.
     #[must_use]
     pub fn control(&self) -> VirtioBlkControl {
         self.control.clone()
     }
 
-    /// With bytes at the start of a sector.
+    /// Puts bytes at the start of a sector.
     #[must_use]
     pub fn with_sector(self, sector: usize, bytes: &[u8]) -> Self {
         let mut medium = self.medium();
@@ -85,21 +86,21 @@ impl VirtioBlk {
         self
     }
 
-    /// That can only be read.
+    /// Makes it a disk that can only be read.
     #[must_use]
     pub fn read_only(mut self) -> Self {
         self.is_read_only = true;
         self
     }
 
-    /// With a virtqueue of up to so many entries, a power of two.
+    /// Sets the most entries of its virtqueue, a power of two.
     #[must_use]
     pub fn with_entries(mut self, entries: u16) -> Self {
         self.entries = entries;
         self
     }
 
-    /// Without features that it would offer: bits as the specification numbers them.
+    /// Leaves out features that it would offer: bits as the specification numbers them.
     #[must_use]
     pub fn without(mut self, features: u64) -> Self {
         self.without |= features;
@@ -154,13 +155,13 @@ impl VirtioBlk {
 }
 
 impl VirtioBlkControl {
-    /// The faults, and what was counted.
+    /// Returns the faults and the counts.
     #[must_use]
     pub const fn virtio(&self) -> &VirtioControl {
         &self.virtio
     }
 
-    /// What is on the disk, without what is in its cache.
+    /// Returns what is on the disk, without what is in its cache.
     #[must_use]
     pub fn medium(&self) -> Vec<u8> {
         lock(&self.medium).kept.clone()

@@ -92,12 +92,13 @@ impl VirtioControl {
         self.lock().said.clear();
     }
 
-    /// Whether the device never becomes reset of its own accord, and goes on writing memory.
+    /// Decides whether the device never becomes reset of its own accord, and goes on writing
+    /// memory.
     pub fn set_never_resets(&self, is_so: bool) {
         self.lock().never_resets = is_so;
     }
 
-    /// Whether a reset of the function changes nothing.
+    /// Decides whether a reset of the function changes nothing.
     pub fn set_ignores_reset(&self, is_so: bool) {
         self.lock().ignores_reset = is_so;
     }
@@ -107,7 +108,7 @@ impl VirtioControl {
         self.lock().is_gone = is_so;
     }
 
-    /// Whether the configuration changes whenever it is looked at.
+    /// Decides whether the configuration changes whenever it is looked at.
     pub fn set_unsteady(&self, is_so: bool) {
         self.lock().is_unsteady = is_so;
     }
@@ -127,7 +128,7 @@ impl VirtioControl {
         self.lock().needs_reset = true;
     }
 
-    /// What was counted.
+    /// Returns the counts so far.
     #[must_use]
     pub fn counts(&self) -> VirtioCounts {
         self.lock().counts
@@ -135,7 +136,7 @@ impl VirtioControl {
 }
 
 impl Control {
-    /// The fault of the next request of a virtqueue, if it has one.
+    /// Returns the fault of the next request of a virtqueue, if it has one.
     pub(super) fn fault(&mut self, queue: u16) -> Option<VirtioFault> {
         let mut found = None;
         self.faults.retain_mut(|(of, before, fault)| {

@@ -41,14 +41,14 @@ struct Place {
     len: u32,
 }
 
-/// QEMU's `virtio-net-pci,disable-legacy=on,iommu_platform=on` with [`VirtioNet`] behind it, which
-/// loops back what is sent.
+/// Returns QEMU's `virtio-net-pci,disable-legacy=on,iommu_platform=on` with [`VirtioNet`] behind
+/// it, which loops back what is sent.
 #[must_use]
 pub fn virtio_net() -> Model {
     virtio_net_with(VirtioNet::new())
 }
 
-/// As [`virtio_net`], with another card.
+/// Works as [`virtio_net`], with another card.
 #[must_use]
 pub fn virtio_net_with(net: VirtioNet) -> Model {
     let about = About {
@@ -64,14 +64,14 @@ pub fn virtio_net_with(net: VirtioNet) -> Model {
     model(&about, Device::new(net, control, options))
 }
 
-/// QEMU's `virtio-blk-pci,disable-legacy=on,iommu_platform=on` with [`VirtioBlk`] behind it: a disk
-/// of 1 MiB.
+/// Returns QEMU's `virtio-blk-pci,disable-legacy=on,iommu_platform=on` with [`VirtioBlk`] behind
+/// it: a disk of 1 MiB.
 #[must_use]
 pub fn virtio_blk() -> Model {
     virtio_blk_with(VirtioBlk::new(2048))
 }
 
-/// As [`virtio_blk`], with another disk.
+/// Works as [`virtio_blk`], with another disk.
 #[must_use]
 pub fn virtio_blk_with(blk: VirtioBlk) -> Model {
     let about = About {
@@ -107,7 +107,7 @@ fn model(about: &About, device: Device) -> Model {
     .with_registers(device)
 }
 
-/// The configuration space, with the capabilities that say where the structures are.
+/// Returns the configuration space, with the capabilities that say where the structures are.
 fn config(about: &About) -> Config {
     let [last, _] = VECTORS.wrapping_sub(1).to_le_bytes();
     let structure = |cfg_type, offset| about.structure(cfg_type, offset);
@@ -133,7 +133,7 @@ const DEVICE_CFG: u8 = 4;
 const PCI_CFG: u8 = 5;
 
 impl About {
-    /// What follows the id and the link of a capability (section 4.1.4).
+    /// Returns what follows the id and the link of a capability (section 4.1.4).
     fn structure(&self, cfg_type: u8, offset: u64) -> std::vec::Vec<u8> {
         let number = |value: u64| u32::try_from(value).unwrap_or(0);
         let len = if cfg_type == PCI_CFG { 0 } else { place::LEN };

@@ -89,8 +89,8 @@ const HEADER: usize = 12;
 const NEEDS_CSUM: u8 = 1;
 
 impl VirtioNet {
-    /// A card with one pair of queues of up to 256 entries, and every feature that a driver may
-    /// use.
+    /// Creates a card with one pair of queues of up to 256 entries, and every feature that a driver
+    /// may use.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -107,49 +107,49 @@ impl VirtioNet {
         }
     }
 
-    /// What a test holds on to.
+    /// Returns the handle that a test keeps.
     #[must_use]
     pub fn control(&self) -> VirtioNetControl {
         self.control.clone()
     }
 
-    /// With another address.
+    /// Sets another address.
     #[must_use]
     pub fn with_mac(mut self, mac: [u8; 6]) -> Self {
         (self.mac, self.own_mac) = (mac, mac);
         self
     }
 
-    /// With up to so many pairs of queues.
+    /// Sets the number of pairs of queues.
     #[must_use]
     pub fn with_pairs(mut self, pairs: u16) -> Self {
         self.pairs = pairs.max(1);
         self
     }
 
-    /// With frames that carry so many bytes.
+    /// Sets how many bytes frames carry.
     #[must_use]
     pub fn with_mtu(mut self, mtu: u16) -> Self {
         self.mtu = Some(mtu);
         self
     }
 
-    /// With virtqueues of up to so many entries, a power of two.
+    /// Sets the most entries of its virtqueues, a power of two.
     #[must_use]
     pub fn with_entries(mut self, entries: u16) -> Self {
         self.entries = entries;
         self
     }
 
-    /// Without features that it would offer: bits as the specification numbers them.
+    /// Leaves out features that it would offer: bits as the specification numbers them.
     #[must_use]
     pub fn without(mut self, features: u64) -> Self {
         self.without |= features;
         self
     }
 
-    /// With a structure that is said to be somewhere else: `cfg_type` is what the specification
-    /// numbers it (section 4.1.4).
+    /// Says that a structure is somewhere else: `cfg_type` is what the specification numbers it
+    /// (section 4.1.4).
     #[must_use]
     pub fn placing(mut self, cfg_type: u8, bar: u8, offset: u32, len: u32) -> Self {
         self.placed = Some((cfg_type, Place { bar, offset, len }));
@@ -160,7 +160,7 @@ impl VirtioNet {
         lock(&self.control.wire)
     }
 
-    /// The number of the control queue.
+    /// Returns the number of the control queue.
     const fn control_queue(&self, features: u64) -> u16 {
         if features & MQ != 0 {
             self.pairs * 2
@@ -227,7 +227,7 @@ impl Default for VirtioNet {
 }
 
 impl VirtioNetControl {
-    /// The faults, and what was counted.
+    /// Returns the faults and the counts.
     #[must_use]
     pub const fn virtio(&self) -> &VirtioControl {
         &self.virtio
@@ -266,7 +266,7 @@ impl VirtioNetControl {
         }
     }
 
-    /// Whether commands of the control queue are refused.
+    /// Decides whether commands of the control queue are refused.
     pub fn set_refuses_commands(&self, is_so: bool) {
         lock(&self.wire).refuses_commands = is_so;
     }
@@ -298,7 +298,7 @@ impl VirtioNetControl {
 }
 
 impl Frame {
-    /// The bytes, with the checksum.
+    /// Returns the bytes, with the checksum.
     fn finished(mut self) -> Vec<u8> {
         let Some((start, offset)) = self.partial else {
             return self.bytes;
@@ -317,7 +317,8 @@ impl Frame {
         self.bytes
     }
 
-    /// The header of the frame, and the frame: as it is for a driver that computes checksums.
+    /// Returns the header of the frame, and the frame: as it is for a driver that computes
+    /// checksums.
     fn with_header(self, features: u64) -> Vec<u8> {
         let mut header = vec![0; HEADER];
         match self.partial {

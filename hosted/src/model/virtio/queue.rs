@@ -57,7 +57,7 @@ const INDIRECT: u16 = 4;
 const QUIET: u16 = 1;
 
 impl Queue {
-    /// A queue of up to so many entries, which the driver did not set up.
+    /// Creates a queue of up to `size` entries, which the driver did not set up.
     pub(super) fn new(size: u16, vector: u16) -> Self {
         Self {
             size,
@@ -66,7 +66,7 @@ impl Queue {
         }
     }
 
-    /// The next chain that the driver offers, if there is one.
+    /// Returns the next chain that the driver offers, if there is one.
     pub(super) fn next(&mut self, bus: &mut Bus<'_>) -> Result<Option<Chain>, Broken> {
         let index = self.available(bus)?;
         let pending = index.wrapping_sub(self.taken);
@@ -83,7 +83,7 @@ impl Queue {
         Ok(Some(chain))
     }
 
-    /// Whether the driver offers a chain.
+    /// Tells whether the driver offers a chain.
     pub(super) fn has_more(&self, bus: &mut Bus<'_>) -> Result<bool, Broken> {
         Ok(self.available(bus)? != self.taken)
     }
@@ -160,7 +160,7 @@ impl Queue {
         Ok(())
     }
 
-    /// How many chains were put into the used ring.
+    /// Returns how many chains were put into the used ring.
     pub(super) const fn used(&self) -> u16 {
         self.used
     }
@@ -198,7 +198,7 @@ impl Queue {
 }
 
 impl Chain {
-    /// All that the device reads.
+    /// Returns all that the device reads.
     pub(super) fn read(&self, bus: &mut Bus<'_>) -> Result<Vec<u8>, Broken> {
         let mut all = vec![];
         for part in &self.readable {
@@ -209,7 +209,7 @@ impl Chain {
         Ok(all)
     }
 
-    /// How many bytes the device may write.
+    /// Returns how many bytes the device may write.
     pub(super) fn room(&self) -> usize {
         let len = |part: &Part| usize::try_from(part.len).unwrap_or(0);
         self.writable.iter().map(len).sum()

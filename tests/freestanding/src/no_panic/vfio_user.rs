@@ -26,7 +26,7 @@ pub(crate) fn all(bytes: &mut [u8]) {
     }
 }
 
-/// A stream in pieces of any length, in any order of calls.
+/// Reads a stream in pieces of any length, in any order of calls.
 fn frames(bytes: &mut [u8], output: &mut [u8]) {
     let mut frames = Frames::new(black_box(bytes));
     while black_box(true) {

@@ -89,7 +89,7 @@ fn frames<T: Transport>(card: &mut Net<T, 2, 7>, device: Devices<'_>, bytes: &mu
     }
 }
 
-/// What smoltcp does with a card.
+/// Does with a card what smoltcp does.
 fn stack<N: vfio_drivers::nic::Nic>(mut phy: Phy<N, 1514>) {
     use smoltcp::phy::{Device as _, RxToken as _, TxToken as _};
     use smoltcp::time::Instant;

@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
     version(stream);
 });
 
-/// The messages of a stream that arrives in pieces of up to `step` bytes, and how it ended.
+/// Returns the messages of a stream that arrives in pieces of up to `step` bytes, and how it ended.
 fn cut(stream: &[u8], step: usize) -> (Vec<Vec<u8>>, Option<FrameError>) {
     let mut frames = Frames::new([0; LONGEST]);
     let (mut rest, mut heard) = (stream, vec![]);
@@ -52,7 +52,7 @@ fn cut(stream: &[u8], step: usize) -> (Vec<Vec<u8>>, Option<FrameError>) {
     }
 }
 
-/// The same, where no byte is read before it is known to belong to the message.
+/// Returns the same, where no byte is read before it is known to belong to the message.
 fn exactly(stream: &[u8]) -> (Vec<Vec<u8>>, Option<FrameError>) {
     let mut frames = Frames::new([0; LONGEST]);
     let (mut rest, mut heard) = (stream, vec![]);
@@ -83,7 +83,7 @@ fn bytes_of(message: &Message<'_>) -> Vec<u8> {
     out
 }
 
-/// What was read of a command is what is written of it.
+/// Returns what was read of a command is what is written of it.
 fn command(message: &Message<'_>) {
     match Command::parse(message) {
         Ok(command) => {
@@ -104,7 +104,7 @@ fn command(message: &Message<'_>) {
     }
 }
 
-/// What is read of a reply is within it.
+/// Returns what is read of a reply is within it.
 fn answer(message: &Message<'_>) {
     let _ = message.answer(message.header.id, message.header.command);
     let body = message.body;

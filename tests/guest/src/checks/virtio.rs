@@ -12,7 +12,7 @@ use vfio_hosted::linux::Linux;
 use crate::mode::{InGuest as _, Mode};
 use crate::world::{World, place};
 
-/// The whole driver of network cards. QEMU's network has an answer.
+/// Runs the whole driver of network cards. QEMU's network has an answer.
 pub(crate) fn net(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, device) = mode.open(device)?;
     let dma = Dma::<_, 64>::new(Linux, space)?;
@@ -23,7 +23,7 @@ pub(crate) fn net(_: &World, device: &Device, mode: Mode) -> Result<String> {
     Ok(seen)
 }
 
-/// The whole driver of disks.
+/// Runs the whole driver of disks.
 pub(crate) fn blk(_: &World, device: &Device, mode: Mode) -> Result<String> {
     let (space, device) = mode.open(device)?;
     let dma = Dma::<_, 64>::new(Linux, space)?;
@@ -34,7 +34,7 @@ pub(crate) fn blk(_: &World, device: &Device, mode: Mode) -> Result<String> {
     Ok(seen)
 }
 
-/// The same where there is no IOMMU.
+/// Runs the driver of network cards where there is no IOMMU.
 pub(crate) fn net_without_iommu(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
     ensure!(session.mode == Mode::NoIommu, "{}", session.mode);
@@ -42,7 +42,7 @@ pub(crate) fn net_without_iommu(_: &World, device: &Device) -> Result<String> {
     net_passed(&virtio_net::run(Linux, session, peer)?)
 }
 
-/// The same where there is no IOMMU.
+/// Runs the driver of disks where there is no IOMMU.
 pub(crate) fn blk_without_iommu(_: &World, device: &Device) -> Result<String> {
     let session = Session::open(&Linux, &place(device)?.as_place())?;
     ensure!(session.mode == Mode::NoIommu, "{}", session.mode);
@@ -50,7 +50,7 @@ pub(crate) fn blk_without_iommu(_: &World, device: &Device) -> Result<String> {
     blk_passed(&virtio_blk::run(Linux, session, &mut kept)?)
 }
 
-/// Every step must have passed; QEMU's user network has one pair of queues.
+/// Checks that every step has passed. QEMU's user network has one pair of queues.
 fn net_passed<E: core::fmt::Debug>(report: &virtio_net::Report<E>) -> Result<String> {
     let mut count = 0;
     for (step, outcome) in &report.steps {
@@ -63,7 +63,7 @@ fn net_passed<E: core::fmt::Debug>(report: &virtio_net::Report<E>) -> Result<Str
     Ok(format!("{count} steps passed"))
 }
 
-/// Every step must have passed.
+/// Checks that every step has passed.
 fn blk_passed<E: core::fmt::Debug>(report: &virtio_blk::Report<E>) -> Result<String> {
     for (step, outcome) in &report.steps {
         ensure!(
@@ -75,7 +75,7 @@ fn blk_passed<E: core::fmt::Debug>(report: &virtio_blk::Report<E>) -> Result<Str
     Ok(format!("{} steps passed", report.steps.len()))
 }
 
-/// Nothing is mapped any more.
+/// Checks that nothing is mapped any more.
 fn nothing_is_left(dma: &Dma<Linux, 64>) -> Result<()> {
     let left = dma.space().unmap_all();
     ensure!(

@@ -97,7 +97,7 @@ impl World {
     }
 }
 
-/// A port of this machine that nobody has.
+/// Returns a port of this machine that nobody has.
 fn free_port() -> Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?.port())
@@ -245,7 +245,7 @@ impl Client {
     }
 }
 
-/// Where the body of an answer is, once its head has come.
+/// Returns where the body of an answer is, once its head has come.
 fn whole(answer: &[u8]) -> Result<Option<std::ops::Range<usize>>> {
     let Some(end) = answer
         .windows(4)

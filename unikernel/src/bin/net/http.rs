@@ -81,7 +81,7 @@ pub(crate) fn hear(bytes: &[u8]) -> Heard {
 }
 
 impl Asked {
-    /// What is at a path: `/bytes/N`, or the page.
+    /// Returns what is at a path: `/bytes/N`, or the page.
     fn at(path: &str) -> Self {
         match path.strip_prefix("/bytes/") {
             None if path == "/" => Self::Counters,
@@ -170,7 +170,7 @@ impl Answer {
         len
     }
 
-    /// Whether all of it was written.
+    /// Tells whether all of it was written.
     pub(crate) fn is_over(&self) -> bool {
         self.sent >= self.whole()
     }
@@ -181,7 +181,7 @@ impl Answer {
     }
 }
 
-/// The byte `index` of an answer of bytes.
+/// Returns the byte `index` of an answer of bytes.
 fn pattern(index: usize) -> u8 {
     let [a, b, c, ..] = index.to_le_bytes();
     a ^ b ^ c

@@ -146,7 +146,7 @@ impl<'s, 'n, 'd> Stack<'s, 'n, 'd> {
         Ok(self.phy.flush()?)
     }
 
-    /// Whether all connections are over.
+    /// Tells whether all connections are over.
     fn is_quiet(&self) -> bool {
         use smoltcp::socket::Socket;
         self.sockets.iter().all(|(_, socket)| match socket {
@@ -208,7 +208,7 @@ impl Told {
     }
 }
 
-/// The time, as smoltcp counts it.
+/// Returns the time, as smoltcp counts it.
 fn now() -> Result<Instant, Error> {
     let now = clock::now().map_err(Error::Clock)?;
     Ok(Instant::from_micros(

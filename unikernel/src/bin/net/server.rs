@@ -59,7 +59,7 @@ impl Buffers {
 }
 
 impl Server {
-    /// A server without connections.
+    /// Creates a server without connections.
     pub(crate) const fn new() -> Self {
         Self {
             connections: heapless::Vec::new(),

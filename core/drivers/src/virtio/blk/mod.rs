@@ -99,7 +99,7 @@ struct Extent {
 }
 
 impl Default for Options {
-    /// Up to 16 requests of 64 KiB at a time, and 30 seconds for each.
+    /// Returns up to 16 requests of 64 KiB at a time, and 30 seconds for each.
     fn default() -> Self {
         Self {
             slot: 64 << 10,

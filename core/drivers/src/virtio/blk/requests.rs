@@ -6,7 +6,7 @@ use vfio_core::mmio::{Block, Registers as _};
 use vfio_core::registers;
 use vfio_core::sys::Sys;
 
-use crate::virtio::queue::{Access, Piece};
+use crate::virtio::queue::{Access, Piece, memory_len};
 
 registers! {
     /// What is asked for, and how it went.
@@ -66,7 +66,7 @@ impl Kind {
         }
     }
 
-    /// What the device does with the data.
+    /// Returns what the device does with the data.
     pub(super) const fn access(self) -> Access {
         match self {
             Self::In | Self::GetId => Access::Write,
@@ -84,7 +84,7 @@ impl<M: DmaHandle> Requests<M> {
             Buffer::new(dma.clone(), all, Direction::Both)
         };
         Ok(Self {
-            data: buffer(size(len))?,
+            data: buffer(memory_len(len))?,
             heads: buffer(Head::SIZE)?,
             len,
         })
@@ -92,7 +92,7 @@ impl<M: DmaHandle> Requests<M> {
 
     /// Returns the bytes of data of a request.
     pub(super) fn len(&self) -> usize {
-        size(self.len)
+        memory_len(self.len)
     }
 
     /// Writes the head of a request with `len` bytes of data, and returns its parts: those of the
@@ -151,13 +151,13 @@ impl<M: DmaHandle> Requests<M> {
 
     /// Copies the data of a request, which the device has read or is to read.
     pub(super) fn read(&mut self, slot: u16, bytes: &mut [u8]) {
-        let offset = usize::from(slot).saturating_mul(size(self.len));
+        let offset = usize::from(slot).saturating_mul(memory_len(self.len));
         let _ = self.data.window().read_bytes(offset, bytes);
     }
 
     /// Writes the data of a request.
     pub(super) fn write(&mut self, slot: u16, bytes: &[u8]) {
-        let offset = usize::from(slot).saturating_mul(size(self.len));
+        let offset = usize::from(slot).saturating_mul(memory_len(self.len));
         let _ = self.data.window().write_bytes(offset, bytes);
     }
 
@@ -168,8 +168,3 @@ impl<M: DmaHandle> Requests<M> {
 }
 
 const _: () = assert!(Head::SIZE == 32 && READ_LEN == 16);
-
-/// A number of bytes of memory.
-fn size(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
-}

@@ -101,7 +101,7 @@ mod config {
 const LINK_UP: u16 = 1;
 
 impl Default for Options {
-    /// Polled, with all features, and 1 second for a command.
+    /// Returns a polled card with all features, and 1 second for a command.
     fn default() -> Self {
         Self {
             vector: None,

@@ -168,7 +168,7 @@ impl<T: Transport, const DEPTH: usize> Pair<'_, T, DEPTH> {
         self.queues.receive.dropped
     }
 
-    /// Whether the device says that a frame came.
+    /// Tells whether the device says that a frame came.
     fn has_frame(&mut self) -> Result<bool, VirtioError<T::Error>> {
         let queue = &mut self.queues.receive.queue;
         match queue.pending() {

@@ -6,7 +6,7 @@ use super::header::{HEADER, HEADER_32, Header};
 use super::slots::Slots;
 use crate::nic::Received;
 use crate::virtio::error::Misfit;
-use crate::virtio::queue::{Access, Virtqueue};
+use crate::virtio::queue::{Access, Virtqueue, memory_len};
 
 /// The queue of frames that come, and the memory that they come into.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl<M: DmaHandle, const DEPTH: usize> ReceiveQueue<M, DEPTH> {
         let _ = self.queue.add(&[piece], slot);
     }
 
-    /// Whether so much memory waits to be given back that the device is to be told.
+    /// Tells whether the device is to be told of the memory that waits to be given back.
     #[inline(always)]
     pub(super) const fn is_due(&self) -> bool {
         self.queue.unpublished() > self.queue.size() / 4
@@ -88,7 +88,7 @@ impl<M: DmaHandle, const DEPTH: usize> ReceiveQueue<M, DEPTH> {
         Ok(self.has_come(count)?.then_some((header, count)))
     }
 
-    /// Whether so many buffers came; a device that has fewer can't be waited for.
+    /// Tells whether `count` buffers came. A device that has fewer can't be waited for.
     #[cold]
     fn has_come(&mut self, count: u16) -> Result<bool, Misfit> {
         if count == 0 || count > self.queue.under_way() {
@@ -109,7 +109,7 @@ impl<M: DmaHandle, const DEPTH: usize> ReceiveQueue<M, DEPTH> {
             let Some(used) = self.queue.take()? else {
                 return Err(Misfit::Buffers { count });
             };
-            let len = usize::try_from(used.len).unwrap_or(usize::MAX);
+            let len = memory_len(used.len);
             let len = len.saturating_sub(skipped);
             done = done.and_then(|start: usize| {
                 let end = start.checked_add(len)?;

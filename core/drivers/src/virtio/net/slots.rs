@@ -4,7 +4,7 @@ use vfio_core::dma::{Buffer, Direction, DmaError, DmaHandle};
 
 use super::header::{HEADER, Header, emit};
 use crate::nic::PartialChecksum;
-use crate::virtio::queue::{Access, Piece};
+use crate::virtio::queue::{Access, Piece, memory_len};
 
 /// Memory for so many frames of one length.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Slots<M: DmaHandle> {
 impl<M: DmaHandle> Slots<M> {
     /// Makes `count` slots of `len` bytes.
     pub(super) fn new(dma: &M, count: u16, len: u32) -> Result<Self, DmaError> {
-        let all = size(len).saturating_mul(usize::from(count));
+        let all = memory_len(len).saturating_mul(usize::from(count));
         let memory = Buffer::new(dma.clone(), all, Direction::Both)?;
         Ok(Self { memory, len })
     }
@@ -74,12 +74,6 @@ impl<M: DmaHandle> Slots<M> {
 
     #[inline(always)]
     fn offset(&self, slot: u16) -> usize {
-        usize::from(slot).wrapping_mul(size(self.len))
+        usize::from(slot).wrapping_mul(memory_len(self.len))
     }
-}
-
-/// A number of bytes of memory.
-#[inline(always)]
-fn size(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
 }

@@ -6,7 +6,7 @@ use super::header::{HEADER, HEADER_32};
 use super::slots::Slots;
 use crate::nic::PartialChecksum;
 use crate::virtio::error::Misfit;
-use crate::virtio::queue::{Access, Virtqueue};
+use crate::virtio::queue::{Access, Virtqueue, memory_len};
 
 /// The queue of frames that are sent, and their memory.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl<M: DmaHandle, const DEPTH: usize> TransmitQueue<M, DEPTH> {
     /// Returns the length of the longest frame that a slot takes, in bytes.
     #[inline(always)]
     pub(super) fn most(&self) -> usize {
-        let len = usize::try_from(self.slots.len()).unwrap_or(usize::MAX);
+        let len = memory_len(self.slots.len());
         len.saturating_sub(HEADER)
     }
 

@@ -40,7 +40,7 @@ pub(super) struct Ended {
 }
 
 impl<const N: usize> Chains<N> {
-    /// All of `size` descriptors are free.
+    /// Creates chains of which all `size` descriptors are free.
     pub(super) fn new(size: u16) -> Self {
         let mut next = [0; N];
         for (next, behind) in next.iter_mut().zip(1..) {

@@ -392,3 +392,9 @@ impl<M: DmaHandle, const N: usize> Virtqueue<M, N> {
         let _ = self.memory.window().write(at, value);
     }
 }
+
+/// Returns the bytes of memory that a descriptor's length means.
+#[inline]
+pub(super) fn memory_len(len: u32) -> usize {
+    usize::try_from(len).unwrap_or(usize::MAX)
+}

@@ -13,31 +13,31 @@ use crate::model::Bus;
 
 /// What a device of some type does.
 pub(super) trait Kind: Send {
-    /// The features that it offers besides those of all devices.
+    /// Returns the features that it offers besides those of all devices.
     fn features(&self) -> u64;
 
-    /// How many virtqueues there are.
+    /// Returns how many virtqueues there are.
     fn queues(&self) -> u16;
 
     /// Its configuration.
     fn config(&self) -> Vec<u8>;
 
-    /// Whether requests of a queue wait until there is something for them.
+    /// Tells whether requests of a queue wait until there is something for them.
     fn waits(&self, queue: u16, features: u64) -> bool;
 
     /// Takes a request, and returns how many bytes were written into it.
     fn take(&mut self, request: &Request<'_>, bus: &mut Bus<'_>) -> Result<u32, Broken>;
 
-    /// What is to be put into requests of a queue that wait, in as many as it takes.
+    /// Returns what is to be put into requests of a queue that wait, in as many as it takes.
     fn next_for(&mut self, queue: u16, features: u64) -> Option<Incoming> {
         let _ = (queue, features);
         None
     }
 
-    /// Whether the configuration changed since it was last asked.
+    /// Tells whether the configuration changed since it was last asked.
     fn has_changed(&mut self) -> bool;
 
-    /// It was reset.
+    /// Takes note that it was reset.
     fn reset(&mut self);
 }
 
@@ -138,7 +138,7 @@ impl Device {
         (COMMON | self.kind.features()) & !self.without
     }
 
-    /// Is as after power-on.
+    /// Forgets all, as after power-on.
     fn forget(&mut self) {
         let queue = Queue::new(self.most_entries, NO_VECTOR);
         let count = usize::from(self.kind.queues());

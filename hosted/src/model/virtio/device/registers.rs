@@ -9,7 +9,7 @@ use super::{Device, FAILED, FEATURES_OK, NEEDS_RESET, NO_VECTOR, VECTORS, VERSIO
 use crate::model::{Bus, Registers};
 
 impl Device {
-    /// A byte of the registers.
+    /// Returns a byte of the registers.
     fn byte(&mut self, at: u64) -> u8 {
         let said = self.control.lock().said.get(&at).copied();
         if let Some(said) = said {
@@ -27,7 +27,7 @@ impl Device {
         }
     }
 
-    /// The common configuration, as it reads.
+    /// Returns the common configuration, as it reads.
     fn common(&mut self) -> Vec<u8> {
         if self.control.lock().is_unsteady {
             self.generation = self.generation.wrapping_add(1);
@@ -137,7 +137,7 @@ impl Device {
     }
 }
 
-/// A vector that there is, or none.
+/// Returns a vector that there is, or none.
 const fn known(vector: u16) -> u16 {
     if vector < VECTORS { vector } else { NO_VECTOR }
 }
